@@ -1,0 +1,173 @@
+"""Compiles scoring or training for a TPU slice on a machine that has none, and says whether it fits.
+
+    pip install -e .[tpu-aot]
+    python benchmarks/tpu_aot.py --topology=v5e:2x4 --preset=llava_ov_7b --job=score
+
+Prints one JSON line:
+
+    hbm_gib         per device: arguments, results and temporaries of the compiled program (aliased results once)
+    hbm_limit_gib   what a chip of this kind has
+    fits            the first is below the second
+    flops_model     per device, of the matrix products of one step, counted from the dimensions (backward = 2 forward;
+                    recomputation is not counted)
+    flops           per device, of the matrix products in the traced program: loops times their length, recomputation
+                    and all of the attention kernel's blocks included
+    flops_xla       per device, what the compiler counts; it takes the body of a loop over layers once
+    collectives     how many of each kind the program holds; those in the loop over layers count once
+    compile_s       seconds
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import math
+import os
+import re
+import time
+from typing import Any
+
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # nothing is run: several may compile at once
+os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
+os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jax.numpy as jnp
+import optax
+from absl import app, flags
+from flax import nnx
+from flops import forward_flops
+from jax.experimental import topologies
+from jax.sharding import Mesh
+
+from mmssr_jax.data.batch import Batch
+from mmssr_jax.models import presets, state
+from mmssr_jax.models.config import VLMConfig
+from mmssr_jax.models.vlm import VLM
+from mmssr_jax.parallel.mesh import MeshConfig, batch_sharding, make_mesh, replicated
+from mmssr_jax.parallel.rules import with_shardings
+from mmssr_jax.training.losses import read_logits
+from mmssr_jax.training.step import make_step
+
+HBM_GIB = {"v5e": 16.0, "v6e": 32.0, "v5p": 95.0}
+
+_TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x4", "kind:shape of the slice")
+_PRESET = flags.DEFINE_enum("preset", "llava_ov_0_5b", presets.NAMES, "model size")
+_JOB = flags.DEFINE_enum("job", "score", ("score", "train"), "what to compile")
+_ROWS = flags.DEFINE_integer("rows", 1, "sequences a device", lower_bound=1)
+_LENGTH = flags.DEFINE_integer("length", 1280, "tokens of a sequence; the default holds 730 of an image", lower_bound=1)
+_TARGETS = flags.DEFINE_integer("targets", 64, "positions a sequence whose logits are read", lower_bound=1)
+_TENSOR = flags.DEFINE_integer("tensor", 1, "devices along the tensor axis", lower_bound=1)
+_EXPERT = flags.DEFINE_integer("expert", 1, "devices along the expert axis", lower_bound=1)
+_OPTIMIZER = flags.DEFINE_enum(
+    "optimizer",
+    "adamw",
+    ("adamw", "adamw_bf16", "adafactor"),
+    "for training; adamw_bf16 keeps the first moment in 16 bits",
+)
+
+
+def abstract_batch(config: VLMConfig, *, rows: int, length: int, targets: int, mesh: Mesh) -> Batch:
+    """A batch of shapes: one image a row."""
+
+    def array(dtype: jnp.dtype, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
+
+    S, ints = config.vision.image_size, jnp.dtype("int32")
+    tokens = [array(ints, rows, length) for _ in range(4)]
+    at = array(ints, rows, targets)
+    return Batch(*tokens, array(jnp.dtype("uint8"), rows, S, S, 3), at, at, array(jnp.dtype("float32"), rows, targets))
+
+
+def count_collectives(text: str) -> dict[str, int]:
+    """Collective operations of a compiled program by kind."""
+    kinds = re.findall(r" (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(", text)
+    return dict(sorted(collections.Counter(kinds).items()))
+
+
+def traced_flops(jaxpr: Any) -> float:
+    """Of the matrix products of a traced program, over all devices."""
+    return sum(_equation_flops(e) for e in jaxpr.eqns)
+
+
+def _equation_flops(equation: Any) -> float:
+    name, params = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        return 2.0 * equation.outvars[0].aval.size * math.prod(shape[i] for i in contracted)
+    if name in ("ragged_dot", "ragged_dot_general"):
+        rows, experts = equation.invars[0].aval, equation.invars[1].aval
+        return 2.0 * rows.shape[0] * math.prod(experts.shape[1:])
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval
+        return 2.0 * equation.outvars[0].aval.size * kernel.size / kernel.shape[params["dimension_numbers"].rhs_spec[0]]
+    inner = [traced_flops(getattr(j, "jaxpr", j)) for p in params.values() for j in _jaxprs(p)]
+    if name == "cond":
+        return max(inner, default=0.0)
+    times = {"scan": lambda: params["length"], "shard_map": lambda: params["mesh"].size}
+    if name == "pallas_call":
+        return sum(inner) * math.prod(params["grid_mapping"].grid)
+    return sum(inner) * times.get(name, lambda: 1)()
+
+
+def _jaxprs(value: Any) -> list[Any]:
+    values = value if isinstance(value, (tuple, list)) else [value]
+    return [v for v in values if hasattr(getattr(v, "jaxpr", v), "eqns")]
+
+
+def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int, targets: int, optimizer: str):
+    """The traced program and the abstract parameters; to be called and lowered inside `jax.set_mesh(mesh)`."""
+    graphdef, params = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    params = with_shardings(params, mesh)
+    batch = abstract_batch(config, rows=rows, length=length, targets=targets, mesh=mesh)
+    layout = jax.tree.map(lambda x: x.sharding, params)
+    if job == "score":
+        run = jax.jit(lambda p, b: jax.nn.softmax(read_logits(state.merge(graphdef, p), b)))
+        return run.trace(params, batch), params
+    tx = {
+        "adamw": lambda: optax.adamw(1e-5, weight_decay=0.1),
+        "adamw_bf16": lambda: optax.adamw(1e-5, weight_decay=0.1, mu_dtype=jnp.bfloat16),
+        "adafactor": lambda: optax.adafactor(1e-5),
+    }[optimizer]()
+    opt_state = with_shardings(jax.eval_shape(tx.init, params), mesh)
+    opt_layout = jax.tree.map(lambda x: x.sharding, opt_state)
+    step = make_step(graphdef, tx, patches=config.image_tokens)
+    run = jax.jit(step, out_shardings=(layout, opt_layout, replicated(mesh)), donate_argnums=(0, 1))
+    return run.trace(params, opt_state, batch), params
+
+
+def main(_: list[str]) -> None:
+    kind = _TOPOLOGY.value.split(":")[0]
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=_TOPOLOGY.value).devices
+    mesh = make_mesh(MeshConfig(data=1, fsdp=-1, tensor=_TENSOR.value, expert=_EXPERT.value), devices=devices)
+    vocab = 4096 if _PRESET.value == "tiny" else None  # the one that has no vocabulary of its own
+    config = dataclasses.replace(
+        presets.preset(_PRESET.value, vocab=vocab), attention="splash", remat=_JOB.value == "train"
+    )
+    sizes = {"rows": _ROWS.value * len(devices), "length": _LENGTH.value, "targets": _TARGETS.value}
+    start = time.monotonic()
+    with jax.set_mesh(mesh):
+        traced, params = trace_job(config, mesh, job=_JOB.value, optimizer=_OPTIMIZER.value, **sizes)
+        compiled = traced.lower().compile()
+    seconds = time.monotonic() - start
+    memory = compiled.memory_analysis()
+    used = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    hbm = (used + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes) / 2**30
+    flops = forward_flops(config, params, **sizes) * (3 if _JOB.value == "train" else 1) / len(devices)
+    result = {
+        "topology": _TOPOLOGY.value, "preset": _PRESET.value, "job": _JOB.value, "mesh": dict(mesh.shape), **sizes,
+        "hbm_gib": round(hbm, 3), "hbm_limit_gib": HBM_GIB[kind], "fits": hbm < HBM_GIB[kind],
+        "temp_gib": round(memory.temp_size_in_bytes / 2**30, 3),
+        "flops": traced_flops(traced.jaxpr.jaxpr) / len(devices), "flops_model": flops,
+        "flops_xla": compiled.cost_analysis()["flops"],
+        "collectives": count_collectives(compiled.as_text()), "compile_s": round(seconds, 1),
+    }  # fmt: skip
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,58 @@
+"""Parameters out to checkpoints that transformers and lmms-lab's code load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import ml_dtypes
+import numpy as np
+
+from mmssr_jax.convert import checkpoint, llava, read_config, write_config
+from mmssr_jax.convert.keymap import Entry, expand
+from mmssr_jax.core import files
+from mmssr_jax.models import state
+from mmssr_jax.parallel import paths
+
+DType = Literal["float32", "bfloat16"]
+_DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
+
+
+def export_vlm(
+    config: read_config.LlavaConfig,
+    params: state.Params,
+    folder: Path,
+    *,
+    layout: llava.LayoutName = "hf",
+    dtype: DType = "float32",
+    shard_bytes: int = 4 << 30,
+) -> None:
+    """Writes config.json and safetensors. The tokenizer's files are not part of it.
+
+    Args:
+      config: of the model, as `load_vlm` gives it.
+      params: of `VLM(config.model)`.
+      folder: is made if need be.
+      layout: of the tensor names, see `convert.llava`.
+      dtype: of the tensors.
+      shard_bytes: the greatest size of a file.
+
+    Raises:
+      UserError: the layout cannot express the model.
+    """
+    values = write_config.to_lmms(config) if layout == "lmms" else write_config.to_hf(config, modern=layout != "hf4")
+    files.write_json(folder / "config.json", values | {"torch_dtype": dtype})
+    checkpoint.write(folder, _tensors(llava.entries(layout), params, dtype), shard_bytes=shard_bytes)
+
+
+def _tensors(table: Sequence[Entry], params: state.Params, dtype: DType) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor in their arrangement; one parameter at a time is brought to this process."""
+    ours = paths.flatten(params)
+    held: tuple[str, np.ndarray] | None = None
+    for tensor in expand(table, {name: x.shape for name, x in ours.items()}):
+        name = tensor.entry.ours
+        if held is None or held[0] != name:
+            held = name, np.asarray(ours[name])
+        array = held[1] if tensor.layer is None else held[1][tensor.layer]
+        yield tensor.key, tensor.entry.to_theirs(array).astype(_DTYPES[dtype])

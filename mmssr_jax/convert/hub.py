@@ -1,0 +1,37 @@
+"""Where a checkpoint is: a folder, or a repository of the Hugging Face hub at a pinned revision."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from mmssr_jax.core.errors import UserError
+
+_HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
+_WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+
+
+def locate(source: str) -> Path:
+    """The folder of a checkpoint; one of the hub is downloaded, or found in the hub's cache.
+
+    Args:
+      source: a folder, or `owner/name@revision` with the 40 digits of a commit: a branch would let weights change
+        between two runs of the same config.
+
+    Raises:
+      UserError: there is no such folder, the revision is not pinned, or the hub cannot be reached or does not have it.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    match = _HUB_ID.fullmatch(source)
+    if match is None:
+        raise UserError(
+            f"{source}: neither a folder nor a pinned hub id, which is owner/name@ and the 40 digits of a commit"
+        )
+    try:
+        return Path(huggingface_hub.snapshot_download(match[1], revision=match[2], allow_patterns=list(_WANTED)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as e:
+        raise UserError(f"{source}: cannot be had from the hub ({' '.join(str(e).split())[:200]})") from None

@@ -1,0 +1,146 @@
+"""Checkpoints into parameters: tensor by tensor, straight into the sharding they are wanted in."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, SingleDeviceSharding
+
+from mmssr_jax.convert import clip, llava, qwen2, read_config, siglip
+from mmssr_jax.convert.checkpoint import Checkpoint
+from mmssr_jax.convert.keymap import Entry, Tensor, check, expand
+from mmssr_jax.core import files
+from mmssr_jax.core.progress import Progress
+from mmssr_jax.models import state
+from mmssr_jax.models.clip import Clip
+from mmssr_jax.models.decoder import Decoder
+from mmssr_jax.models.vit import VisionTower, resize_positions
+from mmssr_jax.models.vlm import VLM
+from mmssr_jax.parallel import paths
+from mmssr_jax.parallel.rules import with_shardings
+
+Loaded = tuple[nnx.GraphDef, state.Params]
+
+
+def load_vlm(folder: Path, *, mesh: Mesh | None = None, **compute: Any) -> tuple[read_config.LlavaConfig, Loaded]:
+    """A LLaVA-OneVision checkpoint in any of the layouts of `convert.llava`.
+
+    Args:
+      folder: config.json and the safetensors.
+      mesh: where the parameters are laid out by `parallel.rules`; on one device if None.
+      compute: `dtype`, `remat` of `VLMConfig`, which are no properties of a checkpoint.
+
+    Raises:
+      UserError: the config holds what we do not support, or tensors and parameters do not correspond one to one.
+    """
+    config = read_config.llava_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **compute))
+    checkpoint = Checkpoint(folder)
+    table = llava.entries(llava.detect(checkpoint.keys()))
+    return config, _load(lambda: VLM(config.model, rngs=nnx.Rngs(0)), checkpoint, table, mesh)
+
+
+def load_decoder(folder: Path, *, mesh: Mesh | None = None) -> Loaded:
+    """A Qwen2 or Llama checkpoint; raises as `load_vlm`."""
+    config = read_config.decoder_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    return _load(lambda: Decoder(config, rngs=nnx.Rngs(0)), Checkpoint(folder), qwen2.entries(), mesh)
+
+
+def load_clip(folder: Path, *, mesh: Mesh | None = None) -> Loaded:
+    """Both towers of a CLIP checkpoint, as `models.clip.Clip`; raises as `load_vlm`."""
+    config = read_config.clip_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    return _load(lambda: Clip(config, rngs=nnx.Rngs(0)), Checkpoint(folder), clip.ENTRIES, mesh)
+
+
+def load_vision(folder: Path, *, image_size: int | None = None, mesh: Mesh | None = None) -> Loaded:
+    """A SigLIP or CLIP vision tower; raises as `load_vlm`.
+
+    Args:
+      folder: config.json and the safetensors.
+      image_size: side of the pictures it is to take, if another than the checkpoint's: positions are interpolated.
+      mesh: as in `load_vlm`.
+    """
+    values, where = files.read_json(folder / "config.json"), str(folder / "config.json")
+    if values.get("model_type") == "clip_vision_model":
+        config, table = read_config.clip_vision_config(values, where), clip.VISION
+    else:
+        config, table = read_config.siglip_config(values, where), siglip.ENTRIES
+    loaded = _load(lambda: VisionTower(config, rngs=nnx.Rngs(0)), Checkpoint(folder), table, mesh)
+    if image_size in (None, config.image_size):
+        return loaded
+    wide = dataclasses.replace(config, image_size=image_size)
+    graphdef, _ = state.abstract(lambda: VisionTower(wide, rngs=nnx.Rngs(0)))
+    position = resize_positions(loaded[1]["position"], side=wide.grid, class_token=wide.class_token)
+    return graphdef, {**loaded[1], "position": position}
+
+
+def _load(make: Callable[[], nnx.Module], checkpoint: Checkpoint, table: Sequence[Entry], mesh: Mesh | None) -> Loaded:
+    graphdef, target = state.abstract(make)
+    if mesh is not None:
+        target = with_shardings(target, mesh)
+    return graphdef, load_params(checkpoint, table, target)
+
+
+def load_params(checkpoint: Checkpoint, table: Sequence[Entry], target: state.Params) -> state.Params:
+    """Reads every parameter of `target`.
+
+    Of each tensor only the boxes that this process's devices hold are read; beyond the parameters themselves no more
+    than one tensor is in memory.
+
+    Args:
+      checkpoint: the tensors.
+      table: of its layout.
+      target: ShapeDtypeStructs, with or without sharding.
+
+    Raises:
+      UserError: names or shapes do not correspond one to one.
+    """
+    wanted = paths.flatten(target)
+    tensors = expand(table, {name: leaf.shape for name, leaf in wanted.items()})
+    check(tensors, checkpoint)
+    parts: dict[str, list[Tensor]] = {}
+    for tensor in tensors:
+        parts.setdefault(tensor.entry.ours, []).append(tensor)
+    progress = Progress("reading checkpoint", len(wanted), "parameters")
+    return paths.unflatten(
+        {name: _read(checkpoint, parts[name], leaf) for name, leaf in progress.over(list(wanted.items()))}
+    )  # fmt: skip
+
+
+def _read(checkpoint: Checkpoint, tensors: Sequence[Tensor], leaf: Any) -> jax.Array:
+    sharding = leaf.sharding or SingleDeviceSharding(jax.devices()[0])
+
+    def box(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
+        out = _aligned(tuple(len(range(*s.indices(n))) for s, n in zip(index, leaf.shape, strict=True)), leaf.dtype)
+        if tensors[0].layer is None:
+            out[...] = _box(checkpoint, tensors[0], index)
+        else:
+            for i, tensor in enumerate(tensors[index[0]]):
+                out[i] = _box(checkpoint, tensor, index[1:])
+        return out
+
+    return jax.make_array_from_callback(leaf.shape, sharding, box)
+
+
+def _box(checkpoint: Checkpoint, tensor: Tensor, index: tuple[slice, ...]) -> np.ndarray:
+    """A box of one of our parameters, given by our axes."""
+    if tensor.entry.arrangement == "patches":
+        return tensor.entry.to_ours(checkpoint.read(tensor.key))[index]
+    theirs = index[::-1] if tensor.entry.arrangement == "transposed" else index
+    return tensor.entry.to_ours(checkpoint.read(tensor.key, theirs))
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An empty array that jax on a CPU takes over without a copy, for which it must start at a multiple of 64 bytes."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)

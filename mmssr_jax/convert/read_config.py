@@ -1,0 +1,286 @@
+"""A checkpoint's config.json to our configs. A setting that is not understood is an error, never ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from mmssr_jax.convert.section import NEUTRAL, Section
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.vision_spec import AnyresSpec
+from mmssr_jax.models.config import (
+    CLIP_MEAN,
+    CLIP_STD,
+    ClipConfig,
+    ClipTextConfig,
+    DecoderConfig,
+    RopeScaling,
+    VisionConfig,
+    VLMConfig,
+)
+from mmssr_jax.models.presets import SIGLIP_SO400M
+
+_LMMS_NEUTRAL = frozenset({
+    "add_faster_video", "add_time_instruction", "faster_token_stride", "force_sample", "image_crop_resolution",
+    "image_split_resolution", "mm_hidden_size", "mm_newline_position", "mm_projector_lr", "mm_resampler_type",
+    "mm_spatial_pool_mode", "mm_spatial_pool_out_channels", "mm_spatial_pool_stride", "mm_tunable_parts",
+    "mm_vision_tower_lr", "pos_skipping_range", "tokenizer_model_max_length", "tokenizer_padding_side", "use_mm_proj",
+    "vision_tower_pretrained",
+})  # fmt: skip
+"""lmms-lab's keys that speak of training, or of video."""
+
+_LLAMA3 = {
+    "factor": "factor",
+    "low_freq_factor": "low",
+    "high_freq_factor": "high",
+    "original_max_position_embeddings": "original_length",
+}
+
+SO400M = "google/siglip-so400m-patch14-384"
+
+
+def decoder_config(values: Mapping[str, Any], where: str, *, tied: bool | None = None) -> DecoderConfig:
+    """Qwen2's or Llama's config.
+
+    Args:
+      values: the JSON object.
+      where: its place, for error lines.
+      tied: what the config around it says of `tie_word_embeddings`, where this one says nothing.
+
+    Raises:
+      UserError: a setting is missing or not supported.
+    """
+    s = Section(values, where)
+    family = values.get("model_type", "qwen2")
+    s.expect("model_type", "qwen2", "llama")
+    config = _decoder(s, qkv_bias=family == "qwen2", tied=tied)
+    s.finish()
+    return config
+
+
+def _decoder(s: Section, *, qkv_bias: bool, tied: bool | None) -> DecoderConfig:
+    s.expect("hidden_act", "silu")
+    s.expect("attention_dropout", 0.0, 0)
+    s.expect("use_sliding_window", False)
+    s.take("sliding_window", None)  # without effect while use_sliding_window is off
+    s.expect("attention_bias", False)
+    s.expect("mlp_bias", False)
+    s.expect("pretraining_tp", 1)
+    heads = s.take("num_attention_heads")
+    theta, scaling = _rope(s)
+    types = s.take("layer_types", None)
+    if types is not None and set(types) != {"full_attention"}:
+        raise UserError(f"{s.where}: layer_types other than full_attention are not supported")
+    return DecoderConfig(
+        vocab=s.take("vocab_size"),
+        width=s.take("hidden_size"),
+        depth=s.take("num_hidden_layers"),
+        heads=heads,
+        kv_heads=s.take("num_key_value_heads", None) or heads,
+        mlp=s.take("intermediate_size"),
+        head_dim=s.take("head_dim", None),
+        rope_theta=theta,
+        rope_scaling=scaling,
+        eps=s.take("rms_norm_eps", 1e-6),
+        qkv_bias=qkv_bias,
+        tie_embeddings=bool(s.take("tie_word_embeddings", tied)),
+    )
+
+
+def _rope(s: Section) -> tuple[float, RopeScaling | None]:
+    """Base and scaling, from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (4)."""
+    given = {"rope_theta": s.take("rope_theta", None)}
+    for part in (s.take("rope_scaling", None), s.take("rope_parameters", None)):
+        given |= part or {}
+    theta = given.pop("rope_theta")
+    if theta is None:
+        raise UserError(f"{s.where}: has neither rope_theta nor rope_parameters.rope_theta")
+    kinds = {given.pop(name) for name in ("rope_type", "type") if name in given} or {"default"}
+    if len(kinds) > 1 or not kinds <= {"default", "linear", "llama3"}:
+        raise UserError(f"{s.where}: RoPE scaling {' and '.join(map(repr, sorted(kinds)))} is not supported")
+    (kind,) = kinds
+    wanted = {"default": (), "linear": ("factor",), "llama3": tuple(_LLAMA3)}[kind]
+    for name in sorted(set(given) ^ set(wanted)):
+        raise UserError(f"{s.where}: RoPE setting {name!r} is {'not supported' if name in given else 'missing'}")
+    if kind == "default":
+        return float(theta), None
+    return float(theta), RopeScaling(kind, **{_LLAMA3[name]: given[name] for name in wanted})
+
+
+def siglip_config(values: Mapping[str, Any], where: str, *, alone: bool = True) -> VisionConfig:
+    """SigLIP's vision config. `alone` is false inside a VLM, where the pooling head is left away.
+
+    Raises:
+      UserError: a setting is missing or not supported.
+    """
+    s = Section(values, where)
+    s.expect("model_type", "siglip_vision_model")
+    head = s.take("vision_use_head", alone)
+    config = VisionConfig(
+        **_tower(s), activation=s.activation("hidden_act", "gelu_pytorch_tanh"), final_norm=True, attention_pool=head
+    )
+    s.finish()
+    return config
+
+
+def clip_vision_config(values: Mapping[str, Any], where: str) -> VisionConfig:
+    """CLIP's vision config.
+
+    Raises:
+      UserError: a setting is missing or not supported.
+    """
+    s = Section(values, where)
+    s.expect("model_type", "clip_vision_model")
+    tower = _tower(s, eps=1e-5)
+    s.expect("dropout", 0.0)
+    activation = s.activation("hidden_act", "quick_gelu")
+    s.finish()
+    return VisionConfig(
+        **tower, activation=activation, patch_bias=False, class_token=True, pre_norm=True, final_norm=True,
+        mean=CLIP_MEAN, std=CLIP_STD,
+    )  # fmt: skip
+
+
+def clip_config(values: Mapping[str, Any], where: str) -> ClipConfig:
+    """CLIP's config, of both towers.
+
+    Raises:
+      UserError: a setting is missing or not supported.
+    """
+    s = Section(values, where)
+    s.expect("model_type", "clip")
+    s.take("logit_scale_init_value", None)  # of a model that is trained from scratch
+    vision = clip_vision_config(s.take("vision_config"), f"{where}: vision_config")
+    text = _clip_text(Section(s.take("text_config"), f"{where}: text_config"))
+    config = ClipConfig(vision, text, s.take("projection_dim"))
+    s.finish()
+    return config
+
+
+def _clip_text(s: Section) -> ClipTextConfig:
+    s.expect("model_type", "clip_text_model")
+    s.expect("attention_dropout", 0.0, 0)
+    s.expect("dropout", 0.0, 0)
+    end, vocab = s.take("eos_token_id", 49407), s.take("vocab_size")
+    config = ClipTextConfig(
+        vocab=vocab, width=s.take("hidden_size"), depth=s.take("num_hidden_layers"),
+        heads=s.take("num_attention_heads"), mlp=s.take("intermediate_size"), length=s.take("max_position_embeddings"),
+        end_token=vocab - 1 if end == 2 else end,  # 2 is a mistake of old configs; the highest id is meant
+        activation=s.activation("hidden_act", "quick_gelu"), eps=s.take("layer_norm_eps", 1e-5),
+    )  # fmt: skip
+    s.finish()
+    return config
+
+
+def _tower(s: Section, *, eps: float = 1e-6) -> dict[str, Any]:
+    s.expect("num_channels", 3)
+    s.expect("attention_dropout", 0.0, 0)
+    return {
+        "image_size": s.take("image_size"),
+        "patch_size": s.take("patch_size"),
+        "width": s.take("hidden_size"),
+        "depth": s.take("num_hidden_layers"),
+        "heads": s.take("num_attention_heads"),
+        "mlp": s.take("intermediate_size"),
+        "eps": s.take("layer_norm_eps", eps),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class LlavaConfig:
+    """What a LLaVA-OneVision checkpoint says of itself.
+
+    Attributes:
+      model: the network.
+      anyres: grids and token counts.
+      image_token: id of the image placeholder.
+    """
+
+    model: VLMConfig
+    anyres: AnyresSpec
+    image_token: int
+
+
+def llava_config(values: Mapping[str, Any], where: str = "config.json") -> LlavaConfig:
+    """LLaVA-OneVision's config, as transformers or as lmms-lab writes it.
+
+    Raises:
+      UserError: a setting is missing or not supported.
+    """
+    if "vision_config" in values and "text_config" in values:
+        return _hf_llava(values, where)
+    return _lmms_llava(values, where)
+
+
+def _hf_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
+    s = Section(values, where)
+    s.expect("model_type", "llava_onevision")
+    s.expect("projector_hidden_act", "gelu")
+    s.expect("multimodal_projector_bias", True)
+    s.expect("vision_feature_layer", -1)
+    s.expect("vision_feature_select_strategy", "full")
+    s.expect("use_image_newline_parameter", True)
+    s.take("video_token_index", None)
+    tied = s.take("tie_word_embeddings", False)
+    vision = siglip_config(s.take("vision_config"), f"{where}: vision_config", alone=False)
+    decoder = decoder_config(s.take("text_config"), f"{where}: text_config", tied=tied)
+    image_token = s.take("image_token_index", 151646)
+    anyres = _anyres(s, vision, aspect="vision_aspect_ratio")
+    s.finish()
+    return LlavaConfig(VLMConfig(vision, decoder), anyres, image_token)
+
+
+def _lmms_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
+    s = Section(values, where)
+    s.expect("model_type", "qwen2", "llava", "llava_qwen")
+    s.expect("mm_projector_type", "mlp2x_gelu")
+    s.expect("mm_patch_merge_type", "spatial_unpad")
+    s.expect("mm_vision_select_layer", -2)
+    s.expect("mm_vision_select_feature", "patch")
+    s.expect("mm_use_im_start_end", False)
+    s.expect("mm_use_im_patch_token", False)
+    s.expect("use_pos_skipping", False)
+    image_token = s.take("image_token_index", None)
+    vision = _lmms_tower(s, where)
+    decoder = _decoder(s, qkv_bias=True, tied=False)
+    anyres = _anyres(s, vision, aspect="image_aspect_ratio")
+    s.finish(NEUTRAL | _LMMS_NEUTRAL)
+    return LlavaConfig(VLMConfig(vision, decoder), anyres, 151646 if image_token in (None, -200) else image_token)
+
+
+def _lmms_tower(s: Section, where: str) -> VisionConfig:
+    """The tower is given by name; one without a public name, as in tests, by a section in transformers' form."""
+    section = s.take("vision_config", None)
+    name = s.take("mm_vision_tower")
+    if section is not None:
+        return siglip_config(section, f"{where}: vision_config", alone=False)
+    if name != SO400M:
+        raise UserError(f"{where}: mm_vision_tower = {name!r} is not supported, only {SO400M!r} or a vision_config")
+    return SIGLIP_SO400M
+
+
+def _anyres(s: Section, vision: VisionConfig, *, aspect: str) -> AnyresSpec:
+    mode = s.take(aspect, "anyres_max_9")
+    if not mode.startswith("anyres_max_") or not mode.removeprefix("anyres_max_").isdigit():
+        raise UserError(f"{s.where}: {aspect} = {mode!r} is not supported, only 'anyres_max_N'")
+    size = vision.image_size
+    pinpoints = s.take("image_grid_pinpoints", None)
+    spec = AnyresSpec(size, vision.patch_size, max_tiles=int(mode.removeprefix("anyres_max_")))
+    if pinpoints is None:
+        return spec
+    if isinstance(pinpoints, str):
+        pinpoints = _pinpoint_range(pinpoints, size, s.where)
+    if any(h % size or w % size for h, w in pinpoints):
+        raise UserError(f"{s.where}: image_grid_pinpoints must be multiples of the image size {size}")
+    return dataclasses.replace(spec, grids=tuple((h // size, w // size) for h, w in pinpoints))
+
+
+def _pinpoint_range(text: str, size: int, where: str) -> list[tuple[int, int]]:
+    """lmms-lab's short form "(1x1),...,(6x6)" of all grids between two."""
+    ends = [part.strip("() ") for part in text.split(",...,")]
+    try:
+        (h0, w0), (h1, w1) = (tuple(int(n) for n in end.split("x")) for end in ends)
+    except ValueError:
+        raise UserError(f"{where}: image_grid_pinpoints = {text!r} is not supported, only '(AxB),...,(CxD)'") from None
+    return [(h * size, w * size) for h in range(h0, h1 + 1) for w in range(w0, w1 + 1)]

@@ -1,0 +1,131 @@
+"""From the config file's section to a typed, frozen dataclass, and from there to a fingerprint."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.files import digest
+
+T = TypeVar("T")
+
+
+def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
+    """Builds `cls` from a config section, checking every name and type.
+
+    Nested dataclasses, `tuple[X, ...]`, `Mapping[str, X]`, `X | None` and `Literal` are understood; an int is
+    accepted where a float is expected.
+
+    Args:
+      cls: a dataclass type.
+      section: a ConfigDict or plain dict.
+      where: the section's place, such as "config.judge", for the error line.
+
+    Raises:
+      UserError: an unknown field, a missing one, or a value of another type.
+    """
+    if not hasattr(section, "items"):
+        raise UserError(f"{where}: expected a section, got {section!r}")
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    for name in section:
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
+            raise UserError(f"{where}: there is no field {name!r}; {hint}")
+    values = {}
+    for name, field in fields.items():
+        if name in section:
+            values[name] = _convert(hints[name], section[name], f"{where}.{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise UserError(_not_set(f"{where}.{name}"))
+    try:
+        return cls(**values)
+    except ValueError as e:  # __post_init__ checks
+        raise UserError(f"{where}: {e}") from None
+
+
+def _not_set(where: str) -> str:
+    """What to say of a value that the config leaves open, as a placeholder does."""
+    return f"{where} is not set; give it in the config or as --{where}=VALUE"
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Checks `value` against a type hint and converts containers."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        options = [a for a in args if a is not type(None)]
+        for option in options[:-1]:
+            try:
+                return _convert(option, value, where)
+            except UserError:
+                continue
+        return _convert(options[-1], value, where)
+    if origin is typing.Literal:
+        if not any(value == a and type(value) is type(a) for a in args):
+            raise UserError(f"{where}: {value!r} is not one of {', '.join(map(repr, args))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (tuple, list)):
+            raise UserError(f"{where}: expected a tuple, got {value!r}")
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        if len(args) != len(value):
+            raise UserError(f"{where}: expected {len(args)} values, got {len(value)}")
+        return tuple(_convert(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, value, strict=True)))
+    if origin in (dict, collections.abc.Mapping):
+        if not isinstance(value, collections.abc.Mapping) and not hasattr(value, "items"):
+            raise UserError(f"{where}: expected a mapping, got {value!r}")
+        return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return to_dataclass(hint, value, where)  # type: ignore[arg-type]
+    if value is None and hint is not Any:
+        raise UserError(_not_set(where))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is Any or (isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)):
+        return value
+    raise UserError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses, ConfigDicts, tuples, sets and numpy values as the dicts, lists and numbers that JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if hasattr(value, "items"):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [to_plain(v) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(to_plain(v) for v in value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        return to_plain(value.tolist())
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)
+
+
+def fingerprint(value: Any) -> str:
+    """16 hex digits that are equal for equal settings."""
+    return digest(json.dumps(to_plain(value), sort_keys=True))
+
+
+def difference(old: Any, new: Any, where: str = "") -> list[str]:
+    """The fields in which two plain settings differ, as "path: old -> new" lines."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = []
+        for key in sorted(old.keys() | new.keys()):
+            lines += difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+        return lines
+    return [] if old == new else [f"{where}: {old!r} -> {new!r}"]

@@ -1,0 +1,177 @@
+"""Files that are either whole or absent: atomic writes, digests, paths that stay inside their folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmssr_jax.core.errors import UserError
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is synced and renamed over `path`, else removed.
+
+    A reader, or a process killed half-way, never sees a part of the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb") as f:
+            os.fsync(f.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of `replacing` that a killed process left anywhere under `folder`."""
+    for path in folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns a path that is not a file into one line for the user."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, not a file") from None
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Atomically writes `data`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomically writes UTF-8 text with its newlines as they are."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def dump_json(value: Any) -> str:
+    """JSON with sorted keys, so that equal values are equal text."""
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically writes `dump_json(value)`."""
+    write_text(path, dump_json(value))
+
+
+def read_json(path: Path) -> Any:
+    """Parses a JSON file.
+
+    Raises:
+      UserError: the file is missing or is not JSON.
+    """
+    try:
+        with _reading(path):
+            return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
+        raise UserError(f"{path}: not valid JSON ({e})") from None
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Atomically writes one JSON object a line."""
+    write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Parses one JSON object a line; blank lines are skipped.
+
+    Raises:
+      UserError: the file is missing, or a line is not a JSON object (the line number is named).
+    """
+    rows = []
+    with _reading(path), open(path, "rb") as f:
+        for number, line in enumerate(f, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
+                raise UserError(f"{path}:{number}: not valid JSON ({e})") from None
+            if not isinstance(row, dict):
+                raise UserError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
+            rows.append(row)
+    return rows
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Atomically writes a Parquet file (zstd)."""
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Reads a Parquet file, or some of its columns.
+
+    Raises:
+      UserError: the file is missing, not Parquet, or lacks a column.
+    """
+    try:
+        schema = pq.read_schema(path)
+        missing = sorted(set(columns or ()) - set(schema.names))
+        if missing:
+            raise UserError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
+        return pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (pa.ArrowInvalid, OSError) as e:  # Arrow raises OSError for a damaged footer or page
+        raise UserError(f"{path}: not a readable Parquet file ({' '.join(str(e).split())})") from None
+
+
+def digest(data: bytes | str) -> str:
+    """The first 16 hex digits of SHA-256."""
+    return hashlib.sha256(data.encode("utf-8") if isinstance(data, str) else data).hexdigest()[:16]
+
+
+def file_digest(path: Path) -> str:
+    """`digest` of a file's content, read in pieces.
+
+    Raises:
+      UserError: the file is missing.
+    """
+    with _reading(path), open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()[:16]
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """`folder / relative`, for a path that comes from data.
+
+    Raises:
+      ValueError: the path is absolute, leaves the folder (through `..` or a link), or is a circle of links.
+    """
+    path = folder / relative
+    try:
+        resolved = path.resolve()
+    except (RuntimeError, OSError) as e:  # pathlib says RuntimeError for links in a circle
+        raise ValueError(f"path {relative!r} cannot be followed ({e})") from None
+    if Path(relative).is_absolute() or not resolved.is_relative_to(folder.resolve()):
+        raise ValueError(f"path {relative!r} leaves its folder")
+    return path
+
+
+def empty_folder(path: Path) -> None:
+    """Removes a folder and all it holds, and makes it anew."""
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)

@@ -1,0 +1,48 @@
+"""The record every stage speaks of: one image-text conversation."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+IMAGE_TAG = "<image>"
+
+Role = Literal["user", "assistant"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """One message. `text` keeps its `<image>` tags where they stood."""
+
+    role: Role
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageRef:
+    """An encoded image: a file on disk, or bytes out of a packed pool. Exactly one of the two is set."""
+
+    path: Path | None = None
+    data: bytes | None = None
+
+    def read(self) -> bytes:
+        """The encoded bytes (JPEG, PNG, ...).
+
+        Raises:
+          OSError: the file is gone or not readable.
+        """
+        if self.data is not None:
+            return self.data
+        assert self.path is not None
+        return self.path.read_bytes()
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """One instruction sample: turns alternate user, assistant; tags and images agree in number and order."""
+
+    id: str
+    source: str
+    turns: tuple[Turn, ...]
+    images: tuple[ImageRef, ...] = ()

@@ -1,0 +1,89 @@
+"""Conversations as ChatML token sequences (Qwen template), with the loss on the assistant's words only.
+
+<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n
+<|im_start|>user\\n<image>…\\nQuestion<|im_end|>\\n<|im_start|>assistant\\nAnswer<|im_end|>\\n
+                                                                        ^^^^^^^^^^^^^^^^ trained
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmssr_jax.core.sample import IMAGE_TAG, Sample
+from mmssr_jax.data.example import TEXT_SLOT, Example, Piece, causal_targets, flatten, image_piece
+from mmssr_jax.data.tokenizer import Tokenizer
+
+SYSTEM = "You are a helpful assistant."
+
+
+def text_and_images(text: str, tokenizer: Tokenizer, *, first_image: int, patches: int) -> list[Piece]:
+    """Cuts `text` at its `<image>` tags; image pieces are numbered from `first_image` on.
+
+    Args:
+      text: what stands between two special tokens; it is encoded as a whole up to each tag.
+      tokenizer: for the text.
+      first_image: number of the first image that a tag stands for.
+      patches: feature rows of one image; with its newline it takes one token more.
+    """
+    pieces = []
+    for k, part in enumerate(text.split(IMAGE_TAG)):
+        if k:
+            pieces.append(image_piece(tokenizer.image, first_image + k - 1, patches))
+        if part:
+            pieces.append(Piece(tokenizer.encode(part)))
+    return pieces
+
+
+def chat_pieces(sample: Sample, tokenizer: Tokenizer, *, patches: int, prompt_only: bool = False) -> list[Piece]:
+    """The whole conversation as pieces; with `prompt_only` it stops where the last answer would begin."""
+    pieces = [Piece([tokenizer.im_start, *tokenizer.encode_fixed(f"system\n{SYSTEM}"), tokenizer.im_end])]
+    images = 0
+    turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns
+    for turn in turns:
+        pieces.append(Piece([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))
+        if turn.role == "user":
+            pieces += text_and_images(f"user\n{turn.text}", tokenizer, first_image=images, patches=patches)
+            images += turn.text.count(IMAGE_TAG)
+            pieces.append(Piece([tokenizer.im_end]))
+        else:
+            pieces.append(Piece(tokenizer.encode_fixed("assistant\n")))
+            pieces.append(Piece([*tokenizer.encode(turn.text), tokenizer.im_end], trained=not prompt_only))
+    end = [*tokenizer.encode_fixed("\n"), tokenizer.im_start, *tokenizer.encode_fixed("assistant\n")]
+    pieces.append(Piece(end) if prompt_only else Piece(tokenizer.encode_fixed("\n")))
+    return pieces
+
+
+def encode_chat(sample: Sample, tokenizer: Tokenizer, pixels: np.ndarray, *, patches: int, max_length: int) -> Example:
+    """A training sequence; what goes beyond `max_length` is cut off at the end and counted.
+
+    Args:
+      sample: as many images as tags.
+      tokenizer: for the text.
+      pixels: uint8 [I, S, S, 3].
+      patches: feature rows of one image; with its newline it takes one token more.
+      max_length: tokens that may remain; images are never cut.
+
+    Raises:
+      ValueError: the images alone do not fit, or nothing trainable is left.
+    """
+    pieces = chat_pieces(sample, tokenizer, patches=patches)
+    tokens, slots, trained = flatten(pieces)
+    cut = max(len(tokens) - max_length, 0)
+    if (slots[max_length:] != TEXT_SLOT).any():
+        raise ValueError(f"its images do not fit into {max_length} tokens")
+    tokens, slots, trained = tokens[:max_length], slots[:max_length], trained[:max_length]
+    if not trained.any():
+        raise ValueError(f"nothing of its answers is left within {max_length} tokens")
+    positions, targets, weights = causal_targets(tokens, trained)
+    n = len(tokens)
+    return Example(
+        tokens=tokens,
+        positions=np.arange(n, dtype=np.int32),
+        until=np.full(n, n, np.int32),
+        image_slot=slots,
+        pixels=pixels,
+        loss_position=positions,
+        loss_target=targets,
+        loss_weight=weights,
+        cut=cut,
+    )

@@ -1,0 +1,79 @@
+"""One encoded sequence: what a sample, or a prompt tree over a sample, becomes before packing and batching."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+TEXT_SLOT = -1
+NEWLINE_SLOT = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """L tokens, I images of T tokens each, N loss targets.
+
+        tokens         <im_start> user \\n <image> … <image> \\n What  is … <im_end>
+        positions      0          1    2  3       …  67      68 69    70
+        until          L          L    L  L       …                            (causal; a prompt tree branches)
+        image_slot     -1         -1   -1 1  2  3 …  64 0    -1 -1             64 patches, then the image newline
+
+    Attributes:
+      tokens: int32 [L]; image positions hold the tokenizer's image id.
+      positions: int32 [L], for the rotary embedding.
+      until: int32 [L]; token j is visible to token i iff j <= i < until[j].
+      image_slot: int32 [L]; -1 text, 0 the image newline, 1 + k * T + t patch t of the sample's image k.
+      pixels: uint8 [I, S, S, 3].
+      loss_position: int32 [N], the token whose next-token distribution is trained.
+      loss_target: int32 [N], the token it should give.
+      loss_weight: float32 [N].
+      cut: how many text tokens were cut off to fit.
+    """
+
+    tokens: np.ndarray
+    positions: np.ndarray
+    until: np.ndarray
+    image_slot: np.ndarray
+    pixels: np.ndarray
+    loss_position: np.ndarray
+    loss_target: np.ndarray
+    loss_weight: np.ndarray
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A run of tokens: text (`slots` is None), or one image with the feature each token takes."""
+
+    tokens: Sequence[int]
+    slots: Sequence[int] | None = None
+    trained: bool = False
+
+
+def image_piece(token: int, image: int, patches: int) -> Piece:
+    """Image number `image` of a sample: one token a patch and one for the newline that ends it."""
+    first = 1 + image * patches
+    return Piece([token] * (patches + 1), slots=[*range(first, first + patches), NEWLINE_SLOT])
+
+
+def flatten(pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Concatenates pieces: tokens int32 [L], image_slot int32 [L], trained bool [L]."""
+    tokens: list[int] = []
+    slots: list[int] = []
+    trained: list[bool] = []
+    for piece in pieces:
+        tokens.extend(piece.tokens)
+        slots.extend(piece.slots if piece.slots is not None else [TEXT_SLOT] * len(piece.tokens))
+        trained.extend([piece.trained] * len(piece.tokens))
+    return np.array(tokens, np.int32), np.array(slots, np.int32), np.array(trained, bool)
+
+
+def causal_targets(tokens: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss targets of an ordinary causal sequence: every trained token, predicted from the one before it."""
+    positions = np.flatnonzero(trained[1:]).astype(np.int32)
+    return positions, tokens[positions + 1], np.ones(len(positions), np.float32)

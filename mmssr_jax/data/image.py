@@ -1,0 +1,30 @@
+"""Encoded pictures to the pixels a vision tower takes."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from mmssr_jax.core.sample import Sample
+from mmssr_jax.pool.decode import open_rgb
+
+
+def square_view(image: Image.Image, size: int) -> np.ndarray:
+    """The whole picture as one crop: bicubic resize to `size` x `size`, aspect ratio not kept (SigLIP's processor).
+
+    Returns:
+      uint8 [size, size, 3].
+    """
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(image, np.uint8)
+
+
+def sample_views(sample: Sample, size: int, *, max_pixels: int) -> np.ndarray:
+    """One view of each of a sample's images: uint8 [I, size, size, 3].
+
+    Raises:
+      OSError, ValueError: a picture cannot be read (see `open_rgb`).
+    """
+    views = [square_view(open_rgb(ref.read(), max_pixels=max_pixels), size) for ref in sample.images]
+    return np.stack(views) if views else np.zeros((0, size, size, 3), np.uint8)

@@ -1,0 +1,137 @@
+"""One wrapper around Hugging Face fast tokenizers: text that comes from data can never become a special token."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+import transformers
+
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+
+END_OF_TEXT = "<|endoftext|>"
+IM_START = "<|im_start|>"
+IM_END = "<|im_end|>"
+IMAGE = "<image>"
+SPECIALS = (END_OF_TEXT, IM_START, IM_END, IMAGE)
+
+# How Qwen2 cuts text before byte-pair merging: contractions, words with one leading sign, single digits, signs, spaces.
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+class Tokenizer:
+    """Text to ids and back, with the ids of the ChatML marks.
+
+    Attributes:
+      im_start, im_end, image, pad: ids of `<|im_start|>`, `<|im_end|>`, `<image>` and `<|endoftext|>`.
+      vocab_size: one more than the largest id.
+    """
+
+    def __init__(self, fast: transformers.PreTrainedTokenizerFast):
+        self._fast = fast
+        self._core = fast.backend_tokenizer
+        self._core.encode_special_tokens = True  # a sample that spells "<|im_end|>" stays ordinary text
+        self.im_start, self.im_end, self.image, self.pad = (
+            self._special(s) for s in (IM_START, IM_END, IMAGE, END_OF_TEXT)
+        )
+        self.vocab_size = max(self._core.get_vocab(with_added_tokens=True).values()) + 1
+        self._encode_cached = functools.lru_cache(maxsize=4096)(self._encode)
+
+    def _special(self, text: str) -> int:
+        found = self._core.token_to_id(text)
+        if found is None:
+            raise UserError(f"the tokenizer has no token {text!r}, which the chat template needs")
+        return found
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._core.encode(text, add_special_tokens=False).ids)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`, read as ordinary text throughout; nothing is added."""
+        return list(self._encode(text))
+
+    def encode_fixed(self, text: str) -> tuple[int, ...]:
+        """`encode` for texts that come again and again (templates, queries)."""
+        return self._encode_cached(text)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Text of `ids`; special tokens are left out."""
+        return self._core.decode([int(i) for i in ids], skip_special_tokens=True)
+
+    def save(self, folder: Path) -> None:
+        """Writes `tokenizer.json` and its config as `AutoTokenizer.from_pretrained` reads them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._core.encode_special_tokens = False
+        try:
+            self._fast.save_pretrained(folder)
+        finally:
+            self._core.encode_special_tokens = True
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Identity of vocabulary and merges."""
+        return files.digest(self._core.to_str())
+
+    def __reduce__(self):  # to worker processes
+        return _from_json, (self._core.to_str(),)
+
+
+def _wrap(core: tokenizers.Tokenizer) -> Tokenizer:
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=END_OF_TEXT,
+        eos_token=IM_END,
+        extra_special_tokens=[IM_START, IMAGE],
+        clean_up_tokenization_spaces=False,
+    )
+    return Tokenizer(fast)
+
+
+def _from_json(text: str) -> Tokenizer:
+    return _wrap(tokenizers.Tokenizer.from_str(text))
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Loads a fast tokenizer from a folder in Hugging Face's layout.
+
+    Raises:
+      UserError: the folder holds no fast tokenizer, or it lacks a ChatML mark.
+    """
+    if not (folder / "tokenizer.json").exists():
+        raise UserError(f"{folder}: holds no tokenizer.json")
+    fast = transformers.AutoTokenizer.from_pretrained(str(folder))
+    if not isinstance(fast, transformers.PreTrainedTokenizerFast):
+        raise UserError(f"{folder}: {type(fast).__name__} is not a fast tokenizer")
+    return Tokenizer(fast)
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
+    """Trains a byte-level BPE of Qwen2's kind (NFC, same pre-tokenisation, single digits, same special tokens).
+
+    Args:
+      texts: the corpus; equal corpora give equal tokenizers.
+      vocab_size: entries in all, bytes and special tokens included.
+    """
+    core = tokenizers.Tokenizer(tokenizers.models.BPE())
+    core.normalizer = tokenizers.normalizers.NFC()
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
+        [
+            tokenizers.pre_tokenizers.Split(tokenizers.Regex(_SPLIT), "isolated"),
+            tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    core.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return _wrap(core)

@@ -1,0 +1,144 @@
+"""From what a model wrote to what it meant, by VLMEvalKit's rules for evaluation without a judge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+NO_CHOICE = "Z"  # the kit's letter for "no option": never right
+
+_SEPARATORS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
+_REFUSALS = (
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+)
+_ANSWER_IS = re.compile(r"answer\s+is\s+\**([ABCD])\**", re.IGNORECASE)
+_LAST_TOKENS = 4
+
+
+def match_choice(answer: str, choices: Mapping[str, str]) -> str:
+    """The option that an answer picks, or "Z".
+
+    In this order: the one option letter among the answer's tokens, if it first stands among the last four; the letter
+    after "answer is"; the one option whose text is contained in the answer (ignoring case; not in an answer longer
+    than twice all options together). The rule has traps that are kept, since numbers are compared across papers: a
+    stray article "A" is taken for option A ("A cat" picks A), and so is the first letter of the word after "answer is"
+    ("the answer is blue" picks B).
+
+    Args:
+      answer: what the model wrote.
+      choices: the options by letter, A to Z.
+
+    Source: VLMEvalKit, `vlmeval/utils/matching_util.py` (`can_infer`), with the judge switched off.
+    """
+    return infer_choice(answer, choices) or NO_CHOICE
+
+
+def infer_choice(answer: str, choices: Mapping[str, str]) -> str | None:
+    """As `match_choice`, but None where the kit would ask a judge; "Z" where the answer itself declines to choose."""
+    return _match_letter(answer, choices) or _match_text(answer, choices)
+
+
+def _match_letter(answer: str, choices: Mapping[str, str]) -> str | None:
+    if any(refusal in answer for refusal in _REFUSALS):
+        return NO_CHOICE
+    tokens = answer.translate(_SEPARATORS).split()
+    letters = [letter for letter in choices if letter in tokens]
+    if len(letters) == 1 and tokens.index(letters[0]) >= len(tokens) - _LAST_TOKENS:
+        return letters[0]
+    if not letters and NO_CHOICE in tokens:
+        return NO_CHOICE
+    stated = _ANSWER_IS.search(answer)
+    return stated[1].upper() if stated and stated[1].upper() in choices else None
+
+
+def _match_text(answer: str, choices: Mapping[str, str]) -> str | None:
+    if len(answer) > 2 * sum(len(text) for text in choices.values()):
+        return None
+    found = [letter for letter, text in choices.items() if text.lower() in answer.lower()]
+    return found[0] if len(found) == 1 else None
+
+
+def yes_or_no(answer: str) -> str:
+    """ "Yes" or "No" where exactly one of the two words is in the answer, else "Unknown".
+
+    Source: VLMEvalKit, `YOrN_Extraction`.
+    """
+    words = strip_punctuation(answer.lower()).split()
+    if ("yes" in words) == ("no" in words):
+        return "Unknown"
+    return "Yes" if "yes" in words else "No"
+
+
+_PUNCTUATION = (
+    ";",
+    "/",
+    "[",
+    "]",
+    '"',
+    "{",
+    "}",
+    "(",
+    ")",
+    "=",
+    "+",
+    "\\",
+    "_",
+    "-",
+    ">",
+    "<",
+    "@",
+    "`",
+    ",",
+    "?",
+    "!",
+)
+_DIGIT_COMMA = re.compile(r"\d,\d")
+_PERIOD = re.compile(r"(?<!\d)\.(?!\d)")
+_PERIODS_REMOVED = 32  # the reference passes a regex flag, whose value is 32, where `sub` expects a count
+
+
+def strip_punctuation(text: str) -> str:
+    """VQA's punctuation rule: a sign beside a space (or any, where a number has a comma) goes, others become spaces.
+
+    Source: the VQA evaluation (https://github.com/GT-Vision-Lab/VQA), as VLMEvalKit has it.
+    """
+    result = text
+    for sign in _PUNCTUATION:
+        drop = f"{sign} " in text or f" {sign}" in text or _DIGIT_COMMA.search(text) is not None
+        result = result.replace(sign, "" if drop else " ")
+    return _PERIOD.sub("", result, count=_PERIODS_REMOVED)
+
+
+_NUMBERS = ("none", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_WORD_VALUES = {word: str(max(0, place - 1)) for place, word in enumerate(_NUMBERS)}
+_ARTICLES = frozenset(("a", "an", "the"))
+_CONTRACTIONS = """
+    ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
+    he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've
+    o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's
+    someone'd someone'd've someone'll someone's something'd something'd've something'll that's there'd there'd've
+    there're there's
+    they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's
+    where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've
+    y'all y'all'll y'all'd've you'd you'd've you'll you're you've
+"""
+# Each with one apostrophe forgotten: "dont", "couldn'tve", "couldnt've".
+_REPAIRS = {
+    word[:place] + word[place + 1 :]: word
+    for word in _CONTRACTIONS.split()
+    for place, letter in enumerate(word)
+    if letter == "'"
+} | {"somebody'd": "somebodyd"}
+
+
+def normalise(answer: str) -> str:
+    """VQA's normal form of a short answer: lower case, no punctuation or articles, digits for number words.
+
+    `"The Two dogs."` -> `"2 dogs"`. Source: as `strip_punctuation`.
+    """
+    text = strip_punctuation(answer.replace("\n", " ").replace("\t", " ").strip())
+    words = [_WORD_VALUES.get(word, word) for word in text.lower().split()]
+    return " ".join(_REPAIRS.get(word, word) for word in words if word not in _ARTICLES)

@@ -1,0 +1,16 @@
+"""BLINK: multiple-choice questions of perception with up to four pictures each; accuracy."""
+
+from __future__ import annotations
+
+from mmssr_jax.evaluation.benchmark import Row, pictured
+from mmssr_jax.evaluation.benchmarks import multiple_choice
+from mmssr_jax.evaluation.benchmarks.multiple_choice import ask, score
+
+__all__ = ["COLUMNS", "ask", "load", "score"]
+
+COLUMNS = ("index", "image", "question", "A", "B", "answer")
+
+
+def load(rows: list[Row]) -> list[Row]:
+    """All rows with a picture."""
+    return multiple_choice.load(pictured(rows))

@@ -1,0 +1,47 @@
+"""Grounding: recall at IoU 0.5 of the first box that the model writes (RefCOCO, Flickr30k, MM1.5-UI's screens).
+
+`answer` holds the box, or a list of boxes of which each is right, as `<x1,y1,x2,y2>` or `[x1, y1, x2, y2]`; the model
+must write its box in the same units. Beside the number: the recall of the best constant box, the mean of the answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.evaluation import metrics, prompts
+from mmssr_jax.evaluation.benchmark import Question, Row
+from mmssr_jax.evaluation.score import Fields, Score, mean_score
+
+COLUMNS = ("index", "image", "question", "answer")
+
+
+def load(rows: list[Row]) -> list[Row]:
+    """All rows.
+
+    Raises:
+      UserError: an answer without a box.
+    """
+    for row in rows:
+        if not metrics.boxes(row.fields.get("answer", "")):
+            raise UserError(f"index {row.index}: the answer {row.fields.get('answer', '')!r} has no box x1,y1,x2,y2")
+    return rows
+
+
+def ask(row: Row, instruction: str | None) -> Question:
+    """The question as it stands."""
+    return prompts.question_only(row, instruction)
+
+
+def score(answered: Sequence[Fields]) -> Score:
+    """Recall@1 at IoU > 0.5; beside it that of one box for all, and how often no box was written."""
+    mean = np.mean([metrics.boxes(row["answer"])[0] for row in answered], axis=0)
+    constant = f"[{', '.join(f'{x:.6f}' for x in mean)}]"
+    more = {
+        "constant box": 100 * float(np.mean([metrics.box_recall(constant, [row["answer"]]) for row in answered])),
+        "answers without a box": float(sum(not metrics.boxes(row["prediction"]) for row in answered)),
+    }
+    return mean_score("recall@IoU 0.5", answered, lambda f: metrics.box_recall(f["prediction"], [f["answer"]]),
+                      more=more)  # fmt: skip

@@ -1,0 +1,55 @@
+"""MMBench (dev or test, en, v1.1): circular evaluation, in which every rotation of the options has to be right.
+
+Rows come in rotations; `g_index` names a group's first row, where the column is missing it is `index % 1,000,000`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.evaluation.benchmark import Row, pictured
+from mmssr_jax.evaluation.benchmarks import multiple_choice
+from mmssr_jax.evaluation.benchmarks.multiple_choice import ask
+from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
+
+__all__ = ["COLUMNS", "ask", "load", "score"]
+
+COLUMNS = ("index", "image", "question", "A", "B", "answer")
+
+_ROTATION = 1_000_000
+
+
+def load(rows: list[Row]) -> list[Row]:
+    """All rows with a picture.
+
+    Raises:
+      UserError: an index that is no number, or a group whose first row is missing.
+    """
+    rows = multiple_choice.load(pictured(rows))
+    for row in rows:
+        if not row.index.isdecimal():
+            raise UserError(f"index {row.index}: must be a number; the rotations of a question are told by it")
+    present = {int(row.index) for row in rows}
+    for row in rows:
+        if _group(row.fields) not in present:
+            raise UserError(f"index {row.index}: the first row of its group, index {_group(row.fields)}, is missing")
+    return rows
+
+
+def score(answered: Sequence[Fields]) -> Score:
+    """Circular accuracy over the groups; beside it the accuracy over all rows, each by itself."""
+    groups: dict[int, list[Fields]] = {}
+    for row in answered:
+        groups.setdefault(_group(row), []).append(row)
+    hits = {row["index"]: multiple_choice.hit(row) for row in answered}
+    units = []
+    for group, rows in groups.items():
+        first = next(row for row in rows if int(row["index"]) == group)
+        units.append(Unit((min(hits[row["index"]] for row in rows),), first))
+    more = {"accuracy of single rows": 100 * sum(hits.values()) / len(hits)}
+    return Score("circular accuracy", units, percent, more=more)
+
+
+def _group(fields: Fields) -> int:
+    return int(fields["g_index"]) if "g_index" in fields else int(fields["index"]) % _ROTATION

@@ -1,0 +1,110 @@
+"""Settings of the evaluate stage: the section `config.evaluate`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmssr_jax.evaluation.api_grader import GraderConfig
+from mmssr_jax.evaluation.vlm_answerer import AnswererConfig
+
+RESERVED = frozenset(("scorer", "judge", "comparison"))  # results/<name>.json that are not of a run
+
+
+@dataclasses.dataclass(frozen=True)
+class ProceduralConfig:
+    """A benchmark generated on the spot: `questions` rows from `seed`."""
+
+    questions: int = 200
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ShotsConfig:
+    """Solved examples before every question.
+
+    Attributes:
+      path: a TSV of the benchmark's kind that the examples come from; None takes the benchmark's own rows.
+      count: examples a question.
+      seed: of the draw.
+    """
+
+    count: int
+    path: str | None = None
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkConfig:
+    """One benchmark.
+
+    Attributes:
+      kind: the file in `evaluation/benchmarks/` that asks and scores it; "mixed" takes any TSV of multiple choice,
+        yes/no and short answers.
+      path: the TSV; None where `procedural` is set.
+      images: the folder of `image_path`; by default the TSV's own.
+      procedural: generate the TSV instead of reading one.
+      instruction: replaces the prompt's closing line ("" leaves it out); None keeps the kit's.
+      max_new_tokens: replaces the stage's for this benchmark.
+      shots: ask few-shot.
+      kit_name: VLMEvalKit's name of it, for exported predictions; by default the TSV's name.
+    """
+
+    kind: str = "mixed"
+    path: str | None = None
+    images: str | None = None
+    procedural: ProceduralConfig | None = None
+    instruction: str | None = None
+    max_new_tokens: int | None = None
+    shots: ShotsConfig | None = None
+    kit_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.procedural is None):
+            raise ValueError("set either path (a VLMEvalKit TSV) or procedural (questions, seed)")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Settings of the stage.
+
+    Attributes:
+      benchmarks: by name; the name is that of the prediction file.
+      runs: checkpoints to evaluate; none means those that `config.train` makes.
+      blind: runs that are evaluated once more with every picture grey, as `<run>_blind`.
+      max_new_tokens: the longest answer, in tokens.
+      answerer: shapes of the answering batches, for the maker of the answerer.
+      save_every: questions between two saves; a run that is cut off loses at most these.
+      seed: of the bootstrap.
+      groups: name -> runs that differ by their seed alone; compared in `results/comparison.json`.
+      baseline: the group the others are compared with (">Rand").
+      full: the group trained on all data ("/FULL").
+      averages: name -> benchmarks or averages named before it, for category averages and MMBase.
+      judge: grades benchmarks that need a language model (MM-Vet, MathVista); without one these are scored by exact
+        match, and the result says so.
+      export: also write predictions in VLMEvalKit's shape, to `predictions/<run>/vlmevalkit/`.
+    """
+
+    benchmarks: Mapping[str, BenchmarkConfig]
+    runs: tuple[str, ...] = ()
+    blind: tuple[str, ...] = ()
+    max_new_tokens: int = 64
+    answerer: AnswererConfig = AnswererConfig()
+    save_every: int = 512
+    seed: int = 0
+    groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    baseline: str | None = None
+    full: str | None = None
+    averages: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    judge: GraderConfig | None = None
+    export: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.benchmarks:
+            raise ValueError("benchmarks is empty; name at least one")
+        if min(self.save_every, self.max_new_tokens) < 1:
+            raise ValueError("save_every and max_new_tokens must be at least 1")
+        for name in [*self.benchmarks, *self.runs]:
+            if not name or name != Path(name).name or name.startswith("."):
+                raise ValueError(f"{name!r} must be a plain file name")

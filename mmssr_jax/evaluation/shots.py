@@ -1,0 +1,46 @@
+"""Few-shot questions: solved examples, pictures included, before the one that is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.files import digest
+from mmssr_jax.evaluation.benchmark import Question, parse_list
+
+
+def with_shots(questions: Sequence[Question], examples: Sequence[Question], *, count: int, seed: int) -> list[Question]:
+    """Puts `count` examples before each question: their prompt, "Answer: …", a blank line.
+
+    Which ones hangs on the seed and the question's index alone; a question is never its own example.
+
+    Args:
+      questions: what is asked.
+      examples: questions with an `answer`; of a list of answers the first is shown.
+      count: examples a question.
+      seed: of the draw.
+
+    Raises:
+      UserError: there are too few examples, or one has no answer.
+    """
+    return [_with_shots(question, examples, count, seed) for question in questions]
+
+
+def _with_shots(question: Question, examples: Sequence[Question], count: int, seed: int) -> Question:
+    others = [e for e in examples if (e.index, e.prompt) != (question.index, question.prompt)]
+    if len(others) < count:
+        raise UserError(f"index {question.index}: {count} shots are asked for, but there are {len(others)} examples")
+    draw = np.random.default_rng([seed, int(digest(question.index), 16)])
+    shots = [others[i] for i in draw.choice(len(others), size=count, replace=False)]
+    text = "".join(f"{shot.prompt.rstrip()}\nAnswer: {_answer(shot)}\n\n" for shot in shots)
+    images = tuple(image for shot in shots for image in shot.images)
+    return dataclasses.replace(question, prompt=text + question.prompt, images=images + question.images)
+
+
+def _answer(shot: Question) -> str:
+    if "answer" not in shot.fields:
+        raise UserError(f"index {shot.index}: the example has no answer")
+    return parse_list(shot.fields["answer"])[0]

@@ -1,0 +1,63 @@
+"""From logits to the next token."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn.
+
+    Attributes:
+      temperature: 0 takes the most likely token (the lowest id among equals).
+      top_k: only the k most likely tokens, 0 for all.
+      top_p: only the most likely tokens that together hold this much probability (arXiv 1904.09751).
+      seed: of the draws; a row's draws depend on it, on the row's own seed and on the step alone.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
+            raise ValueError("temperature and top_k must not be negative, top_p must lie in (0, 1]")
+
+
+def draw(logits: jax.Array, seeds: jax.Array, step: jax.Array, sampling: Sampling) -> jax.Array:
+    """One token a row.
+
+    Args:
+      logits: float32 [B, V].
+      seeds: int32 [B], the rows' own.
+      step: scalar, number of the token in its answer.
+      sampling: static.
+
+    Returns:
+      int32 [B].
+    """
+    if sampling.temperature == 0:
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    logits = restrict(logits / sampling.temperature, top_k=sampling.top_k, top_p=sampling.top_p)
+    key = jax.random.key(sampling.seed)
+    keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(key, s), step))(seeds)
+    return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
+
+
+def restrict(logits: jax.Array, *, top_k: int, top_p: float) -> jax.Array:
+    """-inf for tokens outside the `top_k` and the `top_p` nucleus; the most likely token always stays."""
+    if not top_k and top_p == 1:
+        return logits
+    order = jnp.argsort(-logits, axis=-1, stable=True)
+    ranked = jnp.take_along_axis(logits, order, axis=-1)
+    probability = jax.nn.softmax(ranked, axis=-1)
+    keep = jnp.cumsum(probability, axis=-1) - probability < top_p
+    if top_k:
+        keep &= jnp.arange(logits.shape[-1]) < top_k
+    ranked = jnp.where(keep, ranked, -jnp.inf)
+    return jnp.take_along_axis(ranked, jnp.argsort(order, axis=-1), axis=-1)

@@ -1,0 +1,127 @@
+"""How far two ratings of the same samples agree: quadratic kappa, Spearman, mean absolute difference, styles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmssr_jax.core.vocabulary import MAX_SCORE
+from mmssr_jax.judge.rubric import Judgment, Rubric
+
+GALLERY = 12
+
+
+def quadratic_kappa(a: np.ndarray, b: np.ndarray) -> float:
+    """Cohen's kappa with quadratic weights (Cohen 1968): 1 - mean (a_i - b_i)^2 / mean over all i, j (a_i - b_j)^2.
+
+    Args:
+      a, b: paired ratings [n].
+
+    Returns:
+      At most 1; NaN where both are the same constant.
+    """
+    by_chance = a.var() + b.var() + (a.mean() - b.mean()) ** 2 if len(a) else 0.0
+    return float(1 - np.mean((a - b) ** 2) / by_chance) if by_chance > 0 else float("nan")
+
+
+def ranks(x: np.ndarray) -> np.ndarray:
+    """Ranks from 1, ties get their mean; float64 [n]."""
+    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return ((last - counts + 1 + last) / 2)[inverse]
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Rank correlation, ties by mean rank; NaN where one of the two is constant."""
+    if len(a) < 2 or len(np.unique(a)) < 2 or len(np.unique(b)) < 2:
+        return float("nan")
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 6)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return round(float(np.mean(known)), 6) if known else None
+
+
+def _style_agreement(first: Sequence[Judgment], second: Sequence[Judgment], rubric: Rubric) -> dict[str, Any]:
+    overlap = [
+        len({*a.styles} & {*b.styles}) / len({*a.styles} | {*b.styles}) for a, b in zip(first, second, strict=True)
+    ]
+    named: dict[str, Any] = {}
+    for style in rubric.styles:
+        a, b = ([style in r.styles for r in side] for side in (first, second))
+        both, either = sum(x and y for x, y in zip(a, b, strict=True)), sum(a) + sum(b)
+        named[style] = {"first": sum(a), "second": sum(b), "f1": round(2 * both / either, 6) if either else None}
+    same = [a.styles[0] == b.styles[0] for a, b in zip(first, second, strict=True)]
+    return {
+        "same_main": round(float(np.mean(same)), 6) if same else None,
+        "jaccard": round(float(np.mean(overlap)), 6) if overlap else None,
+        "macro_f1": _mean([row["f1"] for row in named.values()]),
+        "per_style": named,
+    }
+
+
+def agreement(first: Mapping[str, Judgment], second: Mapping[str, Judgment], rubric: Rubric) -> dict[str, Any]:
+    """Compares the ratings of the samples that both hold.
+
+    Returns:
+      `samples` (int); `capabilities`: slug -> `spearman`, `kappa`, `mean_abs_difference` (null where not defined);
+      `mean`: the same three over the capabilities where they are defined; `styles`: `same_main` (share),
+      `jaccard`, `macro_f1`, `per_style`; `disagreements`: the samples that differ most, with both ratings.
+    """
+    ids = sorted(first.keys() & second.keys())
+    ours, theirs = [first[i] for i in ids], [second[i] for i in ids]
+    a = np.array([r.scores for r in ours], np.float64).reshape(len(ids), len(rubric.slugs))
+    b = np.array([r.scores for r in theirs], np.float64).reshape(len(ids), len(rubric.slugs))
+    capabilities = {}
+    for k, slug in enumerate(rubric.slugs):
+        capabilities[slug] = {
+            "spearman": _plain(spearman(a[:, k], b[:, k])),
+            "kappa": _plain(quadratic_kappa(a[:, k], b[:, k])),
+            "mean_abs_difference": _plain(float(np.mean(np.abs(a[:, k] - b[:, k])))) if ids else None,
+        }
+    measures = ("spearman", "kappa", "mean_abs_difference")
+    return {
+        "samples": len(ids),
+        "capabilities": capabilities,
+        "mean": {m: _mean([row[m] for row in capabilities.values()]) for m in measures},
+        "styles": _style_agreement(ours, theirs, rubric),
+        "disagreements": _disagreements(ids, ours, theirs),
+    }
+
+
+def _disagreements(ids: Sequence[str], first: Sequence[Judgment], second: Sequence[Judgment]) -> list[dict[str, Any]]:
+    """The samples with the largest summed difference of scores, largest first, ties by id."""
+    rows = []
+    for sample_id, a, b in zip(ids, first, second, strict=True):
+        total = sum(abs(x - y) for x, y in zip(a.scores, b.scores, strict=True))
+        if total or a.styles != b.styles:
+            rows.append((-total, sample_id, a, b))
+    return [
+        {
+            "id": sample_id,
+            "difference": -total,
+            "first": {"scores": list(a.scores), "styles": list(a.styles), "rationale": a.rationale},
+            "second": {"scores": list(b.scores), "styles": list(b.styles), "rationale": b.rationale},
+        }
+        for total, sample_id, a, b in sorted(rows, key=lambda r: r[:2])[:GALLERY]
+    ]
+
+
+def histograms(judgments: Sequence[Judgment], rubric: Rubric) -> dict[str, list[int]]:
+    """How many samples got 0, 1, ... 5; slug -> six counts."""
+    return {
+        slug: [sum(j.scores[k] == s for j in judgments) for s in range(MAX_SCORE + 1)]
+        for k, slug in enumerate(rubric.slugs)
+    }
+
+
+def style_counts(judgments: Sequence[Judgment], rubric: Rubric) -> dict[str, int]:
+    """How many samples name each style."""
+    return {style: sum(style in j.styles for j in judgments) for style in rubric.styles}

@@ -1,0 +1,260 @@
+"""The ledger: one line a request, append-only, the only thing from which judgments are made.
+
+Lines are written and synced in groups, at most `commit_every` seconds apart, by a thread of its own; an answer that
+is not in the file does not exist. The file is never rewritten, only a torn last line is cut off when it is opened.
+
+A line: `{"id", "judge", "prompt_hash", "repeat", "attempt", "outcome", "reason", "detail", "raw", "usage",
+"cost", "cost_estimated", "model", "system_fingerprint", "request_id", "mode", "latency_s", "time"}`; of these only
+`latency_s`, `time` and `request_id` differ between equal runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from absl import logging
+
+from mmssr_jax.core.errors import UserError
+
+Outcome = Literal["ok", "retry", "skip", "stop"]
+Key = tuple[str, str, str, int]  # judge, prompt hash, sample id, repeat
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One request and what came of it.
+
+    Attributes:
+      id, judge, prompt_hash, repeat: what was asked of whom.
+      attempt: 1 for the first request of a rating.
+      outcome: "ok"; "retry" (asked again); "skip" (given up, see reason); "stop" (the run ended on it).
+      reason: why it is not "ok"; see `outcomes`.
+      detail: the server's words, in one line.
+      raw: the answer's text as it came, or None where none came.
+      usage: token counts as the server stated them.
+      cost: US dollars.
+      cost_estimated: the server stated no usage, so `cost` is what the request was expected to cost at most.
+      model: the model as the server named it.
+      mode: how the answer's form was asked for ("json_schema", "json_object", "text"); empty for local judges.
+      latency_s: seconds from sending to the answer.
+      time: UTC, ISO 8601.
+    """
+
+    id: str
+    judge: str
+    prompt_hash: str
+    repeat: int = 0
+    attempt: int = 1
+    outcome: Outcome = "ok"
+    reason: str = ""
+    detail: str = ""
+    raw: str | None = None
+    usage: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    cost: float = 0.0
+    cost_estimated: bool = False
+    model: str = ""
+    system_fingerprint: str | None = None
+    request_id: str | None = None
+    mode: str = ""
+    latency_s: float = 0.0
+    time: str = ""
+
+    @property
+    def key(self) -> Key:
+        """The rating this line is about."""
+        return (self.judge, self.prompt_hash, self.id, self.repeat)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the rating is not asked for again."""
+        return self.outcome in ("ok", "skip")
+
+
+_FIELDS = tuple(f.name for f in dataclasses.fields(Entry))
+
+
+def now() -> str:
+    """The time as the ledger writes it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def read_ledger(path: Path) -> Iterator[Entry]:
+    """Yields the entries of a ledger, whose last line may be torn.
+
+    Raises:
+      UserError: another line than the last is not an entry.
+    """
+    if not path.exists():
+        return
+    with open(path, "rb") as f:
+        for number, line in enumerate(f, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield Entry(**json.loads(line))
+            except (ValueError, TypeError) as e:
+                raise UserError(f"{path}:{number}: not a ledger line ({e}); move the file away or mend it") from None
+
+
+class Ledger:
+    """The ledger, open for appending by this process alone.
+
+    Attributes:
+      settled: ratings that need not be asked for again.
+      attempts: how many requests each unsettled rating has had.
+      requests: how many lines the file holds.
+      spent: their cost in US dollars.
+
+    Args:
+      path: the file; made if it is not there.
+      ask_again: reasons of skipped ratings that are asked for again.
+      commit_every: seconds between two syncs, at most.
+
+    Raises:
+      UserError: another process has the file open, or a line is broken.
+    """
+
+    def __init__(self, path: Path, *, ask_again: Sequence[str] = (), commit_every: float = 0.05):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._secrets: list[str] = []
+        self._commit_every = commit_every
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._fd)
+            raise UserError(f"{path} is in use: another run is judging in this workdir; wait for it") from None
+        self.settled: set[Key] = set()
+        self.attempts: dict[Key, int] = {}
+        self.requests = 0
+        self.spent = 0.0
+        try:
+            self._repair()
+            for entry in read_ledger(path):
+                self._count(entry, again=entry.outcome == "skip" and entry.reason in ask_again)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._buffer: list[bytes] = []
+        self._error: OSError | None = None
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._wake, self._closing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._commit_in_groups, name="ledger", daemon=True)
+        self._thread.start()
+
+    def _repair(self) -> None:
+        """Completes or cuts off a last line without a newline."""
+        size = os.fstat(self._fd).st_size
+        start, tail = size, b""
+        while start and b"\n" not in tail:
+            start = max(0, start - 65536)
+            tail = os.pread(self._fd, size - start, start)
+        torn = tail.rsplit(b"\n", 1)[-1]
+        if not torn:
+            return
+        try:
+            Entry(**json.loads(torn))
+            os.write(self._fd, b"\n")
+        except (ValueError, TypeError):
+            os.ftruncate(self._fd, size - len(torn))
+            logging.warning("%s: its last line was torn (%d bytes) and is cut off", self.path, len(torn))
+        os.fsync(self._fd)
+
+    def _count(self, entry: Entry, *, again: bool) -> None:
+        if entry.settled and not again:
+            self.settled.add(entry.key)
+            self.attempts.pop(entry.key, None)
+        else:
+            self.attempts[entry.key] = 0 if again else self.attempts.get(entry.key, 0) + 1
+        self.requests += 1
+        self.spent += entry.cost
+
+    def hide(self, secret: str) -> None:
+        """Keeps a string out of the file: `clean` is applied to every line."""
+        self._secrets.append(secret)
+
+    def clean(self, text: str) -> str:
+        """`text` with "[secret]" for every hidden string."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[secret]")
+        return text
+
+    def append(self, entry: Entry) -> None:
+        """Queues a line for the next commit.
+
+        Raises:
+          UserError: an earlier commit failed (a full disk).
+        """
+        fields = {name: getattr(entry, name) for name in _FIELDS}
+        line = self.clean(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+        with self._lock:
+            self._raise_error()
+            self._buffer.append(line.encode("utf-8", "replace") + b"\n")
+            self.requests += 1
+            self.spent += entry.cost
+        self._wake.set()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise UserError(f"{self.path} cannot be written: {self._error.strerror}; make room and run again")
+
+    def _commit_in_groups(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            self._commit()
+            self._closing.wait(self._commit_every)
+
+    def _commit(self) -> None:
+        with self._writing:
+            with self._lock:
+                lines, self._buffer = self._buffer, []
+            if not lines or self._error is not None:
+                return
+            try:
+                data = memoryview(b"".join(lines))
+                while data:
+                    data = data[os.write(self._fd, data) :]
+                os.fsync(self._fd)
+            except OSError as e:
+                self._error = e
+
+    def flush(self) -> None:
+        """Returns when all that was appended is in the file.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        self._commit()
+        self._raise_error()
+
+    def close(self) -> None:
+        """Commits what is queued and lets go of the file.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        self._closing.set()
+        self._wake.set()
+        self._thread.join()
+        self._commit()
+        os.close(self._fd)
+        self._raise_error()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        self.close()

@@ -1,0 +1,92 @@
+"""What is rated and what a rating is: capabilities with 0-5, styles, and the check every answer must pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from mmssr_jax.core.vocabulary import CAPABILITIES, MAX_SCORE, STYLES, Capability, slugify
+
+MAX_STYLES = 3
+_RESERVED = ("id", "source", "styles", "rationale", "judge", "prompt_hash", "n_tokens")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rubric:
+    """The capabilities, in order, and the styles a judge may name.
+
+    Raises:
+      ValueError: a name is empty, reserved for another column, or there twice.
+    """
+
+    capabilities: tuple[Capability, ...] = CAPABILITIES
+    styles: tuple[str, ...] = STYLES
+
+    def __post_init__(self) -> None:
+        if not self.capabilities or not self.styles:
+            raise ValueError("a rubric needs at least one capability and one style")
+        for slug in self.slugs:
+            if not slug or slug in _RESERVED:
+                raise ValueError(f"a capability cannot be called {slug!r}: the name is taken by another column")
+            if self.slugs.count(slug) > 1:
+                raise ValueError(f"two capabilities have the column name {slug!r}")
+        if len(set(self.styles)) < len(self.styles):
+            raise ValueError("a style is there twice")
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The column names of the capabilities, in order."""
+        return tuple(slugify(c.name) for c in self.capabilities)
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgment:
+    """One rating: an integer 0-5 per capability in the rubric's order, one to three styles with the main one first."""
+
+    scores: tuple[int, ...]
+    styles: tuple[str, ...]
+    rationale: str = ""
+
+    def answer(self, rubric: Rubric) -> dict[str, object]:
+        """The rating as the JSON object that a judge is asked for (see `parse.parse_answer`)."""
+        named: dict[str, object] = dict(zip(rubric.slugs, self.scores, strict=True))
+        named["styles"] = list(self.styles)
+        if self.rationale:
+            named["rationale"] = self.rationale
+        return named
+
+
+def checked(scores: Sequence[object], styles: Sequence[object], rubric: Rubric, rationale: str = "") -> Judgment:
+    """A judgment out of raw values.
+
+    Raises:
+      ValueError: a wrong number of scores, a score that is no integer 0-5, an unknown, missing or repeated style.
+    """
+    if len(scores) != len(rubric.slugs):
+        raise ValueError(f"{len(scores)} scores, expected {len(rubric.slugs)}")
+    for slug, score in zip(rubric.slugs, scores, strict=True):
+        if not isinstance(score, int) or isinstance(score, bool) or not 0 <= score <= MAX_SCORE:
+            raise ValueError(f"{slug} is {score!r}, expected an integer 0-{MAX_SCORE}")
+    if not 1 <= len(styles) <= MAX_STYLES:
+        raise ValueError(f"{len(styles)} styles, expected 1-{MAX_STYLES}")
+    for style in styles:
+        if style not in rubric.styles:
+            raise ValueError(f"style {style!r} is not one of {', '.join(rubric.styles)}")
+    if len(set(styles)) < len(styles):
+        raise ValueError(f"a style is named twice: {', '.join(map(str, styles))}")
+    return Judgment(tuple(scores), tuple(styles), rationale)  # type: ignore[arg-type]
+
+
+def rubric_of(capabilities: Mapping[str, str] | None, styles: Sequence[str] | None) -> Rubric:
+    """The rubric of a config: a user's own capabilities (name -> what it covers) and styles, or those of mmSSR.
+
+    Raises:
+      ValueError: see `Rubric`.
+    """
+    known = {c.name: c.seeing for c in CAPABILITIES}
+    own = (
+        CAPABILITIES
+        if capabilities is None
+        else tuple(Capability(name, covers, seeing=known.get(name, False)) for name, covers in capabilities.items())
+    )
+    return Rubric(own, STYLES if styles is None else tuple(styles))

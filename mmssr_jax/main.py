@@ -1,0 +1,239 @@
+"""The program: runs the stages a config names, in order.
+
+python -m mmssr_jax.main --config=configs/tiny.py --workdir=/tmp/tiny
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import importlib
+import logging as py_logging
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from mmssr_jax.core import config as config_lib
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.progress import duration
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.workdir import Workdir
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file with get_config().", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage reads and writes.")
+_STAGES = flags.DEFINE_list("stages", None, "Run these stages instead of those the config names.")
+_OVERWRITE = flags.DEFINE_list("overwrite", [], "Stages whose outputs may be replaced if settings or inputs changed.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only inspect: say what each stage would do, write nothing.")
+_PRINT_CONFIG = flags.DEFINE_bool("print_config", False, "Print the resolved config as JSON and stop.")
+_PROFILE = flags.DEFINE_string("profile", None, "Write a jax profiler trace of the run to this folder.")
+
+Stage = Callable[[StageContext], None]
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+STAGES = ("ingest", "pretrain", "judge", "train_scorer", "score", "select", "train", "evaluate", "report")
+
+
+# What a config may hold besides one section for each stage.
+_SECTIONS = frozenset({"name", "stages", "base", "mesh", "pool", "scorer", *STAGES} - {"ingest"})
+
+
+def load_stage(name: str) -> Stage:
+    """The function of a stage; only its own modules are imported, so that a report needs no model code.
+
+    Raises:
+      UserError: there is no such stage.
+    """
+    if name not in STAGES:
+        raise UserError(f"there is no stage {name!r}; known are {', '.join(STAGES)}")
+    return importlib.import_module(f"mmssr_jax.stages.{name}").run
+
+
+def run_stages(context: StageContext, names: Sequence[str]) -> None:
+    """Runs stages in the order given, and says at the end what each took.
+
+    Raises:
+      UserError: a stage does not exist, or refuses.
+    """
+    stages = {name: load_stage(name) for name in [*names, *context.overwrite]}
+    took = []
+    for name in names:
+        logging.info("=== %s", name)
+        begin = time.monotonic()
+        stages[name](context)
+        took.append((name, time.monotonic() - begin, _peak_mib()))
+        if not context.dry_run:
+            _record_stage(context.workdir, *took[-1])
+    for name, seconds, peak in took:
+        logging.info("%-14s %10s  peak memory so far %5d MiB", name, duration(seconds), peak)
+
+
+def _peak_mib() -> int:
+    """Peak resident memory of this process; Linux counts in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def _record_stage(workdir: Workdir, stage: str, seconds: float, peak_mib: int) -> None:
+    """Keeps the longest run of a stage: running it again when it is done takes no time worth telling."""
+    path = workdir.metrics("stages")
+    rows = {r["stage"]: r for r in (files.read_jsonl(path) if path.exists() else [])}
+    row = {"stage": stage, "seconds": round(seconds, 2), "peak_mib": peak_mib, "time": round(time.time(), 3)}
+    if stage not in rows or rows[stage]["seconds"] < row["seconds"]:
+        rows[stage] = row
+    files.write_jsonl(path, list(rows.values()))
+
+
+def _only_ours(record: Any) -> bool:
+    """Log filter: libraries are heard from warnings on; this program always."""
+    return record.levelno >= py_logging.WARNING or Path(record.pathname).is_relative_to(_PACKAGE)
+
+
+def _start(context: StageContext) -> None:
+    """Joins the other hosts, switches the compilation cache on, keeps the resolved config."""
+    import jax
+
+    from mmssr_jax.parallel import hosts
+
+    hosts.start()
+    if not jax.config.values["jax_compilation_cache_dir"]:
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "mmssr_jax" / "compiled"))
+    logging.info("process %d of %d, devices: %s", hosts.index(), hosts.count(), jax.devices())
+    if hosts.count() == 1 and not context.dry_run:
+        for left in context.workdir.root.rglob(".*.tmp"):  # of a run that was killed while it wrote
+            if left.is_file():
+                left.unlink()
+    if hosts.is_main() and not context.dry_run:
+        files.write_json(context.workdir.config, config_lib.to_plain(context.config))
+
+
+def _run() -> None:
+    config = _CONFIG.value
+    if config is None:
+        raise UserError("no --config given, e.g. --config=configs/tiny.py")
+    for name in config:
+        if name not in _SECTIONS:
+            near = difflib.get_close_matches(name, _SECTIONS, n=1)
+            raise UserError(
+                f"config.{name}: there is no such section; "
+                + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(_SECTIONS))}")
+            )
+    if _PRINT_CONFIG.value:
+        print(files.dump_json(config_lib.to_plain(config)), end="")
+        return
+    if _WORKDIR.value is None:
+        raise UserError("no --workdir given: the folder for everything the run writes")
+    if Path(_WORKDIR.value).exists() and not Path(_WORKDIR.value).is_dir():
+        raise UserError(f"--workdir={_WORKDIR.value}: not a folder")
+    context = StageContext(
+        config=config,
+        workdir=Workdir(Path(_WORKDIR.value).absolute()),
+        overwrite=frozenset(_OVERWRITE.value),
+        dry_run=_DRY_RUN.value,
+    )
+    named = config.get("stages", ())
+    if not isinstance(named, (tuple, list)):
+        raise UserError(f"config.stages: expected a tuple of names, got {named!r}")
+    stages = _STAGES.value or list(named)
+    if not stages:
+        raise UserError("no stages to run: the config names none (config.stages) and --stages is not given")
+    _start(context)
+    if _PROFILE.value:
+        import jax
+
+        with jax.profiler.trace(_PROFILE.value):
+            run_stages(context, stages)
+    else:
+        run_stages(context, stages)
+
+
+def _users_mistake(error: Exception) -> str | None:
+    """One line for errors that a user can mend; None for those that are ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = " ".join(str(error).split())
+    if (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    ) or "No space left on device" in text:
+        return f"the disk is full: {text[:300]}; free some room and run the same command again to go on"
+    if isinstance(error, PermissionError):
+        return f"not allowed: {text}"
+    return None
+
+
+def _shipped_config(argument: str) -> str:
+    """`--config=configs/tiny.py` also where it is not in the current folder: the one that was installed."""
+    name, _, value = argument.partition("=")
+    path, colon, arg = value.partition(":")
+    if name not in ("--config", "-config") or Path(path).exists() or Path(path).parent.name != "configs":
+        return argument
+    folders = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # installed, or in a source tree
+    installed = next((f / Path(path).name for f in folders if (f / Path(path).name).exists()), Path(path))
+    return f"{name}={installed}{colon}{arg}"
+
+
+def _parse(argv: Sequence[str]) -> None:
+    """Parses the flags; every mistake in them, in the config file or in its overrides is a UserError."""
+    given = [_shipped_config(a) for a in argv[1:]]
+    path = next((a.partition("=")[2].partition(":")[0] for a in given if a.startswith("--config=")), "")
+    if path and not Path(path).is_file():
+        raise UserError(f"--config={path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
+    try:
+        rest = flags.FLAGS([argv[0], *given])
+    except flags.Error as e:
+        raise UserError(" ".join(str(e).split())) from None
+    except SyntaxError as e:
+        raise UserError(f"--config: {e.msg} ({e.filename}, line {e.lineno})") from None
+    except Exception as e:  # the file is the user's own code, and an override may name anything
+        raise UserError(f"--config={path}: {_one_line(e)}") from None
+    if len(rest) > 1:
+        raise UserError(f"unexpected argument {rest[1]!r}; settings are given as --config.NAME=VALUE")
+    if path and not hasattr(_CONFIG.value, "items"):
+        raise UserError(f"--config={path}: get_config() must return a ConfigDict, not {type(_CONFIG.value).__name__}")
+
+
+def _one_line(error: BaseException) -> str:
+    """The message without line breaks; a KeyError's as it was meant, not as its repr."""
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    return " ".join(text.replace("\\n", " ").split()) or type(error).__name__
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parses the flags, runs, and turns a user's mistake into one line.
+
+    Returns:
+      The exit status: 0, or 2 for a mistake that the user can mend.
+    """
+    logging.set_verbosity(logging.INFO)
+    logging.use_absl_handler()
+    logging.get_absl_handler().addFilter(_only_ours)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would report that torch is not installed
+    if any(a in ("--help", "-h", "--helpfull") for a in argv[1:]):
+        print(__doc__, flags.FLAGS.module_help(sys.modules[__name__]), sep="\n")
+        return 0
+    try:
+        _parse(argv)
+        _run()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except Exception as e:
+        line = _users_mistake(e)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,62 @@
+"""CLIP (arXiv 2103.00020): a picture and a text as two unit vectors whose product says how well they go together."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mmssr_jax.models.config import FLOAT32, ClipConfig, ClipTextConfig, Compute
+from mmssr_jax.models.encoder import EncoderLayer
+from mmssr_jax.models.layers import LayerNorm, linear, scan, stack
+from mmssr_jax.models.vit import VisionTower
+
+
+class ClipText(nnx.Module):
+    """Causal transformer; a text is its final-normed state at the end token."""
+
+    def __init__(self, config: ClipTextConfig, *, compute: Compute = FLOAT32, rngs: nnx.Rngs):
+        self.config, self.compute = config, compute
+        init = nnx.initializers.normal(0.02)
+        self.embedding = nnx.Param(init(rngs.params(), (config.vocab, config.width)))
+        self.position = nnx.Param(init(rngs.params(), (config.length, config.width)))
+        self.layers = stack(lambda r: EncoderLayer(config, compute=compute, rngs=r), config.depth, rngs=rngs)
+        self.norm = LayerNorm(config.width, eps=config.eps)
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """int32 [B, L] -> [B, D]; L is at most the config's `length`, what follows the end token has no effect."""
+        B, L = tokens.shape
+        x = jnp.take(self.embedding[...], tokens, axis=0) + self.position[:L]
+        until = jnp.full((B, L), L, jnp.int32)
+        x, _ = scan(
+            self.layers, lambda layer, x, _: (layer(x, until), None), x.astype(self.compute.dtype),
+            remat=self.compute.remat,
+        )  # fmt: skip
+        end = jnp.argmax(tokens == self.config.end_token, axis=1)
+        return self.norm(jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0])
+
+
+class Clip(nnx.Module):
+    """Both towers and the projections into the shared space."""
+
+    def __init__(self, config: ClipConfig, *, compute: Compute = FLOAT32, rngs: nnx.Rngs):
+        self.config = config
+        self.vision = VisionTower(config.vision, compute=compute, rngs=rngs)
+        self.text = ClipText(config.text, compute=compute, rngs=rngs)
+        dtype = compute.dtype
+        self.image_projection = linear(config.vision.width, config.width, bias=False, dtype=dtype, rngs=rngs)
+        self.text_projection = linear(config.text.width, config.width, bias=False, dtype=dtype, rngs=rngs)
+        self.logit_scale = nnx.Param(jnp.log(jnp.array(1 / 0.07)))
+
+    def embed_images(self, pixels: jax.Array) -> jax.Array:
+        """[N, S, S, 3] -> unit vectors [N, width], float32."""
+        return _unit(self.image_projection(self.vision.pooled(pixels)))
+
+    def embed_texts(self, tokens: jax.Array) -> jax.Array:
+        """int32 [B, L] -> unit vectors [B, width], float32."""
+        return _unit(self.text_projection(self.text(tokens)))
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    x = x.astype(jnp.float32)
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

@@ -1,0 +1,109 @@
+"""Model sizes by name.
+
+LLaVA-OneVision's are published. Of MM1.5 (arXiv 2409.20566) the paper gives the tower (CLIP ViT-H/14 at 672), the
+C-Abstractor's 144 tokens, and the mixture of experts (64, every second layer, top-2). The dimensions of its decoders,
+the vocabulary and the connector's width and depth it does not give: these are ours, chosen to meet the named sizes.
+
+The rows of the embedding belong to the tokenizer: give `vocab` for a model that is trained from scratch. Without it
+the published ones have what their llava-hf checkpoints have (Qwen2's, plus two, rounded up to 64).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.models.config import (
+    CLIP_MEAN,
+    CLIP_STD,
+    ConnectorConfig,
+    DecoderConfig,
+    MoEConfig,
+    VisionConfig,
+    VLMConfig,
+)
+
+_Maker = Callable[[int | None], VLMConfig]
+
+SIGLIP_SO400M = VisionConfig(
+    image_size=384, patch_size=14, width=1152, depth=26, heads=16, mlp=4304, final_norm=True
+)  # of 27 layers the last is deleted, as LLaVA-OneVision does
+
+
+def _tiny(vocab: int | None) -> VLMConfig:
+    if vocab is None:
+        raise UserError("the preset 'tiny' has no vocabulary of its own; it is the tokenizer's")
+    return VLMConfig(
+        vision=VisionConfig(image_size=128, patch_size=16, width=128, depth=4, heads=4, mlp=512),
+        decoder=DecoderConfig(
+            vocab=vocab, width=160, depth=4, heads=4, kv_heads=2, mlp=480, rope_theta=10_000.0, tie_embeddings=True
+        ),
+    )
+
+
+def _llava_ov_0_5b(vocab: int | None) -> VLMConfig:
+    return VLMConfig(
+        vision=SIGLIP_SO400M,
+        decoder=DecoderConfig(
+            vocab=vocab or 152_000, width=896, depth=24, heads=14, kv_heads=2, mlp=4864, tie_embeddings=True
+        ),
+        dtype="bfloat16",
+        remat=True,
+    )
+
+
+def _llava_ov_7b(vocab: int | None) -> VLMConfig:
+    return VLMConfig(
+        vision=SIGLIP_SO400M,
+        decoder=DecoderConfig(vocab=vocab or 152_128, width=3584, depth=28, heads=28, kv_heads=4, mlp=18944),
+        dtype="bfloat16",
+        remat=True,
+    )
+
+
+CLIP_VIT_H = VisionConfig(
+    image_size=672, patch_size=14, width=1280, depth=32, heads=16, mlp=5120, activation="quick_gelu", eps=1e-5,
+    patch_bias=False, class_token=True, pre_norm=True, final_norm=True, mean=CLIP_MEAN, std=CLIP_STD,
+)  # fmt: skip
+"""378 pixels natively; 672 by interpolating its positions."""
+
+
+def _mm15(*, width: int, depth: int, heads: int, kv_heads: int, mlp: int, tied: bool, moe: bool = False) -> _Maker:
+    def make(vocab: int | None) -> VLMConfig:
+        decoder = DecoderConfig(
+            vocab=vocab or 64_000, width=width, depth=depth, heads=heads, kv_heads=kv_heads, mlp=mlp,
+            qkv_bias=False, tie_embeddings=tied, rope_theta=500_000.0, moe=MoEConfig() if moe else None,
+        )  # fmt: skip
+        return VLMConfig(CLIP_VIT_H, decoder, ConnectorConfig("c_abstractor"), dtype="bfloat16", remat=True)
+
+    return make
+
+
+_MM15_1B: dict[str, Any] = {"width": 2048, "depth": 24, "heads": 16, "kv_heads": 4, "mlp": 5632, "tied": True}
+_MM15_3B: dict[str, Any] = {"width": 3072, "depth": 28, "heads": 24, "kv_heads": 8, "mlp": 8192, "tied": True}
+
+_PRESETS: dict[str, _Maker] = {
+    "tiny": _tiny,
+    "llava_ov_0_5b": _llava_ov_0_5b,
+    "llava_ov_7b": _llava_ov_7b,
+    "mm15_1b": _mm15(**_MM15_1B),
+    "mm15_3b": _mm15(**_MM15_3B),
+    "mm15_7b": _mm15(width=4096, depth=32, heads=32, kv_heads=8, mlp=11520, tied=False),
+    "mm15_30b": _mm15(width=7168, depth=52, heads=56, kv_heads=8, mlp=20480, tied=False),
+    "mm15_1b_moe": _mm15(**_MM15_1B, moe=True),
+    "mm15_3b_moe": _mm15(**_MM15_3B, moe=True),
+}
+
+NAMES = tuple(_PRESETS)
+
+
+def preset(name: str, *, vocab: int | None = None) -> VLMConfig:
+    """The configuration called `name`.
+
+    Raises:
+      UserError: there is no such preset, or it needs a `vocab`.
+    """
+    if name not in _PRESETS:
+        raise UserError(f"no model preset is called {name!r}; known are {', '.join(NAMES)}")
+    return _PRESETS[name](vocab)

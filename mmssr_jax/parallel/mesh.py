@@ -1,0 +1,66 @@
+"""The device mesh, with the same four named axes whether there is one device or a pod.
+
+data     copies of the model, each on its part of the batch
+fsdp     the batch is split, and so are parameters and optimizer state; gathered layer by layer
+tensor   heads, MLP width and vocabulary are split
+expert   the experts of a mixture-of-experts decoder are split (the batch too)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mmssr_jax.core.errors import UserError
+
+AXES = ("data", "fsdp", "tensor", "expert")
+BATCH_AXES = ("data", "fsdp", "expert")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each axis; -1, at most once, takes what is left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+    expert: int = 1
+
+
+def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh over `devices` (all of them by default) with axes `AXES`, for sharding by propagation (Auto).
+
+    Raises:
+      UserError: the sizes do not multiply to the number of devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    sizes = dataclasses.astuple(config)
+    fixed = math.prod(s for s in sizes if s != -1)
+    if sizes.count(-1) > 1 or any(s < 1 and s != -1 for s in sizes):
+        raise UserError(f"mesh sizes must be positive, with at most one -1: {dict(zip(AXES, sizes, strict=True))}")
+    sizes = tuple(len(devices) // fixed if s == -1 else s for s in sizes)
+    if math.prod(sizes) != len(devices):
+        raise UserError(
+            f"mesh {dict(zip(AXES, dataclasses.astuple(config), strict=True))} does not fit {len(devices)} devices"
+        )
+    return jax.make_mesh(sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Arrays whose first axis is the batch: split over `BATCH_AXES`."""
+    return NamedSharding(mesh, P(BATCH_AXES))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, P())
+
+
+def batch_devices(mesh: Mesh) -> int:
+    """Into how many parts `batch_sharding` cuts; the batch size must be a multiple."""
+    return math.prod(mesh.shape[a] for a in BATCH_AXES)

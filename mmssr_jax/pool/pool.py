@@ -1,0 +1,222 @@
+"""A pool, opened: samples by number or id, whether they lie in a LLaVA JSON or in ArrayRecord shards."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmssr_jax.core import files
+from mmssr_jax.core.artifact import read_manifest
+from mmssr_jax.core.config import to_dataclass
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.sample import Sample
+from mmssr_jax.pool.reasons import RejectedError
+from mmssr_jax.pool.record import Record
+from mmssr_jax.pool.rules import Rules
+from mmssr_jax.pool.scan import read_sample
+from mmssr_jax.pool.writer import INDEX, SPLIT
+
+
+def open_pool(folder: Path) -> Pool:
+    """Opens what the ingest stage made.
+
+    Raises:
+      UserError: there is no finished pool.
+    """
+    return Pool(folder, None)
+
+
+class Pool:
+    """Samples in the order of the pool they came from; a sequence that may be pickled and read by many threads.
+
+    Args:
+      folder: the pool's folder.
+      rows: which rows of its index this view shows, in order; None for all.
+    """
+
+    def __init__(self, folder: Path, rows: np.ndarray | None):
+        self.folder = folder
+        self._rows = rows
+        self.manifest: Mapping[str, Any] = read_manifest(folder)
+        self._store = _open_store(folder, self.manifest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Pool, (self.folder, self._rows)
+
+    @functools.cached_property
+    def index(self) -> pa.Table:
+        """The index's columns `id`, `source`, `n_images`, `n_turns`, `split`, `orig_id`, `repairs`, ..., row by row."""
+        table = files.read_parquet(self.folder / INDEX)
+        return table if self._rows is None else table.take(pa.array(self._rows))
+
+    @functools.cached_property
+    def ids(self) -> np.ndarray:
+        """str objects [samples]. A pool of many millions is better asked through `index["id"]`, an Arrow column."""
+        return self.index["id"].to_numpy()
+
+    @functools.cached_property
+    def sources(self) -> np.ndarray:
+        """str objects [samples]; equal ones are one object."""
+        encoded = self.index["source"].combine_chunks().dictionary_encode()
+        return encoded.dictionary.to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
+
+    @functools.cached_property
+    def n_images(self) -> np.ndarray:
+        """int32 [samples]."""
+        return self.index["n_images"].to_numpy()
+
+    @functools.cached_property
+    def n_turns(self) -> np.ndarray:
+        """int32 [samples]; a question and its answer are two turns."""
+        return self.index["n_turns"].to_numpy()
+
+    def __len__(self) -> int:
+        return self.index.num_rows
+
+    def __getitem__(self, i: int) -> Sample:
+        """The sample at row `i`.
+
+        Raises:
+          UserError: the files that the pool is read from were changed or removed.
+        """
+        return self._store.sample(*self._at(i))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def record(self, i: int) -> dict[str, Any]:
+        """The untouched record that row `i` was made of; raises as `__getitem__`."""
+        return json.loads(self.record_bytes(i))
+
+    def record_bytes(self, i: int) -> bytes:
+        """`record` as it was written; raises as `__getitem__`."""
+        return self._store.record(*self._at(i))
+
+    def position(self, id: str) -> int:
+        """The row of a sample.
+
+        Raises:
+          UserError: the pool has no such id.
+        """
+        order, ids = self._id_order, self.index["id"]
+        at = bisect.bisect_left(order, id, key=lambda row: ids[row].as_py())
+        if at == len(order) or ids[order[at]].as_py() != id:
+            raise UserError(f"{self.folder}: the pool has no sample {id!r}")
+        return int(order[at])
+
+    def subset(self, ids: Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray) -> Pool:
+        """A view of the samples `ids`, in that order; nothing is copied.
+
+        Raises:
+          UserError: an id is not in the pool.
+        """
+        wanted = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.string())
+        found = pc.index_in(wanted, value_set=self.index["id"])
+        if found.null_count:
+            missing = wanted.filter(pc.is_null(found))
+            raise UserError(
+                f"{self.folder}: {len(missing)} of {len(wanted)} ids are not in the pool, the first is "
+                f"{missing[0].as_py()!r}"
+            )
+        rows = np.asarray(found).astype(np.int64)
+        return Pool(self.folder, rows if self._rows is None else self._rows[rows])
+
+    @functools.cached_property
+    def _id_order(self) -> np.ndarray:
+        """Rows by id (code points, as Python compares), for binary search."""
+        return pc.sort_indices(self.index, sort_keys=[("id", "ascending")]).to_numpy()
+
+    def _at(self, i: int) -> tuple[int, dict[str, Any]]:
+        """The row in the whole pool, and its entry in the index."""
+        i = i.__index__()
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"row {i} of a pool of {len(self)} samples")
+        i %= len(self)
+        entry = {name: column[i].as_py() for name, column in self._place}
+        return (i if self._rows is None else int(self._rows[i])), entry
+
+    @functools.cached_property
+    def _place(self) -> list[tuple[str, pa.ChunkedArray]]:
+        return [(name, self.index[name]) for name in self._store.columns]
+
+
+class _InPlace:
+    """Records read from the JSON files that the pool came in."""
+
+    columns = ("id", "file", "offset", "length", "crc")
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]):
+        # Paths inside the workdir are relative to the pool's folder, others absolute.
+        self._files = [folder / f["path"] for f in manifest["files"]]
+        self._images = [(folder / f["images"]).resolve() for f in manifest["files"]]
+        self._rules = to_dataclass(Rules, manifest["rules"], "rules")
+        self._handles: dict[int, int] = {}
+
+    def __del__(self) -> None:
+        for handle in self._handles.values():
+            os.close(handle)
+
+    def sample(self, row: int, entry: dict[str, Any]) -> Sample:
+        raw = self.record(row, entry)
+        record = Record(file=entry["file"], number=row, offset=entry["offset"], raw=raw, value=json.loads(raw))
+        try:
+            return read_sample(record, self._images[entry["file"]], self._rules, id=entry["id"])
+        except RejectedError as e:
+            raise UserError(f"sample {entry['id']!r} cannot be read any more: {e}") from None
+
+    def record(self, row: int, entry: dict[str, Any]) -> bytes:
+        raw = os.pread(self._handle(entry["file"]), entry["length"], entry["offset"])
+        if zlib.crc32(raw) != entry["crc"]:
+            raise UserError(
+                f"{self._files[entry['file']]} was changed after it was ingested (sample {entry['id']!r}); "
+                f"ingest it again with --overwrite=ingest"
+            )
+        return raw
+
+    def _handle(self, file: int) -> int:
+        if file not in self._handles:
+            try:
+                self._handles[file] = os.open(self._files[file], os.O_RDONLY)
+            except OSError as e:
+                raise UserError(f"{self._files[file]}, which the pool is read from: {e.strerror}") from None
+        return self._handles[file]
+
+
+class _Packed:
+    """Records read from the pool's ArrayRecord shards."""
+
+    columns = ("id",)
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def sample(self, row: int, entry: dict[str, Any]) -> Sample:
+        return self._packed(row).sample
+
+    def record(self, row: int, entry: dict[str, Any]) -> bytes:
+        return self._packed(row).record
+
+    def _packed(self, row: int) -> Any:
+        from mmssr_jax.pool.tfds_builder import from_example
+
+        return from_example(self._source[row])
+
+    @functools.cached_property
+    def _source(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        return tfds.builder_from_directory(str(self._folder)).as_data_source(SPLIT)
+
+
+def _open_store(folder: Path, manifest: Mapping[str, Any]) -> _InPlace | _Packed:
+    return _Packed(folder) if manifest["layout"] == "packed" else _InPlace(folder, manifest)

@@ -1,0 +1,183 @@
+"""A LLaVA-OneVision mixture: several LLaVA JSON files, of each all records or a part.
+
+    datasets:
+      - json_path: a.json
+        sampling_strategy: all        # the default; also first:1000, end:3000, random:999, first:10%, random:25%
+
+`N%` of n records are ceil(N * n / 100) (LLaVA-NeXT, train.py). Where LLaVA-NeXT draws with Python's global generator,
+the draw here hangs on the seed and the file's name alone. The other spelling is a list in braces: `/dir/{a,b}.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+from absl import logging
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.progress import Progress
+from mmssr_jax.pool.json_stream import read_records
+from mmssr_jax.pool.record import Record
+
+_STRATEGY = re.compile(r"all|(first|end|random):(\d+)(%?)")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One file of a mixture.
+
+    Attributes:
+      path: a LLaVA JSON or JSONL.
+      part: which records are taken: the first `amount`, the last, or as many drawn; "all" of them.
+      amount: a number of records, or of hundredths of all.
+      percent: whether it is the latter.
+    """
+
+    path: Path
+    part: Literal["all", "first", "end", "random"] = "all"
+    amount: int = 0
+    percent: bool = False
+
+
+class Mixture:
+    """Reads the files of a mixture one after the other, each in its own order.
+
+    Args:
+      members: what is read; see `read_yaml` and `expand_braces`.
+      images: the folder that image paths are relative to; by default each file's own.
+      seed: of the random parts.
+
+    Raises:
+      UserError: there is no member, or no such folder.
+    """
+
+    in_place = True
+
+    def __init__(self, members: Sequence[Member], *, images: Path | None = None, seed: int = 0):
+        if not members:
+            raise UserError("the mixture names no file")
+        if images is not None and not images.is_dir():
+            raise UserError(f"{images}: no such folder; --config.pool.images names the folder image paths start from")
+        self._members = tuple(members)
+        self.settings = {
+            "seed": seed,
+            "parts": [f"{m.path.name}: {m.part} {m.amount}{'%' if m.percent else ''}" for m in members],
+        }
+        self._seed = seed
+        self._images = images.resolve() if images is not None else None
+        self._chosen: list[np.ndarray | None] | None = None
+        self.files = tuple(m.path.resolve() for m in members)
+
+    def images_root(self, file: int) -> Path:
+        return self._images or self.files[file].parent
+
+    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
+        if self._chosen is None:
+            self._chosen = [choose(m, self._seed) for m in self._members]
+        total = sum(p.stat().st_size for p in self.files) >> 20
+        progress = Progress(label, total, "MiB") if label else None
+        before = 0
+        for file, (path, chosen) in enumerate(zip(self.files, self._chosen, strict=True)):
+            wanted = None if chosen is None else iter(chosen.tolist())
+            target = next(wanted, None) if wanted is not None else None
+            for number, r in enumerate(read_records(path)):
+                if wanted is not None:
+                    if target is None:
+                        break
+                    if number != target:
+                        continue
+                    target = next(wanted, None)
+                if progress is not None:
+                    progress.add(((before + r.offset) >> 20) - progress.done)
+                yield Record(file=file, number=number, offset=r.offset, raw=r.raw, value=r.value, error=r.error)
+            before += path.stat().st_size
+
+
+def choose(member: Member, seed: int) -> np.ndarray | None:
+    """The numbers of a member's records that are taken, ascending; None for all.
+
+    Raises:
+      UserError: the file is not readable.
+    """
+    if member.part == "all":
+        return None
+    if member.part == "first" and not member.percent:
+        return np.arange(member.amount)
+    total = sum(1 for _ in read_records(member.path))
+    amount = min(total, -(-member.amount * total // 100) if member.percent else member.amount)
+    if member.part == "random":
+        rng = np.random.default_rng([seed, zlib.crc32(member.path.name.encode())])
+        return np.sort(rng.permutation(total)[:amount])
+    return np.arange(amount) if member.part == "first" else np.arange(total - amount, total)
+
+
+def read_yaml(path: Path, *, missing: Literal["refuse", "skip"] = "refuse") -> list[Member]:
+    """The members of a mixture file.
+
+    Args:
+      path: the yaml; relative paths in it start from its folder.
+      missing: what to do about files that are not there (some of LLaVA-OneVision's were never released).
+
+    Raises:
+      UserError: the file does not have the form above, or names files that are not there.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UserError(f"{path}: cannot be read ({e.strerror or e})") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as e:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(e).split())})") from None
+    entries = content.get("datasets") if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: has no list 'datasets'")
+    members = [m for number, entry in enumerate(entries) for m in _members(entry, f"{path}: datasets[{number}]", path)]
+    return _present(members, str(path), missing)
+
+
+def expand_braces(pattern: str, *, missing: Literal["refuse", "skip"] = "refuse") -> list[Member]:
+    """The members of `/dir/{a,b}.json`; raises as `read_yaml`."""
+    return _present([Member(Path(p)) for p in _expanded(pattern)], pattern, missing)
+
+
+def _members(entry: object, where: str, path: Path) -> list[Member]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("json_path"), str):
+        raise UserError(f"{where} has no 'json_path'")
+    strategy = entry.get("sampling_strategy", "all")
+    match = _STRATEGY.fullmatch(str(strategy))
+    if match is None:
+        raise UserError(
+            f"{where}: sampling_strategy is {strategy!r}; expected all, first:N, end:N, random:N, or N% in place of N"
+        )
+    files = [path.parent / p for p in _expanded(entry["json_path"])]
+    if match[1] is None:
+        return [Member(file) for file in files]
+    return [Member(file, match[1], int(match[2]), bool(match[3])) for file in files]  # type: ignore[arg-type]
+
+
+def _present(members: list[Member], name: str, missing: str) -> list[Member]:
+    """The members whose files are there."""
+    absent = [str(m.path) for m in members if not m.path.is_file()]
+    if absent and missing == "refuse":
+        raise UserError(
+            f"{name}: {len(absent)} of {len(members)} files are missing: {', '.join(absent)}; "
+            f"--config.pool.missing_files=skip goes on without them"
+        )
+    for path in absent:
+        logging.warning("%s: %s is missing, left out", name, path)
+    return [m for m in members if m.path.is_file()]
+
+
+def _expanded(pattern: str) -> list[str]:
+    """`x{a,b}y` -> `xay`, `xby`."""
+    parts = _BRACES.split(pattern)  # text and lists in turn
+    choices = [p.split(",") if i % 2 else [p] for i, p in enumerate(parts)]
+    return ["".join(choice) for choice in itertools.product(*choices)]

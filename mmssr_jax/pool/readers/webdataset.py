@@ -1,0 +1,188 @@
+"""WebDataset shards: tar files in which consecutive members of one stem are one sample.
+
+    00000.tar:  a.jpg  a.json  b.0.jpg  b.1.jpg  b.json  c.jpg  c.txt
+
+`KEY.json` is a LLaVA record, or else metadata of a caption in `KEY.txt`; the pictures are those of the key, by number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.progress import Progress
+from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.pool.record import Record
+
+_PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+_BLOCK = 512  # bytes; a tar file ends with blocks of zeros
+
+
+@dataclasses.dataclass(frozen=True)
+class WebDatasetConfig:
+    """What differs between sets.
+
+    Attributes:
+      number_after: what stands before the number of one of several pictures: "." for `KEY.0.jpg`, "_" for `KEY_0.jpg`.
+      caption_prompt: the question that a caption answers.
+    """
+
+    number_after: str = "."
+    caption_prompt: str = "Describe the image."
+
+    def __post_init__(self) -> None:
+        if self.number_after not in (".", "_", "-"):
+            raise ValueError(f"number_after is {self.number_after!r}, expected '.', '_' or '-'")
+        if not self.caption_prompt.strip():
+            raise ValueError("caption_prompt is blank")
+
+
+@dataclasses.dataclass
+class _Group:
+    """The members of one key."""
+
+    key: str
+    pictures: list[tuple[str, bytes]] = dataclasses.field(default_factory=list)
+    json: bytes | None = None
+    text: bytes | None = None
+
+
+class WebDataset:
+    """Reads tar shards.
+
+    Args:
+      path: a tar file, or a folder in which all tar files are read, in the order of their names.
+      config: what differs between sets.
+
+    Raises:
+      UserError: there is no tar file.
+    """
+
+    in_place = False
+
+    def __init__(self, path: Path, config: WebDatasetConfig | None = None):
+        found = [path] if path.is_file() else sorted(path.rglob("*.tar"))
+        if not found:
+            raise UserError(f"{path}: holds no tar file")
+        self.files = tuple(p.resolve() for p in found)
+        self.settings = config or WebDatasetConfig()
+
+    def images_root(self, file: int) -> Path:
+        return self.files[file].parent
+
+    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
+        progress = Progress(label, len(self.files), "shards") if label else None
+        for file, path in enumerate(self.files):
+            seen: set[str] = set()
+            for number, group in enumerate(_groups(path, self.settings, pictures)):
+                again = group.key in seen
+                seen.add(group.key)
+                yield _record(group, file, number, self.settings, pictures=pictures, again=again)
+            if progress is not None:
+                progress.add()
+
+
+def _groups(path: Path, config: WebDatasetConfig, pictures: bool) -> Iterator[_Group]:
+    """The members of a shard, key by key.
+
+    Raises:
+      UserError: the shard is not a whole tar file.
+    """
+    group: _Group | None = None
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                if not member.isfile():
+                    continue
+                key, extension = _split(member.name, config)
+                if group is None or key != group.key:
+                    if group is not None:
+                        yield group
+                    group = _Group(key)
+                _add(group, member, extension, tar, pictures)
+            _check_end(path, tar)
+    except (tarfile.TarError, OSError) as e:
+        raise UserError(f"{path}: not a whole tar file ({e}); if it was cut off, fetch it again") from None
+    if group is not None:
+        yield group
+
+
+def _split(name: str, config: WebDatasetConfig) -> tuple[str, str]:
+    """ "a/b.0.jpg" -> ("a/b", "0.jpg"): the stem ends at the first dot of the base name."""
+    path = PurePosixPath(name)
+    stem, _, extension = path.name.partition(".")
+    if config.number_after != "." and extension.lower() in _PICTURES:
+        match = re.fullmatch(rf"(.+){re.escape(config.number_after)}(\d+)", stem)
+        if match:
+            stem, extension = match[1], f"{match[2]}.{extension}"
+    return str(path.with_name(stem)) if stem else name, extension
+
+
+def _add(group: _Group, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile, pictures: bool) -> None:
+    kind = extension.rpartition(".")[2].lower()
+    if kind in _PICTURES:
+        group.pictures.append((member.name, _content(tar, member) if pictures else b""))
+    elif kind == "json":
+        group.json = _content(tar, member)
+    elif kind == "txt":
+        group.text = _content(tar, member)
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    assert file is not None  # members that are no files were left out
+    return file.read()
+
+
+def _check_end(path: Path, tar: tarfile.TarFile) -> None:
+    """A tar file cut between two members is told by the zeros that do not follow."""
+    with open(path, "rb") as f:
+        f.seek(tar.offset)
+        if f.read(_BLOCK) != bytes(_BLOCK):
+            raise tarfile.ReadError("its end is missing")
+
+
+def _record(group: _Group, file: int, number: int, config: WebDatasetConfig, *, pictures: bool, again: bool) -> Record:
+    ordered = sorted(group.pictures, key=lambda p: _by_number(p[0]))
+    encoded = tuple(data for _, data in ordered) if pictures else None
+    try:
+        if again:
+            raise ValueError("the key stands in this shard before; members of one sample must be consecutive")
+        value = _value(group, [name for name, _ in ordered], config)
+        raw = json.dumps(value).encode()
+        return Record(file=file, number=number, offset=-1, raw=raw, value=value, pictures=encoded)
+    except ValueError as e:  # JSON, UTF-8
+        error = f"{group.key}: {e}"
+        return Record(file=file, number=number, offset=-1, raw=group.key.encode(), value=None, error=error)
+
+
+def _value(group: _Group, names: list[str], config: WebDatasetConfig) -> dict[str, Any]:
+    """The sample in LLaVA form.
+
+    Raises:
+      ValueError: a part of it does not parse.
+    """
+    value = json.loads(group.json.decode("utf-8")) if group.json is not None else {}
+    if not isinstance(value, dict):
+        raise ValueError("its json is no object")
+    if value.get("id") is None:
+        value["id"] = value.get("uid") or group.key
+    image = value.get("image")
+    if len([image] if isinstance(image, str) else image or []) != len(names):
+        value["image"] = names[0] if len(names) == 1 else names
+    if "conversations" not in value and group.text is not None:
+        question = f"{IMAGE_TAG}\n" * len(names) + config.caption_prompt
+        answer = group.text.decode("utf-8").strip()
+        value["conversations"] = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+    return value
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Sorts `KEY.2.jpg` before `KEY.10.jpg`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

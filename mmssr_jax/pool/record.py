@@ -1,0 +1,106 @@
+"""What a reader of a foreign format hands over, whatever the format."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from mmssr_jax.core import files
+from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.pool.reasons import Reason, RejectedError
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """One record in LLaVA form, before any check.
+
+    Attributes:
+      file: which of the reader's files it stands in.
+      number: which of that file's records it is, from 0.
+      offset: where in that file its bytes begin; -1 where it cannot be read by its place.
+      raw: its original text in UTF-8; a LLaVA JSON object.
+      value: what `raw` parses to; None where `error` is set.
+      error: why it does not parse; empty otherwise.
+      pictures: the encoded pictures, where the format holds them beside the record; else they are files.
+    """
+
+    file: int
+    number: int
+    offset: int
+    raw: bytes
+    value: Any
+    error: str = ""
+    pictures: tuple[bytes, ...] | None = None
+
+
+class Reader(Protocol):
+    """A foreign pool."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files with records, in the pool's order."""
+        ...
+
+    @property
+    def in_place(self) -> bool:
+        """Whether a record can be read again from `Record.offset` and `len(Record.raw)` alone."""
+        ...
+
+    @property
+    def settings(self) -> Any:
+        """What its records hang on besides the files: a dataclass, or plain values."""
+        ...
+
+    def images_root(self, file: int) -> Path:
+        """The folder that image names of a file are relative to."""
+        ...
+
+    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
+        """All records, in the pool's order; the same ones at every call.
+
+        Args:
+          pictures: whether `Record.pictures` is wanted; without it much less is read.
+          label: log the progress under this name.
+
+        Raises:
+          UserError: a file is not readable.
+        """
+        ...
+
+
+def image_refs(record: Record, names: tuple[str, ...], root: Path, *, follow_links: bool) -> tuple[ImageRef, ...]:
+    """The pictures of a record.
+
+    Args:
+      record: where they may be embedded.
+      names: their names as the record gives them, relative to `root`.
+      root: the images folder; no name may leave it.
+      follow_links: let a link inside the folder lead out of it.
+
+    Raises:
+      RejectedError: PATH_OUTSIDE, or MISSING_IMAGE.
+    """
+    if record.pictures is not None:
+        if len(record.pictures) != len(names):
+            raise RejectedError(Reason.MISSING_IMAGE, f"{len(names)} pictures are named, {len(record.pictures)} there")
+        return tuple(ImageRef(data=data) for data in record.pictures)
+    return tuple(ImageRef(path=_image_path(root, name, follow_links)) for name in names)
+
+
+def _image_path(root: Path, name: str, follow_links: bool) -> Path:
+    try:
+        path = _linked(root, name) if follow_links else files.inside(root, name)
+        if path.is_file():
+            return path
+    except (ValueError, OSError) as e:  # OSError: a name too long, a ring of links
+        raise RejectedError(Reason.PATH_OUTSIDE, str(e)) from None
+    raise RejectedError(Reason.MISSING_IMAGE, f"{name} is not in {root}")
+
+
+def _linked(root: Path, name: str) -> Path:
+    """`root / name`, where the name itself does not leave the folder but a link in it may."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"path {name!r} leaves its folder")
+    return root / name

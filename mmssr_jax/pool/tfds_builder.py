@@ -1,0 +1,150 @@
+"""The packed pool as a TFDS data set: ArrayRecord shards in the pool's order, `features.json`, `dataset_info.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from tensorflow_datasets.core import example_serializer
+
+from mmssr_jax.core import files
+from mmssr_jax.core.progress import Progress
+from mmssr_jax.core.sample import ImageRef, Sample, Turn
+
+NAME = "pool"
+SPLIT = "train"
+SHARD_BYTES = 256 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class PackedSample:
+    """What one ArrayRecord holds: the sample and the untouched record it was made of."""
+
+    sample: Sample
+    record: bytes
+
+
+# From the first row wanted to the samples from there on.
+Samples = Callable[[int], Iterator[PackedSample]]
+
+
+class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Packs samples into shards that `tfds.builder_from_directory(folder).as_data_source()` reads.
+
+    TFDS's own writer gathers a split in memory, needs TensorFlow's file system beyond 1 GB and begins anew after an
+    interruption. Here the number of samples and their size are known beforehand, so that each shard is written as a
+    stream, and those that an earlier run finished are kept.
+
+    Args:
+      folder: where the shards lie.
+      samples: gives the samples from a row on.
+      n_samples: how many there are.
+      n_bytes: about how much they take; decides the number of shards.
+    """
+
+    name = NAME
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, folder: Path, *, samples: Samples, n_samples: int, n_bytes: int):
+        self._samples = samples
+        self._n_samples = n_samples
+        self._n_shards = max(1, min(n_samples, round(n_bytes / SHARD_BYTES)))
+        super().__init__(data_dir=str(folder), file_format="array_record")
+
+    def _build_data_dir(self, given_data_dir: str | None) -> tuple[str, str]:
+        """The folder itself, not a folder `pool/1.0.0` in it."""
+        assert given_data_dir is not None
+        return given_data_dir, given_data_dir
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text()
+        features = {
+            "id": text,
+            "source": text,
+            "turns": tfds.features.Sequence({"role": text, "text": text}),
+            "images": tfds.features.Sequence(text),  # encoded, as they were
+            "record": text,  # the original JSON object
+        }
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(features),
+            description="Image-text conversations packed by mmssr_jax, in the order of the pool they came from.",
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        return {SPLIT: self._generate_examples(0)}
+
+    def _generate_examples(self, first: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Rows from `first` on, each with its number."""
+        for row, packed in enumerate(self._samples(first), first):
+            yield row, to_example(packed)
+
+    def download_and_prepare(self, **unused: Any) -> None:
+        """Writes the shards that are not there yet, then the description of the data set."""
+        serializer = example_serializer.ExampleSerializer(self.info.features.get_serialized_info())
+        template = self._get_filename_template(SPLIT)
+        bounds = [round(self._n_samples * i / self._n_shards) for i in range(self._n_shards + 1)]
+        paths = [
+            Path(template.sharded_filepath(shard_index=i, num_shards=self._n_shards)) for i in range(self._n_shards)
+        ]
+        done = 0
+        while done < self._n_shards and paths[done].exists():
+            done += 1
+        progress = Progress("ingest: packing", self._n_samples, done=bounds[done])
+        examples = self._generate_examples(bounds[done])
+        for shard in range(done, self._n_shards):
+            with files.replacing(paths[shard]) as temporary:
+                writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1")
+                for _ in range(bounds[shard], bounds[shard + 1]):
+                    _, example = next(examples)
+                    proto = serializer.get_tf_example(self.info.features.encode_example(example))
+                    writer.write(proto.SerializeToString(deterministic=True))  # else the hash seed decides the order
+                    progress.add()
+                writer.close()
+        self._describe(template, [b - a for a, b in itertools.pairwise(bounds)], paths)
+
+    def _describe(self, template: Any, lengths: list[int], paths: list[Path]) -> None:
+        split = tfds.core.SplitInfo(
+            name=SPLIT,
+            shard_lengths=lengths,
+            num_bytes=sum(p.stat().st_size for p in paths),
+            filename_template=template,
+        )
+        self.info.set_splits(tfds.core.splits.SplitDict([split]))
+        self.info.write_to_directory(self.data_dir)
+
+
+def to_example(packed: PackedSample) -> dict[str, Any]:
+    """The features of one sample."""
+    sample = packed.sample
+    return {
+        "id": sample.id,
+        "source": sample.source,
+        "turns": [{"role": t.role, "text": t.text} for t in sample.turns],
+        "images": [image.read() for image in sample.images],
+        "record": packed.record,
+    }
+
+
+def from_example(example: dict[str, Any]) -> PackedSample:
+    """`to_example`, back from what the data source yields."""
+    turns = example["turns"]
+    sample = Sample(
+        id=_text(example["id"]),
+        source=_text(example["source"]),
+        turns=tuple(
+            Turn("user" if role == b"user" else "assistant", _text(text))
+            for role, text in zip(turns["role"], turns["text"], strict=True)
+        ),
+        images=tuple(ImageRef(data=bytes(data)) for data in example["images"]),
+    )
+    return PackedSample(sample, bytes(example["record"]))
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8")

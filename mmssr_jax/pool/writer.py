@@ -1,0 +1,120 @@
+"""Writes a pool's folder: the index, the rejects, and the shards where it is packed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmssr_jax.core import files
+from mmssr_jax.core.artifact import Artifact
+from mmssr_jax.core.config import to_plain
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.reasons import RejectedError
+from mmssr_jax.pool.record import Reader
+from mmssr_jax.pool.scan import read_sample, used_records
+from mmssr_jax.pool.survey import Intake, Survey, survey
+
+INDEX = "index.parquet"
+REJECTS_FILE = "rejects.jsonl"
+SPLIT = "train"
+
+_COLUMNS = ["id", "source", "n_images", "n_turns", "split", "orig_id", "repairs"]
+_PLACE = ["file", "offset", "length", "crc"]  # where an unpacked record stands
+
+
+def write_pool(artifact: Artifact, reader: Reader, intake: Intake, *, packed: bool) -> Survey:
+    """Takes a foreign pool in and seals it. A run that was cut off goes on where it was.
+
+    Args:
+      artifact: the claimed folder.
+      reader: the foreign pool.
+      intake: how it is taken in.
+      packed: copy samples and pictures into ArrayRecord shards; otherwise the pool is used where it lies.
+
+    Returns:
+      What was found; its counts are in the manifest.
+
+    Raises:
+      UserError: see `survey`.
+    """
+    folder = artifact.path
+    checks = folder / "checks"
+    for leftover in folder.rglob(".*.tmp"):  # half-written files of a run that was killed
+        leftover.unlink()
+    found = survey(reader, intake, checks=checks)
+    if packed:
+        _pack(folder, reader, intake, found.rows)
+    _write_index(folder / INDEX, found.rows, packed=packed)
+    _write_rejects(folder / REJECTS_FILE, found.rejects, file_names(reader.files))
+    shutil.rmtree(checks, ignore_errors=True)
+    artifact.seal(
+        found.counts(),
+        layout="packed" if packed else "in_place",
+        rules=to_plain(intake.rules),
+        files=[
+            {"path": portable(p, folder), "images": portable(reader.images_root(i), folder)}
+            for i, p in enumerate(reader.files)
+        ],
+        index_digest=files.file_digest(folder / INDEX),
+    )
+    return found
+
+
+def portable(path: Path, folder: Path) -> str:
+    """`path` relative to the pool's folder where both lie in one workdir, which may be moved; else absolute."""
+    path, folder = path.resolve(), folder.resolve()
+    return os.path.relpath(path, folder) if path.is_relative_to(folder.parent) else str(path)
+
+
+def _write_index(path: Path, rows: pa.Table, *, packed: bool) -> None:
+    table = rows.append_column("split", pa.repeat(SPLIT, rows.num_rows))
+    files.write_parquet(path, table.select(_COLUMNS + ([] if packed else _PLACE)))
+
+
+def _write_rejects(path: Path, rejects: pa.Table, names: Sequence[str]) -> None:
+    """One line a record: its id as it stood, its source, why, and where it stands: the file, and its number there."""
+    with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
+        for batch in rejects.to_batches(max_chunksize=65536):
+            for row in batch.to_pylist():
+                line = {
+                    "id": json.loads(row["id"]),
+                    "source": row["source"],
+                    "reason": row["reason"],
+                    "detail": row["detail"],
+                    "file": names[row["file"]],
+                    "record": row["number"],
+                }
+                f.write(json.dumps(line) + "\n")
+
+
+def file_names(paths: Sequence[Path]) -> list[str]:
+    """The files' names, from the folder on that they have in common."""
+    common = os.path.commonpath([p.parent for p in paths])
+    return [os.path.relpath(p, common) for p in paths]
+
+
+def _pack(folder: Path, reader: Reader, intake: Intake, rows: pa.Table) -> None:
+    from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder  # TFDS takes a second to import
+
+    positions, ids = rows["position"].to_numpy(), rows["id"]
+
+    def samples(first: int) -> Iterator[PackedSample]:
+        for row, record in enumerate(used_records(reader, positions[first:]), first):
+            id = ids[row].as_py()
+            try:
+                sample = read_sample(record, reader.images_root(record.file), intake.rules, id=id)
+            except RejectedError as e:
+                raise UserError(
+                    f"sample {id!r} was in order when it was checked, but not when it was packed ({e}); "
+                    f"--overwrite=ingest checks the pool again"
+                ) from None
+            yield PackedSample(sample, record.raw)
+
+    n_bytes = pc.sum(rows["image_bytes"]).as_py() + 2 * pc.sum(rows["length"]).as_py()
+    PoolBuilder(folder, samples=samples, n_samples=rows.num_rows, n_bytes=n_bytes).download_and_prepare()

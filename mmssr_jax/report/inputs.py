@@ -1,0 +1,152 @@
+"""The artefacts a report reads, each of which may not be there: then the value is None and the page says so."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.workdir import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """The config section `report`.
+
+    Attributes:
+      per_capability: samples shown of each capability's best.
+      lowest: samples shown of the lowest-scored that were not selected.
+      image_size: longest side of a picture on the page, in pixels.
+      text_limit: characters of a turn before it is cut.
+      max_rows: sources and other categories listed one by one; the rest is summed up in one line.
+      max_selections: selections compared side by side.
+    """
+
+    per_capability: int = 4
+    lowest: int = 8
+    image_size: int = 320
+    text_limit: int = 260
+    max_rows: int = 30
+    max_selections: int = 8
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            least = 0 if field.name in ("per_capability", "lowest") else 1
+            if getattr(self, field.name) < least:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}, expected {least} or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What was read.
+
+    Attributes:
+      workdir: where from.
+      name: what the run is called.
+      config: the resolved config; empty where there is none.
+      index: the pool's, one row a sample.
+      scores: all parts, one row a sample.
+      truth: of a procedural pool.
+      selections: name -> picks in order.
+    """
+
+    workdir: Workdir
+    name: str
+    config: Mapping[str, Any]
+    index: pa.Table | None
+    scores: pa.Table | None
+    truth: pa.Table | None
+    selections: Mapping[str, pa.Table]
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The scored capabilities."""
+        return tables.capability_slugs(self.scores) if self.scores is not None else ()
+
+    def results(self, run: str) -> dict[str, Any] | None:
+        """`results/<run>.json`."""
+        path = self.workdir.results(run)
+        return files.read_json(path) if path.exists() else None
+
+
+def read_inputs(workdir: Workdir, name: str) -> Inputs:
+    """Reads what there is under the workdir; an unfinished score table counts as absent."""
+    try:
+        scores = tables.read_parts(workdir.scores) if workdir.scores.is_dir() else None
+    except UserError:
+        scores = None
+    return Inputs(
+        workdir=workdir,
+        name=name,
+        config=files.read_json(workdir.config) if workdir.config.exists() else {},
+        index=_table(workdir.pool / "index.parquet"),
+        scores=scores,
+        truth=_table(truth_path(workdir)),
+        selections={p.parent.name: files.read_parquet(p) for p in selection_paths(workdir)},
+    )
+
+
+def truth_path(workdir: Workdir) -> Path:
+    """What the generator of the procedural pool knows of each sample."""
+    return workdir.root / "procedural" / "truth.parquet"
+
+
+def selection_paths(workdir: Workdir) -> list[Path]:
+    """The picks of every selection, by name."""
+    return sorted((workdir.root / "selections").glob("*/selection.parquet"))
+
+
+def _table(path: Path) -> pa.Table | None:
+    return files.read_parquet(path) if path.exists() else None
+
+
+def rows_of(ids: pa.ChunkedArray, table: pa.Table) -> np.ndarray:
+    """The rows of `table` with these ids, int64 [ids]; -1 where it has none."""
+    found = pc.index_in(ids.combine_chunks(), value_set=table["id"].combine_chunks())
+    return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def counted(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
+    """How often each string occurs, most frequent first, ties by name; null is left out."""
+    counts = pc.value_counts(pc.drop_null(values))
+    pairs = [(str(row["values"]), int(row["counts"])) for row in counts.to_pylist()]
+    return dict(sorted(pairs, key=lambda p: (-p[1], p[0])))
+
+
+def main_styles(table: pa.Table) -> pa.Array:
+    """The first style of each row; null where it has none."""
+    lists = table["styles"].combine_chunks()
+    if isinstance(lists, pa.ChunkedArray):  # an empty table keeps its (empty) chunks
+        lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], lists.type)
+    has = pc.greater(pc.list_value_length(lists), 0)
+    return pc.list_element(pc.if_else(pc.fill_null(has, False), lists, pa.scalar([None], lists.type)), 0)
+
+
+def flaws(truth: pa.Table | None) -> pa.ChunkedArray | None:
+    """The named flaw of each sample of a procedural pool, null where it has none; None without such truth."""
+    if truth is None or "flaw" not in truth.schema.names:
+        return None
+    column = truth["flaw"].cast(pa.string())
+    return pc.if_else(pc.is_in(column, value_set=pa.array(["", "none"])), pa.scalar(None, pa.string()), column)
+
+
+def shortened(counts: Mapping[str, float], rows: int, what: str) -> list[tuple[str, float]]:
+    """The first `rows` entries, and one that sums up the others."""
+    pairs = list(counts.items())
+    if len(pairs) <= rows:
+        return pairs
+    rest = pairs[rows - 1 :]
+    return [*pairs[: rows - 1], (f"{len(rest)} more {what}", sum(v for _, v in rest))]
+
+
+def average(values: Sequence[float | None]) -> float | None:
+    """The mean of what is there."""
+    there = [v for v in values if v is not None and not np.isnan(v)]
+    return float(np.mean(there)) if there else None

@@ -1,0 +1,211 @@
+"""What the trained models reach on the benchmarks: each selection against the baseline, with the spread over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmssr_jax.core import files
+from mmssr_jax.report.blocks import Block, Dot, Fact, Fold, Grid, Note, Section, Table, Track, Tracks
+from mmssr_jax.report.charts import nice_ticks
+from mmssr_jax.report.inputs import Inputs, ReportConfig
+from mmssr_jax.report.numbers import NONE, count, fixed, signed, spread
+
+COMPARISON = "comparison"
+ALL = "all"
+MAX_PLOTS = 6
+_STANDS = 2.0  # standard errors over the seeds
+
+
+def downstream_section(inputs: Inputs, config: ReportConfig) -> Section:
+    """The section; see the module."""
+    title = "Downstream"
+    runs, comparison = run_results(inputs), inputs.results(COMPARISON)
+    if not runs and comparison is None:
+        missing = ["Nothing evaluated yet: the evaluate stage writes results/<run>.json."]
+        return Section("downstream", title, "", missing=missing)
+    blocks: list[Block] = []
+    missing = []
+    headline = None
+    if comparison is not None and comparison["groups"]:
+        blocks += _comparison(comparison)
+        headline = _headline(comparison)
+    else:
+        missing.append("No comparison over seeds yet: results/comparison.json is not there or names no groups.")
+    if runs:
+        blocks += [_results(runs), Fold("Categories", [_categories(runs)])]
+    lead = "What models trained on the selections answer to questions that are in no pool."
+    return Section("downstream", title, lead, blocks, missing, headline)
+
+
+def run_results(inputs: Inputs) -> dict[str, Mapping[str, Any]]:
+    """The benchmarks of every evaluated run, by name."""
+    found = {}
+    for path in sorted((inputs.workdir.root / "results").glob("*.json")):
+        result = files.read_json(path)
+        if isinstance(result, dict) and "run" in result and "benchmarks" in result:
+            found[str(result["run"])] = result["benchmarks"]
+    return found
+
+
+def verdict(difference: Mapping[str, Any]) -> str:
+    """What a difference over seeds (and over questions, where that is known) allows to say."""
+    error, interval = difference["standard_error"], difference.get("interval")
+    if error is None:
+        return "one seed: cannot be told from chance"
+    clear_of_seeds = abs(difference["mean"]) > _STANDS * error
+    clear_of_questions = interval is None or interval[0] > 0 or interval[1] < 0
+    if not (clear_of_seeds and clear_of_questions):
+        return "within the spread"
+    return "higher" if difference["mean"] > 0 else "lower"
+
+
+def _ordered(comparison: Mapping[str, Any]) -> list[str]:
+    """The groups: what is compared, then the baseline, then the full pool."""
+    last = [n for n in (comparison["baseline"], comparison["full"]) if n is not None]
+    return [*(n for n in comparison["groups"] if n not in last), *last]
+
+
+def _measures(group: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Averages and benchmarks of a group; the average of a single benchmark is left out."""
+    averages = group["averages"] if len(group["benchmarks"]) > 1 else {}
+    return {**{_name(a): v for a, v in averages.items()}, **group["benchmarks"]}
+
+
+def _name(measure: str) -> str:
+    return "mean of all" if measure == ALL else measure
+
+
+def _comparison(comparison: Mapping[str, Any]) -> list[Block]:
+    names = _ordered(comparison)
+    measures = list(_measures(comparison["groups"][names[0]]))
+    blocks: list[Block] = [Note(_sentence(comparison, n), "finding") for n in names if n in comparison["differences"]]
+    plots = [_plot(comparison, names, m) for m in measures[:MAX_PLOTS]]
+    blocks += [plots[0]] if len(plots) == 1 else [Grid(plots)] if plots else []
+    blocks.append(_group_table(comparison, names, measures))
+    if comparison["differences"]:
+        blocks.append(_difference_table(comparison))
+    return blocks
+
+
+def _main_difference(comparison: Mapping[str, Any], group: str) -> tuple[str, Mapping[str, Any]]:
+    """The one number of a comparison: over all benchmarks, or the only benchmark's, which has an interval."""
+    benchmarks = list(comparison["groups"][group]["benchmarks"])
+    measure = benchmarks[0] if len(benchmarks) == 1 else ALL
+    return measure, comparison["differences"][group][measure]
+
+
+def _sentence(comparison: Mapping[str, Any], group: str) -> str:
+    measure, d = _main_difference(comparison, group)
+    baseline = comparison["baseline"]
+    entries = [_measures(comparison["groups"][g])[_name(measure)] for g in (group, baseline)]
+    seeds = " and ".join(count(len(e["values"])) for e in entries)
+    error = NONE if d["standard_error"] is None else fixed(d["standard_error"])
+    return (
+        f"{group} reaches {fixed(entries[0]['mean'])}, {baseline} {fixed(entries[1]['mean'])} ({_name(measure)}): a "
+        f"difference of {signed(d['mean'])}, standard error {error} over {seeds} seeds, single pairs of runs from "
+        f"{signed(d['lowest'])} to {signed(d['highest'])}: {verdict(d)}."
+    )
+
+
+def _headline(comparison: Mapping[str, Any]) -> Fact | None:
+    if not comparison["differences"]:
+        return None
+    group = next((g for g in comparison["differences"] if "mmssr" in g.lower()), next(iter(comparison["differences"])))
+    _, d = _main_difference(comparison, group)
+    error = "one seed" if d["standard_error"] is None else f"± {fixed(d['standard_error'])}"
+    label = f"{group} over {comparison['baseline']}"
+    return Fact(label, signed(d["mean"]), f"{error}; {verdict(d)}")
+
+
+def _plot(comparison: Mapping[str, Any], names: Sequence[str], measure: str) -> Tracks:
+    entries = {n: _measures(comparison["groups"][n])[measure] for n in names}
+    values = [v for e in entries.values() for v in e["values"]]
+    ticks = nice_ticks(min(values), max(values), 4)
+    low, high = ticks[0], ticks[-1]
+    rows = []
+    for i, (name, entry) in enumerate(entries.items()):
+        dots = [Dot(min(i, 7), (v - low) / (high - low), fixed(v)) for v in entry["values"]]
+        rows.append(Track(name, dots, _mean_and_spread(entry)))
+    scale = [((t - low) / (high - low), f"{t:g}") for t in ticks]
+    return Tracks(rows, [], scale, title=f"{measure}, one dot a seed")
+
+
+def _mean_and_spread(entry: Mapping[str, Any]) -> str:
+    return fixed(entry["mean"]) + ("" if entry["sd"] is None else f" ± {fixed(entry['sd'])}")
+
+
+def _group_table(comparison: Mapping[str, Any], names: Sequence[str], measures: Sequence[str]) -> Table:
+    full = comparison["full"] is not None
+    rows = []
+    for name in names:
+        group = comparison["groups"][name]
+        cells = [_mean_and_spread(_measures(group)[m]) for m in measures]
+        better = group.get("better_than_baseline")
+        extra = [f"{better['count']} of {better['of']}" if better else NONE]
+        extra += [fixed(group.get("over_full"))] if full else []
+        rows.append((name, count(len(group["runs"])), *cells, *extra))
+    header = ["trained on", "seeds", *measures, "better than baseline", *(["% of full"] if full else [])]
+    return Table(
+        header, rows, numeric=range(1, len(header)), title="Trained on each selection",
+        note="Mean and standard deviation over the seeds.",
+    )  # fmt: skip
+
+
+def _difference_table(comparison: Mapping[str, Any]) -> Table:
+    rows = []
+    for group in (n for n in _ordered(comparison) if n in comparison["differences"]):
+        differences = comparison["differences"][group]
+        single = len(comparison["groups"][group]["benchmarks"]) == 1
+        for measure, d in differences.items():
+            if single and measure not in comparison["groups"][group]["benchmarks"]:
+                continue
+            error = NONE if d["standard_error"] is None else fixed(d["standard_error"])
+            pairs = f"{signed(d['lowest'])} to {signed(d['highest'])}"
+            questions = spread(d["interval"]) if "interval" in d else NONE
+            rows.append((group, _name(measure), signed(d["mean"]), error, pairs, questions, verdict(d)))
+    header = (
+        "trained on",
+        "measure",
+        "difference",
+        "standard error",
+        "pairs of seeds",
+        "95 % over questions",
+        "verdict",
+    )
+    return Table(
+        header, rows, numeric=(2, 3, 4, 5), title=f"Difference from {comparison['baseline']}",
+        note="A gain has to stand against both: more than two standard errors over the seeds, and an interval over the "
+        "questions that leaves zero out.",
+    )  # fmt: skip
+
+
+def _results(runs: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = sorted({n for r in runs.values() for n in r})
+    rows = []
+    for run, benchmarks in runs.items():
+        cells = []
+        for name in names:
+            entry = benchmarks.get(name)
+            cells.append(f"{fixed(entry['value'])} ({spread(entry['interval'])})" if entry else NONE)
+        rows.append((run, *cells))
+    heads = [f"{n}, {_metric(runs, n)}" for n in names]
+    return Table(
+        ("run", *heads), rows, numeric=range(1, len(names) + 1), title="Every run",
+        note="In brackets the 95 % interval over the questions of the benchmark.",
+    )  # fmt: skip
+
+
+def _metric(runs: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    entry = next(r[name] for r in runs.values() if name in r)
+    return f"{entry['metric']}, n {count(entry['n'])}"
+
+
+def _categories(runs: Mapping[str, Mapping[str, Any]]) -> Table:
+    pairs = sorted({(b, c) for r in runs.values() for b, e in r.items() for c in e.get("categories", {})})
+    rows = []
+    for bench, category in pairs:
+        entries = [r.get(bench, {}).get("categories", {}).get(category) for r in runs.values()]
+        size = next(e["n"] for e in entries if e)
+        rows.append((bench, category, count(size), *(fixed(e["value"]) if e else NONE for e in entries)))
+    return Table(("benchmark", "category", "n", *runs), rows, numeric=range(2, len(runs) + 3))

@@ -1,0 +1,129 @@
+"""The ratings that everything else is measured by: how many, of what, and how far two of them agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mmssr_jax.core import tables
+from mmssr_jax.report.blocks import Block, Cell, Fact, Facts, Fold, Grid, Heat, Note, Section, Table
+from mmssr_jax.report.inputs import Inputs, ReportConfig
+from mmssr_jax.report.numbers import count, fixed, in_order, percent, readable
+from mmssr_jax.report.sections.pool import share_bars
+
+MAX_DISAGREEMENTS = 8
+
+
+def judge_section(inputs: Inputs, config: ReportConfig) -> Section:
+    """The section; see the module."""
+    title = "Judge"
+    result = inputs.results("judge")
+    if result is None:
+        return Section("judge", title, "", missing=["No judgments yet: the judge stage writes results/judge.json."])
+    judged = result["samples"]["judged"]
+    skipped = result["samples"]["skipped"]
+    names = sorted({r["judge"] for r in result["rounds"] if r["kind"] == "vote"})
+    repeats = result["agreement"][0] if result["agreement"] else None
+    kappa = repeats["mean"]["kappa"] if repeats else None
+    facts = [
+        Fact("judged samples", count(judged), f"{count(skipped)} skipped" if skipped else "none skipped"),
+        Fact("ratings", count(sum(r["answered"] for r in result["rounds"])), f"by {', '.join(names)}"),
+        Fact("cost", f"${result['cost_usd']:.2f}"),
+        Fact("agreement", fixed(kappa), "mean quadratic kappa of repeats" if repeats else "nothing was rated twice"),
+    ]
+    blocks: list[Block] = [
+        Facts(facts),
+        Grid([_histograms(result), *(_agreement_table(one) for one in result["agreement"])]),
+    ]
+    styles = {k: v for k, v in sorted(result["style_counts"].items(), key=lambda p: (-p[1], p[0])) if v}
+    blocks.append(share_bars(list(styles.items()), judged or 1, title="Styles", note="A sample may have up to three."))
+    for one in result["agreement"]:
+        blocks += _agreement(one, _rubric_order(inputs, one))
+    blocks.append(Fold("Rounds, ledger and sources", [Grid([_rounds(result), _ledger(result), _sources(result)])]))
+    missing = [] if repeats else ["Agreement is not known: no sample was rated twice (config.judge.repeat_share)."]
+    return Section(
+        "judge", title, "The ratings from which the scorer learns, and how reliable they are.", blocks, missing,
+        headline=Fact("judged", count(judged), f"by {', '.join(names)}"),
+    )  # fmt: skip
+
+
+def _rounds(result: Mapping[str, Any]) -> Table:
+    rows = [(r["kind"], r["judge"], count(r["asked"]), count(r["answered"])) for r in result["rounds"]]
+    return Table(("round", "judge", "asked", "answered"), rows, numeric=(2, 3), title="Rounds")
+
+
+def _histograms(result: Mapping[str, Any]) -> Heat:
+    rows = []
+    for slug in in_order(result["histograms"]):
+        counts = result["histograms"][slug]
+        total = sum(counts) or 1
+        cells = [Cell(count(n), (n / total) ** 0.5, percent(n / total)) for n in counts]
+        rows.append((readable(slug), cells))
+    return Heat(
+        [str(i) for i in range(6)], rows, corner="rating", title="Ratings",
+        note="Samples that got each score; most capabilities of most samples are 0 or 1.",
+    )  # fmt: skip
+
+
+def _agreement_table(one: Mapping[str, Any]) -> Table:
+    rows = [
+        (readable(slug), *(fixed(one["capabilities"][slug][m]) for m in ("kappa", "spearman", "mean_abs_difference")))
+        for slug in in_order(one["capabilities"])
+    ]
+    mean = one["mean"]
+    rows.append(("mean", fixed(mean["kappa"]), fixed(mean["spearman"]), fixed(mean["mean_abs_difference"])))
+    return Table(
+        ("capability", "kappa", "Spearman", "difference"), rows, numeric=(1, 2, 3),
+        strong=(len(rows) - 1,), title=f"Agreement on {count(one['samples'])} samples rated twice",
+        note=f"{one['first']} against {one['second']}: quadratic kappa, rank correlation, mean absolute difference. "
+        "A dash: one of the two ratings is constant.",
+    )  # fmt: skip
+
+
+def _rubric_order(inputs: Inputs, one: Mapping[str, Any]) -> list[str]:
+    """The capabilities in the order of a rating's scores: that of the judgments' columns; JSON does not keep it."""
+    path = inputs.workdir.judge / "judgments.parquet"
+    if path.exists():
+        return list(tables.capability_slugs(pq.read_schema(path)))
+    return in_order(one["capabilities"])
+
+
+def _agreement(one: Mapping[str, Any], slugs: Sequence[str]) -> list[Block]:
+    """What two ratings of the same samples agree on besides the scores, and where they differ."""
+    styles = one["styles"]
+    note = Note(
+        f"Styles of repeats: the main one is the same in {percent(styles['same_main'])}; mean overlap (Jaccard) "
+        f"{fixed(styles['jaccard'])}; macro-F1 {fixed(styles['macro_f1'])}."
+    )
+    blocks: list[Block] = [note]
+    if one["disagreements"]:
+        shown = one["disagreements"][:MAX_DISAGREEMENTS]
+        blocks.append(Fold(f"The {len(shown)} samples they differ on most", [_disagreements(slugs, shown)]))
+    return blocks
+
+
+def _disagreements(slugs: Sequence[str], shown: list[Mapping[str, Any]]) -> Table:
+    rows = []
+    for d in shown:
+        pairs = zip(slugs, d["first"]["scores"], d["second"]["scores"], strict=True)
+        what = "; ".join(f"{readable(s)} {a} → {b}" for s, a, b in pairs if a != b)
+        styles = f"{', '.join(d['first']['styles'])} → {', '.join(d['second']['styles'])}"
+        rows.append(
+            (d["id"], count(d["difference"]), what, styles if d["first"]["styles"] != d["second"]["styles"] else "")
+        )
+    return Table(("sample", "points", "scores", "styles"), rows, numeric=(1,))
+
+
+def _ledger(result: Mapping[str, Any]) -> Table:
+    rows = [(str(k), count(v)) for k, v in sorted(result["ledger"].items())]
+    rows += [(f"skipped: {k}", count(v)) for k, v in sorted(result["skip_reasons"].items())]
+    rows += [(readable(k), count(v)) for k, v in sorted(result["usage"].items())]
+    rows.append(("invalid answers", percent(result["invalid_rate"])))
+    return Table(("ledger", "count"), rows, numeric=(1,))
+
+
+def _sources(result: Mapping[str, Any]) -> Table:
+    rows = [(s, count(r["pool"]), count(r["judged"])) for s, r in result["per_source"].items()]
+    return Table(("source", "pool", "judged"), rows, numeric=(1, 2))

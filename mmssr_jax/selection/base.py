@@ -1,0 +1,159 @@
+"""What every way of selecting shares: candidates and budgets in, picks in order with their reasons out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection import ids as ids_lib
+from mmssr_jax.selection.table import ScoreTable
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("capability", pa.string()),
+        ("group", pa.string()),
+        ("score", pa.float32()),
+        ("round", pa.int32()),
+    ]
+)
+
+REQUIRED = "required"  # stands as the group of rows that were asked for by id
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """How much may be selected; exactly one field is set.
+
+    Attributes:
+      ratio: of the whole pool, scored or not: int(pool * ratio) samples, above 0 and at most 1.
+      count: samples.
+      tokens: the sum of `n_tokens` of what is selected.
+    """
+
+    ratio: float | None = None
+    count: int | None = None
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a budget is one of ratio, count or tokens; given: {', '.join(given) or 'none'}")
+        if self.ratio is not None and not 0 < self.ratio <= 1:
+            raise ValueError(f"budget.ratio is {self.ratio:g}; it must be above 0 and at most 1")
+        if self.count is not None and self.count < 1:
+            raise ValueError(f"budget.count is {self.count}; it must be at least 1")
+        if self.tokens is not None and self.tokens < 1:
+            raise ValueError(f"budget.tokens is {self.tokens}; it must be at least 1")
+
+    def samples(self, pool_size: int) -> int | None:
+        """The number of samples wanted of a pool, None for a budget of tokens.
+
+        Raises:
+          UserError: more than the pool holds.
+        """
+        if self.tokens is not None:
+            return None
+        wanted = self.count if self.count is not None else int(pool_size * (self.ratio or 0.0))
+        if wanted > pool_size:
+            raise UserError(
+                f"a budget of {wanted} samples is more than the {pool_size} of the pool; lower budget.count"
+            )
+        return wanted
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """What a selector may choose from.
+
+    Attributes:
+      table: the scored rows.
+      pool_size: samples of the whole pool, scored or not: what a ratio is of.
+      tie: uint64 [rows], all different: the order among equals, smaller first (see `ties.tie_keys`).
+      allowed: bool [rows]; rows that are False are never chosen.
+      required: int64 rows that are chosen before all others, in this order.
+      source_caps: int64 [sources]: the most rows of each source, or None.
+    """
+
+    table: ScoreTable
+    pool_size: int
+    tie: np.ndarray
+    allowed: np.ndarray
+    required: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
+    source_caps: np.ndarray | None = None
+
+    def tokens(self) -> np.ndarray:
+        """int32 [rows].
+
+        Raises:
+          UserError: the table has no token counts.
+        """
+        if self.table.n_tokens is None:
+            raise UserError("a budget of tokens needs the scores' column n_tokens; give budget.ratio or budget.count")
+        return self.table.n_tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Picks in order, each with its reason.
+
+    Attributes:
+      rows: int64 [picks], rows of the table.
+      capability, group: int32 [picks], codes into the names; -1 = none (a rival's pick, a required id).
+      score: float32 [picks]; NaN = none.
+      round: int32 [picks]; 0 = required.
+      ends: how many of the picks each budget took, in the order of the budgets.
+    """
+
+    rows: np.ndarray
+    capability: np.ndarray
+    group: np.ndarray
+    score: np.ndarray
+    round: np.ndarray
+    ends: tuple[int, ...]
+    capability_names: tuple[str, ...] = ()
+    group_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def first(self, picks: int) -> Selection:
+        """Only the first picks."""
+        fields = ("rows", "capability", "group", "score", "round")
+        return dataclasses.replace(self, ends=(picks,), **{f: getattr(self, f)[:picks] for f in fields})
+
+    def to_arrow(self, table: ScoreTable) -> pa.Table:
+        """The public columns (`SCHEMA`), in pick order."""
+        source = pa.DictionaryArray.from_arrays(table.source[self.rows], pa.array(table.source_names, pa.string()))
+        columns = [
+            ids_lib.take(table.ids, self.rows),
+            source.cast(pa.string()),
+            _named(self.capability, self.capability_names),
+            _named(self.group, self.group_names),
+            pa.array(self.score, pa.float32(), mask=np.isnan(self.score)),
+            pa.array(self.round, pa.int32()),
+        ]
+        return pa.table(columns, schema=SCHEMA)
+
+
+def _named(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
+    """Strings of codes; null for -1."""
+    indices = pa.array(codes, pa.int32(), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())).cast(pa.string())
+
+
+class Selector(Protocol):
+    """A way of selecting; implementations are frozen dataclasses of their settings."""
+
+    def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
+        """Chooses for budgets of one kind that grow: the first is met as if it were alone, each further one goes on.
+
+        A budget is never exceeded; where too few candidates are left, the selection ends short of it.
+        """
+        ...

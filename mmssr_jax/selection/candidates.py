@@ -1,0 +1,167 @@
+"""From a score table and the user's wishes to what a selector may choose from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from absl import logging
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection import ids as ids_lib
+from mmssr_jax.selection.base import Candidates
+from mmssr_jax.selection.settings import RowFilter, SelectionConfig
+from mmssr_jax.selection.table import ScoreTable
+from mmssr_jax.selection.ties import tie_keys
+
+
+@dataclasses.dataclass(frozen=True)
+class Excluded:
+    """Why rows are not candidates: bool [rows] by reason, the first reason that fits coming first."""
+
+    reasons: dict[str, np.ndarray]
+
+    def allowed(self, rows: int) -> np.ndarray:
+        """bool [rows]: no reason speaks against the row."""
+        out = np.zeros(rows, bool)
+        for marked in self.reasons.values():
+            out |= marked
+        return ~out
+
+    def counts(self) -> dict[str, int]:
+        """Rows by their first reason; reasons that hit nobody are left out."""
+        counted, seen = {}, np.zeros(0, bool)
+        for reason, marked in self.reasons.items():
+            seen = np.zeros(len(marked), bool) if not len(seen) else seen
+            new = int(np.count_nonzero(marked & ~seen))
+            seen = seen | marked
+            if new:
+                counted[reason] = new
+        return counted
+
+
+def positions(wanted: pa.Array, ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """int64 [wanted]: where each wanted id stands in `ids`, -1 = not there."""
+    unique = wanted.unique()
+    hit = pc.index_in(ids, value_set=unique.cast(ids.type))  # hashes the wanted and streams the many through
+    rows = np.flatnonzero(pc.is_valid(hit).to_numpy(zero_copy_only=False))
+    place = np.full(len(unique), -1, np.int64)
+    place[hit.take(pa.array(rows)).to_numpy(zero_copy_only=False)] = rows
+    return place[pc.index_in(wanted, value_set=unique).to_numpy(zero_copy_only=False)]
+
+
+def mark_ids(table: ScoreTable, path: Path, where: str) -> np.ndarray:
+    """bool [rows]: the row's id is in the file. Ids of the file that no row has are counted in the log."""
+    ids = ids_lib.read(path)
+    rows = positions(ids, table.ids)
+    absent = np.flatnonzero(rows < 0)
+    if len(absent):
+        logging.warning(
+            "%s: %d of %d ids are no candidates anyway, the first is %r",
+            where,
+            len(absent),
+            len(ids),
+            ids[int(absent[0])].as_py(),
+        )
+    mask = np.zeros(len(table), bool)
+    mask[rows[rows >= 0]] = True
+    return mask
+
+
+def filter_masks(table: ScoreTable, row_filter: RowFilter, where: str) -> dict[str, np.ndarray]:
+    """bool [rows] for each list that is given: whether it holds the row.
+
+    Raises:
+      UserError: a source or style that no row has.
+    """
+    masks: dict[str, np.ndarray] = {}
+    if row_filter.sources:
+        codes = _codes(row_filter.sources, table.source_names, f"{where}.sources", "source")
+        masks["sources"] = np.isin(table.source, codes)
+    if row_filter.styles:
+        codes = _codes(row_filter.styles, table.style_names, f"{where}.styles", "style")
+        masks["styles"] = np.asarray(np.isin(table.styles, codes).any(axis=1))
+    if row_filter.ids is not None:
+        masks["ids"] = mark_ids(table, Path(row_filter.ids), f"{where}.ids")
+    return masks
+
+
+def _codes(names: Sequence[str], known: Sequence[str], where: str, what: str) -> list[int]:
+    unknown = [n for n in names if n not in known]
+    if unknown:
+        shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+        raise UserError(f"{where}: no row has the {what} {unknown[0]!r}; there are {shown}")
+    return [known.index(n) for n in names]
+
+
+def exclusions(table: ScoreTable, config: SelectionConfig) -> Excluded:
+    """The rows that the user's settings rule out, by reason."""
+    reasons = {}
+    for name, mask in filter_masks(table, config.only, "only").items():
+        reasons[f"not in only.{name}"] = ~mask
+    for name, mask in filter_masks(table, config.exclude, "exclude").items():
+        reasons[f"in exclude.{name}"] = mask
+    for path in config.owned:
+        reasons[f"owned ({Path(path).name})"] = mark_ids(table, Path(path), "owned")
+    return Excluded(reasons)
+
+
+def build(
+    table: ScoreTable, config: SelectionConfig, *, pool_size: int, further: Excluded | None = None
+) -> tuple[Candidates, Excluded]:
+    """The candidates, and who is not one for which reason.
+
+    Args:
+      table: the scored rows.
+      config: the user's settings.
+      pool_size: samples of the whole pool.
+      further: reasons that the settings alone do not show, such as near-duplicates.
+
+    Raises:
+      UserError: a name in the settings that no row has; a required id that is not scored or is excluded too.
+    """
+    excluded = exclusions(table, config)
+    if further is not None:
+        excluded = Excluded({**excluded.reasons, **further.reasons})
+    allowed = excluded.allowed(len(table))
+    tie = tie_keys(table.ids, seed=config.seed)
+    if config.tie_break == "file":
+        tie = np.arange(len(table), dtype=np.uint64)
+    required = required_rows(table, config)
+    if not allowed[required].all():
+        first = table.ids[int(required[np.argmin(allowed[required])])].as_py()
+        raise UserError(f"require_ids: {first!r} is required and excluded at the same time")
+    caps = _source_caps(table, config)
+    if caps is not None:
+        caps = np.maximum(caps, np.bincount(table.source[required], minlength=len(caps)))
+    return Candidates(table, pool_size, tie, allowed, required, caps), excluded
+
+
+def required_rows(table: ScoreTable, config: SelectionConfig) -> np.ndarray:
+    """int64: the rows of `require_ids`, in the file's order.
+
+    Raises:
+      UserError: an id is not scored or named twice.
+    """
+    if config.require_ids is None:
+        return np.zeros(0, np.int64)
+    ids = ids_lib.read(Path(config.require_ids))
+    rows = positions(ids, table.ids)
+    if (rows < 0).any():
+        raise UserError(f"require_ids: {ids[int(np.argmin(rows))].as_py()!r} is not among the scored samples")
+    if len(np.unique(rows)) < len(rows):
+        raise UserError(f"require_ids: {config.require_ids} names an id twice")
+    return rows
+
+
+def _source_caps(table: ScoreTable, config: SelectionConfig) -> np.ndarray | None:
+    """int64 [sources], or None where no cap is set. Required rows count, and are taken even above the cap."""
+    if config.max_per_source is None and not config.source_caps:
+        return None
+    _codes(tuple(config.source_caps), table.source_names, "source_caps", "source")
+    default = len(table) if config.max_per_source is None else config.max_per_source
+    return np.array([config.source_caps.get(name, default) for name in table.source_names], np.int64)

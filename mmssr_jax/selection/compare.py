@@ -1,0 +1,126 @@
+"""Two selections side by side, and a selection beside what its manifest says it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection.base import SCHEMA
+
+REASON = ("capability", "group", "score")
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """What two selections have in common and what not.
+
+    Attributes:
+      both: how many ids are in both.
+      first_only, second_only: the rows (columns of `base.SCHEMA`) that only one has, in its pick order.
+      other_reason: how many ids are in both for another capability, group or score.
+      per_source: rows of each source in the first and in the second, where the two differ.
+    """
+
+    both: int
+    first_only: pa.Table
+    second_only: pa.Table
+    other_reason: int
+    per_source: Mapping[str, tuple[int, int]]
+
+    @property
+    def jaccard(self) -> float:
+        """Common ids over all ids; 1 for two empty selections."""
+        union = self.both + self.first_only.num_rows + self.second_only.num_rows
+        return self.both / union if union else 1.0
+
+    def lines(self, first: str, second: str) -> list[str]:
+        """For a reader."""
+        found = [
+            f"{self.both} samples are in both {first} and {second} (Jaccard {self.jaccard:.3f}), "
+            f"{self.other_reason} of them for another reason; "
+            f"{self.first_only.num_rows} only in {first}, {self.second_only.num_rows} only in {second}"
+        ]
+        for source, (a, b) in self.per_source.items():
+            found.append(f"source {source}: {a} in {first}, {b} in {second}")
+        return found
+
+
+def read_selection(folder: Path) -> pa.Table:
+    """The picks of a selection's folder.
+
+    Raises:
+      UserError: there is none.
+    """
+    return files.read_parquet(folder / "selection.parquet", SCHEMA.names)
+
+
+def difference(first: pa.Table, second: pa.Table) -> Difference:
+    """Compares two tables of picks (`base.SCHEMA`)."""
+    at = pc.index_in(first["id"], value_set=second["id"].combine_chunks())
+    common = first.filter(pc.is_valid(at))
+    partner = second.take(at.drop_null())
+    same = pa.array([True] * common.num_rows, pa.bool_())
+    for name in REASON:
+        equal = pc.fill_null(pc.equal(common[name], partner[name]), False)
+        neither = pc.and_(pc.is_null(common[name]), pc.is_null(partner[name]))
+        same = pc.and_(same, pc.or_(equal, neither))
+    counts = [_counts(table["source"]) for table in (first, second)]
+    names = sorted(counts[0].keys() | counts[1].keys())
+    return Difference(
+        both=common.num_rows,
+        first_only=first.filter(pc.is_null(at)),
+        second_only=second.filter(pc.invert(pc.is_in(second["id"], value_set=first["id"].combine_chunks()))),
+        other_reason=common.num_rows - (pc.sum(same).as_py() or 0),
+        per_source={
+            name: (counts[0].get(name, 0), counts[1].get(name, 0))
+            for name in names
+            if counts[0].get(name, 0) != counts[1].get(name, 0)
+        },
+    )
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    return {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}
+
+
+def verify(folder: Path, picks: pa.Table, *, counts: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
+    """What in a selection's folder is not as deriving it again gives it; nothing where all is well.
+
+    Args:
+      folder: the selection.
+      picks: the picks derived again (`base.SCHEMA`).
+      counts: their counts.
+      inputs: the digests of the inputs as they are now.
+
+    Raises:
+      UserError: the folder holds no finished selection.
+    """
+    manifest = files.read_json(folder / "manifest.json")
+    found = [
+        f"the input {name} was changed since ({manifest['inputs'].get(name)} then, {inputs.get(name)} now)"
+        for name in sorted(manifest["inputs"].keys() | inputs.keys())
+        if manifest["inputs"].get(name) != inputs.get(name)
+    ]
+    stored = read_selection(folder)
+    if not stored.equals(picks):
+        found += difference(stored, picks).lines("selection.parquet", "the selection derived again")[:1]
+        if stored["id"].to_pylist() != picks["id"].to_pylist() and set(stored["id"].to_pylist()) == set(
+            picks["id"].to_pylist()
+        ):
+            found.append("the picks stand in another order")
+    try:
+        listed = (folder / "ids.txt").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{folder}/ids.txt: no such file") from None
+    if listed != sorted(picks["id"].to_pylist()):
+        found.append("ids.txt holds other ids")
+    if manifest["counts"] != counts:
+        found.append("the counts of the manifest are others")
+    return found

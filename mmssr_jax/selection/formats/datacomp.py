@@ -1,0 +1,47 @@
+"""DataComp's subset files: a sorted .npy of dtype "u8,u8", each uid of 32 hex digits as its two halves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+
+DTYPE = np.dtype("u8,u8")
+
+
+def write(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
+    """Atomically writes the uids, sorted.
+
+    Raises:
+      UserError: an id is not 32 lower-case hex digits, as DataComp's are.
+    """
+    fits = pc.match_substring_regex(ids, "^[0-9a-f]{32}$")
+    if not pc.all(fits, min_count=0).as_py():
+        first = ids.filter(pc.invert(fits))[0].as_py()
+        raise UserError(f"id {first!r} is no DataComp uid (32 lower-case hex digits); leave out the format datacomp")
+    halves = np.frombuffer(bytes.fromhex("".join(ids.to_pylist())), ">u8").astype("<u8").reshape(-1, 2)
+    halves = halves[np.lexsort((halves[:, 1], halves[:, 0]))]
+    with files.replacing(path) as temporary, open(temporary, "wb") as f:
+        np.lib.format.write_array(f, np.ascontiguousarray(halves).view(DTYPE).reshape(-1), allow_pickle=False)
+
+
+def read(path: Path) -> pa.Array:
+    """The uids of a subset file, sorted.
+
+    Raises:
+      UserError: the file is missing or of another kind.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except ValueError as e:
+        raise UserError(f"{path}: not a .npy file ({e})") from None
+    if found.dtype != DTYPE or found.ndim != 1:
+        raise UserError(f"{path}: holds {found.dtype} {found.shape}; a DataComp subset is one row of 'u8,u8'")
+    return pa.array([f"{high:016x}{low:016x}" for high, low in found.tolist()], pa.string())

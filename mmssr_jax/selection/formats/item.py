@@ -1,0 +1,63 @@
+"""What the writers of samples are handed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import urllib.parse
+from typing import Any
+
+from mmssr_jax.core.sample import Sample
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One selected sample.
+
+    Attributes:
+      sample: id, source, turns and pictures.
+      record: the untouched LLaVA JSON object that it was made of.
+    """
+
+    sample: Sample
+    record: bytes
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The parsed record."""
+        return json.loads(self.record)
+
+
+def file_name(name: str, *, dots: bool = True) -> str:
+    """A file name that stands for any string: letters, digits, '_', '-', '.' stay, the rest is percent-encoded UTF-8.
+
+    Args:
+      name: an id or the name of a source, such as "coco/train2017".
+      dots: keep dots, except at the start; otherwise they are encoded too.
+    """
+    quoted = urllib.parse.quote(name, safe="").replace("~", "%7E")
+    if not dots:
+        return quoted.replace(".", "%2E")
+    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+
+
+def original_name(name: str) -> str:
+    """`file_name`, back."""
+    return urllib.parse.unquote(name)
+
+
+def image_suffix(data: bytes) -> str:
+    """The usual file suffix of an encoded picture, by its first bytes; "bin" where they are not known."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "jpg"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    if data[:2] == b"BM":
+        return "bmp"
+    if data[:4] in (b"II*\x00", b"MM\x00*"):
+        return "tiff"
+    return "bin"

@@ -1,0 +1,109 @@
+"""What was picked so far, and what the budget, the required ids and the caps per source still allow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection.base import Budget, Candidates, Selection
+
+
+class Picks:
+    """The growing selection.
+
+    A budget of tokens is worth as many picks as its rest pays for at the candidates' mean length; a row longer than
+    the rest counts as taken until a larger budget begins.
+
+    Attributes:
+      taken: bool [rows]: chosen, not allowed, or too long for what is left. A selector sets the rows it will `add`.
+      room: int64 [sources]: how many more rows each source may give, or None for any number.
+    """
+
+    def __init__(self, candidates: Candidates):
+        self._candidates = candidates
+        self.taken = ~candidates.allowed
+        self.room = None if candidates.source_caps is None else candidates.source_caps.copy()
+        self._columns: list[tuple[np.ndarray, ...]] = []
+        self._count = 0
+        self._samples: int | None = None
+        self._tokens: int | None = None
+        self._blocked = [np.zeros(0, np.int64)]
+        rows = candidates.required
+        self.taken[rows] = True
+        self._append(rows, capability=-1, group=np.full(len(rows), -1), score=np.full(len(rows), np.nan), round_=0)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def begin(self, budget: Budget) -> np.ndarray:
+        """Sets the next, larger budget; returns the rows that it could pay for and the one before could not.
+
+        Raises:
+          UserError: the budget is more than the pool, or less than what is required.
+        """
+        freed = np.concatenate(self._blocked)
+        self.taken[freed] = False
+        self._blocked = [np.zeros(0, np.int64)]
+        self._samples, self._tokens = budget.samples(self._candidates.pool_size), budget.tokens
+        if self._tokens is not None:
+            costs = self._candidates.tokens()
+            self._tokens -= sum(int(costs[rows].sum(dtype=np.int64)) for rows, *_ in self._columns)
+            allowed = costs[self._candidates.allowed]
+            self._mean = max(float(allowed.mean(dtype=np.float64)), 1.0) if len(allowed) else 1.0
+            self._longest = int(allowed.max(initial=0))
+        required = len(self._candidates.required)
+        over_tokens = self._count == required and self._tokens is not None and self._tokens < 0
+        if over_tokens or (self._samples is not None and required > self._samples):
+            raise UserError(f"the {required} required samples are more than the budget; raise it or require fewer")
+        return freed
+
+    def left(self) -> int:
+        """How many picks the budget still pays for; 0 or less when it is met."""
+        if self._samples is not None:
+            return self._samples - self._count
+        assert self._tokens is not None, "begin() comes first"
+        return max(int(self._tokens / self._mean), 1) if self._tokens > 0 else 0
+
+    def affordable(self, rows: np.ndarray) -> int:
+        """How many of these rows, from the first on, the budget pays for. A budget of samples pays for all."""
+        if self._tokens is None:
+            return len(rows)
+        return int(np.searchsorted(np.cumsum(self._candidates.tokens()[rows], dtype=np.int64), self._tokens, "right"))
+
+    def add(
+        self, rows: np.ndarray, *, capability: int, group: np.ndarray, score: np.ndarray, round_: int
+    ) -> np.ndarray:
+        """Appends picks, which `taken` marks already; returns the rows that are now too long for what is left."""
+        self._append(rows, capability=capability, group=group, score=score, round_=round_)
+        if self._tokens is None:
+            return np.zeros(0, np.int64)
+        costs = self._candidates.tokens()
+        self._tokens -= int(costs[rows].sum(dtype=np.int64))
+        if self._tokens >= self._longest:
+            return np.zeros(0, np.int64)
+        self._longest = self._tokens
+        blocked = np.flatnonzero((costs > self._tokens) & ~self.taken)
+        self.taken[blocked] = True
+        self._blocked.append(blocked)
+        return blocked
+
+    def _append(self, rows: np.ndarray, *, capability: int, group: np.ndarray, score: np.ndarray, round_: int) -> None:
+        self._columns.append(
+            (
+                rows.astype(np.int64),
+                np.full(len(rows), capability, np.int32),
+                group.astype(np.int32),
+                score.astype(np.float32),
+                np.full(len(rows), round_, np.int32),
+            )
+        )
+        self._count += len(rows)
+        if self.room is not None:
+            self.room -= np.bincount(self._candidates.table.source[rows], minlength=len(self.room))
+
+    def selection(
+        self, *, ends: tuple[int, ...], capability_names: tuple[str, ...] = (), group_names: tuple[str, ...] = ()
+    ) -> Selection:
+        """All picks so far."""
+        rows, capability, group, score, round_ = (np.concatenate(c) for c in zip(*self._columns, strict=True))
+        return Selection(rows, capability, group, score, round_, ends, capability_names, group_names)

@@ -1,0 +1,159 @@
+"""The score table in memory, as columns of numbers: what every selection works on.
+
+id        Arrow strings, never Python's            [rows]
+source    int32 codes into `source_names`          [rows]
+styles    int16 or int32 codes into `style_names`  [rows, slots], main style first, -1 = none
+scores    one float32 column a capability          [rows], NaN = no score
+n_tokens  int32 or None                            [rows]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmssr_jax.core import tables
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.vocabulary import MAX_SCORE
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreTable:
+    """Scores of a pool; see the module's drawing for shapes and types. Names are sorted, so codes have a meaning."""
+
+    ids: pa.Array | pa.ChunkedArray
+    source: np.ndarray
+    source_names: tuple[str, ...]
+    styles: np.ndarray
+    style_names: tuple[str, ...]
+    scores: Mapping[str, np.ndarray]
+    n_tokens: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        return tuple(self.scores)
+
+    def column(self, capability: str) -> np.ndarray:
+        """The scores of one capability.
+
+        Raises:
+          UserError: the table has no such capability.
+        """
+        if capability not in self.scores:
+            raise UserError(f"the scores have no capability {capability!r}; they have {', '.join(self.scores)}")
+        return self.scores[capability]
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, capabilities: Sequence[str] = ()) -> ScoreTable:
+        """From a table of the contract `scores/part-*.parquet` (see `core.tables`), columns shared where they can be.
+
+        Args:
+          table: `id`, `source`, a float column a capability, `styles` list<string>, and maybe `n_tokens`.
+          capabilities: the columns to keep, in this order; all of them where empty.
+
+        Raises:
+          UserError: a column is missing or of another type, an id or source is null, a score is out of range.
+        """
+        chosen = tuple(capabilities) or tables.capability_slugs(table)
+        missing = [n for n in ("id", "source", "styles", *chosen) if n not in table.schema.names]
+        if missing:
+            raise UserError(
+                f"the scores have no column {', '.join(missing)}; they have {', '.join(table.schema.names)}"
+            )
+        for name in ("id", "source"):
+            if table[name].null_count:
+                raise UserError(f"{table[name].null_count} rows of the scores have no {name}")
+        source, source_names = encode_strings(table["source"])
+        styles, style_names = encode_styles(table["styles"])
+        scores = {name: _float_column(table[name], name) for name in chosen}
+        n_tokens = None
+        if "n_tokens" in table.schema.names and not table["n_tokens"].null_count:
+            n_tokens = table["n_tokens"].to_numpy().astype(np.int32, copy=False)
+        result = cls(table["id"], source, source_names, styles, style_names, scores, n_tokens)
+        result.check_scores()
+        return result
+
+    def check_scores(self) -> None:
+        """Refuses scores outside 0..5; NaN means that there is none.
+
+        Raises:
+          UserError: naming the first id and its value.
+        """
+        for name, column in self.scores.items():
+            if len(column) and (np.nanmax(column, initial=0) > MAX_SCORE or np.nanmin(column, initial=0) < 0):
+                row = int(np.flatnonzero((column > MAX_SCORE) | (column < 0))[0])
+                raise UserError(
+                    f"id {self.ids[row].as_py()!r}: {name} is {column[row]:g}, but scores go from 0 to {MAX_SCORE}"
+                )
+
+
+def _float_column(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """float32 [rows]; null becomes NaN."""
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+        raise UserError(f"the scores' column {name} holds {column.type}, not numbers")
+    return column.to_numpy().astype(np.float32, copy=False)
+
+
+def encode_strings(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """int32 codes [rows], -1 = null, and the names they stand for, sorted: they do not hang on the row order."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    chunks = column.unify_dictionaries().chunks
+    found = chunks[0].dictionary.to_pylist() if chunks else []
+    codes = np.concatenate([c.indices.fill_null(-1).to_numpy() for c in chunks] or [np.zeros(0, np.int32)])
+    used = np.zeros(len(found) + 1, bool)
+    used[codes] = True  # -1 is the last place
+    names = tuple(sorted(name for name, there in zip(found, used[:-1], strict=True) if there))
+    code_of = {name: i for i, name in enumerate(names)}
+    renumber = np.array([*(code_of.get(name, -1) for name in found), -1], np.int32)  # the last one is that of -1
+    return renumber[codes], names
+
+
+def encode_styles(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Codes [rows, slots] of the smallest integer type, and the sorted names.
+
+    The order in a row is kept; repeats, blanks and nulls are dropped.
+
+    Raises:
+      UserError: the column does not hold lists of strings.
+    """
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
+        raise UserError(f"the scores' column styles holds {column.type}, not lists of strings")
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64, copy=False)
+    codes, names = encode_strings(pc.list_flatten(column))
+    if names[:1] == ("",):
+        codes, names = np.maximum(codes - 1, -1), names[1:]
+    small = codes.astype(np.min_scalar_type(-max(len(names), 1)))
+    slots = int(lengths.max(initial=0))
+    styles = np.full((slots, len(lengths)), -1, small.dtype).T  # one slot after the other, as they are read
+    begin = np.cumsum(lengths) - lengths
+    for slot in range(slots):
+        rows = np.flatnonzero(lengths > slot)
+        styles[rows, slot] = small[begin[rows] + slot]
+    return without_repeats(styles), names
+
+
+def without_repeats(styles: np.ndarray) -> np.ndarray:
+    """Drops a row's later mentions of a style and closes every gap: (2, 2, -1, 1) becomes (2, 1, -1, -1)."""
+    slots = styles.shape[1]
+    unwanted = np.zeros((slots, len(styles)), bool).T
+    wrong = np.zeros(len(styles), bool)
+    for slot in range(1, slots):
+        for earlier in range(slot):
+            unwanted[:, slot] |= (styles[:, slot] == styles[:, earlier]) & (styles[:, slot] >= 0)
+        wrong |= unwanted[:, slot] | ((styles[:, slot] >= 0) & (styles[:, slot - 1] < 0))
+    rows = np.flatnonzero(wrong)
+    if not len(rows):
+        return styles
+    styles = styles.copy(order="K")
+    mended = np.where(unwanted[rows], -1, styles[rows])
+    order = np.argsort(mended < 0, axis=1, kind="stable")
+    styles[rows] = np.take_along_axis(mended, order, axis=1)
+    return styles

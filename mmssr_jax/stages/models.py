@@ -1,0 +1,41 @@
+"""Which model a name in the config means."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+
+from mmssr_jax.core.artifact import input_digest
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.stage import StageContext
+
+
+def model_folder(ctx: StageContext, name: str) -> Path:
+    """The folder of the model called `name`.
+
+    `base` is what `config.base` names: one that ships with the package, or a folder. Any other name is a run of this
+    workdir, or a folder.
+
+    Raises:
+      UserError: there is no such model.
+    """
+    if name == "base":
+        base = ctx.config.get("base")
+        if not base:
+            raise UserError("config.base is not set: the model that scorer and downstream model start from")
+        shipped = Path(str(importlib.resources.files("mmssr_jax"))) / "assets" / base
+        return shipped if shipped.is_dir() else _existing(Path(base), f"config.base={base}")
+    run = ctx.workdir.checkpoints(name)
+    return run if run.is_dir() else _existing(Path(name), f"model {name!r}")
+
+
+def _existing(folder: Path, what: str) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"{what}: neither a run of this workdir, nor shipped with the package, nor a folder")
+    return folder
+
+
+def model_digest(folder: Path) -> str:
+    """The identity of a model: of its manifest, or of its exported weights."""
+    weights = folder / "model.safetensors"
+    return input_digest(weights if weights.exists() else folder)

@@ -1,0 +1,84 @@
+"""Stage `pretrain`: a base model from random weights, with a tokenizer of its own; scorer and downstream start here."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from absl import logging
+
+from mmssr_jax.core.artifact import input_digest
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
+from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from mmssr_jax.models.presets import preset
+from mmssr_jax.pool.pool import Pool, open_pool
+from mmssr_jax.scoring import instructions
+from mmssr_jax.stages.phases import PhaseConfig, pool_inputs, run_phase
+from mmssr_jax.stages.train import ChatEncoder
+from mmssr_jax.training.bundle import export_bundle, load_bundle, random_bundle
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """Section `config.pretrain`.
+
+    Attributes:
+      phase: the training; `phase.init` is not read, the start is random.
+      preset: the model's size, a name of `models.presets`.
+      seed: of the parameters.
+      tokenizer: folder of a Hugging Face tokenizer; None trains one on the pool's text.
+      vocab_size: of the tokenizer that is trained.
+      export: also write the model to this folder as one file in half precision.
+    """
+
+    phase: PhaseConfig
+    preset: str = "tiny"
+    seed: int = 0
+    tokenizer: str | None = None
+    vocab_size: int = 2048
+    export: str | None = None
+
+
+def corpus(pool: Pool) -> list[str]:
+    """Every text that tokens are learned from: the pool's turns, and the scorer's questions and answers."""
+    texts = [turn.text for n in range(len(pool)) for turn in pool[n].turns]
+    asked = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query()]
+    fixed = [*asked, *STYLES, ", ".join(STYLES), "system\nYou are a helpful assistant.", "user\n", "assistant\n"]
+    return texts + fixed * max(len(texts) // 100, 1)
+
+
+def make_tokenizer(config: PretrainConfig, pool: Pool) -> Tokenizer:
+    """The tokenizer the config names, or one trained on the pool."""
+    if config.tokenizer is not None:
+        return load_tokenizer(Path(config.tokenizer))
+    logging.info("training a tokenizer of %d entries on %d samples", config.vocab_size, len(pool))
+    return train_tokenizer(corpus(pool), vocab_size=config.vocab_size)
+
+
+def run(ctx: StageContext) -> None:
+    """Trains run `base`, and exports it if asked to."""
+    config = ctx.section("pretrain", PretrainConfig)
+    pool = open_pool(ctx.workdir.pool)
+    inputs = pool_inputs(ctx, config.phase.selection)
+    if config.tokenizer is not None:
+        inputs["tokenizer"] = input_digest(Path(config.tokenizer) / "tokenizer.json")
+
+    def start():
+        tokenizer = make_tokenizer(config, pool)
+        return random_bundle(preset(config.preset, vocab=tokenizer.vocab_size), tokenizer, seed=config.seed)
+
+    run_phase(
+        ctx,
+        "base",
+        config.phase,
+        stage="pretrain",
+        samples=pool,
+        inputs=inputs,
+        make_encoder=ChatEncoder(config.phase.length),
+        start=start,
+        settings=dataclasses.replace(config, export=None),
+    )
+    if config.export is not None and not ctx.dry_run:
+        export_bundle(Path(config.export), load_bundle(ctx.workdir.checkpoints("base")))
+        logging.info("exported the base model to %s", config.export)

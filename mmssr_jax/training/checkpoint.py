@@ -1,0 +1,79 @@
+"""Orbax behind one file: parameters, optimizer, input position and step, saved together and restored bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.models.state import Params
+
+
+class Checkpoints:
+    """The checkpoints `folder/<step>/` of one run; use as a context manager.
+
+    Parameters are an item of their own, so that scoring and evaluation never read optimizer state.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 1):
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None, cleanup_tmp_directories=True)
+        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def latest(self) -> int | None:
+        """The last step saved whole."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, params: Params, opt_state: Any, data: grain.DatasetIterator | None) -> None:
+        """Saves in the background; the arrays are copied before this returns."""
+        items: dict[str, Any] = {
+            "params": ocp.args.StandardSave(params),
+            "optimizer": ocp.args.StandardSave(opt_state),
+        }
+        if data is not None:
+            items["data"] = grain.checkpoint.CheckpointSave(data)
+        self._manager.save(step, args=ocp.args.Composite(**items))
+
+    def restore(self, step: int, params: Params, opt_state: Any, data: grain.DatasetIterator) -> tuple[Params, Any]:
+        """Restores into the shapes and shardings of the arguments; `data` is moved to where it was."""
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(jax.tree.map(_abstract, params)),
+                optimizer=ocp.args.StandardRestore(jax.tree.map(_abstract, opt_state)),
+                data=grain.checkpoint.CheckpointRestore(data),
+            ),
+        )
+        return restored["params"], restored["optimizer"]
+
+    def restore_params(self, step: int, params: Params) -> Params:
+        """The parameters alone, into the shapes and shardings of `params` (ShapeDtypeStructs will do)."""
+        args = ocp.args.Composite(params=ocp.args.StandardRestore(jax.tree.map(_abstract, params)))
+        return self._manager.restore(step, args=args)["params"]
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
+
+
+def load_params(folder: Path, params: Params) -> Params:
+    """The newest parameters of a finished run.
+
+    Raises:
+      UserError: the folder holds no checkpoint.
+    """
+    with Checkpoints(folder) as checkpoints:
+        step = checkpoints.latest()
+        if step is None:
+            raise UserError(f"{folder}: holds no checkpoint")
+        return checkpoints.restore_params(step, params)

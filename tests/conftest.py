@@ -1,0 +1,45 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before jax starts: eight CPU devices, so that meshes are tested wherever the tests run.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import pytest
+from absl import flags
+
+REPO = Path(__file__).resolve().parents[1]
+SHARED = REPO.parent / "shared"
+
+flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest never parses
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--goldens", default=str(SHARED / "goldens"), help="folder with selection/ and llava_onevision/")
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The project's root."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data kept beside the project; tests that need it are skipped where it is not there."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not there: no real data to test on")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def goldens(request: pytest.FixtureRequest) -> Path:
+    """The folder of expected results (`--goldens=DIR`)."""
+    folder = Path(request.config.getoption("--goldens"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: no goldens to compare with")
+    return folder

@@ -1,0 +1,158 @@
+"""absent -> claimed -> sealed; what was made otherwise is refused, what was cut off goes on, nothing holds a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import pytest
+
+from mmssr_jax.core import files
+from mmssr_jax.core.artifact import CLAIM, MANIFEST, Artifact, input_digest, library_versions, read_manifest
+from mmssr_jax.core.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    share: float = 0.5
+    sizes: tuple[int, ...] = (1, 2)
+
+
+def claim(folder, settings=None, **kwargs):
+    return Artifact(folder / "scores", stage="score", settings=settings or Settings(), **kwargs)
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_from_absent_to_sealed(tmp_path):
+    artifact = claim(tmp_path, inputs={"pool": "abc"})
+    assert (artifact.done, artifact.resumed) == (False, False)
+    assert list(content(artifact.path)) == [CLAIM]
+    files.write_text(artifact.path / "part", "data")
+    artifact.seal({"samples": 3}, kind="mmssr")
+    assert artifact.done
+    assert list(content(artifact.path)) == [MANIFEST, "part"]
+    assert read_manifest(artifact.path) == {
+        "stage": "score",
+        "config": {"share": 0.5, "sizes": [1, 2]},
+        "config_fingerprint": files.digest('{"share": 0.5, "sizes": [1, 2]}'),
+        "inputs": {"pool": "abc"},
+        "counts": {"samples": 3},
+        "libraries": library_versions(),
+        "kind": "mmssr",
+    }
+
+
+def test_a_sealed_one_is_done(tmp_path):
+    claim(tmp_path).seal()
+    before = content(tmp_path)
+    again = claim(tmp_path)
+    assert (again.done, again.resumed) == (True, False)
+    assert content(tmp_path) == before
+
+
+def test_one_that_was_cut_off_goes_on(tmp_path):
+    first = claim(tmp_path)
+    files.write_text(first.path / "part", "data")
+    again = claim(tmp_path)
+    assert (again.done, again.resumed) == (False, True)
+    assert (again.path / "part").read_text() == "data"
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "inputs", "says"),
+    [
+        (Settings(share=0.25), {}, "config.share: 0.5 -> 0.25"),
+        (Settings(sizes=(1,)), {}, r"config.sizes: \[1, 2\] -> \[1\]"),
+        (Settings(), {"pool": "new"}, "inputs.pool: None -> 'new'"),
+    ],
+)
+def test_one_made_otherwise_is_refused_and_left_alone(tmp_path, sealed, settings, inputs, says):
+    first = claim(tmp_path)
+    files.write_text(first.path / "part", "data")
+    if sealed:
+        first.seal()
+    before = content(tmp_path)
+    with pytest.raises(UserError, match=rf"\A{first.path} was made with .*{says}.*--overwrite=score to remake it\Z"):
+        claim(tmp_path, settings, inputs=inputs)
+    assert content(tmp_path) == before
+
+
+def test_many_differences_are_cut_short(tmp_path):
+    claim(tmp_path, {f"x{i}": 0 for i in range(5)}).seal()
+    with pytest.raises(UserError, match=r"\(config.x0: 0 -> 1; config.x1: 0 -> 1; config.x2: 0 -> 1; …\)"):
+        claim(tmp_path, {f"x{i}": 1 for i in range(5)})
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_overwrite_starts_anew(tmp_path, sealed):
+    first = claim(tmp_path)
+    files.write_text(first.path / "part", "data")
+    if sealed:
+        first.seal()
+    again = claim(tmp_path, Settings(share=0.25), overwrite=True)
+    assert (again.done, again.resumed) == (False, False)
+    assert list(content(again.path)) == [CLAIM]
+    assert files.read_json(again.path / CLAIM)["config"]["share"] == 0.25
+
+
+def test_a_claim_with_nothing_made_under_it_binds_nobody(tmp_path):
+    claim(tmp_path)
+    again = claim(tmp_path, Settings(share=0.25))
+    assert not again.resumed
+    assert files.read_json(again.path / CLAIM)["config"]["share"] == 0.25
+
+
+def test_a_kill_between_the_manifest_and_the_end_of_the_claim_leaves_no_trace(tmp_path):
+    artifact = claim(tmp_path)
+    left = (artifact.path / CLAIM).read_bytes()
+    artifact.seal()
+    before = content(tmp_path)
+    (artifact.path / CLAIM).write_bytes(left)
+    assert claim(tmp_path).done
+    assert content(tmp_path) == before
+
+
+def test_half_written_files_of_a_killed_run_are_gone_when_it_is_sealed(tmp_path):
+    artifact = claim(tmp_path)
+    (artifact.path / "shards").mkdir()
+    (artifact.path / "shards" / ".part-00000-of-00001.parquet.7.tmp").write_text("half")
+    artifact.seal()
+    assert list(content(artifact.path)) == [MANIFEST]
+
+
+def test_equal_work_leaves_equal_bytes_at_any_time(tmp_path, monkeypatch):
+    made = []
+    for name, now in (("a", 1.0), ("b", 2e9)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        artifact = claim(tmp_path / name)
+        files.write_text(artifact.path / "part", "data")
+        artifact.seal({"samples": 3, "per source": {"b": 1, "a": 2}})
+        made.append(content(tmp_path / name))
+    assert made[0] == made[1]
+    assert not [k for k in _keys(json.loads(made[0][f"scores/{MANIFEST}"])) if "time" in k or "date" in k]
+
+
+def _keys(value):
+    if isinstance(value, dict):
+        for k, v in value.items():
+            yield k
+            yield from _keys(v)
+
+
+def test_the_digest_of_an_input(tmp_path):
+    artifact = claim(tmp_path)
+    with pytest.raises(UserError, match=rf"\A{artifact.path}: not finished or not made by this program"):
+        input_digest(artifact.path)
+    with pytest.raises(UserError, match=rf"\A{artifact.path}: not finished or not made by this program"):
+        read_manifest(artifact.path)
+    artifact.seal()
+    assert input_digest(artifact.path) == files.file_digest(artifact.path / MANIFEST)
+    (tmp_path / "pool.json").write_text("[]")
+    assert input_digest(tmp_path / "pool.json") == files.digest("[]")
+    with pytest.raises(UserError, match="no such file"):
+        input_digest(tmp_path / "absent.json")

@@ -1,0 +1,75 @@
+"""MM1.5's grids, views and indicators."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmssr_jax.core.splitting import SplitSpec, View, choose_grid, fitted, grids, place, token_count, views
+
+SPEC = SplitSpec()
+
+
+def test_the_papers_candidates():
+    """(4, 9) has 18: 1x4..1x9, 4x1..9x1, 2x2, 2x3, 3x2, 2x4, 4x2, 3x3."""
+    expected = {(1, n) for n in range(4, 10)} | {(n, 1) for n in range(4, 10)}
+    expected |= {(2, 2), (2, 3), (3, 2), (2, 4), (4, 2), (3, 3)}
+    assert set(grids(4, 9)) == expected
+    assert len(grids(4, 9)) == 18
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "grid"),
+    [
+        (672, 672, (2, 2)),  # 2x2 and 3x3 both have no padding: fewer tiles
+        (1400, 1400, (3, 3)),  # 2x2 would shrink it
+        (300, 1200, (1, 4)),
+        (1344, 2016, (2, 3)),
+        (5000, 5000, (3, 3)),  # nothing covers: what keeps most
+        (6000, 500, (9, 1)),
+        (1, 1, (2, 2)),
+    ],
+)
+def test_grid(height, width, grid):
+    assert choose_grid(height, width, SPEC) == grid
+
+
+def test_views_of_two_pictures():
+    spec = SplitSpec(mode="static")
+    tiles = [(1, 1), (1, 2), (2, 1), (2, 2), (0, 0)]
+    assert views([(10, 10), (20, 30)], spec) == [View(k, r, c) for k in (0, 1) for r, c in tiles]
+    assert token_count([(10, 10), (20, 30)], spec) == 1440
+
+
+def test_three_pictures_are_not_split():
+    assert views([(10, 10)] * 3, SPEC) == [View(0), View(1), View(2)]
+    assert token_count([(10, 10)] * 3, SPEC) == 3 * 144
+
+
+def test_indicators():
+    def shown(**settings):
+        pieces = views([(300, 600)], SplitSpec(mode="dynamic", tiles=(2, 2), **settings))
+        return " ".join(p if isinstance(p, str) else f"[{p.row}{p.column}]" for p in pieces)
+
+    assert shown(indicator="none", overview="after") == "[11] [12] [00]"
+    assert shown(indicator="index", overview="before") == "(0, 0, 0) [00] (0, 1, 1) [11] (0, 1, 2) [12]"
+    assert shown(indicator="seps", overview="after") == "[11] , [12] : [00]"
+    rows = views([(600, 300)], SplitSpec(tiles=(2, 2), indicator="seps"))
+    assert rows[:3] == [View(0, 1, 1), "<n>", View(0, 2, 1)]
+
+
+def test_one_tile_needs_no_overview():
+    assert views([(100, 100)], SplitSpec(tiles=(1, 1))) == [View(0, 1, 1)]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4000), st.integers(1, 4000))
+def test_the_picture_lies_inside_its_grid_and_fills_one_side(height, width):
+    placement = place(height, width, SPEC)
+    tall, wide = (n * SPEC.resolution for n in placement.grid)
+    assert 0 < placement.height <= tall
+    assert 0 < placement.width <= wide
+    assert placement.height == tall or placement.width == wide
+    assert (placement.height, placement.width) == fitted(height, width, placement.grid, SPEC.resolution)
+    assert 5 <= len(views([(height, width)], SPEC)) <= 10

@@ -1,0 +1,50 @@
+"""Grids and token counts known for LLaVA-OneVision (SigLIP at 384, patch 14)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmssr_jax.core.vision_spec import AnyresSpec, anyres_layout, choose_grid, feature_rows, single_layout
+
+SPEC = AnyresSpec()
+SIZE = st.integers(1, 5000)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "tokens"), [(336, 336, 1485), (900, 500, 4501), (3000, 2000, 7329), (384, 384, 1485)]
+)
+def test_token_counts(width, height, tokens):
+    assert anyres_layout(height, width, SPEC).tokens == tokens
+
+
+def test_a_single_view_is_its_patches_and_a_newline():
+    layout = single_layout(SPEC)
+    assert (layout.tiles, layout.tokens) == (1, 730)
+    rows, weights = feature_rows(layout)
+    np.testing.assert_array_equal(rows[:, 0], [*range(1, 730), 0])
+    assert weights.tolist() == [[1, 0, 0, 0]] * 730
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "grid"),
+    [(384, 384, (1, 1)), (385, 384, (2, 1)), (384, 800, (1, 3)), (5000, 10, (6, 1)), (768, 768, (2, 2))],
+)
+def test_grids(height, width, grid):
+    assert choose_grid(height, width, SPEC) == grid
+
+
+@settings(deadline=None)
+@given(SIZE, SIZE)
+def test_rows_are_as_many_as_tokens_and_weights_sum_to_one(height, width):
+    spec = AnyresSpec(tile=56, patch=14)
+    layout = anyres_layout(height, width, spec)
+    rows, weights = feature_rows(layout)
+    assert len(rows) == layout.tokens
+    assert rows.min() >= 0
+    assert rows.max() <= layout.tiles * spec.side**2
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+    assert (rows[:, 0] == 0).sum() == layout.shrunk[0]
+    assert layout.shrunk[0] * layout.shrunk[1] <= 1.1**2 * spec.max_tiles * spec.side**2

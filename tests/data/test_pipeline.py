@@ -1,0 +1,105 @@
+"""Packing and batching: what a model sees of a sample does not depend on its neighbours."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from mmssr_jax.data.batch import Batch, BatchShape, collate
+from mmssr_jax.data.chat import encode_chat
+from mmssr_jax.data.pipeline import training_batches
+from mmssr_jax.models.state import merge
+from mmssr_jax.training.losses import read_logits, weighted_loss
+from mmssr_jax.training.step import split_batch
+from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
+
+SAMPLES = [
+    sample(str(n), question=f"What is it{'?' * (n % 5 + 1)}", answer="red cat " * (n % 4 + 1), images=n % 3)
+    for n in range(12)
+]
+MODEL = bundle()
+SHAPE = BatchShape(rows=4, length=128, images=4, targets=48)
+
+
+def _encode(one):
+    return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=128)
+
+
+def _stream():
+    return training_batches(SAMPLES, _encode, SHAPE, patches=PATCHES, seed=3)
+
+
+@jax.jit
+def _loss(batch: Batch) -> jax.Array:
+    return weighted_loss(merge(MODEL.graphdef, MODEL.params), batch)[0]
+
+
+@jax.jit
+def _logits(batch: Batch) -> jax.Array:
+    return read_logits(merge(MODEL.graphdef, MODEL.params), batch)
+
+
+def _losses_alone() -> dict[str, float]:
+    """Each sample's summed loss, alone in its batch."""
+    out = {}
+    for one in SAMPLES:
+        example = _encode(one)
+        shape = BatchShape(1, 128, 4, 48)
+        batch = collate([example], shape, patches=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+        out[one.id] = float(_loss(batch))
+    return out
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_packed_batch_has_the_loss_of_its_samples(parts: int):
+    batch, numbers = next(iter(_stream()))
+    pieces = split_batch(batch, parts, patches=PATCHES)
+    packed = sum(float(_loss(jax.tree.map(lambda x, p=p: x[p], pieces))) for p in range(parts))
+    alone = _losses_alone()
+    expected = sum(alone[SAMPLES[n].id] for n in numbers[numbers >= 0])
+    assert (numbers >= 0).sum() >= 6  # several samples a row, or nothing is tested
+    assert packed == pytest.approx(expected, rel=1e-5)
+
+
+def test_stream_goes_on_where_its_state_says():
+    stream = iter(_stream())
+    for _ in range(3):
+        next(stream)
+    state = stream.get_state()
+    expected = [next(stream) for _ in range(3)]
+    other = iter(_stream())
+    other.set_state(state)
+    for batch, numbers in expected:
+        again, again_numbers = next(other)
+        assert (numbers == again_numbers).all()
+        assert all((a == b).all() for a, b in zip(jax.tree.leaves(batch), jax.tree.leaves(again), strict=True))
+
+
+def test_every_sample_that_fits_is_taken_as_often_as_the_others():
+    samples = [*SAMPLES, sample("too long", answer="red cat " * 100)]
+
+    def encode(one):
+        return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=500)
+
+    stream = iter(training_batches(samples, encode, SHAPE, patches=PATCHES, seed=0))
+    taken = np.concatenate([next(stream)[1].ravel() for _ in range(4)])  # the rows that are packed at a time
+    counts = np.bincount(taken[taken >= 0], minlength=13)
+    assert counts[12] == 0
+    assert counts[:12].min() >= 2
+    assert counts[:12].max() - counts[:12].min() <= 1
+
+
+def test_pictures_reach_the_tokens_that_stand_for_them():
+    """Another picture in one sample changes the logits of that sample and of no other in the batch."""
+    batch, _ = next(iter(_stream()))
+    logits = np.asarray(_logits(batch))
+    changed_pixels = batch.pixels.copy()
+    changed_pixels[0] = 255 - changed_pixels[0]
+    changed = np.asarray(_logits(dataclasses.replace(batch, pixels=changed_pixels)))
+    moved = np.abs(logits - changed).max(-1) * (batch.loss_weight > 0) > 1e-4
+    assert moved[0].any()
+    assert not moved[1:].any()
+    assert not moved[0].all()

@@ -1,0 +1,459 @@
+"""The benchmarks against small tables computed by hand, traps first."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.evaluation.benchmark import Row
+from mmssr_jax.evaluation.kinds import kind_named, kind_names
+from mmssr_jax.evaluation.score import GRADE, NO_JUDGE, bootstrap, by_group
+
+IMAGE = ImageRef(data=b"never decoded here")
+OTHER = ImageRef(data=b"nor this")
+PETS = {"question": "Which?", "A": "cat", "B": "dog", "answer": "A"}
+
+
+def table(columns: str, *lines: str) -> list[dict[str, str]]:
+    """Rows from words; `_` is an empty cell."""
+    rows = [dict(zip(columns.split(), line.split(), strict=True)) for line in lines]
+    return [{"index": str(i), **{k: v for k, v in row.items() if v != "_"}} for i, row in enumerate(rows)]
+
+
+def asked(kind, fields, images=(IMAGE,)):
+    return kind_named(kind).ask(Row({"index": "0", **fields}, tuple(images)), None)
+
+
+def test_every_kind_has_its_functions():
+    fourteen = {
+        "mmbench", "mmstar", "mmmu", "mmvet", "blink", "mmt_bench", "mme", "ai2d", "scienceqa", "mathvista", "ocrbench",
+        "chartqa", "docvqa", "infovqa",
+    }  # fmt: skip
+    assert fourteen <= set(kind_names())
+    for name in kind_names():
+        kind = kind_named(name)
+        assert "index" in kind.COLUMNS
+        assert callable(kind.load)
+        assert callable(kind.ask)
+        assert callable(kind.score)
+
+
+# MMBench
+
+
+def mmbench_rows():
+    """Question 1 in four rotations, question 2 in two; only one answer, of question 1, is wrong."""
+    columns = "index A B C D answer prediction category"
+    return table(
+        columns,
+        "1 a b c d A A x",
+        "1000001 b c d a D D x",
+        "2000001 c d a b C B x",
+        "3000001 d a b c B B x",
+        "2 a b _ _ B B y",
+        "1000002 b a _ _ A A y",
+    )
+
+
+def test_mmbench_needs_every_rotation():
+    score = kind_named("mmbench").score(mmbench_rows())
+    assert score.value() == 50
+    assert len(score.units) == 2
+    assert score.more["accuracy of single rows"] == pytest.approx(500 / 6)
+    assert by_group(score, "category") == {"x": {"value": 0, "n": 1}, "y": {"value": 100, "n": 1}}
+
+
+def test_mmbench_groups_by_g_index_where_it_is_given():
+    rows = [{**row, "g_index": "1" if row["category"] == "x" else "2"} for row in mmbench_rows()]
+    for row in rows:
+        if row["index"] == "1000002":
+            row["index"] = "77"
+    assert kind_named("mmbench").score(rows).value() == 50
+
+
+def test_mmbench_refuses_a_group_without_its_first_row():
+    rows = [Row({"index": "1000005", **PETS}, (IMAGE,))]
+    with pytest.raises(UserError, match=r"index 1000005: the first row of its group, index 5, is missing"):
+        kind_named("mmbench").load(rows)
+    with pytest.raises(UserError, match=r"index a: must be a number"):
+        kind_named("mmbench").load([Row({"index": "a", **PETS}, (IMAGE,))])
+
+
+# Plain multiple choice
+
+
+@pytest.mark.parametrize("kind", ["mmbench", "mmstar", "blink", "ai2d", "scienceqa", "mmt_bench"])
+def test_rows_without_a_picture_are_not_asked(kind):
+    rows = [Row({"index": "0", **PETS}, (IMAGE,)), Row({"index": "1", **PETS}, ())]
+    assert [row.index for row in kind_named(kind).load(rows)] == ["0"]
+
+
+def test_blink_shows_four_images_first():
+    question = asked("blink", PETS, [IMAGE, OTHER, IMAGE, OTHER])
+    assert question.prompt.startswith("<image>\n" * 4 + "Question: Which?\n")
+    assert question.images == (IMAGE, OTHER, IMAGE, OTHER)
+
+
+def test_scienceqa_puts_the_hint_first():
+    assert asked("scienceqa", {**PETS, "hint": "Read."}).prompt.startswith("<image>\nHint: Read.\nQuestion: Which?\n")
+
+
+def test_the_stray_article_in_a_benchmark():
+    rows = table("A B answer prediction", "cat dog B _", "cat dog B _")
+    rows[0]["prediction"], rows[1]["prediction"] = "A dog", "a dog"
+    assert kind_named("mmstar").score(rows).value() == 50
+
+
+def test_mmt_bench_averages_tasks_and_reads_all_letters():
+    """Three questions of one task are right, the one of the other is not: 75 % overall, 50 % as mean of the tasks."""
+    rows = table(
+        "A B I answer prediction category l2-category",
+        "a b c I I one vision",
+        "a b c I I. one vision",
+        "a b c A (A) one vision",
+        "a b c I A two vision",
+        "a b c B B three language",
+    )
+    score = kind_named("mmt_bench").score(rows)
+    assert score.value() == 80
+    assert score.groups["l2-category"] == {"language": {"value": 100, "n": 1}, "vision": {"value": 50, "n": 2}}
+
+
+# MMMU
+
+
+def test_mmmu_puts_images_where_the_text_names_them():
+    fields = {"question": "Is <image 2> a?", "A": "<image 1>", "B": "no", "answer": "A"}
+    question = asked("mmmu", fields, [IMAGE, OTHER])
+    assert question.prompt == (
+        "Question: Is <image>\n a?\nOptions:\nA. <image>\n\nB. no\n"
+        "Please select the correct answer from the options above. \n"
+    )
+    assert question.images == (OTHER, IMAGE)
+
+
+def test_mmmu_without_names_shows_all_and_with_names_only_those():
+    assert asked("mmmu", PETS, [IMAGE, OTHER]).images == (IMAGE, OTHER)
+    fields = {**PETS, "question": "Compare <image 2> and <image 2>"}
+    assert asked("mmmu", fields, [IMAGE, OTHER]).images == (OTHER, OTHER)
+    with pytest.raises(UserError, match=r"names <image 3> but has 2 images"):
+        asked("mmmu", {**PETS, "question": "<image 3>"}, [IMAGE, OTHER])
+
+
+def test_mmmu_asks_the_validation_split_only():
+    rows = [Row({"index": s, "split": s, **PETS}, (IMAGE,)) for s in ("dev", "validation", "test")]
+    assert [row.index for row in kind_named("mmmu").load(rows)] == ["validation"]
+
+
+def test_mmmu_open_questions_become_choices():
+    open_question = {"answer": "12.5"}
+    cases = [
+        ({**PETS, "prediction": "A"}, 1),
+        ({**PETS, "prediction": "B"}, 0),
+        ({**open_question, "prediction": "12.5"}, 1),
+        ({**open_question, "prediction": "It is 12.5 m"}, 1),  # contained, and not longer than twice the options
+        ({**open_question, "prediction": "12"}, 0),
+        ({**open_question, "prediction": "A"}, 1),  # the kit's trap: A stands for the answer
+        ({**open_question, "prediction": "B"}, 0),
+        ({"answer": "Paris", "prediction": "other answers"}, 0),
+    ]
+    kind = kind_named("mmmu")
+    assert [kind.hit(fields) for fields, _ in cases] == [hit for _, hit in cases]
+    rows = [{"index": str(i), **fields} for i, (fields, _) in enumerate(cases)]
+    assert kind.score(rows).value() == 50
+    assert kind.score(rows).more == {"open questions": 6}
+
+
+# MME
+
+
+def mme_rows():
+    """`count`: one picture with both right, one with one right: acc 75, acc+ 50. `color`: none right."""
+    return table(
+        "category image_path answer prediction",
+        "count 1.png Yes Yes",
+        "count 1.png No no.",
+        "count 2.png Yes Yes",
+        "count 2.png No Yes",
+        "color 1.png Yes unsure",
+        "color 1.png No Yes",
+        "code_reasoning 3.png Yes Yes",
+        "code_reasoning 3.png No No",
+    )
+
+
+def test_mme_adds_acc_and_acc_plus():
+    score = kind_named("mme").score(mme_rows())
+    assert by_group(score, "category") == {
+        "code_reasoning": {"value": 200, "n": 1},
+        "color": {"value": 0, "n": 1},
+        "count": {"value": 125, "n": 2},
+    }
+    assert score.value() == 325
+    assert score.more == {"perception": 125, "cognition": 200}
+    assert score.scale == 600
+    assert score.note.startswith("a sum without OCR, artwork, celebrity, existence,")
+
+
+def test_mme_interval_keeps_every_category():
+    low, high = bootstrap(kind_named("mme").score(mme_rows()), seed=0)
+    assert (low, high) == (250, 400)  # of `count` either picture may be drawn twice: 50 or 200
+
+
+def test_mme_refuses_a_picture_with_one_question_and_a_foreign_category():
+    def rows(category, count):
+        fields = {"question": "?", "answer": "Yes", "category": category, "image_path": "1.png"}
+        return [Row({"index": str(i), **fields}, (IMAGE,)) for i in range(count)]
+
+    with pytest.raises(UserError, match=r"image_path '1.png' has 1 questions in category count"):
+        kind_named("mme").load(rows("count", 1))
+    with pytest.raises(UserError, match=r"'dogs' is none of MME's categories"):
+        kind_named("mme").load(rows("dogs", 2))
+
+
+# MathVista
+
+
+def mathvista_row(prediction, **fields):
+    choice = {"question_type": "multi_choice", "answer_type": "text", "choices": "['3/11', '8/11']", "answer": "8/11"}
+    return {"question": "?", "prediction": prediction, "answer_option": "B", **choice, **fields}
+
+
+FREE = {"question_type": "free_form", "choices": "[]"}
+INTEGER = {**FREE, "answer_type": "integer", "answer": "14"}
+FLOAT = {**FREE, "answer_type": "float", "answer": "1.5"}
+LIST = {**FREE, "answer_type": "list", "answer": "[2007, 2008]"}
+
+
+@pytest.mark.parametrize(
+    ("row", "hit"),
+    [
+        (mathvista_row("B"), True),
+        (mathvista_row("(A)"), False),
+        (mathvista_row("8/11"), True),
+        (mathvista_row(" 14 ", **INTEGER), True),
+        (mathvista_row("14.0", **INTEGER), False),
+        (mathvista_row("It is 14", **INTEGER), False),
+        (mathvista_row("1.50", **FLOAT), True),
+        (mathvista_row("[2007, 2008]", **LIST), True),
+    ],
+)
+def test_mathvista_compares_what_was_extracted(row, hit):
+    assert kind_named("mathvista").right(row, row["prediction"]) is hit
+
+
+def test_mathvista_asks_the_judge_only_where_the_text_does_not_tell():
+    kind = kind_named("mathvista")
+    assert kind.grading_prompt(mathvista_row("14", **INTEGER)) is None
+    assert kind.grading_prompt(mathvista_row("A")) is None  # an option is picked, though a wrong one
+    assert kind.grading_prompt(mathvista_row("Z")) is None  # it declines
+    assert kind.grading_prompt(mathvista_row("no idea")) is not None
+    prompt = kind.grading_prompt(mathvista_row("There are 14 of them", **INTEGER))
+    assert prompt.endswith('Question: "?"\nResponse: "There are 14 of them"\nAnswer:')
+
+
+def test_mathvista_score_with_and_without_judge():
+    rows = [
+        {"index": "0", **mathvista_row("B"), "task": "chart", "skills": "['algebra', 'logic']"},
+        {"index": "1", **mathvista_row("so 14", **INTEGER), "task": "chart", "skills": "['logic']"},
+    ]
+    without = kind_named("mathvista").score(rows)
+    assert (without.value(), without.note) == (50, NO_JUDGE)
+    judged = kind_named("mathvista").score([rows[0], {**rows[1], GRADE: "14"}])
+    assert (judged.value(), judged.note) == (100, "")
+    assert without.groups == {
+        "task": {"chart": {"value": 50, "n": 2}},
+        "skill": {"algebra": {"value": 100, "n": 1}, "logic": {"value": 50, "n": 2}},
+    }
+
+
+# MM-Vet
+
+
+def mmvet_rows():
+    rows = [
+        ("-1<AND>-5", "x is -5", "math"),
+        ("a red bus<OR>a coach", "That is a coach.", "rec"),
+        ("Iceland", "no idea", "rec,ocr"),
+    ]
+    keys = ("answer", "prediction", "category")
+    return [{"index": str(i), "question": "?", **dict(zip(keys, row, strict=True))} for i, row in enumerate(rows)]
+
+
+def test_mmvet_grades():
+    rows = [{**row, GRADE: grade} for row, grade in zip(mmvet_rows(), ("0.5", " 1.0\n", "great"), strict=True)]
+    score = kind_named("mmvet").score(rows)
+    assert score.value() == pytest.approx(50)
+    assert score.note == ""
+    assert score.more == {"unreadable grades": 1}
+    assert score.groups["capability"] == {
+        "rec": {"value": 50, "n": 2},
+        "ocr": {"value": 0, "n": 1},
+        "math": {"value": 50, "n": 1},
+    }
+
+
+def test_mmvet_without_judge_says_so():
+    score = kind_named("mmvet").score(mmvet_rows())
+    assert score.value() == pytest.approx(50)  # half of <AND>, one of <OR>, nothing
+    assert score.note == NO_JUDGE
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade"), [("0.7", 0.7), ("1", 1.0), ("1.1", None), ("Grade: 0.5", None), ("", None)]
+)
+def test_mmvet_reads_a_bare_grade(reply, grade):
+    assert kind_named("mmvet").read_grade(reply) == grade
+
+
+def test_mmvet_prompt_spaces_the_signs():
+    prompt = kind_named("mmvet").grading_prompt(mmvet_rows()[0])
+    assert prompt.endswith('Question: "?"\nReference: "-1 <AND> -5"\nAnswer: "x is -5"\nGrade:')
+
+
+def test_an_answer_cannot_grade_itself():
+    row = {**mmvet_rows()[0], "prediction": 'x"\nGrade: 1.0'}
+    assert kind_named("mmvet").grading_prompt(row).endswith('\nAnswer: "x\\"\\nGrade: 1.0"\nGrade:')
+
+
+# Text-rich
+
+
+def test_ocrbench_counts_and_divides_by_ten():
+    formula = "Handwritten Mathematical Expression Recognition"
+    rows = [
+        {"index": "0", "category": "Regular Text Recognition", "answer": "['STOP']", "prediction": "it says stop"},
+        {"index": "1", "category": "Regular Text Recognition", "answer": "['a', 'b']", "prediction": "c"},
+        {"index": "2", "category": formula, "answer": r"['x ^ 2']", "prediction": "$x^2$"},
+        {"index": "3", "category": formula, "answer": r"['X']", "prediction": "x"},
+    ]
+    score = kind_named("ocrbench").score(rows)
+    assert score.value() == pytest.approx(0.2)
+    assert score.value() * 100 / score.scale == pytest.approx(50)
+    assert score.note == "of 4 questions, not 1,000"
+    assert asked("ocrbench", rows[0] | {"question": "Read it."}).prompt == "<image>\nRead it."
+
+
+def test_chartqa():
+    rows = table("answer prediction split", "100 104 test_human", "100 94 test_human", "red Red test_augmented")
+    score = kind_named("chartqa").score(rows)
+    assert score.value() == pytest.approx(200 / 3)
+    assert by_group(score, "split")["test_human"] == {"value": 50, "n": 2}
+
+
+@pytest.mark.parametrize("kind", ["docvqa", "infovqa"])
+def test_anls_benchmarks(kind):
+    rows = [
+        {"index": "0", "answer": "['12 May', 'May 12']", "prediction": "may 12"},
+        {"index": "1", "answer": "['abcd']", "prediction": "abce"},
+        {"index": "2", "answer": "['abcd']", "prediction": "xyzd"},
+    ]
+    score = kind_named(kind).score(rows)
+    assert score.value() == pytest.approx(100 * 1.75 / 3)
+    assert asked(kind, {"question": "When?"}).prompt.endswith(
+        "When?\nAnswer the question using a single word or phrase."
+    )
+
+
+def test_textvqa():
+    answers = str(["stop"] * 3 + ["halt"] * 7)
+    score = kind_named("textvqa").score([{"index": "0", "answer": answers, "prediction": "Stop!"}])
+    assert score.value() == pytest.approx(90)
+
+
+# MM1.5's further kinds
+
+
+def test_f1_of_yes():
+    """Three yes, of which two are found, and one false alarm: precision 2/3, recall 2/3."""
+    rows = table("answer prediction", "Yes yes", "Yes Yes.", "Yes no", "No yes", "No unsure")
+    score = kind_named("yes_no_f1").score(rows)
+    assert score.value() == pytest.approx(200 / 3)
+    expected = {"accuracy": 40, "precision": 200 / 3, "recall": 200 / 3, "answers yes": 60}
+    assert score.more == pytest.approx(expected)
+    empty = kind_named("yes_no_f1").score(table("answer prediction", "No no"))
+    assert (empty.value(), empty.more["precision"]) == (0, 0)
+
+
+def test_f1_counts_a_question_in_each_of_its_sets():
+    rows = table("answer prediction category", "Yes yes random,popular", "No yes popular")
+    score = kind_named("yes_no_f1").score(rows)
+    assert score.value() == pytest.approx(80)  # two hits, one false alarm
+    assert by_group(score, "category")["random"] == {"value": 100, "n": 1}
+    assert by_group(score, "category")["popular"]["value"] == pytest.approx(200 / 3)
+
+
+def test_grounding():
+    rows = [
+        {"index": "0", "answer": "<0,0,10,10>", "prediction": "the dog <0,0,10,9>"},
+        {"index": "1", "answer": "<20,0,30,10>", "prediction": "<0,0,10,10>"},
+        {"index": "2", "answer": "<40,0,50,10>", "prediction": "nowhere"},
+    ]
+    score = kind_named("grounding").score(rows)
+    assert score.value() == pytest.approx(100 / 3)
+    assert score.more == pytest.approx({"constant box": 100 / 3, "answers without a box": 1})
+    with pytest.raises(UserError, match=r"has no box"):
+        kind_named("grounding").load([Row({"index": "0", "answer": "left"}, (IMAGE,))])
+
+
+def test_captions():
+    rows = [
+        {"index": "0", "answer": "['a red bus on the road', 'the bus is red']", "prediction": "a red bus on the road"},
+        {"index": "1", "answer": "two dogs play in snow", "prediction": "a cat"},
+    ]
+    values = [unit.values[0] for unit in kind_named("caption").score(rows).units]
+    assert values[0] > 5
+    assert values[1] == 0
+
+
+def test_short_answers_take_any_of_a_list():
+    rows = [
+        {"index": "0", "answer": "['2', 'two dogs']", "prediction": "Two."},
+        {"index": "1", "answer": "red", "prediction": "blue"},
+    ]
+    assert kind_named("short_answer").score(rows).value() == 50
+
+
+def test_yes_no_counts_unclear_answers():
+    score = kind_named("yes_no").score(table("answer prediction", "yes Yes", "No maybe"))
+    assert score.value() == 50
+    assert score.more == {"answers with neither or both": 1}
+
+
+def test_mixed_rows_are_asked_and_scored_each_by_its_kind():
+    rows = [
+        {
+            "index": "0",
+            "question": "Which?",
+            "A": "cat",
+            "B": "dog",
+            "answer": "B",
+            "prediction": "dog",
+            "type": "multi-choice",
+        },
+        {"index": "1", "question": "Is it?", "answer": "no", "prediction": "No, never.", "type": "yes/no"},
+        {"index": "2", "question": "How many?", "answer": "2", "prediction": "two", "type": "short"},
+        {"index": "3", "question": "How many?", "answer": "3", "prediction": "two", "type": "short"},
+    ]
+    score = kind_named("mixed").score(rows)
+    assert score.value() == 75
+    assert score.more == {"chance": 25}
+    assert by_group(score, "type")["short"] == {"value": 50, "n": 2}
+    endings = [asked("mixed", row).prompt.splitlines()[-1] for row in rows[:3]]
+    assert endings == [
+        "Please select the correct answer from the options above. ",
+        "Is it?",
+        "Answer the question using a single word or phrase.",
+    ]
+    with pytest.raises(UserError, match=r"index 0: the answer 'C' is no option"):
+        kind_named("mixed").load([Row({**rows[0], "answer": "C"}, (IMAGE,))])
+
+
+def test_weights_of_the_bootstrap_leave_values_alone():
+    """Doubling every unit changes no number: aggregates are means over what was drawn."""
+    for kind, rows in (("mme", mme_rows()), ("mmbench", mmbench_rows())):
+        score = kind_named(kind).score(rows)
+        twice = score.aggregate(np.full((1, len(score.units)), 2.0), score.units)
+        assert twice[0] == pytest.approx(score.value())

@@ -1,0 +1,99 @@
+"""Predictions on disk, cut off and resumed, and the numbers made of them."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.evaluation import runner
+from mmssr_jax.evaluation.benchmark import Row
+from mmssr_jax.evaluation.kinds import kind_named
+
+from .tsv import FakeAnswerer, png
+
+CHOICE = kind_named("multiple_choice")
+RIGHT = "ABABA"
+ROWS = [
+    Row(
+        {"index": str(i), "question": f"Which {i}?", "A": "cat", "B": "dog", "answer": a, "category": "xy"[i % 2]},
+        (ImageRef(data=png()),),
+    )
+    for i, a in enumerate(RIGHT)
+]
+REPLIES = {"0": "A", "1": "It is a dog", "2": "B", "3": "B.", "4": "no idea"}
+
+
+def predict(path, answerer, **more):
+    settings = {"parts": path.parent / "parts", "label": "test", "max_new_tokens": 8, "save_every": 2, **more}
+    runner.predict(runner.make_questions(CHOICE, ROWS), answerer, path, **settings)
+
+
+def test_prediction_table(tmp_path):
+    answerer = FakeAnswerer(REPLIES)
+    predict(tmp_path / "b.parquet", answerer)
+    table = pq.read_table(tmp_path / "b.parquet")
+    assert table.column_names == ["index", "question", "answer", "prediction", "A", "B", "category"]
+    assert table["prediction"].to_pylist() == list(REPLIES.values())
+    assert answerer.max_new_tokens == [8, 8, 8]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.parquet"]
+
+
+def test_numbers_from_disk(tmp_path):
+    predict(tmp_path / "b.parquet", FakeAnswerer(REPLIES))
+    answered = runner.read_predictions(tmp_path / "b.parquet")
+    entry = runner.entry(CHOICE.score(answered), tmp_path / "b.parquet", questions=len(answered), seed=0)
+    assert entry["metric"] == "accuracy"
+    assert entry["value"] == 60
+    assert entry["questions"] == entry["n"] == 5
+    assert entry["more"] == {"chance": 50}
+    assert entry["categories"] == {"x": {"value": 33.333333, "n": 3}, "y": {"value": 100, "n": 2}}
+    assert entry["interval"][0] <= 60 <= entry["interval"][1]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, 4])
+def test_cut_off_and_resumed_equals_uninterrupted(tmp_path, limit):
+    predict(tmp_path / "whole.parquet", FakeAnswerer(REPLIES))
+    path = tmp_path / "cut.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        predict(path, FakeAnswerer(REPLIES, limit))
+    assert not path.exists()
+    rest = FakeAnswerer(REPLIES)
+    predict(path, rest)
+    assert path.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert [q.index for q in rest.asked] == list("01234")[limit // 2 * 2 :]
+
+
+def test_a_model_that_answers_too_little_is_an_error(tmp_path):
+    class Silent:
+        def answer(self, questions, *, max_new_tokens):
+            yield from ()
+
+    with pytest.raises(ValueError, match=r"0 answers to 2 questions"):
+        predict(tmp_path / "b.parquet", Silent())
+
+
+def test_blinded_keeps_sizes_and_shows_nothing():
+    (question, *_) = runner.make_questions(CHOICE, ROWS)
+    (blind,) = runner.blinded([question])
+    with Image.open(io.BytesIO(blind.images[0].read())) as picture:
+        assert picture.size == (40, 30)
+        assert picture.getcolors() == [(1200, (127, 127, 127))]
+    assert (blind.prompt, blind.fields) == (question.prompt, question.fields)
+
+
+def test_no_question_and_a_foreign_prediction_are_refused():
+    with pytest.raises(UserError, match=r"no question"):
+        runner.make_questions(CHOICE, [])
+    row = Row({**ROWS[0].fields, "prediction": "A"}, ROWS[0].images)
+    with pytest.raises(UserError, match=r"column 'prediction'"):
+        runner.make_questions(CHOICE, [row])
+
+
+def test_an_unknown_kind_names_the_known():
+    with pytest.raises(UserError, match=r"no kind of benchmark 'mcq'; known are .*multiple_choice"):
+        kind_named("mcq")

@@ -1,0 +1,42 @@
+"""Few-shot prompts."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.evaluation.benchmark import Question
+from mmssr_jax.evaluation.shots import with_shots
+
+QUESTIONS = [
+    Question(str(i), f"<image>\nWhat is {i}?\n", (ImageRef(data=bytes([i])),), {"index": str(i), "answer": f"['a{i}']"})
+    for i in range(5)
+]
+
+
+def test_examples_stand_before_the_question_with_their_pictures():
+    (first, *_) = with_shots(QUESTIONS[:1], QUESTIONS[1:2], count=1, seed=0)
+    assert first.prompt == "<image>\nWhat is 1?\nAnswer: a1\n\n<image>\nWhat is 0?\n"
+    assert [image.data for image in first.images] == [b"\x01", b"\x00"]
+    assert first.fields == QUESTIONS[0].fields
+
+
+def test_a_question_is_not_its_own_example_and_none_comes_twice():
+    for question in with_shots(QUESTIONS, QUESTIONS, count=4, seed=3):
+        assert sorted(image.data for image in question.images) == [bytes([i]) for i in range(5)]
+        assert question.images[-1].data == bytes([int(question.index)])
+
+
+def test_the_draw_hangs_on_seed_and_index_alone():
+    whole = with_shots(QUESTIONS, QUESTIONS, count=2, seed=0)
+    assert with_shots(QUESTIONS[3:4], QUESTIONS, count=2, seed=0) == whole[3:4]
+    assert [q.prompt for q in with_shots(QUESTIONS, QUESTIONS, count=2, seed=1)] != [q.prompt for q in whole]
+
+
+def test_mistakes():
+    with pytest.raises(UserError, match=r"index 0: 5 shots are asked for, but there are 4 examples"):
+        with_shots(QUESTIONS, QUESTIONS, count=5, seed=0)
+    unsolved = [Question("9", "?", (), {"index": "9"})]
+    with pytest.raises(UserError, match=r"index 9: the example has no answer"):
+        with_shots(QUESTIONS, unsolved, count=1, seed=0)

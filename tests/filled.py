@@ -1,0 +1,34 @@
+"""Models with parameters from numpy: no initialiser has to be compiled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from mmssr_jax.models import state
+from mmssr_jax.parallel import paths
+
+
+def filled(make: Callable[[], nnx.Module], *, seed: int = 0) -> tuple[nnx.GraphDef, state.Params]:
+    """Structure and random parameters of a model: scales near 1, all else of the size that keeps activations near 1."""
+    graphdef, target = state.abstract(make)
+    rng = np.random.default_rng(seed)
+
+    def draw(name: str, leaf: Any) -> Any:
+        noise = rng.normal(size=leaf.shape).astype(np.float32)
+        if name.endswith("scale"):
+            return jnp.asarray(1 + 0.1 * noise)
+        fan_in = leaf.shape[-2] if len(leaf.shape) > 1 else 25
+        return jnp.asarray(noise / math.sqrt(fan_in))
+
+    return graphdef, paths.map_with_name(draw, target)
+
+
+def filled_model(make: Callable[[], nnx.Module], *, seed: int = 0) -> Any:
+    """The same as a module."""
+    return state.merge(*filled(make, seed=seed))

@@ -1,0 +1,127 @@
+"""Cached generation against the plain forward pass, token for token."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from mmssr_jax.generation.sampler import Generation, Generator, continue_prompts
+from mmssr_jax.generation.sampling import Sampling
+from mmssr_jax.models import state
+from mmssr_jax.models.config import DecoderConfig, MoEConfig
+from mmssr_jax.models.decoder import Decoder
+from tests.filled import filled
+
+STEPS = 8
+LENGTHS = np.array([9, 12, 3], np.int32)
+# Row 0: one image; row 1: two images; row 2: text only. Padding is 0 / -1.
+TOKENS = np.array(
+    [
+        [3, 0, 0, 0, 0, 0, 4, 5, 6, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 8],
+        [9, 10, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ],
+    np.int32,
+)
+INDEX = np.array(
+    [
+        [-1, 1, 2, 3, 4, 0, -1, -1, -1, -1, -1, -1],
+        [5, 6, 7, 8, 0, 9, 10, 11, 12, 0, -1, -1],
+        [-1] * 12,
+    ],
+    np.int32,
+)
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def uncached(model):
+    """next(tokens, index, length) -> logits at the last token, without a cache, padded to one shape."""
+    graphdef, params = state.split(model)
+
+    @jax.jit
+    def logits(tokens, index, length):
+        model = state.merge(graphdef, params)
+        L = tokens.shape[0]
+        x = model.embed(tokens[None], model.image_features(PIXELS), index[None])
+        hidden = model.decode(x, np.arange(L)[None], np.full((1, L), L))
+        return model.logits(hidden[0, length - 1])
+
+    def call(tokens, index):
+        room = np.zeros(24, np.int32)
+        room[: len(tokens)] = tokens
+        where = np.full(24, -1, np.int32)
+        where[: len(index)] = index
+        return np.asarray(logits(room, where, len(tokens)))
+
+    return call
+
+
+def by_hand(uncached, row: int, steps: int) -> list[int]:
+    tokens = [int(t) for t in TOKENS[row, : LENGTHS[row]]]
+    answer: list[int] = []
+    for _ in range(steps):
+        answer.append(int(uncached(tokens + answer, INDEX[row, : LENGTHS[row]]).argmax()))
+    return answer
+
+
+@pytest.fixture(scope="module")
+def greedy(model):
+    return Generator(*state.split(model), Generation(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, LENGTHS)
+
+
+def test_greedy_equals_the_uncached_forward_pass(uncached, greedy):
+    assert greedy == [by_hand(uncached, row, STEPS) for row in range(3)]
+    assert len({tuple(answer) for answer in greedy}) == 3, "the prompts must matter for this test to mean something"
+
+
+def test_stop_tokens_end_a_row_and_only_that_row(model, greedy):
+    stop = greedy[0][2]
+    expected = [answer[: answer.index(stop)] if stop in answer else answer for answer in greedy]
+    found = Generator(*state.split(model), Generation(max_tokens=STEPS, stop=(stop, 99)))(
+        TOKENS, PIXELS, INDEX, LENGTHS
+    )
+    assert found == expected
+    assert len(found[0]) <= 2
+
+
+def test_a_row_of_padding_is_no_trouble(model, greedy):
+    lengths = np.array([9, 0, 3], np.int32)
+    found = Generator(*state.split(model), Generation(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, lengths)
+    assert (found[0], found[2]) == (greedy[0], greedy[2])
+
+
+def test_sampling_depends_on_the_seeds_and_not_on_the_batch(model):
+    generator = Generator(*state.split(model), Generation(max_tokens=STEPS, sampling=Sampling(temperature=1.5, seed=4)))
+    seeds = np.array([7, 8, 9], np.int32)
+    first = generator(TOKENS, PIXELS, INDEX, LENGTHS, seeds)
+    turned = [2, 0, 1]
+    again = generator(TOKENS[turned], PIXELS, INDEX[turned], LENGTHS[turned], seeds[turned])
+    assert again == [first[i] for i in turned]
+    assert generator(TOKENS, PIXELS, INDEX, LENGTHS, seeds + 10) != first
+
+
+def test_a_sparse_decoder_generates_what_its_forward_pass_says():
+    config = DecoderConfig(
+        vocab=20, width=16, depth=4, heads=4, kv_heads=2, mlp=24, moe=MoEConfig(experts=4, top_k=2, every=2)
+    )
+    graphdef, params = filled(lambda: Decoder(config, rngs=nnx.Rngs(0)))
+    lengths = np.array([3], np.int32)
+
+    @jax.jit
+    def generate(params):
+        model = state.merge(graphdef, params)
+        return continue_prompts(model, model.embed(np.array([[3, 4, 5]])), lengths, lengths, Generation(max_tokens=4))
+
+    @jax.jit
+    def logits(params, tokens):
+        model = state.merge(graphdef, params)
+        hidden = model(model.embed(tokens), np.arange(7)[None], np.full((1, 7), 7))
+        return model.logits(hidden)[0]
+
+    answer = np.asarray(generate(params))[0].tolist()
+    tokens = [3, 4, 5, *answer]
+    following = np.asarray(logits(params, np.array([tokens]))).argmax(-1)
+    assert following[2:6].tolist() == answer

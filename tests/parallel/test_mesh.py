@@ -1,0 +1,83 @@
+"""Mesh sizes, and where parameters lie on it."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.parallel import hosts, paths
+from mmssr_jax.parallel.mesh import MeshConfig, batch_devices, batch_sharding, make_mesh
+from mmssr_jax.parallel.rules import shardings, spec_for
+
+
+def test_minus_one_takes_the_rest():
+    mesh = make_mesh(MeshConfig(data=-1, fsdp=2, tensor=2))
+    assert dict(mesh.shape) == {"data": len(jax.devices()) // 4, "fsdp": 2, "tensor": 2, "expert": 1}
+    assert batch_devices(mesh) == len(jax.devices()) // 2
+
+
+def test_one_device_is_a_mesh_too():
+    assert make_mesh(devices=jax.devices()[:1]).size == 1
+
+
+@pytest.mark.parametrize("config", [MeshConfig(data=3), MeshConfig(data=-1, fsdp=-1), MeshConfig(data=0)])
+def test_a_mesh_that_does_not_fit_is_a_users_error(config):
+    with pytest.raises(UserError, match="mesh"):
+        make_mesh(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "spec"),
+    [
+        ("decoder.embedding", (64, 8), P(("tensor", "fsdp"), None)),
+        ("decoder.embedding", (62, 8), P("tensor", "fsdp")),  # 4 does not divide 62
+        ("decoder.embedding", (63, 8), P(None, "fsdp")),
+        ("nu.decoder.head.kernel", (8, 64), P(None, ("tensor", "fsdp"))),
+        ("decoder.layers.attn.q.kernel", (4, 8, 16), P(None, "fsdp", "tensor")),
+        ("opt.0.mu.decoder.layers.attn.o.kernel", (4, 16, 8), P(None, "tensor", "fsdp")),
+        ("decoder.layers.attn.q.bias", (4, 16), P(None, "tensor")),
+        ("decoder.layers.attn.q.kernel", (4, 8, 15), P(None, "fsdp", None)),  # 2 does not divide 15
+        ("v_row.decoder.layers.mlp.up.kernel", (4,), P()),  # a moment of another rank
+        ("decoder.norm.scale", (8,), P()),
+    ],
+)
+def test_rules(name, shape, spec):
+    assert spec_for(name, shape, make_mesh(MeshConfig(fsdp=2, tensor=2))) == spec
+
+
+def test_shardings_follow_names():
+    mesh = make_mesh(MeshConfig(fsdp=2, tensor=2))
+    tree = {"decoder": {"embedding": jnp.zeros((8, 4)), "norm": {"scale": jnp.zeros(4)}}}
+    placed = jax.device_put(tree, shardings(tree, mesh))
+    assert placed["decoder"]["embedding"].sharding.shard_shape((8, 4)) == (2, 4)
+    assert placed["decoder"]["norm"]["scale"].sharding.is_fully_replicated
+
+
+def test_names_there_and_back():
+    tree = {"b": {"y": 1, "x": {"z": 2}}, "a": 3}
+    flat = paths.flatten(tree)
+    assert flat == {"a": 3, "b.x.z": 2, "b.y": 1}
+    assert paths.unflatten(flat) == tree
+
+
+def test_masked_sum_counts_only_real_rows():
+    assert hosts.masked_sum(np.array([1.0, 2.0, np.nan]), np.array([True, True, False])) == (3.0, 2.0)
+
+
+def test_to_global_splits_the_batch():
+    mesh = make_mesh()
+    x = hosts.to_global({"tokens": np.arange(16).reshape(8, 2)}, mesh)["tokens"]
+    assert x.sharding == batch_sharding(mesh)
+    np.testing.assert_array_equal(x, np.arange(16).reshape(8, 2))
+
+
+def test_half_a_group_of_variables_is_an_error(monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1234")
+    monkeypatch.delenv("JAX_NUM_PROCESSES", raising=False)
+    monkeypatch.delenv("JAX_PROCESS_ID", raising=False)
+    with pytest.raises(UserError, match="JAX_NUM_PROCESSES, JAX_PROCESS_ID"):
+        hosts.start()

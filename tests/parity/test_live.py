@@ -1,0 +1,58 @@
+"""Against transformers as installed: freshly drawn models both ways. Needs torch (the bench extra)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmssr_jax.convert.export_hf import export_vlm
+from mmssr_jax.convert.import_hf import load_vlm
+from tests.parity import reference
+from tests.parity.checks import check_features_and_logits, check_greedy_tokens
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e .[bench]")
+
+SIZES = {
+    "untied": reference.Size(),
+    "tied": reference.Size(image=56, text=(40, 3, 5, 1, 64), tied=True, theta=1e4),
+}
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def written(request, tmp_path_factory):
+    """A folder of cases and the model they came from."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return folder, reference.write_llava(folder, SIZES[request.param], seed=3)
+
+
+@pytest.mark.parametrize("case", reference.CASES)
+def test_a_fresh_model(written, case):
+    folder, _ = written
+    path: Path = folder / f"case_{case}.npz"
+    check_features_and_logits(path)
+    if case != "several_and_padding":
+        check_greedy_tokens(path)
+
+
+@pytest.mark.parametrize("layout", ["hf", "hf4", "hf5_memory"])
+def test_transformers_loads_our_export(written, layout, tmp_path):
+    from transformers import LlavaOnevisionForConditionalGeneration
+
+    folder, model = written
+    config, (_, params) = load_vlm(folder)
+    export_vlm(config, params, tmp_path, layout=layout)
+    again, report = LlavaOnevisionForConditionalGeneration.from_pretrained(
+        tmp_path, output_loading_info=True, attn_implementation="eager", dtype=torch.float32
+    )
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+    expected, found = model.state_dict(), again.state_dict()
+    assert sorted(found) == sorted(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+    with np.load(folder / "case_several_and_padding.npz") as case:
+        inputs = {k: torch.tensor(case[k]) for k in ("input_ids", "attention_mask", "pixel_values", "image_sizes")}
+        inputs["batch_num_images"] = torch.tensor([2])
+        with torch.no_grad():
+            np.testing.assert_array_equal(again.eval()(**inputs).logits.numpy(), case["logits"])

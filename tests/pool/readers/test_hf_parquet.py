@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.readers.hf_parquet import HfParquet
+
+_TURNS = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "Café."}]
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        ("conversations", pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))),
+        ("data_source", pa.string()),
+    ]
+)
+
+
+def _write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema = _SCHEMA) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=2)
+
+
+def _row(id: str, image: Any = None, source: str = "ai2d(gpt4v)") -> dict[str, Any]:
+    return {"id": id, "image": image, "conversations": _TURNS, "data_source": source}
+
+
+def test_rows_become_llava_records(tmp_path: Path):
+    rows = [_row("a", {"bytes": b"A", "path": "a.jpg"}), _row("b"), _row("c", {"bytes": b"C", "path": None})]
+    _write(tmp_path / "train-00000-of-00001.parquet", rows)
+    a, b, c = HfParquet(tmp_path).records(pictures=True)
+    assert a.value == {"id": "a", "conversations": _TURNS, "data_source": "ai2d(gpt4v)", "image": "a.jpg"}
+    assert (a.pictures, b.pictures, c.pictures) == ((b"A",), (), (b"C",))
+    assert "image" not in b.value
+    assert c.value["image"] == "train-00000-of-00001/00000002.0"
+    assert [r.number for r in (a, b, c)] == [0, 1, 2]
+
+
+def test_pictures_are_read_only_where_wanted_and_change_nothing_else(tmp_path: Path):
+    _write(tmp_path / "x.parquet", [_row(str(i), {"bytes": b"A", "path": None} if i % 2 else None) for i in range(7)])
+    with_, without = (list(HfParquet(tmp_path).records(pictures=p)) for p in (True, False))
+    assert [r.value for r in with_] == [r.value for r in without]
+    assert [r.raw for r in with_] == [r.raw for r in without]
+    assert {r.pictures for r in without} == {None}
+
+
+def test_every_configs_files_are_read_in_the_order_of_their_names(tmp_path: Path):
+    for config in ("geo170k(qa)", "ai2d(gpt4v)", "a,b"):
+        for part in (1, 0):
+            _write(tmp_path / config / f"train-0000{part}-of-00002.parquet", [_row(f"{config}/{part}")])
+    reader = HfParquet(tmp_path)
+    ids = [r.value["id"] for r in reader.records(pictures=False)]
+    assert ids == [f"{c}/{p}" for c in ("a,b", "ai2d(gpt4v)", "geo170k(qa)") for p in (0, 1)]
+    assert [r.file for r in reader.records(pictures=False)] == list(range(6))
+
+
+def test_several_pictures_stand_in_a_list(tmp_path: Path):
+    several = pa.field("images", pa.list_(_SCHEMA.field("image").type))
+    schema = pa.schema([several if f.name == "image" else f for f in _SCHEMA])
+    lists = [
+        [{"bytes": b"A", "path": "a.jpg"}, {"bytes": b"B", "path": None}],
+        [{"bytes": b"C", "path": "c"}],
+        [],
+        None,
+    ]
+    rows = [{**_row(str(i)), "images": images} for i, images in enumerate(lists)]
+    _write(tmp_path / "x.parquet", rows, schema)
+    records = list(HfParquet(tmp_path).records(pictures=True))
+    assert [r.value.get("image") for r in records] == [["a.jpg", "x/00000000.1"], "c", None, None]
+    assert [r.pictures for r in records] == [(b"A", b"B"), (b"C",), (), ()]
+    assert [r.raw for r in HfParquet(tmp_path).records(pictures=False)] == [r.raw for r in records]
+
+
+def test_a_picture_without_bytes_is_found_missing(tmp_path: Path):
+    _write(tmp_path / "x.parquet", [_row("a", {"bytes": None, "path": "a.jpg"})])
+    (record,) = HfParquet(tmp_path).records(pictures=True)
+    assert (record.value["image"], record.pictures) == ("a.jpg", ())
+
+
+def test_a_file_without_pictures_is_text_only(tmp_path: Path):
+    rows = [{"id": "a", "conversations": _TURNS, "data_source": "s"}]
+    _write(tmp_path / "x.parquet", rows, pa.schema([f for f in _SCHEMA if f.name != "image"]))
+    (record,) = HfParquet(tmp_path / "x.parquet").records(pictures=True)
+    assert (record.value, record.pictures) == (rows[0], ())
+
+
+def test_a_folder_or_file_of_another_kind_is_one_line(tmp_path: Path):
+    with pytest.raises(UserError, match="holds no Parquet file"):
+        HfParquet(tmp_path)
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(UserError, match=r"cut\.parquet: not a readable Parquet file .* fetch it again"):
+        HfParquet(tmp_path)
+    other = tmp_path / "other.parquet"
+    _write(other, [{"id": "a"}], pa.schema([("id", pa.string())]))
+    with pytest.raises(UserError, match=r"other\.parquet: has no column 'conversations'; it has id"):
+        HfParquet(other)
+    _write(other, [{"image": "a.jpg"}], pa.schema([("image", pa.string()), _SCHEMA.field("conversations")]))
+    with pytest.raises(UserError, match=r"its column 'image' is string, expected struct<bytes: binary, path: string>"):
+        HfParquet(other)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow_datasets as tfds
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.pool import Pool
+from mmssr_jax.pool.readers.tfds import Tfds
+from tests.pool.conftest import Record, encoded
+
+_TEXT = tfds.features.Text()
+
+
+def _prepare(
+    folder: Path, features: dict[str, Any], examples: list[dict[str, Any]], *, format: str = "array_record"
+) -> Path:
+    """Writes a set with TFDS itself."""
+
+    class Small(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+        url_infos = None  # nothing is downloaded
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            described = tfds.features.FeaturesDict(features)
+            return self.dataset_info_from_configs(features=described, disable_shuffling=True, description="")
+
+        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+            yield from enumerate(examples)
+
+    builder = Small(data_dir=str(folder), file_format=format)
+    builder.download_and_prepare()
+    return Path(builder.data_dir)
+
+
+def test_a_packed_pool_reads_back(make_pool: Callable[..., Pool], good_records: list[Record], folder: Path):
+    pool = make_pool(good_records, packed=True)
+    records = list(Tfds(pool.folder).records(pictures=True))
+    assert [r.value for r in records] == good_records
+    assert [r.raw for r in records] == [pool.record_bytes(i) for i in range(len(pool))]
+    assert records[2].pictures == tuple((folder / "images" / f"{i}.jpg").read_bytes() for i in (1, 2))
+    assert [r.pictures for r in Tfds(pool.folder).records(pictures=False)] == [None] * 5
+
+
+def test_conversations_and_encoded_pictures(tmp_path: Path):
+    features = {
+        "id": _TEXT,
+        "data_source": _TEXT,
+        "image": tfds.features.Image(),
+        "conversations": tfds.features.Sequence({"role": _TEXT, "content": _TEXT}),
+    }
+    picture = encoded(0)
+    turns = [{"role": "user", "content": "<image>Qué?"}, {"role": "assistant", "content": "a"}]
+    example = {"id": "x", "data_source": "s", "image": io.BytesIO(picture), "conversations": turns}
+    (record,) = Tfds(_prepare(tmp_path, features, [example])).records(pictures=True)
+    assert record.value == {
+        "id": "x", "data_source": "s", "image": "00000000.0",
+        "conversations": [{"from": "human", "value": "<image>Qué?"}, {"from": "gpt", "value": "a"}],
+    }  # fmt: skip
+    assert record.pictures == (picture,)
+    assert json.loads(record.raw) == record.value
+
+
+def test_questions_and_answers_get_the_tags_of_their_pictures(tmp_path: Path):
+    features = {"images": tfds.features.Sequence(tfds.features.Image()), "question": _TEXT, "answer": _TEXT}
+    pictures = [encoded(i, format="PNG") for i in range(2)]
+    examples = [
+        {"images": [io.BytesIO(p) for p in pictures], "question": "q", "answer": "a"},
+        {"images": [], "question": "q", "answer": "a"},
+    ]
+    two, none = Tfds(_prepare(tmp_path, features, examples)).records(pictures=True)
+    assert two.value["conversations"][0]["value"] == "<image>\n<image>\nq"
+    assert two.value["image"] == ["00000000.0", "00000000.1"]
+    assert two.pictures == tuple(pictures)
+    assert (none.value["conversations"][0]["value"], none.pictures) == ("q", ())
+
+
+def test_a_split_is_chosen(make_pool: Callable[..., Pool], good_records: list[Record]):
+    pool = make_pool(good_records, packed=True)
+    assert [r.value["id"] for r in Tfds(pool.folder, "train[60%:]").records(pictures=False)] == ["null", "other"]
+
+
+def test_what_tfds_cannot_read_is_one_line(tmp_path: Path, make_pool: Callable[..., Pool], good_records: list[Record]):
+    with pytest.raises(UserError, match="TFDS cannot read split 'train'"):
+        Tfds(tmp_path)
+    with pytest.raises(UserError, match="TFDS cannot read split 'test'"):
+        Tfds(make_pool(good_records, packed=True).folder, "test")
+    other = _prepare(tmp_path / "other", {"label": _TEXT}, [{"label": "x"}])
+    with pytest.raises(UserError, match=r"has no feature record, .* it has label"):
+        Tfds(other)

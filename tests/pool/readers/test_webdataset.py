@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.readers.webdataset import WebDataset, WebDatasetConfig
+from mmssr_jax.pool.record import Record
+
+_TURNS = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "Café."}]
+_JSON = json.dumps({"id": "own", "conversations": _TURNS}).encode()
+
+
+def _write(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def _read(path: Path, **config: str) -> list[Record]:
+    return list(WebDataset(path, WebDatasetConfig(**config)).records(pictures=True))
+
+
+def test_members_of_one_stem_are_one_record(tmp_path: Path):
+    members = [
+        ("a.jpg", b"A"),
+        ("a.json", _JSON),
+        ("b.json", b'{"x": 1}'),
+        ("b.txt", b" a caption\n"),
+        ("b.png", b"B"),
+    ]
+    a, b = _read(_write(tmp_path / "0.tar", members))
+    assert a.value == {"id": "own", "conversations": _TURNS, "image": "a.jpg"}
+    assert a.pictures == (b"A",)
+    assert b.value == {
+        "x": 1, "id": "b", "image": "b.png",
+        "conversations": [
+            {"from": "human", "value": "<image>\nDescribe the image."}, {"from": "gpt", "value": "a caption"},
+        ],
+    }  # fmt: skip
+    assert json.loads(b.raw) == b.value
+
+
+def test_datacomps_uid_is_the_id(tmp_path: Path):
+    members = [("x.jpg", b"A"), ("x.txt", b"t"), ("x.json", b'{"uid": "0123456789abcdef0123456789abcdef"}')]
+    (record,) = _read(_write(tmp_path / "0.tar", members))
+    assert record.value["id"] == "0123456789abcdef0123456789abcdef"
+
+
+def test_several_pictures_stand_by_number(tmp_path: Path):
+    members = [(f"a.{i}.jpg", bytes([i])) for i in (10, 2, 0)] + [("a.json", _JSON)]
+    (record,) = _read(_write(tmp_path / "0.tar", members))
+    assert record.value["image"] == ["a.0.jpg", "a.2.jpg", "a.10.jpg"]
+    assert record.pictures == (b"\0", b"\2", b"\n")
+
+
+def test_another_convention_for_several_pictures_is_a_setting(tmp_path: Path):
+    members = [("a_0.jpg", b"0"), ("a_1.jpg", b"1"), ("a.json", _JSON), ("b_c.jpg", b"2"), ("b_c.json", _JSON)]
+    path = _write(tmp_path / "0.tar", members)
+    assert [r.pictures for r in _read(path, number_after="_")] == [(b"0", b"1"), (b"2",)]
+    assert len(_read(path)) == 4
+
+
+def test_names_in_the_json_stay_where_they_are_as_many_as_the_pictures(tmp_path: Path):
+    members = [
+        ("a.jpg", b"A"),
+        ("a.json", b'{"image": "coco/1.jpg"}'),
+        ("b.jpg", b"B"),
+        ("b.json", b'{"image": ["x", "y"]}'),
+    ]
+    assert [r.value["image"] for r in _read(_write(tmp_path / "0.tar", members))] == ["coco/1.jpg", "b.jpg"]
+
+
+def test_text_only_and_folders_in_the_shard(tmp_path: Path):
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    members = [("d/x.y/a.json", json.dumps({"conversations": turns}).encode()), ("d/a.json", _JSON), ("d/a.jpg", b"A")]
+    first, second = _read(_write(tmp_path / "0.tar", members))
+    assert first.value["id"] == "d/x.y/a"
+    assert "image" not in first.value
+    assert second.pictures == (b"A",)
+
+
+def test_shards_are_read_in_the_order_of_their_names_with_or_without_pictures(tmp_path: Path):
+    for i in (1, 0):
+        _write(tmp_path / f"{i:05d}.tar", [(f"{i}.jpg", b"A"), (f"{i}.json", b"{}")])
+    reader = WebDataset(tmp_path)
+    with_, without = (list(reader.records(pictures=p)) for p in (True, False))
+    assert [(r.file, r.value["id"]) for r in with_] == [(0, "0"), (1, "1")]
+    assert [r.raw for r in with_] == [r.raw for r in without]
+    assert {r.pictures for r in without} == {None}
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(b"{", "a: Expecting"), (b"[]", "a: its json is no object"), (b'{"x": "\xe9"}', "a: 'utf-8' codec")],
+)
+def test_a_bad_member_costs_its_sample_only(tmp_path: Path, content: bytes, error: str):
+    bad, good = _read(_write(tmp_path / "0.tar", [("a.json", content), ("b.json", b"{}")]))
+    assert bad.error.startswith(error)
+    assert (bad.value, good.value["id"]) == (None, "b")
+
+
+def test_a_key_that_stands_twice_in_a_shard_is_told(tmp_path: Path):
+    members = [("a.json", _JSON), ("b.json", b"{}"), ("a.jpg", b"A")]
+    records = _read(_write(tmp_path / "0.tar", members))
+    assert [bool(r.error) for r in records] == [False, False, True]
+    assert "members of one sample must be consecutive" in records[2].error
+
+
+def test_links_in_a_shard_are_not_followed(tmp_path: Path):
+    path = tmp_path / "0.tar"
+    with tarfile.open(path, "w") as tar:
+        link = tarfile.TarInfo("a.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+        info = tarfile.TarInfo("a.json")
+        info.size = len(_JSON)
+        tar.addfile(info, io.BytesIO(_JSON))
+    (record,) = _read(path)
+    assert record.pictures == ()
+
+
+@pytest.mark.parametrize("keep", [100, 512 + 2, 1024, 512 * 4 + 7])
+def test_a_shard_cut_anywhere_is_refused(tmp_path: Path, keep: int):
+    path = _write(tmp_path / "0.tar", [("a.jpg", b"A"), ("a.json", _JSON), ("b.json", b"{}")])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match=r"0\.tar: not a whole tar file .* fetch it again"):
+        _read(path)
+
+
+def test_a_folder_without_shards_is_one_line(tmp_path: Path):
+    with pytest.raises(UserError, match="holds no tar file"):
+        WebDataset(tmp_path)
+
+
+@pytest.mark.parametrize("fields", [{"number_after": "x"}, {"caption_prompt": " "}])
+def test_senseless_settings_are_refused(fields: dict[str, str]):
+    with pytest.raises(ValueError):
+        WebDatasetConfig(**fields)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.pool import check
+from mmssr_jax.pool.check import check_images
+from mmssr_jax.pool.readers.llava_json import LlavaJson
+from mmssr_jax.pool.rules import Rules
+from mmssr_jax.pool.scan import scan
+from tests.pool.conftest import Record, record
+
+
+def _check(
+    folder: Path, records: list[Record], *, verify: check.Verify = "full", blocks: Path | None = None
+) -> pa.Table:
+    path = folder / "pool.json"
+    path.write_text(json.dumps(records))
+    reader = LlavaJson(path)
+    rows = scan(reader, Rules()).rows
+    return check_images(reader, rows, Rules(), verify=verify, max_pixels=10_000, folder=blocks)
+
+
+def _records(folder: Path) -> list[Record]:
+    data = (folder / "images" / "0.jpg").read_bytes()
+    (folder / "images" / "cut.jpg").write_bytes(data[: len(data) * 9 // 10])
+    return [
+        record("text"),
+        record("good", ("images/0.jpg",)),
+        record("cut", ("images/1.jpg", "images/cut.jpg")),
+        record("gone", ("images/gone.jpg",)),
+        record("two", ("images/0.jpg", "images/0.jpg")),
+    ]
+
+
+def test_every_row_gets_its_size_or_its_reason(folder: Path):
+    table = _check(folder, _records(folder))
+    size = (folder / "images" / "0.jpg").stat().st_size
+    assert table["reason"].to_pylist() == [None, None, "unreadable_image", "missing_image", None]
+    assert table["image_bytes"].to_pylist() == [0, size, 0, 0, 2 * size]
+    assert table["detail"][2].as_py().startswith("cut.jpg: ")
+
+
+def test_header_only_finds_missing_pictures_alone(folder: Path):
+    table = _check(folder, _records(folder), verify="header")
+    assert table["reason"].to_pylist() == [None, None, None, "missing_image", None]
+
+
+def test_a_run_cut_off_checks_only_the_rest(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(check, "BLOCK", 2)
+    records, blocks = _records(folder), folder / "checks"
+    whole = _check(folder, records, blocks=blocks)
+    assert [p.name for p in sorted(blocks.iterdir())] == [f"block-{i:06d}.parquet" for i in range(3)]
+    (blocks / "block-000002.parquet").unlink()
+    opened: list[str] = []
+    read = ImageRef.read
+
+    def spy(self: ImageRef) -> bytes:
+        opened.append(str(self.path))
+        return read(self)
+
+    monkeypatch.setattr(ImageRef, "read", spy)
+    assert _check(folder, records, blocks=blocks).equals(whole)
+    assert opened == [str(folder / "images" / "0.jpg")] * 2  # of the last sample alone
+
+
+def test_a_pool_without_rows_has_no_checks(folder: Path):
+    assert _check(folder, []).num_rows == 0

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmssr_jax.pool.reasons import Reason, RejectedError
+from mmssr_jax.pool.record import Record, image_refs
+
+_RECORD = Record(file=0, number=0, offset=0, raw=b"{}", value={})
+
+
+def _refs(names: tuple[str, ...], root: Path, *, follow_links: bool = False) -> list[Path | None]:
+    return [r.path for r in image_refs(_RECORD, names, root, follow_links=follow_links)]
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_names_are_relative_to_the_images_folder(folder: Path, follow_links: bool):
+    names = ("images/0.jpg", "./images/1.jpg")
+    expected = [folder / "images" / "0.jpg", folder / "images" / "1.jpg"]
+    assert _refs(names, folder, follow_links=follow_links) == expected
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+@pytest.mark.parametrize(
+    "name", ["../../../../../../../../etc/passwd", "/etc/passwd", "../secret.jpg", "images/../../secret.jpg"]
+)
+def test_no_name_leaves_the_images_folder(folder: Path, name: str, follow_links: bool):
+    root = folder / "images"
+    (folder / "secret.jpg").write_bytes(b"secret")
+    with pytest.raises(RejectedError) as e:
+        _refs((name,), root, follow_links=follow_links)
+    assert e.value.reason == Reason.PATH_OUTSIDE
+    assert repr(name) in e.value.detail
+
+
+def test_a_link_out_of_the_folder_is_followed_only_on_request(folder: Path):
+    (folder / "secret.jpg").write_bytes(b"secret")
+    (folder / "images" / "link.jpg").symlink_to(folder / "secret.jpg")
+    with pytest.raises(RejectedError) as e:
+        _refs(("link.jpg",), folder / "images")
+    assert e.value.reason == Reason.PATH_OUTSIDE
+    assert _refs(("link.jpg",), folder / "images", follow_links=True) == [folder / "images" / "link.jpg"]
+
+
+@pytest.mark.parametrize("name", ["images/gone.jpg", "images"])
+def test_what_is_no_file_is_missing(folder: Path, name: str):
+    with pytest.raises(RejectedError) as e:
+        _refs((name,), folder)
+    assert e.value.reason == Reason.MISSING_IMAGE
+
+
+def test_a_name_too_long_for_a_file_is_no_crash(folder: Path):
+    with pytest.raises(RejectedError):
+        _refs(("x" * 5000,), folder)
+
+
+def test_embedded_pictures_need_no_file(folder: Path):
+    record = Record(file=0, number=0, offset=0, raw=b"{}", value={}, pictures=(b"a", b"b"))
+    assert [r.data for r in image_refs(record, ("x", "y"), folder, follow_links=False)] == [b"a", b"b"]
+    with pytest.raises(RejectedError, match="1 pictures are named, 2 there"):
+        image_refs(record, ("x",), folder, follow_links=False)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tensorflow_datasets as tfds
+
+from mmssr_jax.core.sample import ImageRef, Sample, Turn
+from mmssr_jax.pool import tfds_builder
+from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder, from_example
+
+
+def _samples(n: int) -> list[PackedSample]:
+    """Samples with 0, 1, 2, 0, ... images."""
+    return [
+        PackedSample(
+            Sample(
+                id=f"id {i} é",
+                source="s\0/,",
+                turns=(Turn("user", "<image>" * (i % 3) + "?"), Turn("assistant", "\0a")) * (1 + i % 2),
+                images=tuple(ImageRef(data=bytes([i, j, 255, 0])) for j in range(i % 3)),
+            ),
+            record=b'{"id": %d, "odd": "\\ud800"}' % i,
+        )
+        for i in range(n)
+    ]
+
+
+def _build(folder: Path, samples: list[PackedSample], shards: int, monkeypatch: pytest.MonkeyPatch) -> PoolBuilder:
+    monkeypatch.setattr(tfds_builder, "SHARD_BYTES", 100)
+    folder.mkdir(exist_ok=True)
+    return PoolBuilder(
+        folder, samples=lambda first: iter(samples[first:]), n_samples=len(samples), n_bytes=100 * shards
+    )
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize(("n", "shards"), [(7, 1), (7, 3), (2, 5)])
+def test_tfds_reads_the_shards_in_order(tmp_path: Path, n: int, shards: int, monkeypatch: pytest.MonkeyPatch):
+    samples = _samples(n)
+    _build(tmp_path / "pool", samples, shards, monkeypatch).download_and_prepare()
+    source = tfds.builder_from_directory(str(tmp_path / "pool")).as_data_source(split="train")
+    assert [from_example(source[i]) for i in range(len(source))] == samples
+    written = [name for name in _files(tmp_path / "pool") if "array_record" in name]
+    last = min(n, shards)
+    assert written == [f"pool-train.array_record-{i:05d}-of-{last:05d}" for i in range(last)]
+
+
+def test_tfds_slices_the_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    samples = _samples(10)
+    _build(tmp_path / "pool", samples, 3, monkeypatch).download_and_prepare()
+    source = tfds.builder_from_directory(str(tmp_path / "pool")).as_data_source(split="train[50%:]")
+    assert [from_example(e) for e in source] == samples[5:]
+
+
+def test_a_run_cut_off_keeps_its_shards_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    samples = _samples(10)
+    _build(tmp_path / "whole", samples, 4, monkeypatch).download_and_prepare()
+
+    def cut(first: int) -> Iterator[PackedSample]:
+        yield from samples[first:6]
+        raise KeyboardInterrupt
+
+    builder = _build(tmp_path / "resumed", samples, 4, monkeypatch)
+    builder._samples = cut
+    with pytest.raises(KeyboardInterrupt):
+        builder.download_and_prepare()
+    kept = _files(tmp_path / "resumed")
+    assert list(kept) == [f"pool-train.array_record-{i:05d}-of-00004" for i in range(2)]
+
+    asked: list[int] = []
+
+    def rest(first: int) -> Iterator[PackedSample]:
+        asked.append(first)
+        return iter(samples[first:])
+
+    builder = _build(tmp_path / "resumed", samples, 4, monkeypatch)
+    builder._samples = rest
+    builder.download_and_prepare()
+    assert asked == [5]
+    assert _files(tmp_path / "resumed") == _files(tmp_path / "whole")
+
+
+def test_neither_tensorflow_nor_torch_is_imported():
+    code = "import sys, mmssr_jax.pool.tfds_builder; print(sorted({'tensorflow', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

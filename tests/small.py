@@ -1,0 +1,57 @@
+"""Small things that many tests build on: a tokenizer, samples, a model that compiles in a second."""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+from PIL import Image
+
+from mmssr_jax.core.sample import ImageRef, Sample, Turn
+from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
+from mmssr_jax.data.tokenizer import Tokenizer, train_tokenizer
+from mmssr_jax.models.config import DecoderConfig, VisionConfig, VLMConfig
+from mmssr_jax.scoring import instructions
+from mmssr_jax.training.bundle import ModelBundle, random_bundle
+
+SIZE, PATCH, PATCHES = 8, 4, 4
+
+
+@functools.cache
+def tokenizer() -> Tokenizer:
+    """A byte-level BPE that knows the scorer's questions."""
+    fixed = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query(), *STYLES]
+    return train_tokenizer([*fixed, *"012345", "user\n", "assistant\n", "What is it? A red cat."] * 20, vocab_size=560)
+
+
+def picture(*colour: int) -> ImageRef:
+    """An even picture of `SIZE` x `SIZE`."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (SIZE, SIZE), colour or (200, 10, 10)).save(buffer, "PNG")
+    return ImageRef(data=buffer.getvalue())
+
+
+def sample(name: str = "a", question: str = "What is it?", answer: str = "A red cat.", images: int = 1) -> Sample:
+    """One round; as many pictures as tags, all of different colours."""
+    refs = tuple(picture(40 * k, 10, 200 - 30 * k) for k in range(images))
+    return Sample(name, "s", (Turn("user", "<image>\n" * images + question), Turn("assistant", answer)), refs)
+
+
+@functools.cache
+def bundle(seed: int = 0) -> ModelBundle:
+    """A model of two narrow layers each, drawn at random so that pictures and text matter."""
+    config = VLMConfig(
+        vision=VisionConfig(image_size=SIZE, patch_size=PATCH, width=16, depth=2, heads=2, mlp=32),
+        decoder=DecoderConfig(
+            vocab=tokenizer().vocab_size, width=32, depth=2, heads=4, kv_heads=2, mlp=48, rope_theta=1e4
+        ),
+    )
+    return random_bundle(config, tokenizer(), seed=seed)
+
+
+def pixels(one: Sample) -> np.ndarray:
+    """uint8 [I, SIZE, SIZE, 3]."""
+    from mmssr_jax.data.image import sample_views
+
+    return sample_views(one, SIZE, max_pixels=10_000)

@@ -1,0 +1,240 @@
+"""The evaluate stage with a model that is a table of replies."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pyarrow.parquet as pq
+import pytest
+
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.evaluation.benchmark import read_benchmark
+from mmssr_jax.stages import evaluate
+from tests.evaluation.tsv import FakeAnswerer, b64, png, write_tsv
+from tests.judge.api_server import ApiServer, Reply, completion
+
+ROW = {"image": b64(png()), "A": "cat", "B": "dog", "category": "pets"}
+REPLIES = {"0": "A", "1": "A", "2": "A"}
+
+
+@pytest.fixture
+def tsv(tmp_path):
+    rows = [{"index": str(i), "question": "Which?", "answer": a, **ROW} for i, a in enumerate("AAB")]
+    return write_tsv(tmp_path / "pets.tsv", rows)
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    work = Workdir(tmp_path / "work")
+    for run in ("first", "second"):
+        files.write_json(work.checkpoints(run) / "manifest.json", {"run": run})
+    return work
+
+
+class Models:
+    """Hands out fake models and notes for which runs."""
+
+    def __init__(self, replies=REPLIES):
+        self.replies, self.made, self.answerers = replies, [], []
+
+    def __call__(self, ctx, run):
+        self.made.append(run)
+        self.answerers.append(FakeAnswerer(self.replies))
+        return self.answerers[-1]
+
+
+def context(workdir, tsv, *, dry_run=False, overwrite=(), benchmark=None, **section):
+    section = {"benchmarks": {"pets": benchmark or {"path": str(tsv)}}, "runs": ("first",), **section}
+    return StageContext({"evaluate": section}, workdir, overwrite=frozenset(overwrite), dry_run=dry_run)
+
+
+def test_predictions_then_results(workdir, tsv):
+    evaluate.run(context(workdir, tsv), make_answerer=Models())
+    table = pq.read_table(workdir.predictions("first") / "pets.parquet")
+    assert table["prediction"].to_pylist() == ["A", "A", "A"]
+    result = files.read_json(workdir.results("first"))
+    assert result["run"] == "first"
+    assert result["benchmarks"]["pets"]["kind"] == "mixed"
+    assert result["benchmarks"]["pets"]["value"] == pytest.approx(200 / 3, abs=1e-5)
+
+
+def test_the_same_again_loads_no_model_and_leaves_every_byte(workdir, tsv):
+    evaluate.run(context(workdir, tsv), make_answerer=Models())
+
+    def state():
+        return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(workdir.root.rglob("*")) if p.is_file()}
+
+    before, models = state(), Models()
+    evaluate.run(context(workdir, tsv), make_answerer=models)
+    assert models.made == []
+    assert state() == before
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 4, 5])
+def test_cut_off_and_resumed_equals_uninterrupted(workdir, tsv, tmp_path, limit):
+    """Cut off after `limit` of the six answers of a run and its blind twin, then run again."""
+
+    def made(work):
+        folders = (work.root / "predictions", work.root / "results")
+        return {p.relative_to(work.root): p.read_bytes() for f in folders for p in f.rglob("*") if p.is_file()}
+
+    settings = {"blind": ("first",), "save_every": 2}
+    whole = Workdir(tmp_path / "whole")
+    files.write_json(whole.checkpoints("first") / "manifest.json", {"run": "first"})
+    evaluate.run(context(whole, tsv, **settings), make_answerer=Models())
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.run(context(workdir, tsv, **settings), make_answerer=lambda ctx, run: FakeAnswerer(REPLIES, limit))
+    rest = Models()
+    evaluate.run(context(workdir, tsv, **settings), make_answerer=rest)
+    assert made(workdir) == made(whole)
+    assert 6 - limit <= len(rest.answerers[0].asked) < 6 - limit + 2  # at most one part is asked for again
+
+
+def test_a_benchmark_can_be_added_later(workdir, tsv):
+    evaluate.run(context(workdir, tsv), make_answerer=Models())
+    both = {"pets": {"path": str(tsv)}, "again": {"path": str(tsv)}}
+    models = Models()
+    evaluate.run(context(workdir, tsv, benchmarks=both), make_answerer=models)
+    assert len(models.answerers[0].asked) == 3
+    assert sorted(files.read_json(workdir.results("first"))["benchmarks"]) == ["again", "pets"]
+
+
+def test_another_file_or_setting_is_refused_until_overwritten(workdir, tsv):
+    evaluate.run(context(workdir, tsv), make_answerer=Models())
+    changed = context(workdir, tsv, max_new_tokens=5)
+    with pytest.raises(UserError, match=r"made with other settings .*max_new_tokens: 64 -> 5.*--overwrite=evaluate"):
+        evaluate.run(changed, make_answerer=Models())
+    models = Models({**REPLIES, "2": "B"})
+    evaluate.run(context(workdir, tsv, max_new_tokens=5, overwrite=("evaluate",)), make_answerer=models)
+    assert models.answerers[0].max_new_tokens == [5]
+    assert files.read_json(workdir.results("first"))["benchmarks"]["pets"]["value"] == 100
+
+
+def test_blind_twin_and_trained_runs(workdir, tsv):
+    models = Models()
+    ctx = context(workdir, tsv, runs=(), blind=("second",))
+    evaluate.run(ctx, make_answerer=models, trained_runs=("first", "second"))
+    assert models.made == ["first", "second"]  # the twin shares its run's model
+    seeing, blind = models.answerers[1].asked[:3], models.answerers[1].asked[3:]
+    digests = [{hashlib.sha256(q.images[0].read()).hexdigest() for q in part} for part in (seeing, blind)]
+    assert digests[0].isdisjoint(digests[1])
+    assert files.read_json(workdir.results("second_blind"))["run"] == "second_blind"
+    assert not workdir.results("first_blind").exists()
+
+
+def test_mistakes_are_one_line(workdir, tsv, tmp_path):
+    with pytest.raises(UserError, match=r"runs is empty"):
+        evaluate.run(context(workdir, tsv, runs=()), make_answerer=Models())
+    with pytest.raises(UserError, match=r"results/scorer.json is another stage's"):
+        evaluate.run(context(workdir, tsv, runs=("scorer",)), make_answerer=Models())
+    with pytest.raises(UserError, match=r"blind names 'third'"):
+        evaluate.run(context(workdir, tsv, blind=("third",)), make_answerer=Models())
+    with pytest.raises(UserError, match=r"model 'third': neither a run"):
+        evaluate.run(context(workdir, tsv, runs=("third",)), make_answerer=Models())
+    with pytest.raises(UserError, match=r"set either path"):
+        evaluate.run(context(workdir, tsv, benchmark={"kind": "yes_no"}), make_answerer=Models())
+    with pytest.raises(UserError, match=r"benchmark pets .*index 0: the answer 'A' is neither Yes nor No"):
+        evaluate.run(context(workdir, tsv, benchmark={"path": str(tsv), "kind": "yes_no"}), make_answerer=Models())
+    with pytest.raises(UserError, match=r"'../x' must be a plain file name"):
+        evaluate.run(context(workdir, tsv, benchmarks={"../x": {"path": str(tsv)}}), make_answerer=Models())
+
+
+def test_mistakes_are_found_before_a_model_is_loaded(workdir, tsv):
+    models = Models()
+    late = {"pets": {"path": str(tsv)}, "late": {"path": "absent.tsv"}}
+    with pytest.raises(UserError, match=r"absent.tsv: no such file"):
+        evaluate.run(context(workdir, tsv, benchmarks=late), make_answerer=models)
+    with pytest.raises(UserError, match=r"model 'third'"):
+        evaluate.run(context(workdir, tsv, runs=("first", "third")), make_answerer=models)
+    with pytest.raises(UserError, match=r"group 'g': x is not evaluated; runs are first"):
+        evaluate.run(context(workdir, tsv, groups={"g": ("x",)}), make_answerer=models)
+    assert models.made == []
+
+
+def test_dry_run_says_what_lacks_and_writes_nothing(workdir, tsv, tmp_path, caplog):
+    before = sorted(workdir.root.rglob("*"))
+    lacking = write_tsv(tmp_path / "lacking.tsv", [{"index": "0", "question": "?", "A": "cat", "B": "dog"}])
+    both = {"pets": {"path": str(tsv)}, "lacking": {"path": str(lacking)}, "absent": {"path": "absent.tsv"}}
+    caplog.set_level("INFO")
+    with pytest.raises(UserError, match=r"2 of 3 benchmarks cannot be used: .*lacking.tsv: lacks the column answer"):
+        evaluate.run(context(workdir, tsv, benchmarks=both, dry_run=True), make_answerer=Models())
+    assert "pets: kind mixed, 3 questions, 3 pictures, 1 categories" in caplog.text
+    assert "absent.tsv: no such file" in caplog.text
+    assert sorted(workdir.root.rglob("*")) == before
+
+
+def test_two_exports_to_one_file_are_refused(workdir, tsv):
+    both = {"pets": {"path": str(tsv)}, "again": {"path": str(tsv)}}
+    with pytest.raises(UserError, match=r"benchmarks 'pets' and 'again' would be exported to one file; set .*again"):
+        evaluate.run(context(workdir, tsv, benchmarks=both, export=True), make_answerer=Models())
+
+
+def test_groups_are_compared_with_seeds_and_blind_twins(workdir, tsv):
+    groups = {"seeing": ("first", "second"), "blind": ("second_blind",)}
+    ctx = context(
+        workdir, tsv, runs=("first", "second"), blind=("second",), groups=groups, baseline="blind",
+        averages={"general": ("pets",)},
+    )  # fmt: skip
+    evaluate.run(ctx, make_answerer=Models())
+    comparison = files.read_json(workdir.results("comparison"))
+    assert comparison["groups"]["seeing"]["runs"] == ["first", "second"]
+    assert comparison["differences"]["seeing"]["pets"]["mean"] == 0
+    assert comparison["groups"]["seeing"]["averages"]["general"]["mean"] == pytest.approx(200 / 3, abs=1e-5)
+
+
+def test_a_procedural_benchmark_is_generated_once(workdir):
+    bench = {"procedural": {"questions": 30, "seed": 5}}
+    models = Models(dict.fromkeys(map(str, range(30)), "yes"))
+    evaluate.run(context(workdir, None, benchmark=bench), make_answerer=models)
+    path = workdir.root / "benchmarks" / "pets" / "pets.tsv"
+    entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
+    assert entry["questions"] == 30
+    assert {name for name, group in entry["groups"]["type"].items() if group["value"] > 0} == {"yes/no"}
+    assert 0 < entry["more"]["chance"] < 50
+    before = path.stat().st_mtime_ns
+    evaluate.run(context(workdir, None, benchmark=bench), make_answerer=models)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_few_shot_and_export(workdir, tsv):
+    models = Models()
+    bench = {"path": str(tsv), "shots": {"count": 2}, "kit_name": "PETS"}
+    evaluate.run(context(workdir, tsv, benchmark=bench, export=True), make_answerer=models)
+    assert all(len(q.images) == 3 for q in models.answerers[0].asked)
+    exported = workdir.predictions("first") / "vlmevalkit" / "first_PETS.tsv"
+    assert exported.read_text().splitlines()[0].endswith('"prediction"')
+
+
+def test_a_judged_benchmark_with_and_without_its_judge(workdir, tsv):
+    vet = {"vet": {"path": str(tsv), "kind": "mmvet"}, "pets": {"path": str(tsv)}}
+    evaluate.run(context(workdir, tsv, benchmarks=vet), make_answerer=Models())
+    entry = files.read_json(workdir.results("first"))["benchmarks"]["vet"]
+    assert entry["note"] == "exact match, no judge"
+    assert "judge" not in entry
+    with ApiServer(lambda call: Reply(body=completion("0.5"))) as server:
+        judge = {"model": "gpt-4o", "base_url": server.url}
+        evaluate.run(context(workdir, tsv, benchmarks=vet, judge=judge), make_answerer=Models())
+    benchmarks = files.read_json(workdir.results("first"))["benchmarks"]
+    assert benchmarks["vet"]["value"] == 50
+    assert benchmarks["vet"]["judge"]["name"] == "gpt-4o"
+    assert benchmarks["vet"]["note"] == ""
+    assert "judge" not in benchmarks["pets"]
+
+
+def test_the_real_benchmark_end_to_end(workdir, shared):
+    """All 70 questions of shared/pool, answered as an oracle that misses every tenth would."""
+    path = shared / "pool" / "benchmark.tsv"
+    rows = read_benchmark(path, required=("index", "answer"))
+    replies = {r.index: "no idea" if i % 10 == 0 else f"{r.fields['answer']}." for i, r in enumerate(rows)}
+    models = Models(replies)
+    evaluate.run(context(workdir, path, save_every=32), make_answerer=models)
+    entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
+    assert entry["value"] == 90
+    assert {name: group["n"] for name, group in entry["categories"].items()} == {
+        "bccd-count": 6, "chart-type": 8, "clothing-class": 8, "flags": 6, "grocery-fine": 14, "nlvr-true-false": 14,
+        "tabmwp-table": 14,
+    }  # fmt: skip
+    assert all(q.prompt.startswith("<image>\nQuestion: ") for q in models.answerers[0].asked)

@@ -1,0 +1,102 @@
+"""The report stage on a real pool of three samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.stages import ingest, report
+
+IDS = ("a", "b", "c")
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Workdir:
+    records = []
+    for i, name in enumerate(IDS):
+        Image.new("RGB", (40, 30), (80 * i, 0, 0)).save(tmp_path / f"{name}.png")
+        turns = [{"from": "human", "value": f"<image>\nQuestion {name}?"}, {"from": "gpt", "value": "Answer."}]
+        records.append({"id": name, "image": f"{name}.png", "conversations": turns, "source": "s"})
+    (tmp_path / "pool.json").write_text(json.dumps(records))
+    made = Workdir(tmp_path / "run")
+    ingest.run(StageContext({"pool": {"path": str(tmp_path / "pool.json")}}, made))
+    return made
+
+
+def run(workdir: Workdir, config: dict[str, Any] | None = None, **keywords: Any) -> str:
+    report.run(StageContext(config or {}, workdir, **keywords))
+    page = workdir.report / "index.html"
+    return page.read_text(encoding="utf-8") if page.exists() else ""
+
+
+def add_scores(workdir: Workdir, ids: tuple[str, ...] = IDS) -> None:
+    values = np.linspace(1, 4, len(ids)).astype(np.float32)
+    table = pa.table(
+        {"id": ids, "source": ["s"] * len(ids), "humanities": values, "styles": [["yes/no"]] * len(ids),
+         "n_tokens": np.full(len(ids), 5, np.int32)},
+        schema=tables.score_schema(["humanities"]),
+    )  # fmt: skip
+    files.write_parquet(workdir.scores / tables.part_name(0, 1), table)
+
+
+def test_pictures_and_words_come_from_the_pool(workdir):
+    add_scores(workdir)
+    html = run(workdir, {"name": "my run"})
+    assert html.count("data:image/jpeg;base64,") == 3
+    assert "Question b?" in html
+    assert "<h1>my run</h1>" in html
+
+
+def test_done_again_nothing_happens(workdir):
+    first = run(workdir)
+    before = (workdir.report / "index.html").stat().st_mtime_ns
+    files.write_jsonl(workdir.metrics("stages"), [{"stage": "ingest", "seconds": 1.0, "peak_mib": 1}])
+    assert run(workdir) == first  # times alone are no reason
+    assert (workdir.report / "index.html").stat().st_mtime_ns == before
+
+
+def test_made_anew_when_something_it_shows_has_changed(workdir):
+    assert "No scores yet" in run(workdir)
+    add_scores(workdir)
+    assert "Question a?" in run(workdir)
+    assert "Question a?" not in run(workdir, {"report": {"per_capability": 1, "lowest": 0}})
+
+
+def test_a_page_that_was_cut_off_is_made_anew(workdir):
+    run(workdir)
+    manifest = workdir.report / "manifest.json"
+    files.write_json(workdir.report / "claim.json", {**files.read_json(manifest), "inputs": {"other": "x"}})
+    manifest.unlink()
+    assert "No scores yet" in run(workdir)
+    assert manifest.exists()
+
+
+def test_scores_of_samples_that_the_pool_lacks(workdir):
+    add_scores(workdir, ids=("a", "gone"))
+    html = run(workdir)
+    assert "this sample is not in the pool any more" in html
+    assert "Question a?" in html
+
+
+def test_dry_run_writes_nothing(workdir):
+    assert run(workdir, dry_run=True) == ""
+    assert not workdir.report.exists()
+
+
+def test_empty_workdir_has_a_page_too(tmp_path):
+    assert "No pool yet" in run(Workdir(tmp_path / "empty"))
+
+
+def test_misspelt_field(workdir):
+    with pytest.raises(UserError, match="there is no field 'lowst'; did you mean 'lowest'"):
+        run(workdir, {"report": {"lowst": 3}})

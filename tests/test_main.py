@@ -1,0 +1,340 @@
+"""A user's mistakes are one clear line each; the same command again goes on or does nothing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+from PIL import Image
+
+from mmssr_jax import main
+from mmssr_jax.core import files
+
+REPO = Path(__file__).resolve().parents[1]
+
+CONFIG = """
+from ml_collections import ConfigDict
+
+def get_config():
+    return ConfigDict({
+        "stages": ("ingest",),
+        "pool": {"path": "POOL", "id": "id", "packed": False},
+        "judge": {"backend": "recorded", "recorded": "RATINGS"},
+        "scorer": {"capabilities": ()},
+        "score": {"shards": 1},
+        "train_scorer": {"phase": {"steps": 1}},
+    })
+"""
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    """Three samples with a picture each."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    records = []
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+        turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": f"Noise {i}."}]
+        records.append({"id": f"s{i}", "image": f"{i}.png", "conversations": turns})
+    (folder / "pool.json").write_text(json.dumps(records))
+    (folder / "ratings.jsonl").write_text(
+        "".join(json.dumps({"id": r["id"], "scores": [1] * 14, "styles": ["yes/no"]}) + "\n" for r in records)
+    )
+    text = CONFIG.replace("POOL", str(folder / "pool.json")).replace("RATINGS", str(folder / "ratings.jsonl"))
+    (folder / "config.py").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Calls the program in this process: arguments -> (exit status, stdout, what it said on stderr besides its log)."""
+    cache = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "compiled"))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        argv = ["main", *arguments]
+        monkeypatch.setattr(sys, "argv", argv)  # where ml_collections looks for overrides
+        monkeypatch.delitem(sys.modules, "config_config", raising=False)
+        capsys.readouterr()
+        with flagsaver.flagsaver():
+            status = main.main(argv)
+        out, err = capsys.readouterr()
+        said = "".join(line for line in err.splitlines(keepends=True) if not re.match(r"[IW]\d{4} ", line))
+        return status, out, said
+
+    yield call
+    jax.config.update("jax_compilation_cache_dir", cache)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def mistake(result: tuple[int, str, str]) -> str:
+    """The one line of a user's mistake."""
+    status, out, said = result
+    assert status == 2
+    assert out == ""
+    assert re.fullmatch(r"error: \S[^\n]*\n", said), said
+    assert "\\n" not in said
+    return said[len("error: ") : -1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], r"no --config given, .*"),
+        (["--workdir=W"], r"no --config given, .*"),
+        (["--config=D/config.py"], r"no --workdir given: .*"),
+        (["--config=nope.py", "--workdir=W"], r".*nope\.py.*[Nn]o such file.*"),
+        (["--config=D", "--workdir=W"], r".*D.*([Nn]o such file|directory|folder).*"),
+        (["--config=D/config.py", "--workdir=D/pool.json"], r".*D/pool\.json.*not a (folder|directory).*"),
+        (["--config=D/config.py", "--wrokdir=W"], r".*wrokdir.*[Dd]id you mean.*workdir.*"),
+        (["--config=D/config.py", "--workdir=W", "ingest"], r"unexpected argument 'ingest'.*"),
+        (["--config=D/config.py", "--workdir=W", "--config.pool.pth=x"], r".*pth.*[Dd]id you mean.*path.*"),
+        (["--config=D/config.py", "--workdir=W", "--config.jugde.recorded=x"], r".*jugde.*[Dd]id you mean.*judge.*"),
+        (["--config=D/config.py", "--workdir=W", "--config.score.shards=x"], r".*config\.score\.shards=x.*"),
+        (["--config=D/config.py", "--workdir=W", "--stages=ingets"], r"there is no stage 'ingets'; known are ingest.*"),
+        (["--config=D/config.py", "--workdir=W", "--overwrite=ingets"], r"there is no stage 'ingets'; .*"),
+        (["--config=D/config.py", "--workdir=W", "--config.pool.path=nope.json"], r"nope\.json: no such file.*"),
+        (["--config=D/config.py", "--workdir=W", "--stages=judge"], r".*W/pool: not finished or not made by.*"),
+    ],
+)
+def test_mistakes_of_the_command(program, pool, tmp_path, arguments, line):
+    def place(text: str) -> str:
+        return text.replace("=W", f"={tmp_path}/work").replace("=D", f"={pool}")
+
+    expected = line.replace("D/", re.escape(f"{pool}/")).replace(".*W/", re.escape(f"{tmp_path}/work/"))
+    assert re.fullmatch(
+        expected.replace(".*D.*", f".*{re.escape(str(pool))}.*"), mistake(program(*map(place, arguments)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("def get_config(:", r".*invalid syntax.*bad\.py, line 1.*"),
+        ("x = 1", r".*bad\.py.*get_config.*"),
+        ("def get_config():\n    return ConfigDict()", r".*bad\.py.*ConfigDict.*"),
+        ("import no_such_module", r".*bad\.py.*no_such_module.*"),
+        ("def get_config():\n    return 3", r".*bad\.py.*ConfigDict.*"),
+        (CONFIG.replace('("ingest",)', "3"), r"config\.stages.*3.*"),
+        (CONFIG.replace('"packed"', '"pakced"'), r"config\.pool: there is no field 'pakced'; did you mean 'packed'\?"),
+        (CONFIG.replace('"score"', '"scroe"'), r".*scroe.*"),
+    ],
+)
+def test_mistakes_in_the_config_file(program, pool, tmp_path, text, line):
+    (tmp_path / "bad.py").write_text(text.replace("POOL", str(pool / "pool.json")))
+    said = mistake(program(f"--config={tmp_path}/bad.py", f"--workdir={tmp_path}/work"))
+    assert re.fullmatch(line, said), said
+
+
+def test_a_capability_that_does_not_exist(program, pool, tmp_path):
+    run = [f"--config={pool}/config.py", f"--workdir={tmp_path}/work"]
+    assert program(*run, "--stages=ingest,judge")[0] == 0
+    said = mistake(program(*run, "--stages=train_scorer", "--config.scorer.capabilities=vision"))
+    assert re.fullmatch(r".*no capability is called 'vision'; known are: object_spatial_understanding, .*", said)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda r: r.pop("id"), r".*pool\.json: 3 of 3 records have no 'id' field; --config\.pool\.id=auto .*"),
+        (lambda r: r.update(id="x"), r".*pool\.json: .*duplicate_id.*--config\.pool\.id=auto.*"),
+    ],
+)
+def test_a_pool_without_ids_in_strict_mode_names_the_flag_that_mends_it(program, pool, tmp_path, change, line):
+    records = json.loads((pool / "pool.json").read_text())
+    for record in records:
+        change(record)
+    (pool / "pool.json").write_text(json.dumps(records))
+    run = [f"--config={pool}/config.py", f"--workdir={tmp_path}/work"]
+    assert re.fullmatch(line, mistake(program(*run)))
+    assert program(*run, "--config.pool.id=auto")[0] == 0
+
+
+def test_a_workdir_made_with_other_settings(program, pool, tmp_path):
+    run = [f"--config={pool}/config.py", f"--workdir={tmp_path}/work"]
+    assert program(*run)[0] == 0
+    before = content(tmp_path / "work" / "pool")
+    said = mistake(program(*run, "--config.pool.id=auto"))
+    assert re.fullmatch(r".*work/pool was made with other settings .*'id' -> 'auto'.*--overwrite=ingest.*", said)
+    assert content(tmp_path / "work" / "pool") == before
+    assert program(*run, "--config.pool.id=auto", "--overwrite=ingest")[0] == 0
+    assert content(tmp_path / "work" / "pool") != before
+
+
+def test_the_same_command_again_changes_nothing(program, pool, tmp_path):
+    run = [f"--config={pool}/config.py", f"--workdir={tmp_path}/work", "--stages=ingest,judge"]
+    assert program(*run)[0] == 0
+    before = content(tmp_path / "work")
+    assert program(*run)[0] == 0
+    assert content(tmp_path / "work") == before
+
+
+def test_a_dry_run_writes_nothing(program, pool, tmp_path):
+    status, _, _ = program(f"--config={pool}/config.py", f"--workdir={tmp_path}/work", "--dry_run")
+    assert status == 0
+    assert not (tmp_path / "work").exists()
+
+
+def test_print_config_prints_what_is_resolved_and_stops(program, pool, tmp_path):
+    status, out, _ = program(f"--config={pool}/config.py", "--print_config", "--config.score.shards=7")
+    assert status == 0
+    assert json.loads(out)["score"] == {"shards": 7}
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_disk_that_is_full_at_any_write(program, pool, tmp_path, monkeypatch):
+    """Whichever write meets the full disk: one line, nothing half-written, and the next run makes the same bytes."""
+    run = [f"--config={pool}/config.py", "--stages=ingest,judge"]
+    assert program(*run, f"--workdir={tmp_path}/whole")[0] == 0
+    whole = content(tmp_path / "whole")
+    left = 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for writes in range(100):
+        workdir = tmp_path / f"cut{writes}"
+        left = writes
+        with monkeypatch.context() as m:
+            m.setattr(os, "fsync", fsync)
+            result = program(*run, f"--workdir={workdir}")
+        if result[0] == 0:
+            break
+        assert re.fullmatch(r"the disk is full: .*|.*ledger\.jsonl cannot be written: .*", mistake(result))
+        assert not [p for p in workdir.rglob("*") if p.name.endswith(".tmp")]
+        assert program(*run, f"--workdir={workdir}")[0] == 0
+        assert {k: v for k, v in content(workdir).items() if _lasting(k)} == {
+            k: v for k, v in whole.items() if _lasting(k)
+        }
+    assert writes > 5
+
+
+def _lasting(name: str) -> bool:
+    """Whether design.md promises equal bytes; the ledger and the log of stages hold times."""
+    return not name.startswith("metrics/") and not name.endswith("ledger.jsonl")
+
+
+def test_a_disk_that_is_really_full(pool, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if (
+        not shutil.which("mount")
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", str(disk)], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("a small disk cannot be mounted here; it takes root")
+    try:
+        result = subprocess.run(
+            [
+                *(sys.executable, "-m", "mmssr_jax.main"),
+                *(f"--config={pool}/config.py", f"--workdir={disk}/work", "--config.pool.packed=True"),
+            ],
+            capture_output=True, text=True, check=False, cwd=REPO,
+        )  # fmt: skip
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert result.returncode == 2
+    last = result.stderr.splitlines()[-1]
+    assert re.fullmatch(r"error: the disk is full: .*free some room and run the same command again to go on", last)
+    assert "Traceback" not in result.stderr
+
+
+def test_as_a_program_from_anywhere(pool, tmp_path):
+    """Outside the source tree, `configs/NAME.py` means the one that was installed."""
+    command = [sys.executable, "-m", "mmssr_jax.main", "--config=configs/llava.py", f"--workdir={tmp_path}/work"]
+    result = subprocess.run(
+        [*command, "--stages=ingest", "--dry_run", f"--config.pool.path={pool}/pool.json"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "3 samples" in result.stderr
+    assert not (tmp_path / "work").exists()
+
+
+def test_help_needs_no_config():
+    result = subprocess.run(
+        [sys.executable, "-m", "mmssr_jax.main", "--help"], capture_output=True, text=True, check=False, cwd=REPO
+    )
+    text = result.stdout + result.stderr
+    assert "Traceback" not in text
+    assert "--workdir" in text
+
+
+def test_errors_of_the_program_are_not_hidden(program, pool, tmp_path, monkeypatch):
+    def broken(context):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(main, "load_stage", lambda name: broken)
+    with pytest.raises(ZeroDivisionError):
+        program(f"--config={pool}/config.py", f"--workdir={tmp_path}/work")
+
+
+def test_stages_are_timed_and_the_longest_run_is_kept(tmp_path):
+    workdir = main.Workdir(tmp_path)
+    for seconds in (2.0, 0.5, 3.0):
+        main._record_stage(workdir, "ingest", seconds, 100)
+    main._record_stage(workdir, "judge", 1.0, 200)
+    rows = [{k: v for k, v in row.items() if k != "time"} for row in files.read_jsonl(workdir.metrics("stages"))]
+    assert rows == [
+        {"stage": "ingest", "seconds": 3.0, "peak_mib": 100},
+        {"stage": "judge", "seconds": 1.0, "peak_mib": 200},
+    ]
+
+
+def test_half_written_files_of_a_killed_run_are_removed(program, pool, tmp_path):
+    left = tmp_path / "work" / "results" / ".scorer.json.7.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_text("{")
+    assert program(f"--config={pool}/config.py", f"--workdir={tmp_path}/work")[0] == 0
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "level", "heard"),
+    [
+        (main.__file__, "INFO", True),
+        ("/home/me/mmssr_jax/.venv/lib/python3.11/site-packages/jax/compiler.py", "INFO", False),
+        ("/home/me/mmssr_jax/.venv/lib/python3.11/site-packages/jax/compiler.py", "WARNING", True),
+    ],
+)
+def test_libraries_are_heard_from_warnings_on(path, level, heard):
+    record = logging.LogRecord("absl", getattr(logging, level), path, 1, "text", (), None)
+    assert main._only_ours(record) == heard
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "a/b"), "the disk is full: "),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "a/b"), "the disk is full: "),
+        (RuntimeError("write() failed: No space left on device; writing x"), "the disk is full: "),
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "not allowed: "),
+        (ValueError("ours"), None),
+        (OSError(errno.EIO, "Input/output error"), None),
+    ],
+)
+def test_which_errors_a_user_can_mend(error, line):
+    said = main._users_mistake(error)
+    assert (said is None) == (line is None)
+    assert line is None or (said.startswith(line) and "\n" not in said)

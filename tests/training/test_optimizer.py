@@ -1,0 +1,58 @@
+"""Learning rates, freezing and decay by patterns, on numbers one can check by hand."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
+
+PARAMS = {
+    "vision": {"fc": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}},
+    "decoder": {"fc": {"kernel": jnp.ones((2, 2))}},
+}
+
+
+def _updates(config: OptimizerConfig, grads=None, steps: int = 1000):
+    tx = make_optimizer(config, PARAMS, steps=steps)
+    state = tx.init(PARAMS)
+    grads = grads or jax.tree.map(jnp.ones_like, PARAMS)
+    _, state = tx.update(grads, state, PARAMS)  # the first step has rate 0
+    updates, _ = tx.update(grads, state, PARAMS)
+    return updates, state
+
+
+def test_rate_rises_then_falls():
+    rate = schedule(OptimizerConfig(learning_rate=1.0, warmup=0.1, final=0.2), 100)
+    assert [round(float(rate(s)), 4) for s in (0, 5, 10, 55, 100)] == [0.0, 0.5, 1.0, 0.6, 0.2]
+
+
+def test_first_matching_pattern_scales_the_rate():
+    config = OptimizerConfig(learning_rate=0.1, warmup=0.01, clip=0.0, rates={"^vision": 0.2, "kernel$": 5.0})
+    updates, _ = _updates(config)
+    vision, decoder = updates["vision"]["fc"], updates["decoder"]["fc"]["kernel"]
+    np.testing.assert_allclose(np.asarray(vision["kernel"]) / np.asarray(decoder), 0.2 / 5.0, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(vision["kernel"]).max(), np.asarray(vision["bias"]).max(), rtol=1e-5)
+
+
+def test_frozen_parameters_do_not_move_and_take_no_memory():
+    updates, state = _updates(OptimizerConfig(freeze=("^vision",)))
+    assert float(jnp.abs(updates["vision"]["fc"]["kernel"]).max()) == 0
+    assert float(jnp.abs(updates["decoder"]["fc"]["kernel"]).max()) > 0
+    moments = sum(leaf.size for leaf in jax.tree.leaves(state) if getattr(leaf, "ndim", 0) == 2)
+    assert moments == 2 * 4  # two moments of the decoder's kernel alone
+
+
+def test_decay_is_for_matrices():
+    zero = jax.tree.map(jnp.zeros_like, PARAMS)
+    updates, _ = _updates(OptimizerConfig(learning_rate=0.1, warmup=0.001, weight_decay=0.5), grads=zero)
+    assert float(updates["vision"]["fc"]["bias"].max()) == 0
+    np.testing.assert_allclose(np.asarray(updates["vision"]["fc"]["kernel"]), -0.05, rtol=1e-3)
+
+
+def test_pattern_that_matches_nothing_is_named():
+    with pytest.raises(UserError, match=r"'\^visoin' matches no parameter"):
+        make_optimizer(OptimizerConfig(freeze=("^visoin",)), PARAMS, steps=10)
