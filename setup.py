@@ -4,7 +4,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["types-PyYAML>=6,<7", "pytest>=8.4,<10", "hypothesis>=6.130,<7", "ruff>=0.14,<1", "mypy>=1.18,<3"]
+TEST = [
+    "types-PyYAML>=6,<7",
+    "pytest>=8.4,<10",
+    "pytest-timeout>=2.3,<3",
+    "hypothesis>=6.130,<7",
+    "ruff>=0.14,<1",
+    "mypy>=1.18,<3",
+]
 NOTEBOOKS = ["nbclient>=0.10,<1", "nbformat>=5.10,<6", "ipykernel>=6.29,<8"]
 
 setup(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import grain
 import numpy as np
 from absl import logging
 
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import Batch, BatchShape, unpack_packed
 from mmssr_jax.data.example import Example
@@ -31,28 +33,53 @@ class _Source:
         return int(index), self.samples[int(index)]
 
 
-@dataclasses.dataclass(frozen=True)
 class _Encode:
-    """Runs the encoder on one sample; a sample that does not fit is logged by id and left out."""
+    """Runs the encoder on one sample; a sample that does not fit is logged by id, once, and left out.
 
-    encode: Callable[[Sample], Example]
-    shape: BatchShape
+    The stream is endless, so a pool in which nothing fits must be noticed here: two epochs without a usable sample
+    (between two uses of one sample lie fewer than two epochs).
+    """
+
+    def __init__(self, encode: Callable[[Sample], Example], shape: BatchShape, *, samples: int) -> None:
+        self._encode = encode
+        self._shape = shape
+        self._samples = samples
+        self._lock = threading.Lock()  # grain's threads share this object
+        self._unusable: set[int] = set()
+        self._misses = 0
 
     def __call__(self, item: tuple[int, Sample]) -> dict[str, np.ndarray] | None:
         number, sample = item
         try:
-            example = self.encode(sample)
-            if len(example) > self.shape.length:
-                raise ValueError(f"it has {len(example)} tokens, a row has room for {self.shape.length}")
-            if len(example.loss_position) > self.shape.targets:
-                raise ValueError(f"it has {len(example.loss_position)} targets, a row takes {self.shape.targets}")
-            if len(example.pixels) > self.shape.images:
-                raise ValueError(f"it has {len(example.pixels)} images, a row has room for {self.shape.images}")
+            example = self._checked(sample)
         except (OSError, ValueError) as e:
-            logging.warning("sample %s is not trained on: %s", sample.id, e)
+            self._missed(number, sample.id, e)
             return None
+        self._misses = 0
         features = {name: getattr(example, name) for name in _FEATURES}
         return {**features, "sample": np.array([number], np.int32)}
+
+    def _checked(self, sample: Sample) -> Example:
+        example = self._encode(sample)
+        for count, room, what in (
+            (len(example), self._shape.length, "tokens"),
+            (len(example.loss_position), self._shape.targets, "targets"),
+            (len(example.pixels), self._shape.images, "images"),
+        ):
+            if count > room:
+                raise ValueError(f"it has {count} {what}, a row has room for {room}")
+        return example
+
+    def _missed(self, number: int, name: str, cause: Exception) -> None:
+        with self._lock:
+            self._misses += 1
+            hopeless = self._misses > 2 * self._samples
+            known = number in self._unusable
+            self._unusable.add(number)
+        if hopeless:
+            raise UserError(f"no sample can be trained on; the last one, {name}: {cause}")
+        if not known:
+            logging.warning("sample %s is not trained on: %s", name, cause)
 
 
 def training_batches(
@@ -70,8 +97,19 @@ def training_batches(
       patches: feature rows of one image.
       seed: of the order; every epoch has another order.
       threads: decoding threads.
+
+    Raises:
+      UserError: while iterating, when no sample of the pool can be used.
     """
-    ds = grain.MapDataset.source(_Source(samples)).seed(seed).shuffle().repeat().map(_Encode(encode, shape))
+    if not len(samples):
+        raise UserError("there is no sample to train on")
+    ds = (
+        grain.MapDataset.source(_Source(samples))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .map(_Encode(encode, shape, samples=len(samples)))
+    )
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
     lengths = {
         **dict.fromkeys(("tokens", "positions", "until", "image_slot"), shape.length),

@@ -70,7 +70,7 @@ def train(
       metrics: JSONL file for the scalars.
 
     Raises:
-      UserError: the loss is not a number any more, or no sample can be trained on.
+      UserError: the loss is not a number any more, or `batches` finds no sample to train on.
     """
     layout = rules.shardings(params, mesh), rules.shardings(jax.eval_shape(tx.init, params), mesh)
     jitted = jax.jit(
@@ -79,9 +79,8 @@ def train(
         in_shardings=(*layout, batch_sharding(mesh)),
         out_shardings=(*layout, replicated(mesh)),
     )
-    params = jax.jit(lambda p: jax.tree.map(jnp.copy, p), out_shardings=layout[0])(
-        params
-    )  # the step eats its arguments
+    own = jax.jit(lambda p: jax.tree.map(jnp.copy, p), out_shardings=layout[0])  # the step eats its arguments
+    params = own(params)
     opt_state = jax.jit(tx.init, out_shardings=layout[1])(params)
     with Checkpoints(run) as checkpoints:
         stream = iter(batches)
@@ -96,10 +95,7 @@ def train(
         waited = 0.0
         for step in range(start + 1, config.steps + 1):
             begin = time.monotonic()
-            try:
-                host_batch, numbers = next(stream)
-            except StopIteration:
-                raise UserError(f"{run.name}: no sample can be trained on; the log says why for each") from None
+            host_batch, numbers = next(stream)
             batch = hosts.to_global(host_batch, mesh)
             waited += time.monotonic() - begin
             shape = batch.pixels.shape
