@@ -7,37 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mmssr_jax.core.statistics import quadratic_kappa, spearman
 from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.judge.rubric import Judgment, Rubric
 
 GALLERY = 12
-
-
-def quadratic_kappa(a: np.ndarray, b: np.ndarray) -> float:
-    """Cohen's kappa with quadratic weights (Cohen 1968): 1 - mean (a_i - b_i)^2 / mean over all i, j (a_i - b_j)^2.
-
-    Args:
-      a, b: paired ratings [n].
-
-    Returns:
-      At most 1; NaN where both are the same constant.
-    """
-    by_chance = a.var() + b.var() + (a.mean() - b.mean()) ** 2 if len(a) else 0.0
-    return float(1 - np.mean((a - b) ** 2) / by_chance) if by_chance > 0 else float("nan")
-
-
-def ranks(x: np.ndarray) -> np.ndarray:
-    """Ranks from 1, ties get their mean; float64 [n]."""
-    _, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return ((last - counts + 1 + last) / 2)[inverse]
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Rank correlation, ties by mean rank; NaN where one of the two is constant."""
-    if len(a) < 2 or len(np.unique(a)) < 2 or len(np.unique(b)) < 2:
-        return float("nan")
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
 def _plain(value: float) -> float | None:

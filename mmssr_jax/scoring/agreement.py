@@ -1,4 +1,4 @@
-"""Statistics of scores against an ordinal truth: rank agreement, kappa, calibration, the top of the list.
+"""Statistics of scores against an ordinal truth: order of pairs, calibration, the top of the list.
 
 Numpy on one capability's rows: scores [n] as floats, truth [n] as the rubric's 0-5. Undefined values are NaN.
 """
@@ -6,10 +6,11 @@ Numpy on one capability's rows: scores [n] as floats, truth [n] as the rubric's 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from mmssr_jax.core.statistics import mean
 from mmssr_jax.core.vocabulary import MAX_SCORE
 
 GOOD = 3  # "a real part of the sample": what a selection for a capability is after
@@ -116,14 +117,6 @@ def confusion(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.bincount(cell, minlength=_LEVELS**2).reshape(_LEVELS, _LEVELS)
 
 
-def quadratic_kappa(table: np.ndarray) -> float:
-    """Cohen's kappa with squared distances (Cohen 1968) of a confusion table; NaN where both sides are one constant."""
-    distance = (np.arange(len(table))[:, None] - np.arange(len(table))[None, :]) ** 2
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    chance = float(np.sum(distance * expected))
-    return 1 - float(np.sum(distance * table)) / chance if chance else float("nan")
-
-
 def calibration(scores: np.ndarray, truth: np.ndarray) -> list[dict[str, float]]:
     """For each rounded score that occurs: how many rows, and what they were really worth on average."""
     bins = rounded(scores)
@@ -136,34 +129,3 @@ def calibration(scores: np.ndarray, truth: np.ndarray) -> list[dict[str, float]]
         }
         for b in np.unique(bins)
     ]
-
-
-def average_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, equal values sharing the mean of theirs."""
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[group]
-
-
-def spearman(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Spearman's rank correlation; NaN where one side is constant."""
-    a, b = average_ranks(scores), average_ranks(truth)
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt(np.sum(a * a) * np.sum(b * b)))
-    return float(np.sum(a * b)) / scale if scale else float("nan")
-
-
-def spearman_ceiling(truth: np.ndarray) -> float:
-    """The Spearman that a perfect score without ties reaches against a truth with ties.
-
-    Such a score's mean rank within a tied group of t rows is that group's rank, so the correlation is the ratio of
-    the standard deviations of the two rankings: sqrt(1 - sum(t^3 - t) / (n^3 - n)).
-    """
-    n = float(len(truth))
-    t = np.unique(truth, return_counts=True)[1].astype(np.float64)
-    return float(np.sqrt(max(0.0, 1 - np.sum(t**3 - t) / (n**3 - n)))) if n > 1 else float("nan")
-
-
-def mean(values: Iterable[float]) -> float:
-    """The mean of the values that are defined; NaN where none is."""
-    defined = [v for v in values if not np.isnan(v)]
-    return float(np.mean(defined)) if defined else float("nan")

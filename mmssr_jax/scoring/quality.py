@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mmssr_jax.core import statistics
 from mmssr_jax.core.vocabulary import STYLES
 from mmssr_jax.scoring import agreement
 
@@ -63,8 +64,8 @@ def style_quality(
     main = [bool(p and t and p[0] == t[0]) for p, t in zip(predicted, truth, strict=True)]
     return {
         "n": len(main),
-        "macro_f1": _json(agreement.mean([float(s["f1"]) for s in per_style.values()])),  # type: ignore[arg-type]
-        "main_accuracy": _json(agreement.mean([float(m) for m in main])),
+        "macro_f1": _json(statistics.mean([float(s["f1"]) for s in per_style.values()])),  # type: ignore[arg-type]
+        "main_accuracy": _json(statistics.mean([float(m) for m in main])),
         "styles": per_style,
     }
 
@@ -107,8 +108,8 @@ def counterfactual_quality(pairs: Counterfactual) -> dict[str, Any]:
     def part(rows: np.ndarray) -> dict[str, Any]:
         return {
             "pairs": len(rows),
-            "fell": _json(agreement.mean((rows > 0).astype(float))),
-            "mean_fall": _json(agreement.mean(rows)),
+            "fell": _json(statistics.mean((rows > 0).astype(float))),
+            "mean_fall": _json(statistics.mean(rows)),
         }
 
     return {**part(fall), "by_kind": {k: part(fall[kinds == k]) for k in sorted(set(pairs.kinds))}}
@@ -130,8 +131,8 @@ def capability_quality(scores: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         "top": {k: _json(v) for k, v in agreement.top_precision(s, t).items()},
         "mae": _json(np.abs(s - t).mean()),
         "bias": _json((s - t).mean()),
-        "quadratic_kappa": _json(agreement.quadratic_kappa(table)),
-        "spearman": {"value": _json(agreement.spearman(s, t)), "ceiling": _json(agreement.spearman_ceiling(t))},
+        "quadratic_kappa": _json(statistics.quadratic_kappa(agreement.rounded(s), agreement.rounded(t))),
+        "spearman": {"value": _json(statistics.spearman(s, t)), "ceiling": _json(statistics.spearman_ceiling(t))},
         "confusion": table.tolist(),
         "calibration": [{k: _json(v) for k, v in row.items()} for row in agreement.calibration(s, t)],
     }
@@ -250,7 +251,7 @@ def _interval(draws: np.ndarray) -> list[float | None]:
 
 
 def _average(values: Iterable[float | None]) -> float | None:
-    return _json(agreement.mean(v for v in values if v is not None))
+    return _json(statistics.mean(v for v in values if v is not None))
 
 
 def _json(value: float | int | np.number) -> float | int | None:
