@@ -1,11 +1,12 @@
-"""How MM1.5 cuts a picture into views (arXiv 2409.20566), as integers, before any pixel is read.
+"""How pictures become the square views that a model sees, as integers, before any pixel is read.
 
-    static    2 x 2 tiles and an overview
+    single    the whole picture, squeezed into one view
+    static    2 x 2 tiles and an overview                                       (MM1.5, arXiv 2409.20566)
     dynamic   the grid of n_min .. n_max tiles that covers the picture with the least padding, and an overview
 
-Every view is resized to `resolution` and becomes `tokens` image tokens. Prompts of `whole_from` pictures or more are
-not split. What the paper leaves open is decided here: of equally good grids the one with fewer tiles, then with fewer
-rows; padding is split evenly, the odd pixel goes right and below; the overview is squeezed into the square.
+Every view is resized to the model's `resolution` and becomes the model's image tokens. Prompts of `whole_from` pictures
+or more are not split. What the paper leaves open is decided here: of equally good grids the one with fewer tiles, then
+with fewer rows; padding is split evenly, the odd pixel goes right and below; the overview is squeezed into the square.
 """
 
 from __future__ import annotations
@@ -19,31 +20,34 @@ Grid = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitSpec:
-    """Settings of the splitting; the defaults are the paper's final ones.
+class ViewConfig:
+    """Which views a model is shown; it belongs to the model, which has learned to read just these.
 
     Attributes:
-      mode: "none" takes one view a picture.
-      resolution: side of a view in pixels.
-      tokens: image tokens of a view.
-      tiles: (n_min, n_max) of the dynamic mode.
+      mode: see the module.
+      tiles: (n_min, n_max) of the dynamic mode; the paper's final ones.
       overview: where the overview stands among the tiles.
       indicator: text between views: none; "index" puts (picture, row, column) before each view, rows and columns from
         1, the overview 0; "seps" puts ":" before the overview, "," between columns, "<n>" between rows.
       whole_from: prompts of so many pictures are not split.
+      newline: a learned newline follows the tokens of every view, as in LLaVA-OneVision; MM1.5 has none.
     """
 
-    mode: Literal["none", "static", "dynamic"] = "dynamic"
-    resolution: int = 672
-    tokens: int = 144
+    mode: Literal["single", "static", "dynamic"] = "single"
     tiles: tuple[int, int] = (4, 9)
     overview: Literal["before", "after"] = "after"
     indicator: Literal["none", "index", "seps"] = "none"
     whole_from: int = 3
+    newline: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.tiles[0] <= self.tiles[1]:
             raise ValueError(f"tiles must be (n_min, n_max) with 1 <= n_min <= n_max, not {self.tiles}")
+        if self.whole_from < 1:
+            raise ValueError(f"whole_from is {self.whole_from}; expected 1 or more")
+
+
+SINGLE = ViewConfig()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,58 +82,58 @@ def fitted(height: int, width: int, grid: Grid, resolution: int) -> tuple[int, i
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def choose_grid(height: int, width: int, spec: SplitSpec) -> Grid:
+def choose_grid(height: int, width: int, config: ViewConfig, resolution: int) -> Grid:
     """The covering grid with the least padding (eq. 1); if none covers, the one that keeps most pixels."""
     covering: list[tuple[int, Grid]] = []
     others: list[tuple[int, Grid]] = []
-    for grid in grids(*spec.tiles):
-        h, w = fitted(height, width, grid, spec.resolution)
+    for grid in grids(*config.tiles):
+        h, w = fitted(height, width, grid, resolution)
         if h >= height and w >= width:
-            covering.append((grid[0] * grid[1] * spec.resolution**2 - h * w, grid))
+            covering.append((grid[0] * grid[1] * resolution**2 - h * w, grid))
         else:
             others.append((-h * w, grid))
     return min(covering or others, key=lambda c: c[0])[1]  # the first of equals: fewest tiles, then rows
 
 
-def place(height: int, width: int, spec: SplitSpec) -> Placement:
+def place(height: int, width: int, config: ViewConfig, resolution: int) -> Placement:
     """A picture that is split, on its grid."""
-    grid = (2, 2) if spec.mode == "static" else choose_grid(height, width, spec)
-    h, w = fitted(height, width, grid, spec.resolution)
-    return Placement(grid, h, w, (grid[0] * spec.resolution - h) // 2, (grid[1] * spec.resolution - w) // 2)
+    grid = (2, 2) if config.mode == "static" else choose_grid(height, width, config, resolution)
+    h, w = fitted(height, width, grid, resolution)
+    return Placement(grid, h, w, (grid[0] * resolution - h) // 2, (grid[1] * resolution - w) // 2)
 
 
-def views(sizes: Sequence[tuple[int, int]], spec: SplitSpec) -> list[View | str]:
-    """The views of a prompt's pictures, (height, width) each, in order, with the indicators between them."""
-    if spec.mode == "none" or len(sizes) >= spec.whole_from:
-        return [View(image) for image in range(len(sizes))]
-    pieces: list[View | str] = []
-    for image, (height, width) in enumerate(sizes):
-        grid = place(height, width, spec).grid
-        tiles = _tiles(image, grid, spec)
-        overview: list[View | str] = [View(image)]
-        if spec.indicator == "index":
-            overview.insert(0, f"({image}, 0, 0)")
-        elif spec.indicator == "seps":
-            overview.insert(0, ":")
-        if grid == (1, 1):
-            pieces += tiles
-        else:
-            pieces += overview + tiles if spec.overview == "before" else tiles + overview
-    return pieces
+def views(sizes: Sequence[tuple[int, int]], config: ViewConfig, resolution: int) -> list[list[View | str]]:
+    """For each of a prompt's pictures, (height, width) in pixels, its views in order, the indicators among them."""
+    if config.mode == "single" or len(sizes) >= config.whole_from:
+        return [[View(image)] for image in range(len(sizes))]
+    return [_split(image, place(*size, config, resolution).grid, config) for image, size in enumerate(sizes)]
 
 
-def _tiles(image: int, grid: Grid, spec: SplitSpec) -> list[View | str]:
+def _split(image: int, grid: Grid, config: ViewConfig) -> list[View | str]:
+    tiles = _tiles(image, grid, config)
+    if grid == (1, 1):
+        return tiles
+    overview: list[View | str] = [View(image)]
+    if config.indicator == "index":
+        overview.insert(0, f"({image}, 0, 0)")
+    elif config.indicator == "seps":
+        overview.insert(0, ":")
+    return overview + tiles if config.overview == "before" else tiles + overview
+
+
+def _tiles(image: int, grid: Grid, config: ViewConfig) -> list[View | str]:
     pieces: list[View | str] = []
     for row in range(1, grid[0] + 1):
         for column in range(1, grid[1] + 1):
-            if spec.indicator == "index":
+            if config.indicator == "index":
                 pieces.append(f"({image}, {row}, {column})")
-            elif spec.indicator == "seps" and (row, column) != (1, 1):
+            elif config.indicator == "seps" and (row, column) != (1, 1):
                 pieces.append("," if column > 1 else "<n>")
             pieces.append(View(image, row, column))
     return pieces
 
 
-def token_count(sizes: Sequence[tuple[int, int]], spec: SplitSpec) -> int:
-    """Image tokens of a prompt; the indicators' text is not counted."""
-    return spec.tokens * sum(isinstance(v, View) for v in views(sizes, spec))
+def token_count(sizes: Sequence[tuple[int, int]], config: ViewConfig, resolution: int, tokens: int) -> int:
+    """Image tokens of a prompt, of `tokens` a view and its newline; the indicators' text is not counted."""
+    shown = sum(isinstance(piece, View) for pieces in views(sizes, config, resolution) for piece in pieces)
+    return shown * (tokens + config.newline)

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
@@ -16,57 +18,66 @@ from mmssr_jax.data.tokenizer import Tokenizer
 SYSTEM = "You are a helpful assistant."
 
 
-def text_and_images(text: str, tokenizer: Tokenizer, *, first_image: int, patches: int) -> list[Piece]:
+def text_and_images(
+    text: str, tokenizer: Tokenizer, *, first_image: int, patches: int, newline: bool = True
+) -> list[Piece]:
     """Cuts `text` at its `<image>` tags; image pieces are numbered from `first_image` on.
 
     Args:
       text: what stands between two special tokens; it is encoded as a whole up to each tag.
       tokenizer: for the text.
       first_image: number of the first image that a tag stands for.
-      patches: feature rows of one image; with its newline it takes one token more.
+      patches: feature rows of one image.
+      newline: a token more for the newline that ends an image.
     """
     pieces = []
     for k, part in enumerate(text.split(IMAGE_TAG)):
         if k:
-            pieces.append(image_piece(tokenizer.image, first_image + k - 1, patches))
+            pieces.append(image_piece(tokenizer.image, first_image + k - 1, patches, newline=newline))
         if part:
             pieces.append(Piece(tokenizer.encode(part)))
     return pieces
 
 
-def chat_pieces(sample: Sample, tokenizer: Tokenizer, *, patches: int, prompt_only: bool = False) -> list[Piece]:
+def chat_pieces(
+    sample: Sample, tokenizer: Tokenizer, *, patches: int, newline: bool = True, prompt_only: bool = False
+) -> list[Piece]:
     """The whole conversation as pieces; with `prompt_only` it stops where the last answer would begin."""
     pieces = [Piece([tokenizer.im_start, *tokenizer.encode_fixed(f"system\n{SYSTEM}"), tokenizer.im_end])]
     images = 0
     turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns
     for turn in turns:
         pieces.append(Piece([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))
-        if turn.role == "user":
-            pieces += text_and_images(f"user\n{turn.text}", tokenizer, first_image=images, patches=patches)
-            images += turn.text.count(IMAGE_TAG)
-            pieces.append(Piece([tokenizer.im_end]))
-        else:
+        text = f"user\n{turn.text}" if turn.role == "user" else turn.text
+        said = text_and_images(text, tokenizer, first_image=images, patches=patches, newline=newline)
+        said.append(Piece([tokenizer.im_end]))
+        images += turn.text.count(IMAGE_TAG)
+        if turn.role == "assistant":
             pieces.append(Piece(tokenizer.encode_fixed("assistant\n")))
-            pieces.append(Piece([*tokenizer.encode(turn.text), tokenizer.im_end], trained=not prompt_only))
+            said = [dataclasses.replace(p, trained=p.slots is None and not prompt_only) for p in said]
+        pieces += said
     end = [*tokenizer.encode_fixed("\n"), tokenizer.im_start, *tokenizer.encode_fixed("assistant\n")]
     pieces.append(Piece(end) if prompt_only else Piece(tokenizer.encode_fixed("\n")))
     return pieces
 
 
-def encode_chat(sample: Sample, tokenizer: Tokenizer, pixels: np.ndarray, *, patches: int, max_length: int) -> Example:
+def encode_chat(
+    sample: Sample, tokenizer: Tokenizer, pixels: np.ndarray, *, patches: int, max_length: int, newline: bool = True
+) -> Example:
     """A training sequence; what goes beyond `max_length` is cut off at the end and counted.
 
     Args:
       sample: as many images as tags.
       tokenizer: for the text.
       pixels: uint8 [I, S, S, 3].
-      patches: feature rows of one image; with its newline it takes one token more.
+      patches: feature rows of one image.
       max_length: tokens that may remain; images are never cut.
+      newline: a token more for the newline that ends an image.
 
     Raises:
       ValueError: the images alone do not fit, or nothing trainable is left.
     """
-    pieces = chat_pieces(sample, tokenizer, patches=patches)
+    pieces = chat_pieces(sample, tokenizer, patches=patches, newline=newline)
     tokens, slots, trained = flatten(pieces)
     cut = max(len(tokens) - max_length, 0)
     if (slots[max_length:] != TEXT_SLOT).any():

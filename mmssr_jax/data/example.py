@@ -55,10 +55,11 @@ class Piece:
     trained: bool = False
 
 
-def image_piece(token: int, image: int, patches: int) -> Piece:
-    """Image number `image` of a sample: one token a patch and one for the newline that ends it."""
+def image_piece(token: int, image: int, patches: int, *, newline: bool = True) -> Piece:
+    """Image number `image` of a sample: one token a patch, and one for the `newline` that ends it, if any."""
     first = 1 + image * patches
-    return Piece([token] * (patches + 1), slots=[*range(first, first + patches), NEWLINE_SLOT])
+    end = [NEWLINE_SLOT] if newline else []
+    return Piece([token] * (patches + len(end)), slots=[*range(first, first + patches), *end])
 
 
 def flatten(pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

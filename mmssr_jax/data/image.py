@@ -20,11 +20,16 @@ def square_view(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image, np.uint8)
 
 
-def sample_views(sample: Sample, size: int, *, max_pixels: int) -> np.ndarray:
-    """One view of each of a sample's images: uint8 [I, size, size, 3].
+def sample_images(sample: Sample, *, max_pixels: int) -> list[Image.Image]:
+    """A sample's pictures, decoded to RGB.
 
     Raises:
       OSError, ValueError: a picture cannot be read (see `open_rgb`).
     """
-    views = [square_view(open_rgb(ref.read(), max_pixels=max_pixels), size) for ref in sample.images]
+    return [open_rgb(ref.read(), max_pixels=max_pixels) for ref in sample.images]
+
+
+def sample_views(sample: Sample, size: int, *, max_pixels: int) -> np.ndarray:
+    """One view of each of a sample's images: uint8 [I, size, size, 3]; raises as `sample_images`."""
+    views = [square_view(image, size) for image in sample_images(sample, max_pixels=max_pixels)]
     return np.stack(views) if views else np.zeros((0, size, size, 3), np.uint8)

@@ -10,10 +10,11 @@ from flax import nnx
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample, Turn
+from mmssr_jax.core.splitting import SINGLE, ViewConfig
 from mmssr_jax.data.batch import offset_images
 from mmssr_jax.data.chat import chat_pieces
 from mmssr_jax.data.example import TEXT_SLOT, flatten
-from mmssr_jax.data.image import sample_views
+from mmssr_jax.data.splitting import see
 from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.evaluation.benchmark import Question
 from mmssr_jax.generation.sampler import Generation, Generator
@@ -58,10 +59,12 @@ class VLMAnswerer:
         *,
         patches: int,
         image_size: int,
+        views: ViewConfig = SINGLE,
         config: AnswererConfig = AnswererConfig(),
     ):
         self._graphdef, self._params, self._tokenizer = graphdef, params, tokenizer
         self._patches, self._image_size, self._config = patches, image_size, config
+        self._views = views
         self._generators: dict[int, Generator] = {}
 
     def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
@@ -87,10 +90,12 @@ class VLMAnswerer:
         """Tokens [L], image slots [L] and pixels [I, S, S, 3] of one question."""
         sample = Sample(question.index, "benchmark", (Turn("user", question.prompt),), question.images)
         try:
-            pixels = sample_views(sample, self._image_size, max_pixels=self._config.max_pixels)
+            sample, pixels = see(sample, self._views, self._image_size, max_pixels=self._config.max_pixels)
         except (OSError, ValueError) as e:
             raise UserError(f"index {question.index}: {e}") from None
-        pieces = chat_pieces(sample, self._tokenizer, patches=self._patches, prompt_only=True)
+        pieces = chat_pieces(
+            sample, self._tokenizer, patches=self._patches, newline=self._views.newline, prompt_only=True
+        )
         tokens, slots, _ = flatten(pieces)
         return tokens, slots, pixels
 
@@ -111,12 +116,12 @@ class VLMAnswerer:
         tokens = np.full((rows, shape.length), self._tokenizer.pad, np.int32)
         index = np.full((rows, shape.length), TEXT_SLOT, np.int32)
         lengths = np.zeros(rows, np.int32)
-        pixels = np.zeros((rows * shape.images, self._image_size, self._image_size, 3), np.float32)
+        pixels = np.zeros((rows * shape.images, self._image_size, self._image_size, 3), np.uint8)
         for row, (ids, slots, views) in enumerate(prompts):
             first = row * shape.images
             tokens[row, : len(ids)], lengths[row] = ids, len(ids)
             index[row, : len(ids)] = offset_images(slots, first * self._patches)
-            pixels[first : first + len(views)] = views / 127.5 - 1.0
+            pixels[first : first + len(views)] = views
         if max_new_tokens not in self._generators:
             settings = Generation(max_new_tokens, stop=(self._tokenizer.im_end, self._tokenizer.pad))
             self._generators[max_new_tokens] = Generator(self._graphdef, self._params, settings)

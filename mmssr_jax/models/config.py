@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import Literal
 
+from mmssr_jax.core.splitting import ViewConfig
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -243,12 +245,14 @@ class VLMConfig:
 
     Attributes:
       vision, decoder, connector: the parts.
+      views: how the pictures it is trained and asked on become views.
       dtype, remat, attention: see `Compute`.
     """
 
     vision: VisionConfig
     decoder: DecoderConfig
     connector: ConnectorConfig = dataclasses.field(default_factory=ConnectorConfig)
+    views: ViewConfig = dataclasses.field(default_factory=ViewConfig)
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
     attention: Attention = "auto"
@@ -259,5 +263,5 @@ class VLMConfig:
 
     @property
     def image_tokens(self) -> int:
-        """Rows of features that one view of a picture becomes, without the newline."""
+        """T, rows of features that one view of a picture becomes, without the newline."""
         return self.vision.tokens if self.connector.kind == "mlp" else self.connector.tokens

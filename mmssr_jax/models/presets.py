@@ -1,8 +1,9 @@
 """Model sizes by name.
 
 LLaVA-OneVision's are published. Of MM1.5 (arXiv 2409.20566) the paper gives the tower (CLIP ViT-H/14 at 672), the
-C-Abstractor's 144 tokens, and the mixture of experts (64, every second layer, top-2). The dimensions of its decoders,
-the vocabulary and the connector's width and depth it does not give: these are ours, chosen to meet the named sizes.
+C-Abstractor's 144 tokens, dynamic splitting, and the mixture of experts (64, every second layer, top-2). The dimensions
+of its decoders, the vocabulary and the connector's width and depth it does not give: these are ours, chosen to meet the
+named sizes.
 
 The rows of the embedding belong to the tokenizer: give `vocab` for a model that is trained from scratch. Without it
 the published ones have what their llava-hf checkpoints have (Qwen2's, plus two, rounded up to 64).
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.splitting import ViewConfig
 from mmssr_jax.models.config import (
     CLIP_MEAN,
     CLIP_STD,
@@ -75,7 +77,8 @@ def _mm15(*, width: int, depth: int, heads: int, kv_heads: int, mlp: int, tied: 
             vocab=vocab or 64_000, width=width, depth=depth, heads=heads, kv_heads=kv_heads, mlp=mlp,
             qkv_bias=False, tie_embeddings=tied, rope_theta=500_000.0, moe=MoEConfig() if moe else None,
         )  # fmt: skip
-        return VLMConfig(CLIP_VIT_H, decoder, ConnectorConfig("c_abstractor"), dtype="bfloat16", remat=True)
+        views = ViewConfig("dynamic", newline=False)
+        return VLMConfig(CLIP_VIT_H, decoder, ConnectorConfig("c_abstractor"), views, dtype="bfloat16", remat=True)
 
     return make
 

@@ -18,7 +18,7 @@ DEFAULT_MAX_PIXELS = 100_000_000
 _ORIENTATION = 0x0112
 
 
-class ImageError(Exception):
+class ImageError(ValueError):
     """Bytes that are no usable picture.
 
     Attributes:

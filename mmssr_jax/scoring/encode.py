@@ -51,10 +51,11 @@ class ScorerEncoder:
         *,
         patches: int,
         max_prefix: int,
+        newline: bool = True,
         styles: Sequence[str] = STYLES,
     ):
         self.tokenizer, self.capabilities, self.styles = tokenizer, tuple(capabilities), tuple(styles)
-        self.patches, self.max_prefix = patches, max_prefix
+        self.patches, self.max_prefix, self.newline = patches, max_prefix, newline
         digits = [tokenizer.encode(str(d)) for d in range(MAX_SCORE + 1)]
         if any(len(d) != 1 for d in digits):
             raise UserError("the tokenizer has no single token for each of the digits 0-5, which scores are read from")
@@ -90,9 +91,8 @@ class ScorerEncoder:
         newline = t.encode_fixed("\n")
         head = [t.im_start, *t.encode_fixed(f"system\n{SYSTEM}"), t.im_end, *newline, t.im_start]
         pieces = [Piece(head)]
-        body = text_and_images(
-            "user\n" + instructions.render_conversation(sample), t, first_image=0, patches=self.patches
-        )
+        text = "user\n" + instructions.render_conversation(sample)
+        body = text_and_images(text, t, first_image=0, patches=self.patches, newline=self.newline)
         for piece in body:
             pieces.append(piece)
             if piece.slots is not None:

@@ -13,6 +13,7 @@ from absl import logging
 from flax import nnx
 from jax.sharding import Mesh
 
+from mmssr_jax.core.splitting import SINGLE, ViewConfig
 from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.example import Example
@@ -82,6 +83,7 @@ class Rater:
       image_size: side of an image in pixels.
       buckets: shapes.
       mesh: the devices; parameters are laid out by the sharding rules, rows are split.
+      views: how pictures become views; the scorer's own.
     """
 
     def __init__(
@@ -93,8 +95,10 @@ class Rater:
         image_size: int,
         buckets: Buckets,
         mesh: Mesh,
+        views: ViewConfig = SINGLE,
     ):
         self.encoder, self.image_size, self.buckets, self._mesh = encoder, image_size, buckets, mesh
+        self.views = views
         layout = rules.shardings(params, mesh)
         self._params = jax.device_put(params, layout)
         digits, starts = jnp.asarray(encoder.digits), jnp.asarray(encoder.style_starts)

@@ -16,7 +16,7 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.example import Example
-from mmssr_jax.data.image import sample_views
+from mmssr_jax.data.splitting import see
 from mmssr_jax.scoring.rater import Rater, Ratings, style_lists
 
 
@@ -54,11 +54,11 @@ class _Ask:
 
     def __call__(self, sample: Sample) -> tuple[Sample, Example] | Failed:
         try:
-            views = sample_views(sample, self.rater.image_size, max_pixels=self.max_pixels)
+            seen, views = see(sample, self.rater.views, self.rater.image_size, max_pixels=self.max_pixels)
         except (OSError, ValueError) as e:
             return Failed(sample, "unreadable_image", str(e))
         try:
-            example = self.rater.encoder.question(sample, views)
+            example = self.rater.encoder.question(seen, views)
             self.rater.buckets.shape(example)
         except ValueError as e:
             return Failed(sample, "does_not_fit", str(e))

@@ -16,7 +16,8 @@ def make_answerer(ctx: StageContext, run: str) -> VLMAnswerer:
         bundle.graphdef,
         bundle.params,
         bundle.tokenizer,
-        patches=bundle.config.vision.tokens,
+        patches=bundle.config.image_tokens,
+        views=bundle.config.views,
         image_size=bundle.config.vision.image_size,
         config=ctx.section("evaluate", EvaluateConfig).answerer,
     )

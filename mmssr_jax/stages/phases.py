@@ -11,11 +11,12 @@ from absl import logging
 from mmssr_jax.core import artifact as artifact_lib
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.splitting import ViewConfig
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.example import Example
-from mmssr_jax.data.image import sample_views
 from mmssr_jax.data.pipeline import training_batches
+from mmssr_jax.data.splitting import see
 from mmssr_jax.models.state import param_count
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.stages.models import model_digest, model_folder
@@ -39,6 +40,7 @@ class PhaseConfig:
       optimizer: see OptimizerConfig.
       log_every, checkpoint_every: steps between two metrics, two checkpoints.
       max_pixels: pictures with more pixels are not decoded.
+      views: how pictures become views, from this phase on; None leaves it as the model has it.
     """
 
     steps: int
@@ -54,6 +56,7 @@ class PhaseConfig:
     log_every: int = 20
     checkpoint_every: int = 200
     max_pixels: int = 100_000_000
+    views: ViewConfig | None = None
 
     @property
     def shape(self) -> BatchShape:
@@ -68,11 +71,12 @@ class _WithPixels:
     """Reads a sample's pictures and encodes it; picklable, for worker processes."""
 
     encode: Encoder
+    views: ViewConfig
     image_size: int
     max_pixels: int
 
     def __call__(self, sample: Sample) -> Example:
-        return self.encode(sample, sample_views(sample, self.image_size, max_pixels=self.max_pixels))
+        return self.encode(*see(sample, self.views, self.image_size, max_pixels=self.max_pixels))
 
 
 def mesh_config(ctx: StageContext) -> MeshConfig:
@@ -123,9 +127,11 @@ def run_phase(
     if artifact.done:
         return
     bundle = start() if start is not None else load_bundle(folder)
+    if phase.views is not None:
+        bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, views=phase.views))
     describe(run, bundle.config, bundle.tokenizer)
-    patches = bundle.config.vision.tokens
-    encode = _WithPixels(make_encoder(bundle), bundle.config.vision.image_size, phase.max_pixels)
+    patches = bundle.config.image_tokens
+    encode = _WithPixels(make_encoder(bundle), bundle.config.views, bundle.config.vision.image_size, phase.max_pixels)
     logging.info("training %s: %d parameters, %d samples", name, param_count(bundle.params), len(samples))
     train(
         run,

@@ -96,6 +96,7 @@ def run(ctx: StageContext) -> None:
         bundle.params,
         scorer.encoder(bundle),
         image_size=bundle.config.vision.image_size,
+        views=bundle.config.views,
         buckets=config.buckets,
         mesh=make_mesh(mesh_config(ctx)),
     )

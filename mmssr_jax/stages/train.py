@@ -34,8 +34,9 @@ class ChatEncoder:
     def __call__(self, bundle: ModelBundle) -> Encoder:
         def encode(sample, pixels):
             return encode_chat(
-                sample, bundle.tokenizer, pixels, patches=bundle.config.vision.tokens, max_length=self.max_length
-            )
+                sample, bundle.tokenizer, pixels, patches=bundle.config.image_tokens, max_length=self.max_length,
+                newline=bundle.config.views.newline,
+            )  # fmt: skip
 
         return encode
 

@@ -40,8 +40,9 @@ class ScorerConfig:
     def encoder(self, bundle: ModelBundle) -> ScorerEncoder:
         """The questions for a given model."""
         return ScorerEncoder(
-            bundle.tokenizer, self.chosen(), patches=bundle.config.vision.tokens, max_prefix=self.max_prefix
-        )
+            bundle.tokenizer, self.chosen(), patches=bundle.config.image_tokens, max_prefix=self.max_prefix,
+            newline=bundle.config.views.newline,
+        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmssr_jax.core import grounding
-from mmssr_jax.core.splitting import SplitSpec, place
+from mmssr_jax.core.splitting import ViewConfig, place
 
 
 def test_a_box_is_written_on_the_scale_of_672():
@@ -45,8 +45,8 @@ def test_text_keeps_a_point_to_half_a_unit(height, width, u, v):
 @settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0, 1), st.floats(0, 1))
 def test_tiles_and_back(height, width, u, v):
-    spec = SplitSpec()
-    size = {"height": height, "width": width, "placement": place(height, width, spec), "resolution": 672}
+    size = {"height": height, "width": width, "placement": place(height, width, ViewConfig("dynamic"), 672)}
+    size["resolution"] = 672
     row, column, x, y = grounding.to_tile(u * width, v * height, **size)
     assert 0 <= x <= 672
     assert 0 <= y <= 672
