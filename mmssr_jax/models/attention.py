@@ -15,20 +15,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from mmssr_jax.models.blockwise import attend_in_blocks, visible
 from mmssr_jax.models.config import Attention
-
-
-def visible(until: jax.Array, starts: jax.Array | int, queries: int) -> jax.Array:
-    """Which of S keys each query sees, bool [B, T, S].
-
-    Args:
-      until: int32 [B, S].
-      starts: packed index of the first query, one for all or int32 [B].
-      queries: T.
-    """
-    key = jnp.arange(until.shape[1])
-    query = jnp.reshape(starts, (-1, 1)) + jnp.arange(queries)
-    return (key <= query[:, :, None]) & (query[:, :, None] < until[:, None])
+from mmssr_jax.models.tree_attention import PrefixTree, Visibility, attend_tree
 
 
 def attend(
@@ -36,7 +25,7 @@ def attend(
     k: jax.Array,
     v: jax.Array,
     *,
-    until: jax.Array | None,
+    until: Visibility | None,
     starts: jax.Array | int = 0,
     implementation: Attention = "auto",
 ) -> jax.Array:
@@ -45,7 +34,8 @@ def attend(
     Args:
       q: [B, T, H, h].
       k, v: [B, S, K, h], where K divides H; query heads n * H/K ... share key/value head n.
-      until: int32 [B, S], see the module; None where every token sees every other.
+      until: int32 [B, S], see the module; None where every token sees every other; a `PrefixTree` for rows of a prefix
+        and a tree that are the same for all.
       starts: packed index of the first query (0 without a cache), one for all or int32 [B].
       implementation: "xla" anywhere; "splash" on TPU, "cudnn" on GPU in 16 bits, both where keys and queries are the
         same tokens ("xla" does the rest); "auto" takes what the default backend has.
@@ -55,6 +45,8 @@ def attend(
     """
     if implementation == "auto":
         implementation = {"tpu": "splash", "gpu": "cudnn"}.get(jax.default_backend(), "xla")  # type: ignore[assignment]
+    if isinstance(until, PrefixTree):
+        return attend_tree(q, k, v, until, implementation=implementation)
     same_tokens = isinstance(starts, int) and q.shape[1] == k.shape[1]
     if implementation == "splash" and same_tokens:
         from mmssr_jax.models.splash import splash  # the kernel's library is not needed elsewhere
@@ -63,6 +55,8 @@ def attend(
     if implementation == "cudnn" and same_tokens and q.dtype in (jnp.bfloat16, jnp.float16):
         mask = None if until is None else visible(until, starts, q.shape[1])[:, None]
         return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation="cudnn")
+    if until is not None and same_tokens and starts == 0:
+        return attend_in_blocks(q, k, v, until)
     return _xla(q, k, v, until, starts)
 
 

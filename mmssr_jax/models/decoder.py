@@ -12,6 +12,7 @@ from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.config import FLOAT32, Compute, DecoderConfig
 from mmssr_jax.models.layers import RMSNorm, SwiGLU, linear, scan, stack
 from mmssr_jax.models.moe import MoE
+from mmssr_jax.models.tree_attention import Visibility
 from mmssr_jax.parallel.rules import constrain_batch
 
 Angles = tuple[jax.Array, jax.Array]
@@ -33,7 +34,7 @@ class DecoderAttention(nnx.Module):
         q, k, v = (p(x).reshape(*x.shape[:2], -1, self.head_size) for p in (self.q, self.k, self.v))
         return rope.rotate(q, *turns), rope.rotate(k, *turns), v
 
-    def attend(self, q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array) -> jax.Array:
+    def attend(self, q: jax.Array, k: jax.Array, v: jax.Array, until: Visibility) -> jax.Array:
         """`attention.attend` without a cache."""
         return attend(q, k, v, until=until, implementation=self.implementation)
 
@@ -55,7 +56,7 @@ class DecoderLayer(nnx.Module):
         else:
             self.mlp = SwiGLU(config.width, config.mlp, dtype=compute.dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, turns: Angles, until: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, turns: Angles, until: Visibility) -> tuple[jax.Array, jax.Array]:
         """[B, L, D] -> [B, L, D] and the router's losses [2] (0 without a router)."""
         q, k, v = self.attn.project(self.norm1(x), turns)
         return self._feed(x + self.attn.output(self.attn.attend(q, k, v, until)))
@@ -85,7 +86,7 @@ class DecoderGroup(nnx.Module):
             self.dense = stack(lambda r: DecoderLayer(config, compute=compute, rngs=r), self.every - 1, rngs=rngs)
         self.sparse = DecoderLayer(config, sparse=True, compute=compute, rngs=rngs)
 
-    def __call__(self, x: jax.Array, turns: Angles, until: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, turns: Angles, until: Visibility) -> tuple[jax.Array, jax.Array]:
         if self.every > 1:
             x, _ = scan(self.dense, lambda layer, x, _: layer(x, turns, until), x)
         return self.sparse(x, turns, until)
@@ -123,13 +124,13 @@ class Decoder(nnx.Module):
         config = self.config
         return rope.angles(positions, head_dim=config.head_size, theta=config.rope_theta, scaling=config.rope_scaling)
 
-    def run(self, embeddings: jax.Array, positions: jax.Array, until: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def run(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> tuple[jax.Array, jax.Array]:
         """Runs the layers and the final norm.
 
         Args:
           embeddings: [B, L, D].
           positions: int32 [B, L], of the rotary embedding; need not be the packed index.
-          until: int32 [B, L], see `attention`.
+          until: int32 [B, L], see `attention`; or a `PrefixTree`.
 
         Returns:
           [B, L, D], and what the routers add to the training loss of a token: a weighted mean over layers, 0 without.
@@ -140,7 +141,7 @@ class Decoder(nnx.Module):
         weights = jnp.zeros(2) if moe is None else jnp.array([moe.balance_loss, moe.z_loss])
         return self.norm(x), losses.mean(0) @ weights
 
-    def __call__(self, embeddings: jax.Array, positions: jax.Array, until: jax.Array) -> jax.Array:
+    def __call__(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> jax.Array:
         """`run` without the routers' loss: hidden states [B, L, D]."""
         return self.run(embeddings, positions, until)[0]
 
@@ -168,7 +169,7 @@ class Decoder(nnx.Module):
         (x, cache), _ = scan(self.layers, step, (embeddings, cache), jnp.arange(self.blocks))
         return self.norm(x), cache
 
-    def hidden_states(self, embeddings: jax.Array, positions: jax.Array, until: jax.Array) -> jax.Array:
+    def hidden_states(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> jax.Array:
         """The input of every layer (or group) and the output after the final norm, [depth + 1, B, L, D]."""
         turns = self.turns(positions)
         x, inputs = scan(self.layers, lambda layer, x, _: (layer(x, turns, until)[0], x), embeddings)

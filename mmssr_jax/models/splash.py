@@ -15,18 +15,21 @@ from mmssr_jax.parallel.mesh import BATCH_AXES
 _LANES = 128  # the kernel's blocks are multiples of this
 
 
-def splash(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None, *, interpret: bool = False) -> jax.Array:
+def splash(
+    q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None, *, causal: bool = False, interpret: bool = False
+) -> jax.Array:
     """As `attention.attend` without a cache; on a mesh rows and heads are split by hand, as a kernel must be.
 
     Args:
       q: [B, L, H, h].
       k, v: [B, L, K, h].
-      until: int32 [B, L], or None where all see all.
+      until: int32 [B, L], or None where all see all, or with `causal` all that came before.
+      causal: see `until`; a mask that the kernel knows when compiling.
       interpret: run the kernel's program on any device, slowly.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
-        return _local(q, k, v, until, interpret=interpret)
+        return _local(q, k, v, until, causal=causal, interpret=interpret)
     rows = BATCH_AXES if q.shape[0] % math.prod(mesh.shape[a] for a in BATCH_AXES) == 0 else None
     if q.shape[2] % mesh.shape["tensor"] == 0 and k.shape[2] % mesh.shape["tensor"]:
         k, v = (jnp.repeat(x, q.shape[2] // x.shape[2], axis=2) for x in (k, v))
@@ -34,21 +37,25 @@ def splash(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None, *,
     split, whole = P(rows, None, heads), P(rows)
 
     def local(q: jax.Array, k: jax.Array, v: jax.Array, *until: jax.Array) -> jax.Array:
-        return _local(q, k, v, until[0] if until else None, interpret=interpret)
+        return _local(q, k, v, until[0] if until else None, causal=causal, interpret=interpret)
 
     arguments = (q, k, v) if until is None else (q, k, v, until)
     specs = (split, split, split, whole)[: len(arguments)]
     return jax.shard_map(local, in_specs=specs, out_specs=split, check_vma=False)(*arguments)
 
 
-def _local(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None, *, interpret: bool) -> jax.Array:
+def _local(
+    q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None, *, causal: bool, interpret: bool
+) -> jax.Array:
     _, L, H, h = q.shape
     room = -(-L // _LANES) * _LANES
     q, k, v = (jnp.pad(x, ((0, 0), (0, room - L), (0, 0), (0, 0))).swapaxes(1, 2) for x in (q * h**-0.5, k, v))
     sizes = _blocks(room)
     if until is None:
-        full = masks.MultiHeadMask([masks.FullMask((room, room))] * H)
-        kernel = kernels.make_splash_mha(full, block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret)
+        mask = masks.CausalMask((room, room)) if causal else masks.FullMask((room, room))
+        kernel = kernels.make_splash_mha(
+            masks.MultiHeadMask([mask] * H), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
+        )
         segment = (jnp.arange(room) >= L).astype(jnp.int32)  # padding sees padding
         y = jax.vmap(lambda q, k, v: kernel(q, k, v, kernels.SegmentIds(segment, segment)))(q, k, v)
     else:

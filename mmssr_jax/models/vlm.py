@@ -14,6 +14,7 @@ from mmssr_jax.models.config import VLMConfig
 from mmssr_jax.models.connectors import CAbstractor
 from mmssr_jax.models.decoder import Decoder
 from mmssr_jax.models.layers import MLP
+from mmssr_jax.models.tree_attention import Visibility
 from mmssr_jax.models.vit import VisionTower
 from mmssr_jax.parallel.rules import constrain_batch
 
@@ -95,7 +96,7 @@ class VLM(nnx.Module):
         image = jnp.where((image_index == NEWLINE)[..., None], newline, image)
         return constrain_batch(jnp.where((image_index >= 0)[..., None], image, text))
 
-    def decode(self, embeddings: jax.Array, positions: jax.Array, until: jax.Array) -> jax.Array:
+    def decode(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> jax.Array:
         """Hidden states [B, L, D] after the final norm; `positions`, `until` as in `Decoder.__call__`."""
         return self.decoder(embeddings, positions, until)
 
@@ -109,7 +110,7 @@ class VLM(nnx.Module):
         pixels: jax.Array | None,
         image_index: jax.Array,
         positions: jax.Array,
-        until: jax.Array,
+        until: Visibility,
     ) -> tuple[jax.Array, jax.Array]:
         """From tokens and pixels to hidden states [B, L, D] and the routers' loss a token (0 for a dense decoder).
 
@@ -130,7 +131,7 @@ class VLM(nnx.Module):
         pixels: jax.Array | None,
         image_index: jax.Array,
         positions: jax.Array,
-        until: jax.Array,
+        until: Visibility,
     ) -> jax.Array:
         """`run` without the routers' loss: hidden states [B, L, D]."""
         return self.run(tokens, pixels, image_index, positions, until)[0]

@@ -1,0 +1,131 @@
+"""Attention over rows of [prefix | padding | tree], where the tree is the same for all rows and known when compiling.
+
+    row 0    p p p p p . .  q a a b b        prefix: causal, through the kernel for that; padding comes after it, so
+    row 1    p p p . . . .  q a a b b        that no prefix token sees any
+    tree                    q                tree: the row's prefix without its padding, and the own branch
+                            q a a            (`until`, as in `attention`, counted from the first token of the tree)
+                            q     b b
+
+No mask of the size of the prefix times itself exists. Where `attention.attend` takes one integer a token, it takes a
+`PrefixTree` as well; `PrefixTree.until_dense` is the same visibility in those integers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmssr_jax.models.config import Attention
+
+_BLOCK = 128  # queries that share a causal product of the XLA path
+_BLOCKS = 16  # at most so many, for compile time
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PrefixTree:
+    """Who sees whom in rows of `room` prefix places and a tree of len(`until`) tokens.
+
+    Attributes:
+      lengths: int32 [B], tokens of each row's prefix; at most `room`.
+      room: places for the prefix.
+      until: per token of the tree, the tree index at which its subtree ends (`scoring.prompt_tree`).
+    """
+
+    lengths: jax.Array
+    room: int = dataclasses.field(metadata={"static": True})
+    until: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def until_dense(self) -> jax.Array:
+        """int32 [B, room + tree]: the same, as `attention.visible` reads it."""
+        index = jnp.arange(self.room)
+        end = self.room + len(self.until)
+        prefix = jnp.where(index < self.lengths[:, None], end, index + 1)
+        tree = jnp.broadcast_to(jnp.asarray(self.until) + self.room, (len(self.lengths), len(self.until)))
+        return jnp.concatenate([prefix, tree], axis=1).astype(jnp.int32)
+
+    def seen_by_tree(self) -> jax.Array:
+        """bool [B, tree, room + tree]: what each token of the tree sees."""
+        key = np.arange(len(self.until))
+        query = key[:, None]
+        own = jnp.asarray((key <= query) & (query < np.array(self.until)))
+        shape = (len(self.lengths), len(self.until))
+        prefix = jnp.broadcast_to((jnp.arange(self.room) < self.lengths[:, None])[:, None], (*shape, self.room))
+        return jnp.concatenate([prefix, jnp.broadcast_to(own, (*shape, shape[1]))], axis=2)
+
+
+def attend_tree(
+    q: jax.Array, k: jax.Array, v: jax.Array, tree: PrefixTree, *, implementation: Attention = "xla"
+) -> jax.Array:
+    """softmax(q k^T / sqrt(h)) v over what `tree` lets each token see, with float32 scores and softmax.
+
+    Args:
+      q: [B, L, H, h], L = `tree.room` + the tree's tokens.
+      k, v: [B, L, K, h]; query heads n * H/K ... share key/value head n.
+      tree: who sees whom.
+      implementation: of the prefix, as in `attention.attend`; the tree's queries, few beside many keys, go through XLA.
+
+    Returns:
+      [B, L, H, h] in the dtype of `q`; rows of padding hold what causal attention gives there.
+    """
+    P = tree.room
+    prefix = _causal(q[:, :P], k[:, :P], v[:, :P], implementation)
+    return jnp.concatenate([prefix, grouped(q[:, P:], k, v, tree.seen_by_tree())], axis=1)
+
+
+def _causal(q: jax.Array, k: jax.Array, v: jax.Array, implementation: Attention) -> jax.Array:
+    if implementation == "splash":
+        from mmssr_jax.models.splash import splash  # the kernel's library is not needed elsewhere
+
+        return splash(q, k, v, None, causal=True)
+    if implementation == "cudnn" and q.dtype in (jnp.bfloat16, jnp.float16):
+        return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn")
+    return causal_blocks(q, k, v)
+
+
+def causal_blocks(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Plain causal attention in blocks of queries, none of which looks at keys after its last query.
+
+    Args:
+      q: [B, L, H, h].
+      k, v: [B, L, K, h].
+    """
+    length = q.shape[1]
+    size = max(_BLOCK, -(-length // (_BLOCKS * _BLOCK)) * _BLOCK)
+    parts = []
+    for start in range(0, length, size):
+        end = min(start + size, length)
+        seen = np.arange(end) <= np.arange(start, end)[:, None]
+        parts.append(grouped(q[:, start:end], k[:, :end], v[:, :end], jnp.asarray(seen)[None]))
+    return jnp.concatenate(parts, axis=1)
+
+
+def grouped(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array) -> jax.Array:
+    """Masked attention, the queries of all heads that share keys in one matrix product.
+
+    The weights are divided by their sum after the second product, on h numbers a query instead of S.
+
+    Args:
+      q: [B, T, H, h].
+      k, v: [B, S, K, h].
+      seen: bool [B or 1, T, S]; each query sees at least one key.
+    """
+    B, T, H, h = q.shape
+    S, K = k.shape[1:3]
+    q = q.reshape(B, T, K, H // K, h).transpose(0, 2, 3, 1, 4).reshape(B, K, -1, h)
+    scores = jnp.matmul(q, k.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32) * h**-0.5
+    scores = jnp.where(seen[:, None, None], scores.reshape(B, K, -1, T, S), jnp.finfo(jnp.float32).min)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+    total = weights.sum(-1)
+    mixed = jnp.matmul(
+        weights.astype(v.dtype).reshape(B, K, -1, S), v.transpose(0, 2, 1, 3), preferred_element_type=jnp.float32
+    )
+    mixed = mixed.reshape(B, K, -1, T, h) / total[..., None]
+    return mixed.transpose(0, 3, 1, 2, 4).reshape(B, T, H, h).astype(q.dtype)
+
+
+Visibility = jax.Array | PrefixTree
+"""What a decoder takes to tell who sees whom."""
