@@ -41,6 +41,7 @@ class Estimate:
       output_tokens: tokens of the answers.
       usd: the price, or None where no price is known.
       prices_date: when that price was looked up; empty where nothing costs.
+      notice: which data would leave the machine, and to whom; empty where none would.
     """
 
     requests: int
@@ -49,6 +50,7 @@ class Estimate:
     output_tokens: int = 0
     usd: float | None = 0.0
     prices_date: str = ""
+    notice: str = ""
 
 
 class Judge(Protocol):

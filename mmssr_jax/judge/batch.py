@@ -68,7 +68,8 @@ class BatchJudge:
 
     def estimate(self, requests: Sequence[Request]) -> Estimate:
         """See `api.Requests.estimate`; at the batch price."""
-        return self._requests.estimate(requests, batch=True)
+        notice = departure(self._config, len(requests), self._origin)
+        return dataclasses.replace(self._requests.estimate(requests, batch=True), notice=notice)
 
     def judge(self, requests: Sequence[Request], ledger: Ledger, progress: Progress) -> None:
         """Submits, waits and collects until every request is settled.

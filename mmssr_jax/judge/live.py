@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import signal
 import threading
 import time
@@ -69,7 +70,8 @@ class LiveJudge:
 
     def estimate(self, requests: Sequence[Request]) -> Estimate:
         """See `api.Requests.estimate`."""
-        return self._requests.estimate(requests)
+        notice = departure(self._config, len(requests), self._origin)
+        return dataclasses.replace(self._requests.estimate(requests), notice=notice)
 
     def judge(self, requests: Sequence[Request], ledger: Ledger, progress: Progress) -> None:
         """Asks for every request.

@@ -17,7 +17,7 @@ from mmssr_jax.core import files
 from mmssr_jax.core.artifact import CLAIM, MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.judge.backends import Estimate
+from mmssr_jax.judge.backends import Estimate, Request
 from mmssr_jax.judge.ledger import Ledger, read_ledger
 from mmssr_jax.judge.outcomes import TRANSIENT
 from mmssr_jax.judge.parse import Ratings, judgment_table
@@ -43,14 +43,15 @@ def run(ctx: StageContext) -> None:
     pool = open_pool(ctx.workdir.pool)
     rounds = plan_rounds(config, rubric, pool, ctx.workdir.root / "procedural" / "truth.parquet")
     if ctx.dry_run:
-        _describe(rounds, ctx.workdir.judge / LEDGER)
+        _describe(rounds, ctx.workdir.judge / LEDGER, config)
+        _say_what_would_leave(rounds, ctx.workdir.judge / LEDGER)
         return
     for one in rounds:
         one.judge.check()
     artifact = _claim(ctx, config, rounds)
     if artifact.done:
         return
-    estimates = _describe(rounds, artifact.path / LEDGER)
+    estimates = _describe(rounds, artifact.path / LEDGER, config)
     with Ledger(artifact.path / LEDGER, ask_again=(*TRANSIENT, *config.ask_again)) as ledger:
         run_rounds(rounds, ledger)
     sources = dict(zip(pool.ids, pool.sources, strict=True))
@@ -70,7 +71,7 @@ def run(ctx: StageContext) -> None:
     )
 
 
-def _describe(rounds: Sequence[Round], ledger: Path) -> list[Estimate]:
+def _describe(rounds: Sequence[Round], ledger: Path, config: JudgeConfig) -> list[Estimate]:
     """Logs what all rounds take, what that is expected to cost, and how much of it was asked before."""
     held = {e.key for e in read_ledger(ledger) if e.settled}
     estimates = [one.judge.estimate(one.missing(set())) for one in rounds]
@@ -81,7 +82,26 @@ def _describe(rounds: Sequence[Round], ledger: Path) -> list[Estimate]:
             one.kind, len(one.ids), one.judge.name, len(one.ids) - len(one.missing(held)), estimate.text_tokens,
             estimate.image_tokens, estimate.output_tokens, _price(estimate),
         )  # fmt: skip
+    cap = config.api.limits.max_usd if config.api is not None else None
+    expected = sum(e.usd or 0.0 for e in estimates)
+    if cap is not None and expected > cap:
+        logging.warning(
+            "judge: about $%.2f in all is expected and config.judge.api.limits.max_usd is %s: the run will stop there, "
+            "keep what is paid for, and go on where the cap is raised", expected, cap,
+        )  # fmt: skip
     return estimates
+
+
+def _say_what_would_leave(rounds: Sequence[Round], ledger: Path) -> None:
+    """Logs, once for each receiver, the warning that a run gives before its first request."""
+    held = {e.key for e in read_ledger(ledger) if e.settled}
+    missing: dict[int, tuple[Round, list[Request]]] = {}
+    for one in rounds:
+        missing.setdefault(id(one.judge), (one, []))[1].extend(one.missing(held))
+    for one, requests in missing.values():
+        notice = one.judge.estimate(list({r.id: r for r in requests}.values())).notice
+        if requests and notice:
+            logging.warning("a run would begin with this warning: %s", notice)
 
 
 def _price(estimate: Estimate) -> str:

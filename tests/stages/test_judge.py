@@ -7,13 +7,16 @@ import PIL.Image
 import pyarrow as pa
 import pytest
 
+from configs import judge_api
 from mmssr_jax.core import files
+from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.tables import judgment_schema
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.judge.ledger import Entry, Ledger, read_ledger
+from mmssr_jax.judge.settings import JudgeConfig
 from mmssr_jax.stages import ingest, judge
 from tests.judge.api_server import ApiServer, Reply, completion, error, good, rating
 from tests.judge.batch_server import Batches
@@ -321,6 +324,41 @@ def test_dry_run_prints_the_cost_and_asks_nobody(workdir, api, caplog):
     assert "cost: about $0." in caplog.text
     assert not server.calls
     assert not workdir.judge.exists()
+
+
+@pytest.mark.parametrize(
+    ("variant", "backend", "receiver"),
+    [
+        ("live", "openai", "pictures each go to https://api.openai.com/v1 (model gpt-4o-2024-11-20)"),
+        ("batch", "openai_batch", "pictures each go to https://api.openai.com/v1 (model gpt-4o-2024-11-20)"),
+        ("server", "openai", "go to http://localhost:8000/v1 on this machine (model my-vlm)"),
+    ],
+)
+def test_the_shipped_config_says_what_it_costs_and_who_gets_the_data(workdir, caplog, variant, backend, receiver):
+    config = judge_api.get_config(variant)
+    config.judge.count = 20
+    config.judge.api.model = config.judge.api.model or "my-vlm"
+    assert config.judge.backend == backend
+    with caplog.at_level(py_logging.INFO):
+        judge.run(StageContext(config, workdir, dry_run=True))
+    cost = "unknown" if variant == "server" else "about $0.0" if variant == "batch" else "about $0.1"
+    assert f"cost: {cost}" in caplog.text
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert f"judge: 20 samples of {workdir.pool} (sources: big, small)" in warning
+    assert receiver in warning
+    assert not workdir.judge.exists()
+
+
+def test_a_server_of_ones_own_needs_a_model():
+    with pytest.raises(UserError, match=r"config\.judge\.api\.model is not set"):
+        to_dataclass(JudgeConfig, judge_api.get_config("server").judge, "config.judge")
+
+
+def test_a_cap_below_the_estimate_is_said_before_anything_is_sent(workdir, api, caplog):
+    server, settings = api(limits={"max_usd": 0.01})
+    asked(server, settings, workdir, {"count": 20}, dry_run=True)
+    assert "max_usd is 0.01: the run will stop there" in caplog.text
+    assert not server.calls
 
 
 def test_no_price_is_said(workdir, api, caplog):
