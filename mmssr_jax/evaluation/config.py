@@ -10,14 +10,29 @@ from mmssr_jax.evaluation.api_grader import GraderConfig
 from mmssr_jax.evaluation.vlm_answerer import AnswererConfig
 
 RESERVED = frozenset(("scorer", "judge", "comparison"))  # results/<name>.json that are not of a run
+CAPABILITIES = "capabilities"
 
 
 @dataclasses.dataclass(frozen=True)
 class ProceduralConfig:
-    """A benchmark generated on the spot: `questions` rows from `seed`."""
+    """A benchmark generated on the spot.
+
+    Attributes:
+      questions: rows.
+      seed: of everything.
+      task: "capabilities", the questions of the procedural pool (kind "mixed"), or one of `procedural.tasks.TASKS`:
+        grounding, referring, multi_image, few_shot, video, caption, screen_grounding, screen_referring, screen_taps,
+        screen_summary. Each has a kind of its own, which `kind` need not repeat. `procedural.task_files` makes pools
+        to train on of the same tasks, worded as they are asked under `instruction=""`.
+    """
 
     questions: int = 200
     seed: int = 0
+    task: str = CAPABILITIES
+
+    def __post_init__(self) -> None:
+        if self.questions < 1:
+            raise ValueError("questions must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,26 +56,30 @@ class BenchmarkConfig:
 
     Attributes:
       kind: the file in `evaluation/benchmarks/` that asks and scores it; "mixed" takes any TSV of multiple choice,
-        yes/no and short answers.
+        yes/no and short answers. By default the procedural task's own, else "mixed".
       path: the TSV; None where `procedural` is set.
       images: the folder of `image_path`; by default the TSV's own.
       procedural: generate the TSV instead of reading one.
       instruction: replaces the prompt's closing line ("" leaves it out); None keeps the kit's.
       max_new_tokens: replaces the stage's for this benchmark.
       shots: ask few-shot.
+      frames: show at most so many pictures of a question, taken evenly: for videos that are given as frames.
       kit_name: VLMEvalKit's name of it, for exported predictions; by default the TSV's name.
     """
 
-    kind: str = "mixed"
+    kind: str = ""
     path: str | None = None
     images: str | None = None
     procedural: ProceduralConfig | None = None
     instruction: str | None = None
     max_new_tokens: int | None = None
     shots: ShotsConfig | None = None
+    frames: int | None = None
     kit_name: str | None = None
 
     def __post_init__(self) -> None:
+        if self.frames is not None and self.frames < 1:
+            raise ValueError("frames must be at least 1")
         if (self.path is None) == (self.procedural is None):
             raise ValueError("set either path (a VLMEvalKit TSV) or procedural (questions, seed)")
 
@@ -72,10 +91,12 @@ class EvaluateConfig:
     Attributes:
       benchmarks: by name; the name is that of the prediction file.
       runs: checkpoints to evaluate; none means those that `config.train` makes.
-      blind: runs that are evaluated once more with every picture grey, as `<run>_blind`.
+      blind: runs that are evaluated once more with every picture grey, as `<run>_blind`; the twin's number and what
+        seeing gains stand beside each of the run's.
       max_new_tokens: the longest answer, in tokens.
       answerer: shapes of the answering batches, for the maker of the answerer.
-      save_every: questions between two saves; a run that is cut off loses at most these.
+      save_every: questions between two saves; a run that is cut off loses at most these. Several processes take
+        such parts in turn.
       seed: of the bootstrap.
       groups: name -> runs that differ by their seed alone; compared in `results/comparison.json`.
       baseline: the group the others are compared with (">Rand").
@@ -91,7 +112,7 @@ class EvaluateConfig:
     blind: tuple[str, ...] = ()
     max_new_tokens: int = 64
     answerer: AnswererConfig = AnswererConfig()
-    save_every: int = 512
+    save_every: int = 256
     seed: int = 0
     groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     baseline: str | None = None

@@ -156,6 +156,13 @@ def _difference(group: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str,
     }
 
 
+def blind_gain(seeing: Score, blind: Score, *, seed: int) -> dict[str, Any]:
+    """What a run gains by seeing the pictures: `blind` of an entry in `results/<run>.json`; see runner.py."""
+    gains = percentiles(_drawn_difference([seeing], [blind], seed=(seed,)))
+    value = blind.value()
+    return rounded({"value": value, "gain": seeing.value() - value, "interval": list(gains)})
+
+
 def _drawn_difference(group: Sequence[Score], other: Sequence[Score], *, seed: tuple[int, ...]) -> np.ndarray:
     """Differences of the groups' means over questions drawn anew, the same draw for every run; [draws]."""
     if len({tuple(unit.fields.get("index") for unit in score.units) for score in [*group, *other]}) > 1:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mmssr_jax.evaluation.answers import normalise
 
 Box = tuple[float, float, float, float]
+RECALL_IOU = 0.5
 
 
 def exact(prediction: str, references: Sequence[str]) -> float:
@@ -112,7 +113,7 @@ def overlap(first: Box, second: Box) -> float:
     return width * height / union if union > 0 else 0.0
 
 
-def box_recall(prediction: str, references: Sequence[str], *, threshold: float = 0.5) -> float:
+def box_recall(prediction: str, references: Sequence[str], *, threshold: float = RECALL_IOU) -> float:
     """Recall@1: 1 where the first box of the prediction overlaps a box of the references by more than `threshold`.
 
     Source: mm1.5 (arXiv 2409.20566) and Kazemzadeh et al. 2014 (RefCOCO): recall@1 at IoU > 0.5.

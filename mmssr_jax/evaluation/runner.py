@@ -12,6 +12,8 @@ their order, pictures left out; an empty cell is null. An entry of a result:
     categories, groups    the number within each `category`; `l2-category`, `split`, `type`: {name: {value, n}}
     more                  further numbers by name, such as what guessing would give
     note                  what a reader must know, such as "exact match, no judge"
+    blind                 of a run with a blind twin: {value: the twin's number, gain: the run's minus it,
+                          interval: of the gain, over questions drawn anew for both alike}
     judge                 where a language model graded: {name, from, to}, the dates of its replies
     predictions           the digest of the prediction table
 """
@@ -36,6 +38,8 @@ from mmssr_jax.evaluation.kinds import Kind
 from mmssr_jax.evaluation.score import Fields, Score, summary
 
 LEADING = ("index", "question", "answer", "prediction")
+BASELINES = ("chance", "constant box", "always yes")
+"""Names in `more` of what no understanding gives."""
 _GREY = (127, 127, 127)
 
 
@@ -88,30 +92,57 @@ def predict(
       questions: in the order of the table.
       answerer: the model.
       path: the Parquet file.
-      parts: a folder for the answers so far, one file every `save_every` questions; removed at the end.
+      parts: a folder for the answers so far, see `answer_parts`; removed at the end.
+      label, max_new_tokens, save_every: see `answer_parts`.
+    """
+    answer_parts(
+        questions, answerer, parts, label=label, max_new_tokens=max_new_tokens, save_every=save_every
+    )  # fmt: skip
+    merge_parts(questions, path, parts, save_every=save_every)
+
+
+def answer_parts(
+    questions: Sequence[Question], answerer: Answerer, parts: Path, *, label: str, max_new_tokens: int,
+    save_every: int, process: int = 0, processes: int = 1,
+) -> None:  # fmt: skip
+    """Asks this process's share of the questions; what is on disk is not asked again.
+
+    Args:
+      questions: all of them, in the order of the table.
+      answerer: the model.
+      parts: the folder of the answers, one file every `save_every` questions.
       label: what the progress lines say.
       max_new_tokens: passed on to the model.
       save_every: questions a part. The model is always handed whole parts, so that how it batches them, and with that
-        the bytes it answers, do not depend on where an earlier run was cut off.
+        the bytes it answers, depend neither on where an earlier run was cut off nor on the number of processes.
+      process, processes: parts go to the processes in turn.
     """
-    progress = Progress(label, len(questions), "questions")
-    predictions: list[str] = []
-    for start in range(0, len(questions), save_every):
-        part = parts / f"{start:08d}.json"
+    mine = range(process * save_every, len(questions), processes * save_every)
+    sizes = {start: len(questions[start : start + save_every]) for start in mine}
+    done = {start for start in mine if _part(parts, start).exists()}
+    progress = Progress(label, sum(sizes.values()), "questions", done=sum(sizes[start] for start in done))
+    for start in mine:
+        if start in done:
+            continue
         asked = questions[start : start + save_every]
-        if part.exists():
-            given = files.read_json(part)
-            progress = Progress(label, len(questions), "questions", done=start + len(given))
-        else:
-            given = list(progress.over(answerer.answer(asked, max_new_tokens=max_new_tokens)))
-            if len(given) != len(asked):
-                raise ValueError(f"{label}: {len(given)} answers to {len(asked)} questions")
-            files.write_json(part, given)
-        predictions += given
+        given = list(progress.over(answerer.answer(asked, max_new_tokens=max_new_tokens)))
+        if len(given) != len(asked):
+            raise ValueError(f"{label}: {len(given)} answers to {len(asked)} questions")
+        files.write_json(_part(parts, start), given)
+
+
+def merge_parts(questions: Sequence[Question], path: Path, parts: Path, *, save_every: int) -> None:
+    """Writes the prediction table from the answers of all processes, and removes their parts."""
+    starts = range(0, len(questions), save_every)
+    predictions = [answer for start in starts for answer in files.read_json(_part(parts, start))]
     files.write_parquet(path, prediction_table(questions, predictions))
     for part in sorted(parts.glob("*.json")):
         part.unlink()
     parts.rmdir()
+
+
+def _part(parts: Path, start: int) -> Path:
+    return parts / f"{start:08d}.json"
 
 
 def prediction_table(questions: Sequence[Question], predictions: Sequence[str]) -> pa.Table:
@@ -154,3 +185,15 @@ def entry(
     """
     result = {**summary(score, seed=seed), "questions": questions, "predictions": files.file_digest(path)}
     return result if judge is None else {**result, "judge": judge}
+
+
+def in_words(entry: dict[str, Any]) -> str:
+    """An entry in a line: the number, its interval, what guessing and the blind twin give, and the note."""
+    text = f"{entry['metric']} {entry['value']:.2f} ({entry['interval'][0]:.2f} to {entry['interval'][1]:.2f}, "
+    text += f"n {entry['n']})"
+    for name in BASELINES:
+        if name in entry["more"]:
+            text += f"; {name} {entry['more'][name]:.2f}"
+    if "blind" in entry:
+        text += f"; blind {entry['blind']['value']:.2f}"
+    return text + (f"; {entry['note']}" if entry["note"] else "")

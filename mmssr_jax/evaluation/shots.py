@@ -1,4 +1,4 @@
-"""Few-shot questions: solved examples, pictures included, before the one that is asked."""
+"""Questions over several pictures: solved examples before the one that is asked, and videos given as frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,22 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.files import digest
-from mmssr_jax.evaluation.benchmark import Question, parse_list
+from mmssr_jax.core.frames import even_frames
+from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.evaluation.benchmark import Question, Row, parse_list
+
+
+def with_frames(row: Row, count: int) -> Row:
+    """The row with at most `count` of its pictures, taken evenly.
+
+    Raises:
+      UserError: there are more, but the text says where each of them stands.
+    """
+    if len(row.images) <= count:
+        return row
+    if IMAGE_TAG in row.fields.get("question", ""):
+        raise UserError(f"index {row.index}: its text places {len(row.images)} images; they cannot be cut to {count}")
+    return dataclasses.replace(row, images=tuple(row.images[i] for i in even_frames(len(row.images), count)))
 
 
 def with_shots(questions: Sequence[Question], examples: Sequence[Question], *, count: int, seed: int) -> list[Question]:

@@ -6,6 +6,7 @@ benchmark TSVs + checkpoints/<run> ──> predictions/<run>/<benchmark>.parquet
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,26 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.api_grader import ApiGrader
-from mmssr_jax.evaluation.benchmark import Question, check_columns, pictures_digest, read_benchmark
-from mmssr_jax.evaluation.config import RESERVED, BenchmarkConfig, EvaluateConfig, ShotsConfig
-from mmssr_jax.evaluation.derive import check_names, compare
+from mmssr_jax.evaluation.config import RESERVED, EvaluateConfig
+from mmssr_jax.evaluation.derive import blind_gain, check_names, compare
 from mmssr_jax.evaluation.export import export_predictions
 from mmssr_jax.evaluation.grading import Grader, graded, grading_prompt_of
 from mmssr_jax.evaluation.kinds import kind_named
 from mmssr_jax.evaluation.score import Score
-from mmssr_jax.evaluation.shots import with_shots
-from mmssr_jax.procedural.benchmark import write_benchmark
+from mmssr_jax.parallel import hosts
+from mmssr_jax.stages import together
 from mmssr_jax.stages.answer import make_answerer
+from mmssr_jax.stages.benchmark_files import (
+    STAGE,
+    benchmark_file,
+    input_digests,
+    kit_name,
+    prediction_settings,
+    read_questions,
+    with_kinds,
+)  # fmt: skip
 from mmssr_jax.stages.models import model_digest, model_folder
 
-STAGE = "evaluate"
 BLIND = "_blind"  # the blind twin of run X is run X_blind
 
 MakeAnswerer = Callable[[StageContext, str], runner.Answerer]
@@ -50,7 +58,7 @@ def run(
     Raises:
       UserError: a benchmark or checkpoint is missing or does not fit; one clear line.
     """
-    config = ctx.section(STAGE, EvaluateConfig)
+    config = with_kinds(ctx.section(STAGE, EvaluateConfig))
     if trained_runs is None:
         trained_runs = tuple(ctx.config.get("train", {}).get("phases", {}))
     runs = config.runs or trained_runs
@@ -59,13 +67,18 @@ def run(
         _inspect(ctx, config, runs)
         return
     checkpoints = {name: model_digest(model_folder(ctx, name)) for name in runs}
-    paths = {name: _benchmark_file(ctx, name, bench) for name, bench in config.benchmarks.items()}
+    paths = {name: benchmark_file(ctx, name, bench) for name, bench in config.benchmarks.items()}
     for name, checkpoint in checkpoints.items():
         _predict_all(ctx, config, name, checkpoint, paths, make_answerer)
+    together.each(lambda: _score_runs(ctx, config, runs) if hosts.is_main() else None)
+
+
+def _score_runs(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -> None:
+    """Numbers and exports of all runs from the predictions on disk; blind twins first, their runs name them."""
     grader = ApiGrader(config.judge) if config.judge is not None else None
-    scores = {}
-    for name in _with_twins(config, runs):
-        scores[name] = _score_all(ctx, config, name, grader)
+    scores: dict[str, dict[str, Score]] = {}
+    for name in reversed(_with_twins(config, runs)):
+        scores[name] = _score_all(ctx, config, name, grader, scores.get(name + BLIND))
         if config.export:
             _export(ctx, config, name)
     if config.groups:
@@ -95,59 +108,14 @@ def _check(config: EvaluateConfig, runs: tuple[str, ...]) -> None:
         _with_twins(config, runs), list(config.benchmarks), groups=config.groups, averages=config.averages,
         baseline=config.baseline, full=config.full,
     )  # fmt: skip
-    exported = {_kit_name(name, bench): name for name, bench in config.benchmarks.items()}
+    exported = {kit_name(name, bench): name for name, bench in config.benchmarks.items()}
     for name, bench in config.benchmarks.items():
-        other = exported[_kit_name(name, bench)]
+        other = exported[kit_name(name, bench)]
         if config.export and other != name:
             raise UserError(
                 f"benchmarks {name!r} and {other!r} would be exported to one file; set "
                 f"config.evaluate.benchmarks.{other}.kit_name"
             )
-
-
-def _kit_name(name: str, config: BenchmarkConfig) -> str:
-    """What VLMEvalKit calls the benchmark: its files are named by it."""
-    return config.kit_name or (Path(config.path).stem if config.path is not None else name)
-
-
-def _benchmark_file(ctx: StageContext, name: str, config: BenchmarkConfig) -> Path:
-    """The benchmark's TSV, its columns checked; generated where it is procedural.
-
-    Raises:
-      UserError: there is no such file or kind, or the file lacks a column.
-    """
-    kind = kind_named(config.kind)
-    if config.procedural is None:
-        assert config.path is not None
-        check_columns(Path(config.path), kind.COLUMNS)
-        return Path(config.path)
-    folder = ctx.workdir.root / "benchmarks" / name
-    artifact = ctx.claim(folder, stage=STAGE, settings=config.procedural)
-    path = folder / f"{name}.tsv"
-    if not artifact.done:
-        write_benchmark(path, questions=config.procedural.questions, seed=config.procedural.seed)
-        artifact.seal({"questions": config.procedural.questions})
-    return path
-
-
-def _questions(name: str, config: BenchmarkConfig, path: Path) -> list[Question]:
-    """Reads and checks one benchmark; every error names it."""
-    kind = kind_named(config.kind)
-    images = Path(config.images) if config.images else None
-    rows = read_benchmark(path, required=kind.COLUMNS, images=images)
-    try:
-        questions = runner.make_questions(kind, rows, instruction=config.instruction)
-        if config.shots is not None:
-            examples = questions
-            if config.shots.path is not None:
-                rows_there = read_benchmark(Path(config.shots.path), required=kind.COLUMNS, images=images)
-                examples = runner.make_questions(kind, rows_there, instruction=config.instruction)
-            questions = with_shots(questions, examples, count=config.shots.count, seed=config.shots.seed)
-    except UserError as e:
-        raise UserError(f"benchmark {name} ({path}): {e}") from None
-    if len(questions) < len(rows):
-        logging.info("%s: %d of %d rows are asked by the rule of kind %s", name, len(questions), len(rows), config.kind)
-    return questions
 
 
 def _predict_all(
@@ -159,26 +127,26 @@ def _predict_all(
     for blind in (False, True) if run_name in config.blind else (False,):
         name = run_name + BLIND * blind
         for bench_name, bench in config.benchmarks.items():
-            max_new_tokens = bench.max_new_tokens or config.max_new_tokens
-            artifact = ctx.claim(
-                ctx.workdir.predictions(name) / bench_name,
-                stage=STAGE,
-                settings={
-                    "kind": bench.kind, "instruction": bench.instruction, "shots": _shots(bench.shots), "blind": blind,
-                    "max_new_tokens": max_new_tokens, "save_every": config.save_every,
-                },
-                inputs={"checkpoint": checkpoint, **_input_digests(bench, paths[bench_name])},
+            settings = prediction_settings(bench, config, blind=blind)
+            artifact = together.claim(
+                ctx, ctx.workdir.predictions(name) / bench_name, stage=STAGE, settings=settings,
+                inputs={"checkpoint": checkpoint, **input_digests(bench, paths[bench_name])},
             )  # fmt: skip
             if artifact.done:
                 continue
-            questions = _questions(bench_name, bench, paths[bench_name])
+            questions = read_questions(bench_name, bench, paths[bench_name])
             answerer = answerer or make_answerer(ctx, run_name)
-            runner.predict(
-                runner.blinded(questions) if blind else questions, answerer, _table(ctx, name, bench_name),
-                parts=artifact.path / "parts", label=f"{name} on {bench_name}", max_new_tokens=max_new_tokens,
-                save_every=config.save_every,
+            asked = runner.blinded(questions) if blind else questions
+            parts = artifact.path / "parts"
+            answer = functools.partial(
+                runner.answer_parts, asked, answerer, parts, label=f"{name} on {bench_name}",
+                max_new_tokens=settings["max_new_tokens"], save_every=config.save_every, process=hosts.index(),
+                processes=hosts.count(),
             )  # fmt: skip
-            artifact.seal({"questions": len(questions)})
+            together.each(answer)
+            if hosts.is_main():
+                runner.merge_parts(asked, _table(ctx, name, bench_name), parts, save_every=config.save_every)
+                artifact.seal({"questions": len(questions)})
 
 
 def _table(ctx: StageContext, run_name: str, benchmark: str) -> Path:
@@ -186,21 +154,10 @@ def _table(ctx: StageContext, run_name: str, benchmark: str) -> Path:
     return ctx.workdir.predictions(run_name) / f"{benchmark}.parquet"
 
 
-def _shots(config: ShotsConfig | None) -> dict[str, Any] | None:
-    """What predictions depend on besides the examples' file, which is an input."""
-    return None if config is None else {"count": config.count, "seed": config.seed, "own": config.path is None}
-
-
-def _input_digests(config: BenchmarkConfig, path: Path) -> dict[str, str]:
-    images = Path(config.images) if config.images else None
-    digests = {"benchmark": pictures_digest(path, images=images)}
-    if config.shots is not None and config.shots.path is not None:
-        digests["shots"] = pictures_digest(Path(config.shots.path), images=images)
-    return digests
-
-
-def _score_all(ctx: StageContext, config: EvaluateConfig, run_name: str, grader: Grader | None) -> dict[str, Score]:
-    """Scores the predictions on disk and writes `results/<run>.json`."""
+def _score_all(
+    ctx: StageContext, config: EvaluateConfig, run_name: str, grader: Grader | None, blind: Mapping[str, Score] | None
+) -> dict[str, Score]:
+    """Scores the predictions on disk and writes `results/<run>.json`, the blind twin's numbers beside the run's."""
     scores, entries = {}, {}
     for name, bench in config.benchmarks.items():
         path, kind, judge = _table(ctx, run_name, name), kind_named(bench.kind), None
@@ -210,11 +167,10 @@ def _score_all(ctx: StageContext, config: EvaluateConfig, run_name: str, grader:
             answered, judge = graded(answered, kind, grader, ledger, benchmark=name)
         scores[name] = kind.score(answered)
         entry = runner.entry(scores[name], path, questions=len(answered), seed=config.seed, judge=judge)
+        if blind is not None:
+            entry["blind"] = blind_gain(scores[name], blind[name], seed=config.seed)
         entries[name] = {"kind": bench.kind, **entry}
-        logging.info(
-            "%s on %s: %s %.2f (%.2f to %.2f, n %d)%s", run_name, name, entry["metric"], entry["value"],
-            *entry["interval"], entry["n"], f"; {entry['note']}" if entry["note"] else "",
-        )  # fmt: skip
+        logging.info("%s on %s: %s", run_name, name, runner.in_words(entry))
     _write_if_changed(ctx.workdir.results(run_name), {"run": run_name, "benchmarks": entries})
     return scores
 
@@ -229,7 +185,7 @@ def _export(ctx: StageContext, config: EvaluateConfig, run_name: str) -> None:
     """Writes the run's predictions for VLMEvalKit."""
     for name, bench in config.benchmarks.items():
         folder = ctx.workdir.predictions(run_name) / "vlmevalkit"
-        export_predictions(_table(ctx, run_name, name), folder, model=run_name, dataset=_kit_name(name, bench))
+        export_predictions(_table(ctx, run_name, name), folder, model=run_name, dataset=kit_name(name, bench))
 
 
 def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -> None:
@@ -242,7 +198,7 @@ def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -
                 logging.info("%s: would be generated, %d questions", name, bench.procedural.questions)
                 continue
             assert bench.path is not None
-            questions = _questions(name, bench, Path(bench.path))
+            questions = read_questions(name, bench, Path(bench.path))
         except UserError as e:
             problems.append(str(e))
             logging.info("%s: %s", name, e)

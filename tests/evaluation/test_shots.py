@@ -6,8 +6,8 @@ import pytest
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
-from mmssr_jax.evaluation.benchmark import Question
-from mmssr_jax.evaluation.shots import with_shots
+from mmssr_jax.evaluation.benchmark import Question, Row
+from mmssr_jax.evaluation.shots import with_frames, with_shots
 
 QUESTIONS = [
     Question(str(i), f"<image>\nWhat is {i}?\n", (ImageRef(data=bytes([i])),), {"index": str(i), "answer": f"['a{i}']"})
@@ -40,3 +40,13 @@ def test_mistakes():
     unsolved = [Question("9", "?", (), {"index": "9"})]
     with pytest.raises(UserError, match=r"index 9: the example has no answer"):
         with_shots(QUESTIONS, unsolved, count=1, seed=0)
+
+
+def test_a_clip_is_cut_to_even_frames():
+    frames = tuple(ImageRef(data=bytes([i])) for i in range(8))
+    row = Row({"index": "0", "question": "What moves?"}, frames)
+    assert [image.data for image in with_frames(row, 4).images] == [bytes([i]) for i in (0, 2, 5, 7)]
+    assert with_frames(row, 8) is row
+    placed = Row({"index": "0", "question": "<image> or <image>?"}, frames[:2])
+    with pytest.raises(UserError, match=r"index 0: its text places 2 images; they cannot be cut to 1"):
+        with_frames(placed, 1)

@@ -12,6 +12,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.evaluation.benchmark import read_benchmark
+from mmssr_jax.procedural.tasks import TASKS
 from mmssr_jax.stages import evaluate
 from tests.evaluation.tsv import FakeAnswerer, b64, png, write_tsv
 from tests.judge.api_server import ApiServer, Reply, completion
@@ -122,6 +123,9 @@ def test_blind_twin_and_trained_runs(workdir, tsv):
     digests = [{hashlib.sha256(q.images[0].read()).hexdigest() for q in part} for part in (seeing, blind)]
     assert digests[0].isdisjoint(digests[1])
     assert files.read_json(workdir.results("second_blind"))["run"] == "second_blind"
+    entry = files.read_json(workdir.results("second"))["benchmarks"]["pets"]
+    assert entry["blind"] == {"value": entry["value"], "gain": 0, "interval": [0, 0]}
+    assert "blind" not in files.read_json(workdir.results("first"))["benchmarks"]["pets"]
     assert not workdir.results("first_blind").exists()
 
 
@@ -197,6 +201,48 @@ def test_a_procedural_benchmark_is_generated_once(workdir):
     before = path.stat().st_mtime_ns
     evaluate.run(context(workdir, None, benchmark=bench), make_answerer=models)
     assert path.stat().st_mtime_ns == before
+
+
+def test_what_seeing_gains_stands_beside_the_number(workdir, tsv, caplog):
+    class Seeing(FakeAnswerer):
+        """Right with a picture, always "B" with a grey one."""
+
+        def answer(self, questions, *, max_new_tokens):
+            for q in questions:
+                grey = hashlib.sha256(q.images[0].read()).hexdigest() != hashlib.sha256(png()).hexdigest()
+                yield "B" if grey else q.fields["answer"]
+
+    caplog.set_level("INFO")
+    ctx = context(workdir, tsv, blind=("first",))
+    evaluate.run(ctx, make_answerer=lambda ctx, run: Seeing({}))
+    entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
+    assert entry["blind"]["value"] == pytest.approx(100 / 3, abs=1e-5)
+    assert entry["blind"]["gain"] == pytest.approx(200 / 3, abs=1e-5)
+    assert 0 <= entry["blind"]["interval"][0] <= entry["blind"]["interval"][1] <= 100
+    assert "first on pets: accuracy 100.00 (100.00 to 100.00, n 3); chance 50.00; blind 33.33" in caplog.text
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_a_procedural_task_is_asked_and_scored_by_its_own_kind(workdir, task):
+    """Whoever gives every reference has the full number, or the best CIDEr there is."""
+
+    class Knowing(FakeAnswerer):
+        def answer(self, questions, *, max_new_tokens):
+            yield from (q.fields["answer"] for q in questions)
+
+    bench = {"procedural": {"task": task, "questions": 6}, "instruction": "", "frames": 4}
+    bench |= {} if task != "few_shot" else {"frames": None}
+    evaluate.run(context(workdir, None, benchmark=bench), make_answerer=lambda ctx, run: Knowing({}))
+    entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
+    assert entry["kind"] == TASKS[task].kind
+    assert entry["value"] > 500 if entry["metric"] == "CIDEr" else entry["value"] == 100
+    assert set(entry["categories"]) <= set(TASKS[task].categories)
+
+
+def test_an_unknown_task_names_the_known(workdir):
+    bench = {"procedural": {"task": "smelling"}}
+    with pytest.raises(UserError, match=r"pets.procedural.task: there is no task 'smelling'; known are capabilities, "):
+        evaluate.run(context(workdir, None, benchmark=bench), make_answerer=Models())
 
 
 def test_few_shot_and_export(workdir, tsv):

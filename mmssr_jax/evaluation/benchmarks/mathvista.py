@@ -73,7 +73,7 @@ def right(fields: Fields, answer: str) -> bool:
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """Accuracy; groups by task and by skill."""
+    """Accuracy; groups by task and by skill; beside it what guessing the choices would give."""
     judged = all(GRADE in row or grading_prompt(row) is None for row in answered)
 
     def hit(row: Fields) -> float:
@@ -81,7 +81,9 @@ def score(answered: Sequence[Fields]) -> Score:
 
     groups = {"task": _means(answered, hit, lambda row: [row["task"]] if "task" in row else [])}
     groups["skill"] = _means(answered, hit, lambda row: parse_list(row["skills"]) if "skills" in row else [])
-    return mean_score("accuracy", answered, hit, groups=groups, note="" if judged else NO_JUDGE)
+    lucky = sum(1 / len(_choices(row)) for row in answered if _is_choice(row))
+    more = {"chance": 100 * lucky / len(answered)}
+    return mean_score("accuracy", answered, hit, groups=groups, more=more, note="" if judged else NO_JUDGE)
 
 
 def _is_choice(fields: Fields) -> bool:

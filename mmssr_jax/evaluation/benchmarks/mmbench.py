@@ -5,10 +5,11 @@ Rows come in rotations; `g_index` names a group's first row, where the column is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation.benchmark import Row, pictured
+from mmssr_jax.evaluation.benchmark import Row, options, pictured
 from mmssr_jax.evaluation.benchmarks import multiple_choice
 from mmssr_jax.evaluation.benchmarks.multiple_choice import ask
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
@@ -38,16 +39,17 @@ def load(rows: list[Row]) -> list[Row]:
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """Circular accuracy over the groups; beside it the accuracy over all rows, each by itself."""
+    """Circular accuracy over the groups; beside it the accuracy over all rows, and what guessing every row gives."""
     groups: dict[int, list[Fields]] = {}
     for row in answered:
         groups.setdefault(_group(row), []).append(row)
     hits = {row["index"]: multiple_choice.hit(row) for row in answered}
-    units = []
+    units, lucky = [], 0.0
     for group, rows in groups.items():
         first = next(row for row in rows if int(row["index"]) == group)
         units.append(Unit((min(hits[row["index"]] for row in rows),), first))
-    more = {"accuracy of single rows": 100 * sum(hits.values()) / len(hits)}
+        lucky += math.prod(1 / len(options(row)) for row in rows)
+    more = {"accuracy of single rows": 100 * sum(hits.values()) / len(hits), "chance": 100 * lucky / len(groups)}
     return Score("circular accuracy", units, percent, more=more)
 
 

@@ -26,6 +26,7 @@ PERCEPTION = (
 COGNITION = ("code_reasoning", "commonsense_reasoning", "numerical_calculation", "text_translation")
 
 _BEST = 200.0  # of one category
+_GUESSED = 75.0  # half of the questions, a quarter of the pictures
 
 
 def load(rows: list[Row]) -> list[Row]:
@@ -78,6 +79,7 @@ def score(answered: Sequence[Fields]) -> Score:
         scale=_BEST * len(categories),
         more={
             "perception": sum(categories[name]["value"] for name in PERCEPTION if name in categories),
+            "chance": _GUESSED * len(categories),
             "cognition": sum(categories[name]["value"] for name in COGNITION if name in categories),
         },
         note=f"a sum without {', '.join(absent)}" if absent else "",

@@ -54,6 +54,8 @@ def hit(fields: Fields) -> float:
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """Accuracy; beside it the share of open questions."""
-    open_questions = sum("A" not in fields for fields in answered)
-    return mean_score("accuracy", answered, hit, more={"open questions": float(open_questions)})
+    """Accuracy; beside it the number of open questions, and what guessing the others would give."""
+    choices = [fields for fields in answered if "A" in fields]
+    lucky = sum(1 / len(options(fields)) for fields in choices)
+    more = {"open questions": float(len(answered) - len(choices)), "chance": 100 * lucky / len(answered)}
+    return mean_score("accuracy", answered, hit, more=more)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from mmssr_jax.evaluation.benchmark import Row, pictured
 from mmssr_jax.evaluation.benchmarks import multiple_choice
-from mmssr_jax.evaluation.benchmarks.multiple_choice import ask, hit
+from mmssr_jax.evaluation.benchmarks.multiple_choice import ask, chance, hit
 from mmssr_jax.evaluation.score import Fields, Score, by_group, mean_score
 
 __all__ = ["COLUMNS", "ask", "load", "score"]
@@ -29,4 +29,5 @@ def score(answered: Sequence[Fields]) -> Score:
     for row in answered:
         members.setdefault(row["l2-category"], {})[row["category"]] = tasks[row["category"]]["value"]
     groups = {name: {"value": sum(v.values()) / len(v), "n": len(v)} for name, v in sorted(members.items())}
-    return mean_score("accuracy", answered, hit, groups={"l2-category": groups})
+    more = {"chance": chance(answered)}
+    return mean_score("accuracy", answered, hit, groups={"l2-category": groups}, more=more)

@@ -40,7 +40,11 @@ def hit(fields: Fields) -> float:
     return float(answers.match_choice(fields["prediction"], options(fields)) == fields["answer"])
 
 
+def chance(answered: Sequence[Fields]) -> float:
+    """What guessing an option would give, in percent."""
+    return 100 * sum(1 / len(options(fields)) for fields in answered) / len(answered)
+
+
 def score(answered: Sequence[Fields]) -> Score:
     """Accuracy; beside it what guessing would give."""
-    chance = 100 * sum(1 / len(options(fields)) for fields in answered) / len(answered)
-    return mean_score("accuracy", answered, hit, more={"chance": chance})
+    return mean_score("accuracy", answered, hit, more={"chance": chance(answered)})

@@ -35,6 +35,6 @@ def hit(fields: Fields) -> float:
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """Accuracy; an answer with both words or none is wrong."""
+    """Accuracy; an answer with both words or none is wrong. Beside it what guessing would give."""
     unknown = sum(answers.yes_or_no(fields["prediction"]) == "Unknown" for fields in answered)
-    return mean_score("accuracy", answered, hit, more={"answers with neither or both": float(unknown)})
+    return mean_score("accuracy", answered, hit, more={"answers with neither or both": float(unknown), "chance": 50.0})

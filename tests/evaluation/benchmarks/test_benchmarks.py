@@ -62,6 +62,7 @@ def test_mmbench_needs_every_rotation():
     assert score.value() == 50
     assert len(score.units) == 2
     assert score.more["accuracy of single rows"] == pytest.approx(500 / 6)
+    assert score.more["chance"] == pytest.approx(50 * (1 / 4**4 + 1 / 2**2))
     assert by_group(score, "category") == {"x": {"value": 0, "n": 1}, "y": {"value": 100, "n": 1}}
 
 
@@ -163,7 +164,7 @@ def test_mmmu_open_questions_become_choices():
     assert [kind.hit(fields) for fields, _ in cases] == [hit for _, hit in cases]
     rows = [{"index": str(i), **fields} for i, (fields, _) in enumerate(cases)]
     assert kind.score(rows).value() == 50
-    assert kind.score(rows).more == {"open questions": 6}
+    assert kind.score(rows).more == {"open questions": 6, "chance": 12.5}  # two of eight with four options
 
 
 # MME
@@ -192,7 +193,7 @@ def test_mme_adds_acc_and_acc_plus():
         "count": {"value": 125, "n": 2},
     }
     assert score.value() == 325
-    assert score.more == {"perception": 125, "cognition": 200}
+    assert score.more == {"perception": 125, "cognition": 200, "chance": 225}
     assert score.scale == 600
     assert score.note.startswith("a sum without OCR, artwork, celebrity, existence,")
 
@@ -371,7 +372,7 @@ def test_f1_of_yes():
     rows = table("answer prediction", "Yes yes", "Yes Yes.", "Yes no", "No yes", "No unsure")
     score = kind_named("yes_no_f1").score(rows)
     assert score.value() == pytest.approx(200 / 3)
-    expected = {"accuracy": 40, "precision": 200 / 3, "recall": 200 / 3, "answers yes": 60}
+    expected = {"accuracy": 40, "precision": 200 / 3, "recall": 200 / 3, "answers yes": 60, "always yes": 75}
     assert score.more == pytest.approx(expected)
     empty = kind_named("yes_no_f1").score(table("answer prediction", "No no"))
     assert (empty.value(), empty.more["precision"]) == (0, 0)
@@ -398,6 +399,13 @@ def test_grounding():
         kind_named("grounding").load([Row({"index": "0", "answer": "left"}, (IMAGE,))])
 
 
+def test_the_constant_box_is_the_best_there_is():
+    """Two of three answers lie about one place, which their mean misses."""
+    answers = ("<0,0,10,10>", "<0,0,10,9>", "<90,90,99,99>")
+    rows = [{"index": str(i), "answer": a, "prediction": "?"} for i, a in enumerate(answers)]
+    assert kind_named("grounding").score(rows).more["constant box"] == pytest.approx(200 / 3)
+
+
 def test_captions():
     rows = [
         {"index": "0", "answer": "['a red bus on the road', 'the bus is red']", "prediction": "a red bus on the road"},
@@ -419,7 +427,7 @@ def test_short_answers_take_any_of_a_list():
 def test_yes_no_counts_unclear_answers():
     score = kind_named("yes_no").score(table("answer prediction", "yes Yes", "No maybe"))
     assert score.value() == 50
-    assert score.more == {"answers with neither or both": 1}
+    assert score.more == {"answers with neither or both": 1, "chance": 50}
 
 
 def test_mixed_rows_are_asked_and_scored_each_by_its_kind():
