@@ -44,6 +44,19 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def writer_lives(temporary: Path) -> bool:
+    """Whether a temporary file of `replacing` belongs to a process that runs on this machine."""
+    if not _TEMPORARY.fullmatch(temporary.name):
+        return False
+    try:
+        os.kill(int(temporary.name.split(".")[-2]), 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turns a path that is not a file into one line for the user."""

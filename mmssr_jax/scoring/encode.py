@@ -24,6 +24,9 @@ _MAIN_STYLE_SHARE = 2.0
 _LIST_REST_WEIGHT = 0.25
 
 
+_NOTHING: Mapping[str, str] = {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Labels:
     """What the judge said of one sample: capability slug -> score 0-5, and the styles, main one first."""
@@ -33,15 +36,37 @@ class Labels:
 
 
 class ScorerEncoder:
-    """Turns samples into prompt trees with a fixed set of questions.
+    """Turns samples into prompt trees with a fixed set of questions: capabilities first, then the styles.
+
+    A style's probability is read where its name can no longer be another's: the product of the probabilities of its
+    tokens up to the first that tells it from the rest. Where all names begin differently, that is the first token.
+
+        ... assistant\n ─┬─ multi…            short (of the names) 0.3 ── " description" 0.9 ──> short description 0.27
+                         ├─ short ─ description
+                         └─ …
+
+    Args:
+      tokenizer: of the model.
+      capabilities, styles: see below.
+      patches: tokens of one view of a picture.
+      max_prefix: tokens of a sample, images included; longer text is cut at its end.
+      newline: a view ends with the model's image newline.
+      phrases: slug -> what a capability is called in its question, where that is not its name.
+      strip_characters: see `instructions.render_conversation`.
+      written_styles: the model writes the list of styles (`greedy`) instead of being read in one pass; the tree then
+        ends with the style query.
 
     Attributes:
-      tree: the questions' trie, laid behind every sample; its last leaf is the style query.
+      capabilities: those that are asked for, maybe none.
+      styles: those that are asked for; none where another model gives them.
+      tree: the questions' trie, laid behind every sample. Its first leaves are the capabilities' answers, then the
+        style query's, then the nodes inside style names that are needed to tell them apart.
       digits: int32 [6], ids of the answers 0-5.
-      style_starts: int32 [styles], the first token of each style's name; they differ.
+      style_steps: per style the (leaf, token) pairs whose probabilities multiply to the style's.
 
     Raises:
-      UserError: the tokenizer has no single token for a digit, or two styles begin with the same token.
+      UserError: nothing is asked, the tokenizer has no single token for a digit or merges across the cut before a
+        query, or one style's tokens begin another's.
     """
 
     def __init__(
@@ -53,21 +78,32 @@ class ScorerEncoder:
         max_prefix: int,
         newline: bool = True,
         styles: Sequence[str] = STYLES,
+        phrases: Mapping[str, str] = _NOTHING,
+        strip_characters: bool = False,
+        written_styles: bool = False,
     ):
         self.tokenizer, self.capabilities, self.styles = tokenizer, tuple(capabilities), tuple(styles)
         self.patches, self.max_prefix, self.newline = patches, max_prefix, newline
+        self.strip_characters, self.written_styles = strip_characters, written_styles
+        if not self.capabilities and not self.styles:
+            raise UserError("nothing is asked of the scorer: neither a capability nor styles")
         digits = [tokenizer.encode(str(d)) for d in range(MAX_SCORE + 1)]
         if any(len(d) != 1 for d in digits):
             raise UserError("the tokenizer has no single token for each of the digits 0-5, which scores are read from")
         self.digits = np.array([d[0] for d in digits], np.int32)
-        self.style_starts = np.array([tokenizer.encode(s)[0] for s in self.styles], np.int32)
-        if len(set(self.style_starts.tolist())) != len(self.styles):
-            raise UserError(
-                "two style names begin with the same token; the one-pass style reading needs them to differ"
-            )
-        queries = [instructions.score_query(c) for c in self.capabilities] + [instructions.style_query(self.styles)]
-        self._queries = [self._query_ids(q) for q in queries]
-        self.tree: PromptTree = build_tree(self._queries)
+        self._queries = [self._query_ids(instructions.score_query(c, phrases.get(c.slug))) for c in self.capabilities]
+        self._style_query: list[int] = self._query_ids(instructions.style_query(self.styles)) if self.styles else []
+        self.style_tokens: tuple[tuple[int, ...], ...] = ()
+        inner: list[tuple[int, ...]] = [()] if self.styles else []
+        if not written_styles:
+            self.style_tokens = _telling_tokens([tuple(tokenizer.encode(s)) for s in self.styles], self.styles)
+            begun = {tokens[:k] for tokens in self.style_tokens for k in range(len(tokens))}
+            inner = sorted(begun, key=lambda tokens: (len(tokens), tokens))
+        leaf_of = {prefix: len(self._queries) + n for n, prefix in enumerate(inner)}
+        self.style_steps = tuple(
+            tuple((leaf_of[tokens[:k]], token) for k, token in enumerate(tokens)) for tokens in self.style_tokens
+        )
+        self.tree: PromptTree = build_tree([*self._queries, *([*self._style_query, *prefix] for prefix in inner)])
 
     def _query_ids(self, query: str) -> list[int]:
         t = self.tokenizer
@@ -91,7 +127,7 @@ class ScorerEncoder:
         newline = t.encode_fixed("\n")
         head = [t.im_start, *t.encode_fixed(f"system\n{SYSTEM}"), t.im_end, *newline, t.im_start]
         pieces = [Piece(head)]
-        text = "user\n" + instructions.render_conversation(sample)
+        text = "user\n" + instructions.render_conversation(sample, strip_characters=self.strip_characters)
         body = text_and_images(text, t, first_image=0, patches=self.patches, newline=self.newline)
         for piece in body:
             pieces.append(piece)
@@ -107,8 +143,19 @@ class ScorerEncoder:
             slots = np.concatenate([slots[:keep], np.full(len(newline), TEXT_SLOT, np.int32)])
         return tokens, slots, cut
 
+    def prompt(self, sample: Sample, pixels: np.ndarray) -> Example:
+        """The sample alone, a plain causal sequence; the questions are the same for all samples (`tree`)."""
+        tokens, slots, cut = self.prefix(sample)
+        n, none = len(tokens), np.zeros(0, np.int32)
+        return Example(
+            tokens=tokens, positions=np.arange(n, dtype=np.int32), until=np.full(n, n, np.int32), image_slot=slots,
+            pixels=pixels, loss_position=none, loss_target=none, loss_weight=np.zeros(0, np.float32), cut=cut,
+        )  # fmt: skip
+
     def question(self, sample: Sample, pixels: np.ndarray) -> Example:
-        """The sequence that asks all questions about a sample; `tree.leaves + prefix length` hold the answers.
+        """`prompt` and the questions as one sequence with its visibility spelled out, as a lesson has it.
+
+        Scoring lays them out otherwise (`rater`), with the same result; `tree.leaves + prefix length` hold the answers.
 
         `loss_position` carries the leaves (weight 0), so that a scoring step knows where to read.
         """
@@ -124,14 +171,14 @@ class ScorerEncoder:
         branches: list[list[int]] = []
         starts: list[int] = []  # where each branch's answer begins
         weights: list[list[float]] = []
-        for capability, query in zip(self.capabilities, self._queries[:-1], strict=True):
+        for capability, query in zip(self.capabilities, self._queries, strict=True):
             answer = [int(self.digits[labels.scores[capability.slug]]), self.tokenizer.im_end]
             branches.append(query + answer)
             starts.append(len(query))
             weights.append([1.0, _END_WEIGHT])
         for answer, weight in self._style_answers(labels.styles):
-            branches.append(self._queries[-1] + answer)
-            starts.append(len(self._queries[-1]))
+            branches.append(self._style_query + answer)
+            starts.append(len(self._style_query))
             weights.append(weight)
         tree = build_tree(branches)
         at, target, weight_of = [], [], []
@@ -149,16 +196,19 @@ class ScorerEncoder:
     def _style_answers(self, styles: Sequence[str]) -> list[tuple[list[int], list[float]]]:
         """The style list, written out, and the other styles as further first words; weights per token.
 
-        Summed over the branches, the first token's targets are a distribution over the sample's styles.
+        Summed over the branches, the targets that tell styles apart are a distribution over the sample's styles.
         """
-        if not styles:
+        if not styles or not self.styles:
             return []
         total = _MAIN_STYLE_SHARE + len(styles) - 1
         written = [*self.tokenizer.encode(instructions.style_answer(styles)), self.tokenizer.im_end]
-        rest = [_LIST_REST_WEIGHT / (len(written) - 1)] * (len(written) - 1)
-        answers = [(written, [_MAIN_STYLE_SHARE / total, *rest])]
+        telling = len(self.style_tokens[self.styles.index(styles[0])])
+        rest = len(written) - telling
+        weights = [_MAIN_STYLE_SHARE / total] * telling + [_LIST_REST_WEIGHT / rest] * rest
+        answers = [(written, weights)]
         for style in styles[1:]:
-            answers.append(([int(self.style_starts[self.styles.index(style)])], [1.0 / total]))
+            tokens = self.style_tokens[self.styles.index(style)]
+            answers.append((list(tokens), [1.0 / total] * len(tokens)))
         return answers
 
     def _attach(self, tokens, slots, pixels, tree: PromptTree, at, target, weight, cut: int) -> Example:
@@ -175,3 +225,20 @@ class ScorerEncoder:
             loss_weight=weight,
             cut=cut,
         )
+
+
+def _telling_tokens(names: Sequence[tuple[int, ...]], styles: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """Of each style's tokens those up to the first that no other style has in that place after the same beginning."""
+    found = []
+    for n, tokens in enumerate(names):
+        others = [o for k, o in enumerate(names) if k != n]
+        shared = max((_common(tokens, o) for o in others), default=0)
+        if shared == len(tokens):
+            raise UserError(f"the style name {styles[n]!r} begins another style's, so that it cannot be told from it")
+        found.append(tokens[: shared + 1])
+    return tuple(found)
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many first tokens two sequences share."""
+    return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import ImageRef, Sample
+from mmssr_jax.scoring.panel import Panel
 from mmssr_jax.scoring.quality import Counterfactual
-from mmssr_jax.scoring.rater import Rater
 from mmssr_jax.scoring.run import Failed, questions
 
 _BLANK_SIDE = 64
@@ -31,24 +31,23 @@ def blanked(sample: Sample) -> Sample:
     return dataclasses.replace(sample, images=tuple(blank for _ in sample.images))
 
 
-def rate_samples(samples: Sequence[Sample], rater: Rater, *, max_pixels: int) -> np.ndarray:
+def rate_samples(samples: Sequence[Sample], panel: Panel, *, max_pixels: int) -> np.ndarray:
     """Scores of samples that are known to be readable: float32 [n, capabilities].
 
     Raises:
       ValueError: one of them is not.
     """
 
-    def examples():
-        for item in questions(samples, rater, max_pixels=max_pixels):
-            if isinstance(item, Failed):
-                raise ValueError(f"sample {item.sample.id}: {item.detail}")
-            yield item[1]
-
-    return rater.rate(examples(), len(samples)).scores
+    rating = panel.start(len(samples))
+    for item in questions(samples, panel, max_pixels=max_pixels):
+        if isinstance(item, Failed):
+            raise ValueError(f"sample {item.sample.id}: {item.detail}")
+        rating.add(item[1])
+    return rating.finish().scores
 
 
 def counterfactual(
-    samples: Sequence[Sample], asked: np.ndarray, rater: Rater, *, seed: int, max_pixels: int
+    samples: Sequence[Sample], asked: np.ndarray, panel: Panel, *, seed: int, max_pixels: int
 ) -> Counterfactual:
     """Scores every sample with its own picture, and with a blank one (even numbers) or a swapped one (odd numbers).
 
@@ -57,7 +56,7 @@ def counterfactual(
     Args:
       samples: each has a picture.
       asked: bool [samples, capabilities], see `Counterfactual`.
-      rater: the scorer.
+      panel: the models.
       seed: of the draw.
       max_pixels: for decoding.
     """
@@ -72,8 +71,8 @@ def counterfactual(
         else:
             altered.append(blanked(sample))
             kinds.append("blank")
-    right = rate_samples(samples, rater, max_pixels=max_pixels)
-    return Counterfactual(right, rate_samples(altered, rater, max_pixels=max_pixels), kinds, asked)
+    right = rate_samples(samples, panel, max_pixels=max_pixels)
+    return Counterfactual(right, rate_samples(altered, panel, max_pixels=max_pixels), kinds, asked)
 
 
 def _pictures(sample: Sample) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Asks a scorer about samples: one forward pass over the prompt tree, logits read at its leaves only."""
+"""Asks a scorer about samples: rows of fixed shapes, one forward pass each, and answers in the order of the samples."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mmssr_jax.core.splitting import SINGLE, ViewConfig
-from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.example import Example
 from mmssr_jax.models.state import Params, merge
-from mmssr_jax.parallel import hosts, rules
+from mmssr_jax.parallel import rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
+from mmssr_jax.scoring import ask
 from mmssr_jax.scoring.encode import ScorerEncoder
-from mmssr_jax.training.losses import read_logits
+from mmssr_jax.scoring.instructions import style_list
 
 # A style belongs to the list if it holds this share of the first word's distribution. The scorer is trained towards
 # at least 1/4 for each style of a list of three and 0 for every other.
 _STYLE_SHARE = 0.15
 _MAX_STYLES = 3
+_LIST_TOKENS = 64  # of a list that is written out; all nine names take fewer
+_IN_FLIGHT = 2  # batches on the device: one is computed while the next is sent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +38,30 @@ class Ratings:
     Attributes:
       scores: float32 [n, capabilities], the expectation over the digits 0-5.
       digit_mass: float32 [n, capabilities], how much of the distribution the six digits hold.
-      style_share: float32 [n, styles], the first word's distribution over the style names.
+      best: int32 [n, capabilities], the most likely digit.
+      style_share: float32 [n, styles], each style's share of what all styles hold; no column where lists are written.
+      styles: the list of each sample, main style first; empty where the scorer is not asked for styles.
     """
 
     scores: np.ndarray
     digit_mass: np.ndarray
+    best: np.ndarray
     style_share: np.ndarray
+    styles: list[list[str]]
+
+
+@dataclasses.dataclass
+class Work:
+    """What was computed, for the log: `tokens` of samples and questions among `computed` ones."""
+
+    samples: int = 0
+    tokens: int = 0
+    computed: int = 0
+
+    @property
+    def padding(self) -> float:
+        """The share of the computed tokens that no sample needed."""
+        return 1 - self.tokens / self.computed if self.computed else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +70,7 @@ class Buckets:
 
     Attributes:
       rows: sequences in a batch.
-      lengths: tokens of a row, ascending.
+      lengths: tokens of a row, sample and questions, ascending.
       images: images of a row, ascending.
     """
 
@@ -58,20 +78,21 @@ class Buckets:
     lengths: tuple[int, ...] = (256, 320, 384, 512, 768, 1024)
     images: tuple[int, ...] = (0, 1, 2, 4)
 
-    def shape(self, example: Example) -> BatchShape:
-        """The smallest shape that holds the example.
+    def shape(self, example: Example, questions: int) -> BatchShape:
+        """The smallest shape that holds the example and so many tokens of questions; `length` is the example's part.
 
         Raises:
           ValueError: none does.
         """
-        length = next((n for n in self.lengths if n >= len(example)), None)
+        needed = len(example) + questions
+        length = next((n for n in self.lengths if n >= needed), None)
         images = next((n for n in self.images if n >= len(example.pixels)), None)
         if length is None or images is None:
             raise ValueError(
-                f"it has {len(example)} tokens and {len(example.pixels)} images; "
+                f"it has {needed} tokens and {len(example.pixels)} images; "
                 f"at most {self.lengths[-1]} and {self.images[-1]} fit"
             )
-        return BatchShape(self.rows, length, images, len(example.loss_position))
+        return BatchShape(self.rows, length - questions, images, 0)
 
 
 class Rater:
@@ -97,80 +118,122 @@ class Rater:
         mesh: Mesh,
         views: ViewConfig = SINGLE,
     ):
-        self.encoder, self.image_size, self.buckets, self._mesh = encoder, image_size, buckets, mesh
-        self.views = views
+        self.encoder, self.image_size, self.buckets, self.mesh = encoder, image_size, buckets, mesh
+        self.views, self.work = views, Work()
         layout = rules.shardings(params, mesh)
         self._params = jax.device_put(params, layout)
-        digits, starts = jnp.asarray(encoder.digits), jnp.asarray(encoder.style_starts)
+        digits, capabilities = jnp.asarray(encoder.digits), len(encoder.capabilities)
 
-        def rate(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-            logits = read_logits(merge(graphdef, params), batch)
-            return read_leaves(logits, digits, starts)
+        def rate(params: Params, batch: Batch) -> tuple[jax.Array, ...]:
+            model = merge(graphdef, params)
+            if encoder.written_styles:
+                stop = encoder.tokenizer.im_end
+                logits, styles = ask.leaf_logits_and_list(model, batch, encoder.tree, steps=_LIST_TOKENS, stop=stop)
+            else:
+                logits = ask.leaf_logits(model, batch, encoder.tree)
+                styles = ask.read_styles(logits, encoder.style_steps)
+            return *ask.read_digits(logits[:, :capabilities], digits), styles
 
         self._rate = jax.jit(rate, in_shardings=(layout, batch_sharding(mesh)), out_shardings=replicated(mesh))
         self._compiled: dict[BatchShape, jax.stages.Compiled] = {}
 
+    def shape(self, example: Example) -> BatchShape:
+        """The bucket of an example made by the encoder's `prompt`; raises ValueError where there is none."""
+        return self.buckets.shape(example, len(self.encoder.tree.tokens))
+
     def rate(self, examples: Iterable[Example], count: int) -> Ratings:
-        """Rates `count` examples made by the encoder's `question`, in their order.
+        """Rates `count` examples made by the encoder's `prompt`, in their order.
 
         Raises:
-          ValueError: an example fits no bucket (check with `buckets.shape` before).
+          ValueError: an example fits no bucket (check with `shape` before).
         """
-        capabilities, styles = len(self.encoder.capabilities), len(self.encoder.styles)
-        out = Ratings(
-            np.zeros((count, capabilities), np.float32),
-            np.zeros((count, capabilities), np.float32),
-            np.zeros((count, styles), np.float32),
-        )
-        waiting: dict[BatchShape, list[tuple[int, Example]]] = {}
-        pending: list[tuple[list[int], tuple[jax.Array, ...]]] = []
-        for number, example in enumerate(examples):
-            shape = self.buckets.shape(example)
-            group = waiting.setdefault(shape, [])
-            group.append((number, example))
-            if len(group) == shape.rows:
-                pending.append(self._send(shape, waiting.pop(shape)))
-            if len(pending) > 1:  # one batch is computed while the next is prepared
-                _fetch(pending.pop(0), out)
-        for shape, group in sorted(waiting.items(), key=lambda item: dataclasses.astuple(item[0])):
-            pending.append(self._send(shape, group))
-        for item in pending:
-            _fetch(item, out)
-        return out
+        rating = Rating(self, count)
+        for example in examples:
+            rating.add(example)
+        return rating.finish()
 
-    def _send(self, shape: BatchShape, group: list[tuple[int, Example]]) -> tuple[list[int], tuple[jax.Array, ...]]:
+    def send(self, shape: BatchShape, examples: Sequence[Example]) -> tuple[jax.Array, ...]:
+        """Starts one batch; scores, digit mass, best digits and styles of its rows, padding included."""
         host = collate(
-            [e for _, e in group],
+            examples,
             shape,
             patches=self.encoder.patches,
             image_size=self.image_size,
             pad=self.encoder.tokenizer.pad,
         )
-        batch = hosts.to_global(host, self._mesh)
+        # Every process holds the whole batch and hands over what its devices take of it.
+        rows = batch_sharding(self.mesh)
+        batch = jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, rows, lambda at: x[at]), host)
+        questions = len(self.encoder.tree.tokens)
+        self.work.samples += len(examples)
+        self.work.tokens += sum(len(e) + questions for e in examples)
+        self.work.computed += shape.rows * (shape.length + questions)
         if shape not in self._compiled:
             begin = time.monotonic()
-            self._compiled[shape] = self._rate.lower(self._params, batch).compile()
+            with jax.set_mesh(self.mesh):
+                self._compiled[shape] = self._rate.lower(self._params, batch).compile()
             logging.info(
                 "compiled scoring for rows of %d tokens and %d images in %.1f s",
-                shape.length, shape.images, time.monotonic() - begin,
+                shape.length + questions, shape.images, time.monotonic() - begin,
             )  # fmt: skip
-        return [n for n, _ in group], self._compiled[shape](self._params, batch)
+        return self._compiled[shape](self._params, batch)
 
 
-def read_leaves(logits: jax.Array, digits: jax.Array, starts: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Leaf logits [B, capabilities + 1, V] -> scores, digit mass [B, capabilities], style share [B, styles]."""
-    probabilities = jax.nn.softmax(logits, axis=-1)
-    by_digit = probabilities[:, :-1, digits]
-    mass = by_digit.sum(-1)
-    scores = by_digit @ jnp.arange(MAX_SCORE + 1, dtype=jnp.float32) / jnp.maximum(mass, 1e-30)
-    by_style = probabilities[:, -1, starts]
-    return scores, mass, by_style / jnp.maximum(by_style.sum(-1, keepdims=True), 1e-30)
+class Rating:
+    """Samples on their way through a rater: put in one by one, and the answers for all of them at the end."""
 
+    def __init__(self, rater: Rater, count: int):
+        encoder = rater.encoder
+        shape = (count, len(encoder.capabilities))
+        self._rater, self._added, self._count = rater, 0, count
+        self._scores, self._mass = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._best = np.zeros(shape, np.int32)
+        self._share = np.zeros((count, len(encoder.style_steps)), np.float32)
+        self._written: dict[int, list[str]] = {}
+        self._waiting: dict[BatchShape, list[tuple[int, Example]]] = {}
+        self._pending: list[tuple[list[int], tuple[jax.Array, ...]]] = []
 
-def _fetch(item: tuple[list[int], tuple[jax.Array, ...]], out: Ratings) -> None:
-    rows, arrays = item
-    for target, array in zip((out.scores, out.digit_mass, out.style_share), arrays, strict=True):
-        target[rows] = np.asarray(array)[: len(rows)]
+    def add(self, example: Example) -> None:
+        """Puts in the next sample; sends a batch when its bucket is full.
+
+        Raises:
+          ValueError: it fits no bucket.
+        """
+        shape = self._rater.shape(example)
+        group = self._waiting.setdefault(shape, [])
+        group.append((self._added, example))
+        self._added += 1
+        if len(group) == shape.rows:
+            self._send(shape)
+
+    def finish(self) -> Ratings:
+        """Sends what is left and waits for all answers."""
+        for shape in sorted(self._waiting, key=dataclasses.astuple):
+            self._send(shape)
+        while self._pending:
+            self._fetch()
+        if self._rater.encoder.written_styles:
+            styles = [self._written.get(n, []) for n in range(self._count)]
+        else:
+            styles = style_lists(self._share, self._rater.encoder.styles)
+        return Ratings(self._scores, self._mass, self._best, self._share, styles)
+
+    def _send(self, shape: BatchShape) -> None:
+        group = self._waiting.pop(shape)
+        self._pending.append(([n for n, _ in group], self._rater.send(shape, [e for _, e in group])))
+        if len(self._pending) >= _IN_FLIGHT:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        rows, (scores, mass, best, styles) = self._pending.pop(0)
+        for target, array in ((self._scores, scores), (self._mass, mass), (self._best, best)):
+            target[rows] = np.asarray(array)[: len(rows)]
+        found, encoder = np.asarray(styles)[: len(rows)], self._rater.encoder
+        if not encoder.written_styles:
+            self._share[rows] = found
+            return
+        for row, answer in zip(rows, found, strict=True):
+            self._written[row] = style_list(encoder.tokenizer.decode(answer[answer != ask.PAD]))
 
 
 def style_lists(share: np.ndarray, styles: Sequence[str]) -> list[list[str]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grain
 import numpy as np
@@ -16,8 +18,13 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.example import Example
-from mmssr_jax.data.splitting import see
-from mmssr_jax.scoring.rater import Rater, Ratings, style_lists
+from mmssr_jax.scoring.panel import DoesNotFitError, Panel
+from mmssr_jax.scoring.rater import Ratings, Work
+
+T = TypeVar("T")
+
+_AHEAD = 128  # samples that wait for the models
+_END = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,31 +54,27 @@ class ScoreShard:
 
 @dataclasses.dataclass(frozen=True)
 class _Ask:
-    """sample -> its question sequence, or why there is none; runs in grain's threads."""
+    """sample -> what the models read of it, or why there is nothing; runs in grain's threads."""
 
-    rater: Rater
+    panel: Panel
     max_pixels: int
 
-    def __call__(self, sample: Sample) -> tuple[Sample, Example] | Failed:
+    def __call__(self, sample: Sample) -> tuple[Sample, tuple[Example, ...]] | Failed:
         try:
-            seen, views = see(sample, self.rater.views, self.rater.image_size, max_pixels=self.max_pixels)
+            return sample, self.panel.prompts(sample, max_pixels=self.max_pixels)
         except (OSError, ValueError) as e:
             return Failed(sample, "unreadable_image", str(e))
-        try:
-            example = self.rater.encoder.question(seen, views)
-            self.rater.buckets.shape(example)
-        except ValueError as e:
+        except DoesNotFitError as e:
             return Failed(sample, "does_not_fit", str(e))
-        return sample, example
 
 
 def questions(
-    samples: Any, rater: Rater, *, max_pixels: int, threads: int = 2
-) -> Iterator[tuple[Sample, Example] | Failed]:
-    """Reads, decodes and tokenises samples ahead of the model, in order."""
-    ask = _Ask(rater, max_pixels)
+    samples: Any, panel: Panel, *, max_pixels: int, threads: int = 2
+) -> Iterator[tuple[Sample, tuple[Example, ...]] | Failed]:
+    """Reads, decodes and tokenises samples ahead of the models, in order."""
+    ask = _Ask(panel, max_pixels)
     numbers = grain.MapDataset.range(len(samples)).map(lambda n: ask(samples[int(n)]))
-    yield from numbers.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=128))
+    yield from numbers.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD))
 
 
 def shard_rows(total: int, shard: int, shards: int) -> range:
@@ -80,76 +83,132 @@ def shard_rows(total: int, shard: int, shards: int) -> range:
 
 
 def score_pool(
-    pool: Any, rater: Rater, folder: Path, *, shards: int, max_pixels: int, mine: Sequence[int] | None = None
-) -> None:
-    """Writes `part-*.parquet` (`core.tables.score_schema`) and a note beside each for every shard that is missing.
+    pool: Any, panel: Panel, folder: Path, *, shards: int, max_pixels: int, todo: Iterable[int],
+    writes: bool = True, extra: Path | None = None, metrics: Path | None = None, threads: int = 2,
+) -> None:  # fmt: skip
+    """Writes `part-*.parquet` (`core.tables.score_schema`) and a note beside each for the shards in `todo`.
 
     Args:
       pool: a Pool; rows are written in its order.
-      rater: the scorer.
+      panel: the models.
       folder: where the parts go.
       shards: number of parts.
       max_pixels: larger pictures are rejected.
-      mine: the shards this process takes; all by default.
+      todo: the shards that are missing, handed out one by one (`work.WorkList.items`).
+      writes: whether this process writes what it computes; with a model that is split over processes only one does.
+      extra: a folder for each part's arg-max and probability mass of the digits (`detail_table`); None for none.
+      metrics: the throughput of each shard is appended to this file, as `core.metric_writer` does.
+      threads: that decode and tokenise.
     """
-    wanted = list(range(shards)) if mine is None else list(mine)
-    todo = [s for s in wanted if not (folder / tables.part_name(s, shards)).exists()]
-    total = sum(len(shard_rows(len(pool), s, shards)) for s in wanted)
-    open_rows = sum(len(shard_rows(len(pool), s, shards)) for s in todo)
-    progress = Progress("scoring", total, done=total - open_rows)
+    done = sum(len(shard_rows(len(pool), s, shards)) for s in range(shards) if is_done(folder, s, shards))
+    progress = Progress("scoring", len(pool), done=done)
     for shard in todo:
         rows = shard_rows(len(pool), shard, shards)
-        table, note = _score_rows(pool, rows, rater, progress, max_pixels)
+        meter = Meter(panel)
+        samples, ratings, lengths, note = _rate_rows(pool, rows, panel, progress, meter, max_pixels, threads)
+        scalars = meter.scalars()
+        logging.info("shard %d of %d: %s", shard, shards, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
+        if not writes:
+            continue
+        if metrics is not None:
+            _append_metrics(metrics, shard, scalars)
         path = folder / tables.part_name(shard, shards)
+        if extra is not None:
+            files.write_parquet(extra / path.name, detail_table(samples, ratings, panel))
         files.write_json(path.with_suffix(".json"), dataclasses.asdict(note))
-        files.write_parquet(path, table)
+        files.write_parquet(path, score_table(samples, ratings, lengths, panel))
 
 
-def _score_rows(
-    pool: Any, rows: range, rater: Rater, progress: Progress, max_pixels: int
-) -> tuple[pa.Table, ScoreShard]:
+def _append_metrics(path: Path, shard: int, scalars: Mapping[str, float]) -> None:
+    """One write, so that processes do not tear each other's lines; the values hang on the machine, hence "time/"."""
+    now = round(time.time(), 3)
+    rows = [{"step": shard, "name": f"time/{k}", "value": v, "time": now} for k, v in scalars.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as f:
+        f.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def is_done(folder: Path, shard: int, shards: int) -> bool:
+    """Whether a shard is written: its part comes last."""
+    return (folder / tables.part_name(shard, shards)).exists()
+
+
+class Meter:
+    """How fast a stretch of scoring was, and what it waited for."""
+
+    def __init__(self, panel: Panel):
+        self._panel, self._before, self._begin = panel, panel.work, time.monotonic()
+        self.waited = 0.0
+
+    def over(self, items: Iterator[T]) -> Iterator[T]:
+        """Hands `items` on, and adds up how long they let wait."""
+        while True:
+            begin = time.monotonic()
+            item = next(items, _END)
+            self.waited += time.monotonic() - begin
+            if item is _END:
+                return
+            yield item  # type: ignore[misc]
+
+    def scalars(self) -> dict[str, float]:
+        """samples_per_s, tokens_per_s (without padding), padding_share of the computed tokens, input_wait_share."""
+        seconds, now, before = max(time.monotonic() - self._begin, 1e-9), self._panel.work, self._before
+        samples, tokens = now.samples - before.samples, now.tokens - before.tokens
+        return {
+            "samples_per_s": samples / seconds,
+            "tokens_per_s": tokens / seconds,
+            "padding_share": Work(samples, tokens, now.computed - before.computed).padding,
+            "input_wait_share": self.waited / seconds,
+        }
+
+
+def _rate_rows(
+    pool: Any, rows: range, panel: Panel, progress: Progress, meter: Meter, max_pixels: int, threads: int
+) -> tuple[list[Sample], Ratings, list[int], ScoreShard]:
     samples: list[Sample] = []
     lengths: list[int] = []
-    cut: list[bool] = []
+    cut = 0
     rejects: list[dict[str, str]] = []
-
-    def examples() -> Iterator[Example]:
-        for item in questions(_View(pool, rows), rater, max_pixels=max_pixels):
-            progress.add()
-            if isinstance(item, Failed):
-                logging.warning("sample %s is not scored: %s", item.sample.id, item.detail)
-                reject = {"id": item.sample.id, "source": item.sample.source}
-                rejects.append({**reject, "reason": item.reason, "detail": item.detail})
-                continue
-            sample, example = item
-            samples.append(sample)
-            cut.append(example.cut > 0)
-            lengths.append(len(example) - len(rater.encoder.tree.tokens) + example.cut)
-            yield example
-
-    ratings = rater.rate(examples(), len(rows))
-    n = len(samples)
-    note = ScoreShard(
-        scored=n,
-        cut=sum(cut),
-        digit_mass=tuple(float(v) for v in ratings.digit_mass[:n].astype(np.float64).sum(0)),
-        rejects=tuple(rejects),
-    )
-    return score_table(samples, ratings, lengths, rater), note
+    rating = panel.start(len(rows))
+    for item in meter.over(questions(_View(pool, rows), panel, max_pixels=max_pixels, threads=threads)):
+        progress.add()
+        if isinstance(item, Failed):
+            logging.warning("sample %s is not scored: %s", item.sample.id, item.detail)
+            reject = {"id": item.sample.id, "source": item.sample.source}
+            rejects.append({**reject, "reason": item.reason, "detail": item.detail})
+            continue
+        sample, examples = item
+        samples.append(sample)
+        cut += examples[0].cut > 0
+        lengths.append(len(examples[0]) + examples[0].cut)
+        rating.add(examples)
+    ratings, n = rating.finish(), len(samples)
+    mass = tuple(float(v) for v in ratings.digit_mass[:n].astype(np.float64).sum(0))
+    return samples, ratings, lengths, ScoreShard(n, cut, mass, tuple(rejects))
 
 
-def score_table(samples: Sequence[Sample], ratings: Ratings, lengths: Sequence[int], rater: Rater) -> pa.Table:
+def score_table(samples: Sequence[Sample], ratings: Ratings, lengths: Sequence[int], panel: Panel) -> pa.Table:
     """Ratings as rows of the public score table."""
     n = len(samples)
-    slugs = [c.slug for c in rater.encoder.capabilities]
+    slugs = [c.slug for c in panel.capabilities]
     columns = {
         "id": [s.id for s in samples],
         "source": [s.source for s in samples],
         **{slug: ratings.scores[:n, k] for k, slug in enumerate(slugs)},
-        "styles": style_lists(ratings.style_share[:n], rater.encoder.styles),
+        "styles": ratings.styles[:n],
         "n_tokens": list(lengths),
     }
     return pa.table(columns, schema=tables.score_schema(slugs))
+
+
+def detail_table(samples: Sequence[Sample], ratings: Ratings, panel: Panel) -> pa.Table:
+    """Beside the scores: `id`, and per capability `<slug>` int8, the most likely digit, and `<slug>_mass` float32."""
+    n = len(samples)
+    columns: dict[str, pa.Array] = {"id": pa.array([s.id for s in samples], pa.string())}
+    for k, capability in enumerate(panel.capabilities):
+        columns[capability.slug] = pa.array(ratings.best[:n, k], pa.int8())
+        columns[f"{capability.slug}_mass"] = pa.array(ratings.digit_mass[:n, k], pa.float32())
+    return pa.table(columns)
 
 
 def read_notes(folder: Path, shards: int) -> list[ScoreShard]:

@@ -74,7 +74,7 @@ def test_lesson_asks_for_the_labels_at_the_same_leaves():
         by_leaf.setdefault(int(at), {})[t.decode([target])] = float(weight)
     digits = [answers for answers in by_leaf.values() if set(answers) <= set("012345")]
     assert digits == [{str(k % 6): 1.0} for k in range(14)]
-    starts = {t.decode([i]): s for i, s in zip(ENCODER.style_starts, STYLES, strict=True)}
+    starts = {t.decode([i[0]]): s for i, s in zip(ENCODER.style_tokens, STYLES, strict=True)}
     (styles,) = [a for a in by_leaf.values() if len(a) == 2]
     assert {starts[k]: pytest.approx(v) for k, v in styles.items()} == {"yes/no": 2 / 3, "comparison": 1 / 3}
 
@@ -120,7 +120,7 @@ def _rater(devices: int, rows: int = 8) -> Rater:
 
 
 def test_ratings_are_in_order_whatever_the_buckets_and_the_mesh():
-    examples = [ENCODER.question(s, pixels(s)) for s in SAMPLES * 3]
+    examples = [ENCODER.prompt(s, pixels(s)) for s in SAMPLES * 3]
     one = _rater(1).rate(iter(examples), len(examples))
     eight = _rater(8).rate(iter(examples), len(examples))
     assert one.scores.shape == (12, 14)
@@ -134,13 +134,14 @@ def test_ratings_are_in_order_whatever_the_buckets_and_the_mesh():
 
 def test_scores_are_the_expectation_over_the_digits():
     example = ENCODER.question(SAMPLES[0], pixels(SAMPLES[0]))
-    rating = _rater(1).rate([example], 1)
+    rating = _rater(1).rate([ENCODER.prompt(SAMPLES[0], pixels(SAMPLES[0]))], 1)
     logits = _logits([example], BatchShape(1, 420, 2, 15))[0, 0]
     p = np.exp(logits - logits.max())
     p /= p.sum()
     digits = p[ENCODER.digits]
     assert rating.digit_mass[0, 0] == pytest.approx(digits.sum(), rel=1e-4)
     assert rating.scores[0, 0] == pytest.approx((digits * np.arange(6)).sum() / digits.sum(), rel=1e-4)
+    assert rating.best[0, 0] == digits.argmax()
 
 
 def test_style_lists_keep_what_holds_enough_of_the_share():
