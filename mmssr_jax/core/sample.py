@@ -40,7 +40,10 @@ class ImageRef:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """One instruction sample: turns alternate user, assistant; tags and images agree in number and order."""
+    """One instruction sample: turns alternate user, assistant; tags and images agree in number and order.
+
+    A video is so many of its frames, each an image with a tag of its own.
+    """
 
     id: str
     source: str

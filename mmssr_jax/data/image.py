@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.pool.decode import open_rgb
+from mmssr_jax.pool.video import FrameRef, read_frames
 
 
 def square_view(image: Image.Image, size: int) -> np.ndarray:
@@ -21,12 +24,21 @@ def square_view(image: Image.Image, size: int) -> np.ndarray:
 
 
 def sample_images(sample: Sample, *, max_pixels: int) -> list[Image.Image]:
-    """A sample's pictures, decoded to RGB.
+    """A sample's pictures, decoded to RGB; a video is decoded once for all of its frames.
 
     Raises:
-      OSError, ValueError: a picture cannot be read (see `open_rgb`).
+      OSError, ValueError: a picture cannot be read (see `open_rgb`, `read_frames`).
     """
-    return [open_rgb(ref.read(), max_pixels=max_pixels) for ref in sample.images]
+    videos: dict[tuple[Path, int], list[Image.Image]] = {}
+    images = []
+    for ref in sample.images:
+        if isinstance(ref, FrameRef):
+            if ref.video not in videos:
+                videos[ref.video] = read_frames(*ref.video, max_pixels=max_pixels)
+            images.append(videos[ref.video][ref.number])
+        else:
+            images.append(open_rgb(ref.read(), max_pixels=max_pixels))
+    return images
 
 
 def sample_views(sample: Sample, size: int, *, max_pixels: int) -> np.ndarray:

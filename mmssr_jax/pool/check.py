@@ -19,6 +19,7 @@ from mmssr_jax.pool.reasons import Reason, RejectedError
 from mmssr_jax.pool.record import Reader, Record
 from mmssr_jax.pool.rules import Rules
 from mmssr_jax.pool.scan import read_sample, used_records
+from mmssr_jax.pool.video import FrameRef, check_video
 
 Verify = Literal["full", "header"]
 
@@ -97,6 +98,8 @@ def _check(image: ImageRef, verify: Verify, max_pixels: int) -> int:
     """
     name = image.path.name if image.path else "the picture"
     try:
+        if isinstance(image, FrameRef):
+            return _check_frame(image, verify, max_pixels)
         if verify == "header":
             with open(image.path, "rb") if image.path else io.BytesIO(image.read()) as file:
                 check_header(file, max_pixels=max_pixels)
@@ -108,3 +111,11 @@ def _check(image: ImageRef, verify: Verify, max_pixels: int) -> int:
         raise RejectedError(Reason.UNREADABLE_IMAGE, f"{name}: {e.strerror or e}") from None
     except ImageError as e:
         raise RejectedError(e.reason, f"{name}: {e}") from None
+
+
+def _check_frame(frame: FrameRef, verify: Verify, max_pixels: int) -> int:
+    """The video's size in bytes, with its first frame; all frames are checked with that one."""
+    if frame.number > 0:
+        return 0
+    check_video(*frame.video, max_pixels=max_pixels, decode=verify == "full")
+    return frame.video[0].stat().st_size

@@ -21,15 +21,17 @@ class Conversation:
       turns: user and assistant in turn, from user to assistant.
       images: names relative to the images folder, one a tag.
       mends: what was changed, each once.
+      videos: names, likewise; a record has images or videos.
     """
 
     turns: tuple[Turn, ...]
     images: tuple[str, ...]
     mends: tuple[Mend, ...] = ()
+    videos: tuple[str, ...] = ()
 
 
 def parse_conversation(record: dict[str, Any], *, mend: bool) -> Conversation:
-    """Reads `image` and `conversations` (`from`/`value` or `role`/`content`) of a record.
+    """Reads `image` or `video`, and `conversations` (`from`/`value` or `role`/`content`) of a record.
 
     Args:
       record: a LLaVA record.
@@ -41,40 +43,54 @@ def parse_conversation(record: dict[str, Any], *, mend: bool) -> Conversation:
     Raises:
       RejectedError: the record breaks the format (and, with `mend`, none of these helps).
     """
-    images = image_names(record)
+    images, videos = image_names(record), video_names(record)
+    n_media = len(images) + len(videos)
     turns = _turns(record)
     mends: list[Mend] = []
     if mend:
         turns = _mend_order(turns, mends)
     _check_order(turns)
     if mend:
-        turns = _mend_tags(turns, len(images), mends)
+        turns = _mend_tags(turns, n_media, mends)
     _check_text(turns)
     tags = sum(t.text.count(IMAGE_TAG) for t in turns)
-    if tags != len(images):
-        raise RejectedError(Reason.IMAGE_TAG_MISMATCH, f"{tags} {IMAGE_TAG} tags, {len(images)} images")
-    return Conversation(tuple(turns), images, tuple(mends))
+    if tags != n_media:
+        kind = "videos" if videos else "images"
+        raise RejectedError(Reason.IMAGE_TAG_MISMATCH, f"{tags} {IMAGE_TAG} tags, {n_media} {kind}")
+    return Conversation(tuple(turns), images, tuple(mends), videos)
 
 
 def image_names(record: dict[str, Any]) -> tuple[str, ...]:
     """The pictures' names; none where the field is absent, null or an empty list.
 
     Raises:
-      RejectedError: VIDEO, or BAD_IMAGE_FIELD.
+      RejectedError: BAD_IMAGE_FIELD.
     """
-    if record.get("video") is not None:
-        raise RejectedError(Reason.VIDEO, "has a 'video'; only images are read")
-    value = record.get("image")
+    return _paths(record, "image", Reason.BAD_IMAGE_FIELD)
+
+
+def video_names(record: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the video files, or folders of frames, likewise.
+
+    Raises:
+      RejectedError: BAD_VIDEO_FIELD, also where there are images beside.
+    """
+    names = _paths(record, "video", Reason.BAD_VIDEO_FIELD)
+    if names and record.get("image"):
+        raise RejectedError(Reason.BAD_VIDEO_FIELD, "has an 'image' beside its 'video'; its tags could mean either")
+    return names
+
+
+def _paths(record: dict[str, Any], field: str, reason: Reason) -> tuple[str, ...]:
+    value = record.get(field)
     if value is None:
         return ()
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise RejectedError(
-            Reason.BAD_IMAGE_FIELD, f"its 'image' is {_short(value)}, expected a path or a list of paths"
-        )
+        raise RejectedError(reason, f"its {field!r} is {_short(value)}, expected a path or a list of paths")
     for name in names:
         if not name.strip() or "\0" in name or not is_unicode(name):
-            raise RejectedError(Reason.BAD_IMAGE_FIELD, f"its 'image' holds {_short(name)}, which is no path")
+            raise RejectedError(reason, f"its {field!r} holds {_short(name)}, which is no path")
     return tuple(names)
 
 

@@ -26,11 +26,13 @@ class Reason(enum.StrEnum):
     EMPTY_ANSWER = "empty_answer"
     IMAGE_TAG_MISMATCH = "image_tag_mismatch"
     BAD_IMAGE_FIELD = "bad_image_field"
-    VIDEO = "video"  # samples of this program hold images only
+    BAD_VIDEO_FIELD = "bad_video_field"
     PATH_OUTSIDE = "path_outside"
     MISSING_IMAGE = "missing_image"
     UNREADABLE_IMAGE = "unreadable_image"
     IMAGE_TOO_LARGE = "image_too_large"
+    MISSING_VIDEO = "missing_video"
+    UNREADABLE_VIDEO = "unreadable_video"
 
 
 class Mend(enum.StrEnum):

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from mmssr_jax.core import files
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.pool.reasons import Reason, RejectedError
+from mmssr_jax.pool.video import frame_refs
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,17 +87,32 @@ def image_refs(record: Record, names: tuple[str, ...], root: Path, *, follow_lin
         if len(record.pictures) != len(names):
             raise RejectedError(Reason.MISSING_IMAGE, f"{len(names)} pictures are named, {len(record.pictures)} there")
         return tuple(ImageRef(data=data) for data in record.pictures)
-    return tuple(ImageRef(path=_image_path(root, name, follow_links)) for name in names)
+    return tuple(ImageRef(path=_path(root, name, follow_links, Reason.MISSING_IMAGE)) for name in names)
 
 
-def _image_path(root: Path, name: str, follow_links: bool) -> Path:
+def video_refs(
+    names: tuple[str, ...], root: Path, *, frames: int, follow_links: bool
+) -> tuple[tuple[ImageRef, ...], ...]:
+    """The frames of each video of a record, `frames` each; arguments and errors as of `image_refs`.
+
+    Raises:
+      RejectedError: PATH_OUTSIDE, MISSING_VIDEO, or UNREADABLE_VIDEO.
+    """
+    found = []
+    for name in names:
+        path = _path(root, name, follow_links, Reason.MISSING_VIDEO, folder=True)
+        found.append(frame_refs(path, frames))
+    return tuple(found)
+
+
+def _path(root: Path, name: str, follow_links: bool, missing: Reason, *, folder: bool = False) -> Path:
     try:
         path = _linked(root, name) if follow_links else files.inside(root, name)
-        if path.is_file():
+        if path.is_file() or (folder and path.is_dir()):
             return path
     except (ValueError, OSError) as e:  # OSError: a name too long, a ring of links
         raise RejectedError(Reason.PATH_OUTSIDE, str(e)) from None
-    raise RejectedError(Reason.MISSING_IMAGE, f"{name} is not in {root}")
+    raise RejectedError(missing, f"{name} is not in {root}")
 
 
 def _linked(root: Path, name: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from mmssr_jax.pool.reasons import Mend, Reason, RejectedError
+from mmssr_jax.pool.video import DEFAULT_FRAMES
 
 AUTO_ID = "auto"
 UNKNOWN_SOURCE = "unknown"
@@ -47,12 +48,18 @@ class Rules:
       source: see `SourceConfig`.
       repair: "strict" rejects what breaks the format; "llava" mends what LLaVA-NeXT's loader lets pass.
       follow_links: let a link inside the images folder lead out of it; otherwise such a picture is rejected.
+      frames: pictures that a video becomes, at even distances in time.
     """
 
     id: str = "id"
     source: SourceConfig = dataclasses.field(default_factory=SourceConfig)
     repair: Literal["strict", "llava"] = "strict"
     follow_links: bool = False
+    frames: int = DEFAULT_FRAMES
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"frames is {self.frames}; expected 1 or more")
 
 
 def original_id(record: dict[str, Any], rules: Rules) -> tuple[str | None, tuple[Mend, ...]]:

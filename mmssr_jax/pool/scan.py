@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mmssr_jax.core.sample import Sample
-from mmssr_jax.pool.conversation import Conversation, image_names, parse_conversation
+from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
+from mmssr_jax.pool.conversation import Conversation, image_names, parse_conversation, video_names
 from mmssr_jax.pool.reasons import Reason, RejectedError
-from mmssr_jax.pool.record import Reader, Record, image_refs
+from mmssr_jax.pool.record import Reader, Record, image_refs, video_refs
 from mmssr_jax.pool.rules import UNKNOWN_SOURCE, Rules, content_hash, original_id, source_of
 
 ROWS = pa.schema(
@@ -111,7 +111,7 @@ def scan(reader: Reader, rules: Rules, *, limit: int | None = None) -> Scan:
             rejects.add(position, content, *named, str(e.reason), e.detail, record.file, record.number)
             continue
         rows.add(
-            position, content, orig_id, source, len(conversation.images), len(conversation.turns),
+            position, content, orig_id, source, _n_images(conversation, rules), len(conversation.turns),
             [str(m) for m in conversation.mends],
             record.file, record.number, record.offset, len(record.raw), zlib.crc32(record.raw),
         )  # fmt: skip
@@ -131,19 +131,29 @@ def read(record: Record, rules: Rules) -> tuple[Conversation, str | None, str]:
         raise RejectedError(Reason.NOT_AN_OBJECT, f"is a {type(value).__name__}, expected an object")
     orig_id, id_mends = original_id(value, rules)
     conversation = parse_conversation(value, mend=rules.repair == "llava")
-    source = source_of(value, conversation.images, rules.source)
+    source = source_of(value, conversation.images or conversation.videos, rules.source)
     return dataclasses.replace(conversation, mends=id_mends + conversation.mends), orig_id, source
 
 
 def read_sample(record: Record, images_root: Path, rules: Rules, *, id: str) -> Sample:
-    """A record as the sample it was taken in as.
+    """A record as the sample it was taken in as. A video's frames are pictures, and its tag stands for each of them.
 
     Raises:
       RejectedError: the record cannot be used, or its pictures are not there.
     """
     conversation, _, source = read(record, rules)
-    images = image_refs(record, conversation.images, images_root, follow_links=rules.follow_links)
-    return Sample(id=id, source=source, turns=conversation.turns, images=images)
+    turns = conversation.turns
+    if conversation.videos:
+        videos = video_refs(conversation.videos, images_root, frames=rules.frames, follow_links=rules.follow_links)
+        images = tuple(frame for video in videos for frame in video)
+        turns = tuple(Turn(t.role, t.text.replace(IMAGE_TAG, IMAGE_TAG * rules.frames)) for t in turns)
+    else:
+        images = image_refs(record, conversation.images, images_root, follow_links=rules.follow_links)
+    return Sample(id=id, source=source, turns=turns, images=images)
+
+
+def _n_images(conversation: Conversation, rules: Rules) -> int:
+    return len(conversation.images) + rules.frames * len(conversation.videos)
 
 
 def _named(record: Record, rules: Rules) -> tuple[str, str]:
@@ -153,7 +163,8 @@ def _named(record: Record, rules: Rules) -> tuple[str, str]:
     value = record.value.get("id" if rules.id == "auto" else rules.id)
     id_json = json.dumps(value) if isinstance(value, (str, int, float, bool)) else "null"
     try:
-        return id_json, source_of(record.value, image_names(record.value), rules.source)
+        names = image_names(record.value) or video_names(record.value)
+        return id_json, source_of(record.value, names, rules.source)
     except RejectedError:
         return id_json, UNKNOWN_SOURCE
 

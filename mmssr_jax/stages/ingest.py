@@ -27,6 +27,7 @@ from mmssr_jax.pool.readers.webdataset import WebDataset, WebDatasetConfig
 from mmssr_jax.pool.record import Reader
 from mmssr_jax.pool.rules import Rules, SourceConfig
 from mmssr_jax.pool.survey import Intake, Survey, survey
+from mmssr_jax.pool.video import DEFAULT_FRAMES
 from mmssr_jax.pool.writer import REJECTS_FILE, file_names, portable, write_pool
 from mmssr_jax.procedural import pool as procedural_pool
 from mmssr_jax.procedural.captions import write_captions
@@ -63,6 +64,7 @@ class PoolConfig:
       limit: take the first so many records only.
       missing_files: what to do about files of a mixture that are not there.
       seed: of the parts of a mixture that are drawn.
+      frames: pictures that a video becomes, at even distances in time (MM1.5-Video takes 24).
       webdataset: how WebDataset members are read.
       tfds_split: the split of a TFDS data set.
     """
@@ -81,6 +83,7 @@ class PoolConfig:
     limit: int | None = None
     missing_files: Literal["refuse", "skip"] = "refuse"
     seed: int = 0
+    frames: int = DEFAULT_FRAMES
     webdataset: WebDatasetConfig = dataclasses.field(default_factory=WebDatasetConfig)
     tfds_split: str = "train"
 
@@ -91,7 +94,9 @@ class PoolConfig:
 
     @property
     def intake(self) -> Intake:
-        rules = Rules(id=self.id, source=self.source, repair=self.repair, follow_links=self.follow_links)
+        rules = Rules(
+            id=self.id, source=self.source, repair=self.repair, follow_links=self.follow_links, frames=self.frames
+        )
         return Intake(rules, verify_images=self.verify_images, max_pixels=self.max_pixels, limit=self.limit)
 
 

@@ -47,7 +47,9 @@ def test_text_and_tags_stay_as_they_stood():
 @pytest.mark.parametrize(
     ("fields", "reason", "detail"),
     [
-        ({"video": "a.mp4"}, Reason.VIDEO, "has a 'video'"),
+        ({"video": 5}, Reason.BAD_VIDEO_FIELD, "its 'video' is 5"),
+        ({"video": ["a\0.mp4"]}, Reason.BAD_VIDEO_FIELD, "which is no path"),
+        ({"video": "a.mp4", "image": "a.jpg"}, Reason.BAD_VIDEO_FIELD, "has an 'image' beside"),
         ({"image": 5}, Reason.BAD_IMAGE_FIELD, "its 'image' is 5"),
         ({"image": ["a.jpg", None]}, Reason.BAD_IMAGE_FIELD, "its 'image' is ['a.jpg', None]"),
         ({"image": " "}, Reason.BAD_IMAGE_FIELD, "holds ' ', which is no path"),
@@ -90,6 +92,14 @@ def test_what_breaks_the_format_is_rejected_with_its_reason(
     assert e.value.reason == reason
     assert detail in e.value.detail
     assert "\n" not in e.value.detail
+
+
+def test_a_video_takes_the_place_of_pictures():
+    turns = _turns(f"{IMAGE_TAG}\nq", "a")
+    found = parse_conversation({"video": "a.mp4", "conversations": turns}, mend=False)
+    assert (found.images, found.videos) == ((), ("a.mp4",))
+    with pytest.raises(RejectedError, match="0 <image> tags, 1 videos"):
+        parse_conversation({"video": "a.mp4", "conversations": _turns("q", "a")}, mend=False)
 
 
 @pytest.mark.parametrize(
