@@ -110,8 +110,8 @@ def _start(context: StageContext) -> None:
     logging.info("process %d of %d, devices: %s", hosts.index(), hosts.count(), jax.devices())
     if hosts.count() == 1 and not context.dry_run:
         for left in context.workdir.root.rglob(".*.tmp"):  # of a run that was killed while it wrote
-            if left.is_file():
-                left.unlink()
+            if left.is_file() and not files.writer_lives(left):  # another process may be at work beside this one
+                left.unlink(missing_ok=True)
     if hosts.is_main() and not context.dry_run:
         files.write_json(context.workdir.config, config_lib.to_plain(context.config))
 
