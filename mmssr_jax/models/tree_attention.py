@@ -73,6 +73,8 @@ def attend_tree(
     """
     P = tree.room
     prefix = _causal(q[:, :P], k[:, :P], v[:, :P], implementation)
+    if not tree.until:
+        return prefix
     return jnp.concatenate([prefix, grouped(q[:, P:], k, v, tree.seen_by_tree())], axis=1)
 
 

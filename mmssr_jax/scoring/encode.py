@@ -59,6 +59,7 @@ class ScorerEncoder:
     Attributes:
       capabilities: those that are asked for, maybe none.
       styles: those that are asked for; none where another model gives them.
+      queries, style_query: tokens of each capability's and of the styles' question, to where the answer begins.
       tree: the questions' trie, laid behind every sample. Its first leaves are the capabilities' answers, then the
         style query's, then the nodes inside style names that are needed to tell them apart.
       digits: int32 [6], ids of the answers 0-5.
@@ -91,19 +92,19 @@ class ScorerEncoder:
         if any(len(d) != 1 for d in digits):
             raise UserError("the tokenizer has no single token for each of the digits 0-5, which scores are read from")
         self.digits = np.array([d[0] for d in digits], np.int32)
-        self._queries = [self._query_ids(instructions.score_query(c, phrases.get(c.slug))) for c in self.capabilities]
-        self._style_query: list[int] = self._query_ids(instructions.style_query(self.styles)) if self.styles else []
+        self.queries = [self._query_ids(instructions.score_query(c, phrases.get(c.slug))) for c in self.capabilities]
+        self.style_query: list[int] = self._query_ids(instructions.style_query(self.styles)) if self.styles else []
         self.style_tokens: tuple[tuple[int, ...], ...] = ()
         inner: list[tuple[int, ...]] = [()] if self.styles else []
         if not written_styles:
             self.style_tokens = _telling_tokens([tuple(tokenizer.encode(s)) for s in self.styles], self.styles)
             begun = {tokens[:k] for tokens in self.style_tokens for k in range(len(tokens))}
             inner = sorted(begun, key=lambda tokens: (len(tokens), tokens))
-        leaf_of = {prefix: len(self._queries) + n for n, prefix in enumerate(inner)}
+        leaf_of = {prefix: len(self.queries) + n for n, prefix in enumerate(inner)}
         self.style_steps = tuple(
             tuple((leaf_of[tokens[:k]], token) for k, token in enumerate(tokens)) for tokens in self.style_tokens
         )
-        self.tree: PromptTree = build_tree([*self._queries, *([*self._style_query, *prefix] for prefix in inner)])
+        self.tree: PromptTree = build_tree([*self.queries, *([*self.style_query, *prefix] for prefix in inner)])
 
     def _query_ids(self, query: str) -> list[int]:
         t = self.tokenizer
@@ -171,14 +172,14 @@ class ScorerEncoder:
         branches: list[list[int]] = []
         starts: list[int] = []  # where each branch's answer begins
         weights: list[list[float]] = []
-        for capability, query in zip(self.capabilities, self._queries, strict=True):
+        for capability, query in zip(self.capabilities, self.queries, strict=True):
             answer = [int(self.digits[labels.scores[capability.slug]]), self.tokenizer.im_end]
             branches.append(query + answer)
             starts.append(len(query))
             weights.append([1.0, _END_WEIGHT])
         for answer, weight in self._style_answers(labels.styles):
-            branches.append(self._style_query + answer)
-            starts.append(len(self._style_query))
+            branches.append(self.style_query + answer)
+            starts.append(len(self.style_query))
             weights.append(weight)
         tree = build_tree(branches)
         at, target, weight_of = [], [], []

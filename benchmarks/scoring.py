@@ -1,0 +1,105 @@
+"""What scoring costs beside one forward pass, and beside transformers; one JSON line.
+
+    pip install -e .[bench]
+    python benchmarks/scoring.py                                   (2 threads, float32; an hour and 12 GiB on two cores)
+    python benchmarks/scoring.py --only=0.5b,7b,input,pool --layers=4              (minutes; without PyTorch)
+    python benchmarks/scoring.py --only=gpu                        (on a GPU; elsewhere it says what it would run)
+
+Shapes are LLaVA-OneVision's: one view (729 tokens and a newline), `--text` tokens of conversation, random weights. A
+prefix pass is vision, connector, decoder, and logits at the last position. What is compared runs in turns, `--repeats`
+rounds; a ratio is the median of the rounds' ratios.
+
+| key | what it is |
+| --- | --- |
+| tree_over_prefix | 14 scores and the one-pass styles / a prefix pass, 0.5B shape |
+| tree_over_prefix_7b | the same at 7B shape, by default two layers each of decoder and tower, vocabulary cut alike |
+| pair_over_prefix | two models, one for the scores and one for the styles / a prefix pass of one |
+| tree_over_separate | one pass for all / 15 passes, of which `--calls` are run and the rest taken to be like them |
+| vs_transformers_generate | 15 `generate` calls on the same weights / our one pass; `--calls` are run |
+| vs_transformers_shared | transformers' prefill and all 15 suffixes in a batch on its cache / our one pass |
+| samples_per_s | of the tiny model, from a packed pool to the table, compiled before |
+| padding_share | of the tokens computed in that run |
+| input_over_decode | samples/s of decoding, resizing, tokenising / of decoding and resizing alone |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from typing import Any
+
+from absl import app, flags
+from scoring_parts import QUESTIONS, compiled, questions, random_params, ratio, rounds, sample_batch, shape_config
+
+PARTS = ("0.5b", "7b", "transformers", "input", "pool", "gpu")
+_ONLY = flags.DEFINE_list("only", list(PARTS), f"which of {', '.join(PARTS)}")
+_LAYERS = flags.DEFINE_integer("layers", 0, "layers of decoder and tower at 0.5B shape; 0 is all 24 and 26")
+_LAYERS_7B = flags.DEFINE_integer("layers_7b", 2, "the same at 7B shape; 0 is all 28 and 26")
+_ROWS = flags.DEFINE_integer("rows", 1, "samples in a batch", lower_bound=1)
+_TEXT = flags.DEFINE_integer("text", 150, "text tokens of a sample", lower_bound=4)
+_REPEATS = flags.DEFINE_integer("repeats", 3, "rounds", lower_bound=1)
+_CALLS = flags.DEFINE_integer("calls", 3, "how many of 15 like calls are run", lower_bound=1, upper_bound=15)
+_THREADS = flags.DEFINE_integer("threads", 2, "of both frameworks on a CPU", lower_bound=1)
+_TOKENIZER = flags.DEFINE_string("tokenizer", None, "folder of a tokenizer; by default one where words are tokens")
+
+
+def measure_shape(name: str, layers: int, dtype: str, *, more: bool) -> dict[str, Any]:
+    """Ratios of one model shape; `more` adds the pair and the separate prompts."""
+    config = shape_config(name, layers, dtype)
+    graphdef, params = random_params(config)
+    batch = sample_batch(config, rows=_ROWS.value, text=_TEXT.value)
+    chosen = ("prefix", "tree", "scores", "styles", "alone") if more else ("prefix", "tree")
+    seconds = rounds(
+        compiled(config, graphdef, params, batch, names=chosen, tokenizer=_TOKENIZER.value), _REPEATS.value
+    )
+    found: dict[str, Any] = {
+        "tree_over_prefix": ratio(seconds["tree"], seconds["prefix"]),
+        "seconds": {n: round(statistics.median(s), 3) for n, s in seconds.items()},
+        "prefix_tokens": batch.tokens.shape[1], "question_tokens": len(questions("all", _TOKENIZER.value).tree.tokens),
+        "layers": [config.decoder.depth, config.vision.depth],
+    }  # fmt: skip
+    if more:
+        pair = [a + b for a, b in zip(seconds["scores"], seconds["styles"], strict=True)]
+        found["pair_over_prefix"] = ratio(pair, seconds["prefix"])
+        found["tree_over_separate"] = ratio(seconds["tree"], seconds["alone"], 1 / QUESTIONS)
+    return found
+
+
+def main(_: list[str]) -> None:
+    unknown = set(_ONLY.value) - set(PARTS)
+    if unknown:
+        raise app.UsageError(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(PARTS)}")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: _THREADS.value])
+    import jax
+    import scoring_gpu
+    import scoring_input
+
+    only = set(_ONLY.value)
+    dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    result: dict[str, Any] = {"backend": jax.default_backend(), "dtype": dtype, "rows": _ROWS.value}
+    if "0.5b" in only:
+        result["0.5b"] = measure_shape("llava_ov_0_5b", _LAYERS.value, dtype, more=True)
+        moved = ("tree_over_prefix", "pair_over_prefix", "tree_over_separate")
+        result |= {key: result["0.5b"].pop(key) for key in moved}
+    if "7b" in only:
+        result["7b"] = measure_shape("llava_ov_7b", _LAYERS_7B.value, dtype, more=False)
+        result["tree_over_prefix_7b"] = result["7b"].pop("tree_over_prefix")
+    if "transformers" in only:
+        import scoring_torch
+
+        config = shape_config("llava_ov_0_5b", _LAYERS.value, "float32")
+        result |= scoring_torch.compare(
+            config, text=_TEXT.value, calls=_CALLS.value, repeats=_REPEATS.value, threads=_THREADS.value
+        )
+    if "input" in only:
+        result |= scoring_input.input_rates(threads=_THREADS.value)
+    if "pool" in only:
+        result |= scoring_input.pool_rate(threads=_THREADS.value)
+    if "gpu" in only:
+        result["gpu"] = scoring_gpu.measure(text=_TEXT.value)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    app.run(main)

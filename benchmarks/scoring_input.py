@@ -1,0 +1,125 @@
+"""The input of scoring, and scoring end to end, for benchmarks/scoring.py."""
+
+from __future__ import annotations
+
+import io
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+SAMPLES = 192
+POOL = 768
+ROUNDS = 3
+
+
+def photographs(count: int) -> list[Any]:
+    """Samples with one JPEG of 640 x 480 that compresses like a photograph, and about 150 words."""
+    import numpy as np
+    from PIL import Image, ImageFilter
+
+    from mmssr_jax.core.sample import ImageRef, Sample, Turn
+
+    rng = np.random.default_rng(0)
+    texts = ["What is to be seen in the picture, and what may happen next? " * 3, "A man walks over a street. " * 20]
+    samples = []
+    for n in range(count):
+        noise = Image.fromarray(rng.integers(0, 255, (480, 640, 3), dtype=np.uint8))
+        buffer = io.BytesIO()
+        noise.filter(ImageFilter.GaussianBlur(2)).save(buffer, "JPEG", quality=85)
+        turns = (Turn("user", "<image>\n" + texts[0]), Turn("assistant", texts[1]))
+        samples.append(Sample(str(n), "s", turns, (ImageRef(data=buffer.getvalue()),)))
+    return samples
+
+
+def input_rates(*, threads: int) -> dict[str, Any]:
+    """Samples/s of the pipeline that feeds a scorer of 384 pixels, over decoding alone with as many threads."""
+    from scoring_parts import questions
+
+    from mmssr_jax.core.splitting import SINGLE
+    from mmssr_jax.data.splitting import see
+    from mmssr_jax.pool.decode import open_rgb
+    from mmssr_jax.scoring.panel import Panel
+    from mmssr_jax.scoring.rater import Buckets
+    from mmssr_jax.scoring.run import Failed
+    from mmssr_jax.scoring.run import questions as asked
+
+    class NoModel:
+        """What the input needs to know of a rater."""
+
+        encoder, views, image_size = questions("all"), SINGLE, 384
+
+        def shape(self, example: Any) -> Any:
+            return Buckets(lengths=(4096,)).shape(example, 300)
+
+    samples = photographs(SAMPLES)
+    panel = Panel(NoModel())  # type: ignore[arg-type]
+
+    def pipeline() -> None:
+        assert not any(isinstance(x, Failed) for x in asked(samples, panel, max_pixels=10**8, threads=threads))
+
+    def over(work: Any) -> None:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, samples))
+
+    times: dict[str, list[float]] = {"pipeline": [], "views": [], "decode": []}
+    for n in range(ROUNDS + 1):
+        for name, run in (
+            ("pipeline", pipeline),
+            ("views", lambda: over(lambda s: see(s, SINGLE, 384, max_pixels=10**8))),
+            ("decode", lambda: over(lambda s: open_rgb(s.images[0].read()))),
+        ):
+            begin = time.perf_counter()
+            run()
+            if n:
+                times[name].append(time.perf_counter() - begin)
+    seconds = {name: statistics.median(t) for name, t in times.items()}
+    return {
+        "input_over_decode": round(seconds["views"] / seconds["pipeline"], 3),
+        "input": {f"{name}_per_s": round(SAMPLES / s, 1) for name, s in seconds.items()},
+    }
+
+
+def pool_rate(*, threads: int) -> dict[str, Any]:
+    """Samples/s of the tiny model over a packed procedural pool, all programs compiled before; padding and waiting."""
+    import jax
+    from ml_collections import ConfigDict
+
+    from mmssr_jax.core.stage import StageContext
+    from mmssr_jax.core.vocabulary import CAPABILITIES
+    from mmssr_jax.core.workdir import Workdir
+    from mmssr_jax.parallel.mesh import make_mesh
+    from mmssr_jax.pool.pool import open_pool
+    from mmssr_jax.scoring.encode import ScorerEncoder
+    from mmssr_jax.scoring.panel import Panel
+    from mmssr_jax.scoring.rater import Buckets, Rater
+    from mmssr_jax.scoring.run import Meter, score_pool
+    from mmssr_jax.stages import ingest, models
+    from mmssr_jax.training.bundle import load_bundle
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = ConfigDict({"base": "base_tiny", "pool": {"procedural": {"size": POOL, "seed": 0}, "packed": True}})
+        context = StageContext(config, Workdir(Path(folder)))
+        ingest.run(context)
+        pool = open_pool(context.workdir.pool)
+        bundle = load_bundle(models.model_folder(context, "base"))
+        encoder = ScorerEncoder(bundle.tokenizer, CAPABILITIES, patches=bundle.config.image_tokens, max_prefix=384)
+        mesh = make_mesh(devices=jax.devices()[:1])
+        rater = Rater(
+            bundle.graphdef, bundle.params, encoder, image_size=bundle.config.vision.image_size, mesh=mesh,
+            buckets=Buckets(rows=16),
+        )  # fmt: skip
+        panel = Panel(rater)
+        for name in ("first", "timed"):
+            meter = Meter(panel)
+            begin = time.perf_counter()
+            score_pool(pool, panel, Path(folder) / name, shards=2, max_pixels=10**8, todo=range(2), threads=threads)
+            seconds = time.perf_counter() - begin
+    scalars = meter.scalars()
+    return {
+        "samples_per_s": round(len(pool) / seconds, 1),
+        "padding_share": round(scalars["padding_share"], 4),
+        "pool": {"samples": len(pool), "tokens_per_s": round(scalars["tokens_per_s"])},
+    }

@@ -1,0 +1,145 @@
+"""What the parts of benchmarks/scoring.py share: shapes, programs, and how they are timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+QUESTIONS = 15
+
+
+def rounds(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each program in each round; all run once before, uncounted. A program waits for its own result."""
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for n in range(repeats + 1):
+        for name, run in programs.items():
+            begin = time.perf_counter()
+            run()
+            if n:
+                seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def ratio(above: list[float], below: list[float], times: float = 1.0) -> float:
+    """The median over rounds of `times` x above / below."""
+    return round(statistics.median(times * a / b for a, b in zip(above, below, strict=True)), 4)
+
+
+def shape_config(name: str, layers: int, dtype: str) -> Any:
+    """The model's config; with fewer layers the vocabulary is cut alike, so that the logits keep their share."""
+    from mmssr_jax.models import presets
+
+    config = presets.preset(name)
+    decoder, vision = config.decoder, config.vision
+    if layers:
+        vocab = max(decoder.vocab * layers // decoder.depth, 4096)
+        decoder = dataclasses.replace(decoder, depth=layers, vocab=vocab)
+        vision = dataclasses.replace(vision, depth=layers)
+    return dataclasses.replace(config, decoder=decoder, vision=vision, dtype=dtype, remat=False)
+
+
+def random_params(config: Any) -> Any:
+    """Structure and parameters, drawn on the device in float32, or 16 bits where the model computes in them."""
+    import jax
+    from flax import nnx
+
+    from mmssr_jax.models import state
+    from mmssr_jax.models.vlm import VLM
+
+    def make() -> Any:
+        params = state.split(VLM(config, rngs=nnx.Rngs(0)))[1]
+        return jax.tree.map(lambda x: x.astype(config.dtype), params)
+
+    graphdef, _ = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    return graphdef, jax.jit(make)()
+
+
+def questions(asked: str, folder: str | None = None) -> Any:
+    """The encoder of "all" questions, the "scores" or the "styles", with the tokenizer of `folder`.
+
+    Without one, a small tokenizer is trained to which the words of the questions are tokens, as they are to large ones.
+    """
+    from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
+    from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
+    from mmssr_jax.scoring import instructions
+    from mmssr_jax.scoring.encode import ScorerEncoder
+
+    if folder:
+        tokenizer = load_tokenizer(Path(folder))
+    else:
+        texts = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query(), *STYLES]
+        tokenizer = train_tokenizer([*texts, *"012345", "user\n", "assistant\n", "A: b\n"] * 20, vocab_size=640)
+    capabilities = CAPABILITIES if asked != "styles" else ()
+    styles = STYLES if asked != "scores" else ()
+    return ScorerEncoder(tokenizer, capabilities, patches=729, max_prefix=4096, styles=styles)
+
+
+def sample_batch(config: Any, *, rows: int, text: int, vocab: int = 600) -> Any:
+    """Samples without questions: text, one view with its newline, text."""
+    import numpy as np
+
+    from mmssr_jax.data.batch import Batch
+
+    rng = np.random.default_rng(0)
+    T, size = config.vision.tokens, config.vision.image_size
+    L, first = text + T + 1, text // 3
+    index = np.full((rows, L), -1, np.int32)
+    index[:, first : first + T] = 1 + np.arange(rows * T).reshape(rows, T)
+    index[:, first + T] = 0
+    none = np.zeros((rows, 0), np.int32)
+    return Batch(
+        rng.integers(0, vocab, (rows, L)).astype(np.int32), np.tile(np.arange(L, dtype=np.int32), (rows, 1)),
+        np.full((rows, L), L, np.int32), index, rng.integers(0, 255, (rows, size, size, 3)).astype(np.uint8),
+        none, none, none.astype(np.float32),
+    )  # fmt: skip
+
+
+def compiled(
+    config: Any, graphdef: Any, params: Any, batch: Any, *, names: Sequence[str], tokenizer: str | None = None
+) -> dict[str, Callable[[], Any]]:
+    """The named programs: prefix, tree (all questions), scores, styles, alone (one question); each runs to its end."""
+    import jax
+    import jax.numpy as jnp
+
+    from mmssr_jax.models import state
+    from mmssr_jax.models.tree_attention import PrefixTree
+    from mmssr_jax.scoring import ask
+    from mmssr_jax.scoring.prompt_tree import build_tree
+
+    whole, scores, styles = (questions(asked, tokenizer) for asked in ("all", "scores", "styles"))
+    one = build_tree([whole.queries[0]])  # a question as the official program asks it, alone
+
+    def prefix(params: Any, batch: Any) -> Any:
+        B, L = batch.tokens.shape
+        seen = PrefixTree(jnp.full(B, L, jnp.int32), L, ())
+        hidden = state.merge(graphdef, params)(batch.tokens, batch.pixels, batch.image_index, batch.positions, seen)
+        return state.merge(graphdef, params).logits(hidden[:, -1])
+
+    def asking(encoder: Any) -> Callable[[Any, Any], Any]:
+        def run(params: Any, batch: Any) -> Any:
+            logits = ask.leaf_logits(state.merge(graphdef, params), batch, encoder.tree)
+            digits = ask.read_digits(logits[:, : len(encoder.capabilities)], jnp.asarray(encoder.digits))
+            return digits, ask.read_styles(logits, encoder.style_steps)
+
+        return run
+
+    def alone(params: Any, batch: Any) -> Any:
+        return ask.leaf_logits(state.merge(graphdef, params), batch, one)
+
+    device = jax.device_put(batch)
+    made = {}
+    functions = {
+        "prefix": prefix,
+        "tree": asking(whole),
+        "scores": asking(scores),
+        "styles": asking(styles),
+        "alone": alone,
+    }
+    for name in names:
+        program = jax.jit(functions[name]).lower(params, device).compile()
+        made[name] = lambda program=program: jax.block_until_ready(program(params, device))
+    return made
