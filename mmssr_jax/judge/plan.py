@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import logging
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.sample import Sample
 from mmssr_jax.judge.api_config import ApiConfig
-from mmssr_jax.judge.backends import Judge, Request
+from mmssr_jax.judge.backends import Judge, Lookup, Request
+from mmssr_jax.judge.local_config import LocalConfig
 from mmssr_jax.judge.oracle import OracleJudge
 from mmssr_jax.judge.recorded import RecordedJudge
 from mmssr_jax.judge.rounds import Round
 from mmssr_jax.judge.rubric import Rubric
 from mmssr_jax.judge.sampling import cheap_signals, draw_order, repeated
-from mmssr_jax.judge.settings import Backend, JudgeConfig
+from mmssr_jax.judge.settings import Backend, JudgeConfig, OtherJudge
 from mmssr_jax.pool.pool import Pool
 
+if TYPE_CHECKING:  # model code is loaded for local judges only
+    from mmssr_jax.judge.local import LocalSource
 
-def plan_rounds(config: JudgeConfig, rubric: Rubric, pool: Pool, truth: Path) -> tuple[Round, ...]:
+# What a name in the config means: "base", a run of the workdir, a folder.
+FindModel = Callable[[str], "LocalSource"]
+
+
+def plan_rounds(
+    config: JudgeConfig, rubric: Rubric, pool: Pool, truth: Path, find_model: FindModel
+) -> tuple[Round, ...]:
     """Who rates what.
 
     Args:
       truth: the procedural pool's, for the oracle.
+      find_model: for local judges.
 
     Raises:
       UserError: the judge cannot be built from the config, or rated nothing of this pool.
     """
-    judge = _first_judge(config, rubric, pool, truth)
+    judge = _first_judge(config, rubric, pool, truth, find_model)
     ids = _drawn(config, judge, pool)
     rounds = [Round("vote", judge, vote, ids) for vote in range(config.votes)]
     again = repeated(ids, config.repeat_share, seed=config.seed)
@@ -39,7 +51,7 @@ def plan_rounds(config: JudgeConfig, rubric: Rubric, pool: Pool, truth: Path) ->
         rounds.append(Round("repeat", second, 0, tuple(i for i in ids if i in second.ratings)))
     for other in config.others.values():
         some = repeated(ids, other.share, seed=config.seed)
-        judge = _api_judge(other.backend, other.api, rubric, pool)
+        judge = _model_judge(other, rubric, pool, find_model)
         rounds.append(Round("other", judge, 0, some, combine=config.combine == "mean"))
     _check_distinct(rounds)
     return tuple(r for r in rounds if r.ids)
@@ -52,12 +64,12 @@ def _check_distinct(rounds: Sequence[Round]) -> None:
         key = (one.judge.name, one.judge.prompt_hash, one.repeat)
         if key in seen:
             raise UserError(
-                f"config.judge: two judges are called {one.judge.name!r} and ask the same; set api.name of one of them"
+                f"config.judge: two judges are called {one.judge.name!r} and ask the same; set the name of one of them"
             )
         seen.add(key)
 
 
-def _first_judge(config: JudgeConfig, rubric: Rubric, pool: Pool, truth: Path) -> Judge:
+def _first_judge(config: JudgeConfig, rubric: Rubric, pool: Pool, truth: Path, find_model: FindModel) -> Judge:
     if config.backend == "oracle":
         if not truth.exists():
             raise UserError(
@@ -67,19 +79,32 @@ def _first_judge(config: JudgeConfig, rubric: Rubric, pool: Pool, truth: Path) -
     if config.backend == "recorded":
         assert config.recorded is not None
         return _recorded(Path(config.recorded), rubric, pool)
+    return _model_judge(config, rubric, pool, find_model)
+
+
+def _model_judge(config: JudgeConfig | OtherJudge, rubric: Rubric, pool: Pool, find_model: FindModel) -> Judge:
+    rows = {sample_id: row for row, sample_id in enumerate(pool.ids)}
+
+    def lookup(sample_id: str) -> Sample:
+        return pool[rows[sample_id]]
+
+    if config.backend == "local":
+        from mmssr_jax.judge.local import LocalJudge
+
+        local = config.local or LocalConfig()
+        return LocalJudge(local, rubric, lookup, find_model(local.model))
     assert config.api is not None
-    return _api_judge(config.backend, config.api, rubric, pool)
+    return _api_judge(config.backend, config.api, rubric, pool, lookup)
 
 
-def _api_judge(backend: Backend, api: ApiConfig, rubric: Rubric, pool: Pool) -> Judge:
+def _api_judge(backend: Backend, api: ApiConfig, rubric: Rubric, pool: Pool, lookup: Lookup) -> Judge:
     from mmssr_jax.judge.batch import BatchJudge
     from mmssr_jax.judge.live import LiveJudge
 
-    rows = {sample_id: row for row, sample_id in enumerate(pool.ids)}
     names = sorted(set(pool.sources))
     origin = f"{pool.folder} (sources: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''})"
     kind = LiveJudge if backend == "openai" else BatchJudge
-    return kind(api, rubric, lambda sample_id: pool[rows[sample_id]], origin=origin)
+    return kind(api, rubric, lookup, origin=origin)
 
 
 def _recorded(path: Path, rubric: Rubric, pool: Pool) -> RecordedJudge:

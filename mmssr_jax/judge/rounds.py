@@ -123,7 +123,8 @@ def summary(
       `histograms`: slug -> how many samples got 0 ... 5; `style_counts`;
       `ledger`: lines by "outcome: reason"; `invalid_rate`: answers that did not parse or fit ÷ answers;
       `usage`: token counts; `cost_usd`; `estimate`: what was expected of these before the first request,
-      `prompt_tokens`, `completion_tokens`, `usd` (null where a model has no price);
+      `prompt_tokens`, `completion_tokens`, `usd` (null where a model has no price), `prices_date` (when the prices
+      were looked up, null where nothing costs);
       `agreement`: one entry for each round after the first, `kind` ("vote" or "repeat": test-retest, "other":
       judge-judge), `first`, `second` (names), and the fields of `agreement.agreement`.
     """
@@ -159,6 +160,7 @@ def summary(
             "prompt_tokens": sum(e.text_tokens + e.image_tokens for e in estimates),
             "completion_tokens": sum(e.output_tokens for e in estimates),
             "usd": None if any(e.usd is None for e in estimates) else round(sum(e.usd or 0.0 for e in estimates), 6),
+            "prices_date": ", ".join(sorted({e.prices_date for e in estimates if e.prices_date})) or None,
         },
         "agreement": [
             {

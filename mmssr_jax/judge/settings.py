@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Literal
 
 from mmssr_jax.judge.api_config import ApiConfig
+from mmssr_jax.judge.local_config import LocalConfig
 from mmssr_jax.judge.oracle import OracleConfig
 from mmssr_jax.judge.rubric import rubric_of
 from mmssr_jax.judge.sampling import SamplingConfig
 
-Backend = Literal["oracle", "recorded", "openai", "openai_batch"]
+Backend = Literal["oracle", "recorded", "openai", "openai_batch", "local"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,17 +21,25 @@ class OtherJudge:
 
     Attributes:
       api: the model and its server.
-      backend: live or in batches.
+      local: a model of this project instead (backend "local").
+      backend: live, in batches, or on this machine.
       share: of the judged samples, those that it rates too.
     """
 
-    api: ApiConfig
-    backend: Literal["openai", "openai_batch"] = "openai"
+    api: ApiConfig | None = None
+    local: LocalConfig | None = None
+    backend: Literal["openai", "openai_batch", "local"] = "openai"
     share: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_model(self.backend, self.api)
         if not 0 < self.share <= 1:
             raise ValueError(f"share is {self.share}, expected more than 0, at most 1")
+
+
+def _check_model(backend: str, api: ApiConfig | None) -> None:
+    if backend in ("openai", "openai_batch") and api is None:
+        raise ValueError("api is not set; give at least --config.judge.api.model=MODEL")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +47,15 @@ class JudgeConfig:
     """The config section `judge`.
 
     Attributes:
-      backend: who judges: the procedural pool's truth, ratings from a file, or a model behind an API.
+      backend: who judges: the procedural pool's truth, ratings from a file, a model behind an API, live or in
+        batches, or a model of this project ("local").
       count: how many samples are judged; or `share` of the pool; or as many as `budget_usd` is expected to pay for,
         votes and repeats included. A recorded judge's default is all it rated.
       seed: of the draw and of the choice of repeats.
       recorded: a file of ratings (JSONL: id, scores, styles).
       recorded_repeat: a second file, to measure agreement.
+      api: the model behind an API.
+      local: the model of this project; the base model where not given.
       votes: ratings of each sample by the judge, whose mean is taken.
       repeat_share: the share of the judged samples that is rated once more, to measure agreement.
       others: further judges by name.
@@ -65,6 +77,7 @@ class JudgeConfig:
     sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
     oracle: OracleConfig = dataclasses.field(default_factory=OracleConfig)
     api: ApiConfig | None = None
+    local: LocalConfig | None = None
     others: Mapping[str, OtherJudge] = dataclasses.field(default_factory=dict)
     combine: Literal["first", "mean"] = "first"
     ask_again: tuple[str, ...] = ()
@@ -92,7 +105,9 @@ class JudgeConfig:
                 raise ValueError("recorded is not set; give --config.judge.recorded=JUDGMENTS.jsonl")
             if self.repeat_share or self.votes > 1:
                 raise ValueError("a recorded judge cannot be asked again; give its second ratings as recorded_repeat")
-        if self.backend in ("openai", "openai_batch") and self.api is None:
-            raise ValueError("api is not set; give at least --config.judge.api.model=MODEL")
+        _check_model(self.backend, self.api)
+        local = self.local or LocalConfig()
+        if self.backend == "local" and not local.temperature and (self.repeat_share or self.votes > 1):
+            raise ValueError("votes and repeats of a local judge are all equal at temperature 0; set local.temperature")
         if self.budget_usd is not None and (self.api is None or self.api.price is None):
             raise ValueError("budget_usd needs an API judge whose model has a price (api.prices)")

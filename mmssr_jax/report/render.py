@@ -33,7 +33,7 @@ def build_sections(inputs: Inputs, config: ReportConfig, samples: Mapping[str, S
     """All sections but the times, in the order of the page."""
     return [
         pool_section(inputs, config),
-        judge_section(inputs, config),
+        judge_section(inputs, config, samples),
         scores_section(inputs, config),
         scorer_section(inputs, config),
         selection_section(inputs, config),
@@ -52,7 +52,7 @@ def render(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample]) 
     Args:
       inputs: the artefacts.
       config: sizes and limits.
-      samples: what `gallery.choose` asks for, by id.
+      samples: what `gallery.choose` and `judge.disputed` ask for, by id.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined

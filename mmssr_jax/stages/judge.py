@@ -9,7 +9,7 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
@@ -26,6 +26,10 @@ from mmssr_jax.judge.rounds import Round, read_outcome, run_rounds, summary
 from mmssr_jax.judge.rubric import rubric_of
 from mmssr_jax.judge.settings import JudgeConfig
 from mmssr_jax.pool.pool import open_pool
+from mmssr_jax.stages.models import model_digest, model_folder
+
+if TYPE_CHECKING:  # model code is loaded for local judges only
+    from mmssr_jax.judge.local import LocalSource
 
 LEDGER = "ledger.jsonl"
 JUDGMENTS = "judgments.parquet"
@@ -41,7 +45,8 @@ def run(ctx: StageContext) -> None:
         return
     rubric = rubric_of(config.capabilities, config.styles)
     pool = open_pool(ctx.workdir.pool)
-    rounds = plan_rounds(config, rubric, pool, ctx.workdir.root / "procedural" / "truth.parquet")
+    truth = ctx.workdir.root / "procedural" / "truth.parquet"
+    rounds = plan_rounds(config, rubric, pool, truth, lambda name: _model_of(ctx, name))
     if ctx.dry_run:
         _describe(rounds, ctx.workdir.judge / LEDGER, config)
         _say_what_would_leave(rounds, ctx.workdir.judge / LEDGER)
@@ -69,6 +74,21 @@ def run(ctx: StageContext) -> None:
     artifact.seal(
         {"judged": len(outcome.rows), "skipped": len(outcome.skipped), "ratings": len(outcome.ratings.judgments)}
     )
+
+
+def _model_of(ctx: StageContext, name: str) -> LocalSource:
+    """The local judge's model: "base", a run of this workdir or a folder; read at its first request."""
+    from mmssr_jax.judge.local import LocalModel, LocalSource
+
+    folder = model_folder(ctx, name)
+
+    def load() -> LocalModel:
+        from mmssr_jax.training.bundle import load_bundle
+
+        bundle = load_bundle(folder)
+        return LocalModel(bundle.config, bundle.tokenizer, bundle.graphdef, bundle.params)
+
+    return LocalSource(model_digest(folder), load)
 
 
 def _describe(rounds: Sequence[Round], ledger: Path, config: JudgeConfig) -> list[Estimate]:

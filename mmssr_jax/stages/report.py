@@ -22,7 +22,7 @@ from mmssr_jax.parallel import hosts
 from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.report.inputs import Inputs, ReportConfig, read_inputs, selection_paths, truth_path
 from mmssr_jax.report.render import render
-from mmssr_jax.report.sections import gallery
+from mmssr_jax.report.sections import gallery, judge
 from mmssr_jax.report.sections.training import metric_files
 
 STAGE = "report"
@@ -85,8 +85,8 @@ def _claim(ctx: StageContext, config: ReportConfig, inputs: dict[str, str]) -> A
 
 
 def _samples(workdir: Workdir, inputs: Inputs, config: ReportConfig) -> dict[str, Sample]:
-    """The samples of the gallery, by id; those that the pool does not hold are left out and named."""
-    wanted = list(dict.fromkeys(s.id for s in gallery.choose(inputs, config)))
+    """The samples that are shown, by id; those that the pool does not hold are left out and named."""
+    wanted = list(dict.fromkeys([*(s.id for s in gallery.choose(inputs, config)), *judge.disputed(inputs)]))
     if not wanted or not (workdir.pool / MANIFEST).exists():
         return {}
     pool = open_pool(workdir.pool)

@@ -16,8 +16,12 @@ from mmssr_jax.core.tables import judgment_schema
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.judge.ledger import Entry, Ledger, read_ledger
+from mmssr_jax.judge.parse import parse_answer
+from mmssr_jax.judge.rubric import Rubric
 from mmssr_jax.judge.settings import JudgeConfig
 from mmssr_jax.stages import ingest, judge
+from mmssr_jax.training.bundle import export_bundle
+from tests import small
 from tests.judge.api_server import ApiServer, Reply, completion, error, good, rating
 from tests.judge.batch_server import Batches
 
@@ -300,6 +304,25 @@ def test_votes_and_several_judges_are_averaged(workdir, api):
     assert len(server.calls) == 20
 
 
+def test_a_model_of_this_project_rates_beside_the_first_judge(workdir, tmp_path):
+    """Real ratings of a model from a folder, their agreement with the oracle's, and nothing asked twice."""
+    export_bundle(tmp_path / "vlm", small.bundle(), dtype="float32")
+    local = {"model": str(tmp_path / "vlm"), "name": "my-vlm", "rows": 4, "length_step": 3072, "images": (1,)}
+    config = {"backend": "oracle", "count": 3, "others": {"vlm": {"backend": "local", "local": local}}}
+    run(workdir, config)
+    result = files.read_json(workdir.results("judge"))
+    assert [(r["kind"], r["judge"], r["answered"]) for r in result["rounds"]] == [
+        ("vote", "oracle", 3), ("other", "my-vlm", 3),
+    ]  # fmt: skip
+    assert result["agreement"][0]["samples"] == 3
+    rows = [e for e in read_ledger(workdir.judge / "ledger.jsonl") if e.judge == "my-vlm"]
+    assert all(len(parse_answer(e.raw, Rubric()).scores) == 14 for e in rows)
+    ledger = (workdir.judge / "ledger.jsonl").read_bytes()
+    run(workdir, {**config, "combine": "mean"}, overwrite=frozenset({"judge"}))
+    assert (workdir.judge / "ledger.jsonl").read_bytes() == ledger
+    assert set(files.read_parquet(workdir.judge / "judgments.parquet")["judge"].to_pylist()) == {"oracle+my-vlm"}
+
+
 def test_budget_in_money(workdir, api):
     server, settings = api()
     asked(server, settings, workdir, {"budget_usd": 0.05})
@@ -416,6 +439,11 @@ def test_another_prompt_is_another_judge(workdir, api):
         ({"backend": "openai", "budget_usd": 1.0, "api": {"model": "x"}}, "needs an API judge whose model has a price"),
         ({"backend": "openai", "count": 1, "votes": 0, "api": {"model": "x"}}, "votes is 0"),
         ({"backend": "recorded", "recorded": "x", "votes": 2}, "cannot be asked again"),
+        ({"backend": "local", "count": 1, "votes": 2}, "equal at temperature 0; set local.temperature"),
+        ({"backend": "local", "count": 1}, "config.base is not set"),
+        ({"backend": "local", "count": 1, "local": {"model": "nowhere"}}, "model 'nowhere': neither a run"),
+        ({"backend": "local", "count": 1, "local": {"images": (2, 1)}}, "expected rising counts"),
+        ({"backend": "oracle", "count": 1, "others": {"a": {}}}, "others.a: api is not set"),
     ],
 )
 def test_mistakes_with_apis_are_one_line(workdir, config, says):

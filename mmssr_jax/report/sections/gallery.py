@@ -69,7 +69,7 @@ def gallery_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, 
     blocks: list[Block] = []
     for heading in dict.fromkeys(s.heading for s in chosen):
         cards = [
-            _card(
+            sample_card(
                 s, samples.get(s.id), str(source[s.row].as_py()), _tags(inputs, matrix[s.row]), warnings[s.id], config
             )
             for s in chosen
@@ -165,9 +165,10 @@ def _warnings(inputs: Inputs, ids: Sequence[str]) -> dict[str, list[str]]:
     return {i: [f"flaw: {readable(n)}"] if n else [] for i, n in zip(ids, names, strict=True)}
 
 
-def _card(
+def sample_card(
     shown: Shown, sample: Sample | None, source: str, tags: list[str], warnings: list[str], config: ReportConfig
 ) -> Card:
+    """A sample with its pictures made small and its text made short; without `sample` it is named only."""
     if sample is None:
         return Card(
             shown.id, source, [], [("user", "[this sample is not in the pool any more]")], shown.why, tags, warnings

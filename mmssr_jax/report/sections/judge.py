@@ -8,16 +8,30 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mmssr_jax.core import tables
-from mmssr_jax.report.blocks import Block, Cell, Fact, Facts, Fold, Grid, Heat, Note, Section, Table
+from mmssr_jax.core.sample import Sample
+from mmssr_jax.report.blocks import Block, Card, Cards, Cell, Fact, Facts, Fold, Grid, Heat, Note, Section, Table
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import count, fixed, in_order, percent, readable
+from mmssr_jax.report.sections.gallery import Shown, sample_card
 from mmssr_jax.report.sections.pool import share_bars
 
 MAX_DISAGREEMENTS = 8
 
 
-def judge_section(inputs: Inputs, config: ReportConfig) -> Section:
-    """The section; see the module."""
+def disputed(inputs: Inputs) -> list[str]:
+    """The ids of the samples whose pictures the section shows: those that two ratings differ on most."""
+    result = inputs.results("judge") or {"agreement": []}
+    return list(dict.fromkeys(d["id"] for one in result["agreement"] for d in one["disagreements"][:MAX_DISAGREEMENTS]))
+
+
+def judge_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample]) -> Section:
+    """The section.
+
+    Args:
+      inputs: the artefacts.
+      config: sizes and limits.
+      samples: those of `disputed`, by id; one that is not there is shown without its content.
+    """
     title = "Judge"
     result = inputs.results("judge")
     if result is None:
@@ -40,8 +54,11 @@ def judge_section(inputs: Inputs, config: ReportConfig) -> Section:
     styles = {k: v for k, v in sorted(result["style_counts"].items(), key=lambda p: (-p[1], p[0])) if v}
     blocks.append(share_bars(list(styles.items()), judged or 1, title="Styles", note="A sample may have up to three."))
     for one in result["agreement"]:
-        blocks += _agreement(one, _rubric_order(inputs, one))
-    blocks.append(Fold("Rounds, ledger and sources", [Grid([_rounds(result), _ledger(result), _sources(result)])]))
+        blocks += _agreement(one, _rubric_order(inputs, one), samples, config)
+    details = [_rounds(result), _ledger(result), _sources(result)]
+    if result["usage"].get("prompt_tokens") and result.get("estimate"):
+        blocks.append(_expected(result))
+    blocks.append(Fold("Rounds, ledger and sources", [Grid(details)]))
     missing = [] if repeats else ["Agreement is not known: no sample was rated twice (config.judge.repeat_share)."]
     return Section(
         "judge", title, "The ratings from which the scorer learns, and how reliable they are.", blocks, missing,
@@ -90,7 +107,27 @@ def _rubric_order(inputs: Inputs, one: Mapping[str, Any]) -> list[str]:
     return in_order(one["capabilities"])
 
 
-def _agreement(one: Mapping[str, Any], slugs: Sequence[str]) -> list[Block]:
+def _expected(result: Mapping[str, Any]) -> Table:
+    """What was expected before the first request beside what the ledger holds."""
+    estimate, usage = result["estimate"], result["usage"]
+    rows = []
+    for name, key in (("prompt tokens", "prompt_tokens"), ("answer tokens", "completion_tokens")):
+        used, expected = usage.get(key, 0), estimate[key]
+        rows.append((name, count(expected), count(used), f"× {used / expected:.2f}" if expected else "–"))
+    usd, cost = estimate["usd"], result["cost_usd"]
+    if usd is not None:
+        rows.append(("US dollars", f"{usd:.2f}", f"{cost:.2f}", f"× {cost / usd:.2f}" if usd else "–"))
+    date = estimate.get("prices_date")
+    note = f"Prices are those of {date} (config.judge.api.prices); " if date else "The model has no price; "
+    return Table(
+        ("", "expected", "in the ledger", "ratio"), rows, numeric=(1, 2, 3), title="Estimate and ledger",
+        note=f"{note}the provider's bill decides. The ledger counts repairs and retries too.",
+    )  # fmt: skip
+
+
+def _agreement(
+    one: Mapping[str, Any], slugs: Sequence[str], samples: Mapping[str, Sample], config: ReportConfig
+) -> list[Block]:
     """What two ratings of the same samples agree on besides the scores, and where they differ."""
     styles = one["styles"]
     note = Note(
@@ -100,20 +137,26 @@ def _agreement(one: Mapping[str, Any], slugs: Sequence[str]) -> list[Block]:
     blocks: list[Block] = [note]
     if one["disagreements"]:
         shown = one["disagreements"][:MAX_DISAGREEMENTS]
-        blocks.append(Fold(f"The {len(shown)} samples they differ on most", [_disagreements(slugs, shown)]))
+        cards = Cards([_disagreement(slugs, d, samples.get(d["id"]), config) for d in shown])
+        blocks.append(Fold(f"The {len(shown)} samples they differ on most", [cards]))
     return blocks
 
 
-def _disagreements(slugs: Sequence[str], shown: list[Mapping[str, Any]]) -> Table:
-    rows = []
-    for d in shown:
-        pairs = zip(slugs, d["first"]["scores"], d["second"]["scores"], strict=True)
-        what = "; ".join(f"{readable(s)} {a} → {b}" for s, a, b in pairs if a != b)
-        styles = f"{', '.join(d['first']['styles'])} → {', '.join(d['second']['styles'])}"
-        rows.append(
-            (d["id"], count(d["difference"]), what, styles if d["first"]["styles"] != d["second"]["styles"] else "")
-        )
-    return Table(("sample", "points", "scores", "styles"), rows, numeric=(1,))
+def _disagreement(slugs: Sequence[str], d: Mapping[str, Any], sample: Sample | None, config: ReportConfig) -> Card:
+    """A sample with both ratings of it, where they differ."""
+    first, second = d["first"], d["second"]
+    pairs = zip(slugs, first["scores"], second["scores"], strict=True)
+    parts = [f"{readable(s)} {a} → {b}" for s, a, b in pairs if a != b]
+    if first["styles"] != second["styles"]:
+        parts.append(f"styles {', '.join(first['styles'])} → {', '.join(second['styles'])}")
+    parts += [
+        f"{which} judge: {r['rationale']}" for which, r in (("first", first), ("second", second)) if r["rationale"]
+    ]
+    points = f"{count(d['difference'])} points apart"
+    why = "; ".join(parts)
+    return sample_card(
+        Shown(d["id"], "", -1, why), sample, sample.source if sample is not None else "", [points], [], config
+    )
 
 
 def _ledger(result: Mapping[str, Any]) -> Table:
