@@ -53,6 +53,7 @@ setup(
         "notebooks": NOTEBOOKS,
         "bench": ["torch>=2.8,<3"],
         "video": ["av>=15,<19"],
+        "beam": ["apache-beam>=2.70,<3"],
         "tensorboard": ["tensorboardX>=2.6,<3"],
         "tpu-aot": ["jax[tpu]>=0.10,<0.13"],
     },

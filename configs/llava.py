@@ -44,6 +44,7 @@ def get_config() -> ConfigDict:
         "limit": config_dict.placeholder(int),
         "missing_files": "refuse",
         "seed": 0,
+        "beam": {"runner": config_dict.placeholder(str), "options": ()},  # Apache Beam, for what outgrows a machine
     }
     c.judge = {
         "backend": "recorded",

@@ -54,7 +54,7 @@ def check_images(
     """
     positions = rows["position"].to_numpy()
     blocks: list[pa.Table] = []
-    while folder is not None and (path := _block_path(folder, len(blocks))).exists():
+    while folder is not None and (path := block_path(folder, len(blocks))).exists():
         blocks.append(files.read_parquet(path))
     done = sum(b.num_rows for b in blocks)
     progress = Progress("ingest: checking pictures", len(positions), done=done)
@@ -73,7 +73,7 @@ def check_images(
             columns = zip(zip(*results, strict=True), CHECKS, strict=True)
             blocks.append(pa.table([pa.array(c, f.type) for c, f in columns], CHECKS))
             if folder is not None:
-                files.write_parquet(_block_path(folder, len(blocks) - 1), blocks[-1])
+                files.write_parquet(block_path(folder, len(blocks) - 1), blocks[-1])
     return pa.concat_tables(blocks) if blocks else CHECKS.empty_table()
 
 
@@ -86,7 +86,8 @@ def _check_record(record: Record, root: Path, rules: Rules, verify: Verify, max_
         return 0, str(e.reason), e.detail
 
 
-def _block_path(folder: Path, number: int) -> Path:
+def block_path(folder: Path, number: int) -> Path:
+    """Where block `number` of the checked rows is kept."""
     return folder / f"block-{number:06d}.parquet"
 
 

@@ -58,12 +58,13 @@ class Reader(Protocol):
         """The folder that image names of a file are relative to."""
         ...
 
-    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
+    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         """All records, in the pool's order; the same ones at every call.
 
         Args:
           pictures: whether `Record.pictures` is wanted; without it much less is read.
           label: log the progress under this name.
+          only: the records of this file alone.
 
         Raises:
           UserError: a file is not readable.

@@ -47,7 +47,7 @@ REJECTS = pa.schema(
         ("number", pa.int64()),
     ]
 )
-_BLOCK = 1 << 16
+CHUNK = 1 << 16  # rows of a column's chunks
 
 
 class Columns:
@@ -61,7 +61,7 @@ class Columns:
     def add(self, *values: Any) -> None:
         """Adds one row, its values in the schema's order."""
         self._pending.append(values)
-        if len(self._pending) == _BLOCK:
+        if len(self._pending) == CHUNK:
             self._flush()
 
     def table(self) -> pa.Table:

@@ -19,6 +19,7 @@ from mmssr_jax.pool.reasons import Reason
 from mmssr_jax.pool.record import Reader
 from mmssr_jax.pool.rules import Rules
 from mmssr_jax.pool.scan import REJECTS, scan
+from mmssr_jax.pool.spread import Spread
 
 _MANY = 10  # so many pictures, all missing, are no accident
 
@@ -75,23 +76,26 @@ class Survey:
         }
 
 
-def survey(reader: Reader, intake: Intake, *, checks: Path | None = None) -> Survey:
+def survey(reader: Reader, intake: Intake, *, checks: Path | None = None, spread: Spread | None = None) -> Survey:
     """Reads the pool's text, then looks at its pictures.
 
     Args:
       reader: the foreign pool.
       intake: how it is taken in.
       checks: a folder for what has been checked, so that a run that was cut off goes on there.
+      spread: workers that the passes are spread over; they use the same folder.
 
     Raises:
       UserError: a file is not readable, the records have no ids, or none of them can be used.
     """
     name = str(reader.files[0])
-    found = scan(reader, intake.rules, limit=intake.limit)
+    found = spread.scan() if spread is not None else scan(reader, intake.rules, limit=intake.limit)
     if not found.n_records:
         raise UserError(f"{name}: holds no records")
     check_ids_exist(found, intake.rules, name)
     found = assign_ids(found, intake.rules)
+    if spread is not None:
+        spread.check(found.rows)
     checked = check_images(
         reader, found.rows, intake.rules, verify=intake.verify_images, max_pixels=intake.max_pixels, folder=checks
     )

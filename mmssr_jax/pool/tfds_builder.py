@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,9 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
       samples: gives the samples from a row on.
       n_samples: how many there are.
       n_bytes: about how much they take; decides the number of shards.
+
+    Attributes:
+      n_shards: how many shards there will be.
     """
 
     name = NAME
@@ -53,7 +55,7 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
     def __init__(self, folder: Path, *, samples: Samples, n_samples: int, n_bytes: int):
         self._samples = samples
         self._n_samples = n_samples
-        self._n_shards = max(1, min(n_samples, round(n_bytes / SHARD_BYTES)))
+        self.n_shards = max(1, min(n_samples, round(n_bytes / SHARD_BYTES)))
         super().__init__(data_dir=str(folder), file_format="array_record")
 
     def _build_data_dir(self, given_data_dir: str | None) -> tuple[str, str]:
@@ -86,27 +88,43 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 
     def download_and_prepare(self, **unused: Any) -> None:
         """Writes the shards that are not there yet, then the description of the data set."""
-        serializer = example_serializer.ExampleSerializer(self.info.features.get_serialized_info())
-        template = self._get_filename_template(SPLIT)
-        bounds = [round(self._n_samples * i / self._n_shards) for i in range(self._n_shards + 1)]
-        paths = [
-            Path(template.sharded_filepath(shard_index=i, num_shards=self._n_shards)) for i in range(self._n_shards)
-        ]
+        paths = [self._shard_path(i) for i in range(self.n_shards)]
         done = 0
-        while done < self._n_shards and paths[done].exists():
+        while done < self.n_shards and paths[done].exists():
             done += 1
-        progress = Progress("ingest: packing", self._n_samples, done=bounds[done])
-        examples = self._generate_examples(bounds[done])
-        for shard in range(done, self._n_shards):
-            with files.replacing(paths[shard]) as temporary:
-                writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1")
-                for _ in range(bounds[shard], bounds[shard + 1]):
-                    _, example = next(examples)
-                    proto = serializer.get_tf_example(self.info.features.encode_example(example))
-                    writer.write(proto.SerializeToString(deterministic=True))  # else the hash seed decides the order
+        first = self.rows_of(done).start if done < self.n_shards else self._n_samples
+        progress = Progress("ingest: packing", self._n_samples, done=first)
+        samples = self._samples(first)
+        for shard in range(done, self.n_shards):
+            self._write(shard, samples, progress)
+        self._describe(self._get_filename_template(SPLIT), [len(self.rows_of(i)) for i in range(self.n_shards)], paths)
+
+    def rows_of(self, shard: int) -> range:
+        """The rows that a shard holds."""
+        begin, end = (round(self._n_samples * i / self.n_shards) for i in (shard, shard + 1))
+        return range(begin, end)
+
+    def write_shard(self, shard: int) -> None:
+        """Writes one shard alone, unless it is there."""
+        if not self._shard_path(shard).exists():
+            self._write(shard, self._samples(self.rows_of(shard).start), None)
+
+    def _shard_path(self, shard: int) -> Path:
+        template = self._get_filename_template(SPLIT)
+        return Path(template.sharded_filepath(shard_index=shard, num_shards=self.n_shards))
+
+    def _write(self, shard: int, samples: Iterator[PackedSample], progress: Progress | None) -> None:
+        """Takes as many samples as the shard holds."""
+        serializer = example_serializer.ExampleSerializer(self.info.features.get_serialized_info())
+        with files.replacing(self._shard_path(shard)) as temporary:
+            writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1")
+            for _ in self.rows_of(shard):
+                example = self.info.features.encode_example(to_example(next(samples)))
+                proto = serializer.get_tf_example(example)
+                writer.write(proto.SerializeToString(deterministic=True))  # else the hash seed decides the order
+                if progress is not None:
                     progress.add()
-                writer.close()
-        self._describe(template, [b - a for a, b in itertools.pairwise(bounds)], paths)
+            writer.close()
 
     def _describe(self, template: Any, lengths: list[int], paths: list[Path]) -> None:
         split = tfds.core.SplitInfo(

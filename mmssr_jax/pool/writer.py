@@ -18,6 +18,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.pool.reasons import RejectedError
 from mmssr_jax.pool.record import Reader
 from mmssr_jax.pool.scan import read_sample, used_records
+from mmssr_jax.pool.spread import Execute, Spread, Task
 from mmssr_jax.pool.survey import Intake, Survey, survey
 
 INDEX = "index.parquet"
@@ -28,7 +29,9 @@ _COLUMNS = ["id", "source", "n_images", "n_turns", "split", "orig_id", "repairs"
 _PLACE = ["file", "offset", "length", "crc"]  # where an unpacked record stands
 
 
-def write_pool(artifact: Artifact, reader: Reader, intake: Intake, *, packed: bool) -> Survey:
+def write_pool(
+    artifact: Artifact, reader: Reader, intake: Intake, *, packed: bool, execute: Execute | None = None
+) -> Survey:
     """Takes a foreign pool in and seals it. A run that was cut off goes on where it was.
 
     Args:
@@ -36,6 +39,7 @@ def write_pool(artifact: Artifact, reader: Reader, intake: Intake, *, packed: bo
       reader: the foreign pool.
       intake: how it is taken in.
       packed: copy samples and pictures into ArrayRecord shards; otherwise the pool is used where it lies.
+      execute: spreads the work over workers, see `spread`; the result is the same.
 
     Returns:
       What was found; its counts are in the manifest.
@@ -47,9 +51,10 @@ def write_pool(artifact: Artifact, reader: Reader, intake: Intake, *, packed: bo
     checks = folder / "checks"
     for leftover in folder.rglob(".*.tmp"):  # half-written files of a run that was killed
         leftover.unlink()
-    found = survey(reader, intake, checks=checks)
+    spread = Spread(Task(reader, intake, checks), execute) if execute is not None else None
+    found = survey(reader, intake, checks=checks, spread=spread)
     if packed:
-        _pack(folder, reader, intake, found.rows)
+        _pack(folder, reader, intake, found.rows, spread)
     _write_index(folder / INDEX, found.rows, packed=packed)
     _write_rejects(folder / REJECTS_FILE, found.rejects, file_names(reader.files))
     shutil.rmtree(checks, ignore_errors=True)
@@ -99,7 +104,7 @@ def file_names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(p, common) for p in paths]
 
 
-def _pack(folder: Path, reader: Reader, intake: Intake, rows: pa.Table) -> None:
+def _pack(folder: Path, reader: Reader, intake: Intake, rows: pa.Table, spread: Spread | None) -> None:
     from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder  # TFDS takes a second to import
 
     positions, ids = rows["position"].to_numpy(), rows["id"]
@@ -117,4 +122,6 @@ def _pack(folder: Path, reader: Reader, intake: Intake, rows: pa.Table) -> None:
             yield PackedSample(sample, record.raw)
 
     n_bytes = pc.sum(rows["image_bytes"]).as_py() + 2 * pc.sum(rows["length"]).as_py()
+    if spread is not None:
+        spread.pack(folder, rows, n_bytes)
     PoolBuilder(folder, samples=samples, n_samples=rows.num_rows, n_bytes=n_bytes).download_and_prepare()

@@ -7,6 +7,7 @@ the procedural one is generated first, in `procedural/`, and taken in like any o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ from mmssr_jax.core.artifact import input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.parallel import hosts
+from mmssr_jax.pool import beam
+from mmssr_jax.pool.beam import BeamConfig
 from mmssr_jax.pool.check import Verify
 from mmssr_jax.pool.decode import DEFAULT_MAX_PIXELS
 from mmssr_jax.pool.readers.hf_parquet import HfParquet
@@ -67,6 +70,7 @@ class PoolConfig:
       frames: pictures that a video becomes, at even distances in time (MM1.5-Video takes 24).
       webdataset: how WebDataset members are read.
       tfds_split: the split of a TFDS data set.
+      beam: takes the pool in on Apache Beam, for pools that outgrow a machine; the result is the same.
     """
 
     path: str | None = None
@@ -86,6 +90,7 @@ class PoolConfig:
     frames: int = DEFAULT_FRAMES
     webdataset: WebDatasetConfig = dataclasses.field(default_factory=WebDatasetConfig)
     tfds_split: str = "train"
+    beam: BeamConfig = dataclasses.field(default_factory=BeamConfig)
 
     def __post_init__(self) -> None:
         if self.path is None and self.procedural is None and self.captions is None:
@@ -134,7 +139,8 @@ def _ingest(ctx: StageContext) -> None:
     artifact = ctx.claim(folder, stage="ingest", settings=settings, inputs=inputs)
     if artifact.done:
         return
-    found = write_pool(artifact, reader, config.intake, packed=config.packed)
+    execute = functools.partial(beam.run, config.beam) if config.beam.runner is not None else None
+    found = write_pool(artifact, reader, config.intake, packed=config.packed, execute=execute)
     describe(found, str(path))
     if found.rejects.num_rows:
         logging.info("ingest: every rejected record is named in %s", folder / REJECTS_FILE)

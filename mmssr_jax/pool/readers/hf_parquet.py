@@ -49,9 +49,11 @@ class HfParquet:
     def images_root(self, file: int) -> Path:
         return self.files[file].parent
 
-    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
+    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         progress = Progress(label, self._total, "records") if label else None
         for file, path in enumerate(self.files):
+            if only not in (None, file):
+                continue
             for number, (value, encoded) in enumerate(_rows(path, pictures)):
                 if progress is not None:
                     progress.add()

@@ -36,7 +36,7 @@ class LlavaJson:
     def images_root(self, file: int) -> Path:
         return self._images
 
-    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
+    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         path = self.files[0]
         progress = Progress(label, path.stat().st_size >> 20, "MiB") if label else None
         for number, r in enumerate(read_records(path)):

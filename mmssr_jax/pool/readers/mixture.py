@@ -74,19 +74,22 @@ class Mixture:
         }
         self._seed = seed
         self._images = images.resolve() if images is not None else None
-        self._chosen: list[np.ndarray | None] | None = None
+        self._chosen: dict[int, np.ndarray | None] = {}
         self.files = tuple(m.path.resolve() for m in members)
 
     def images_root(self, file: int) -> Path:
         return self._images or self.files[file].parent
 
-    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
-        if self._chosen is None:
-            self._chosen = [choose(m, self._seed) for m in self._members]
+    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         total = sum(p.stat().st_size for p in self.files) >> 20
         progress = Progress(label, total, "MiB") if label else None
         before = 0
-        for file, (path, chosen) in enumerate(zip(self.files, self._chosen, strict=True)):
+        for file, path in enumerate(self.files):
+            if only not in (None, file):
+                continue
+            if file not in self._chosen:
+                self._chosen[file] = choose(self._members[file], self._seed)
+            chosen = self._chosen[file]
             wanted = None if chosen is None else iter(chosen.tolist())
             target = next(wanted, None) if wanted is not None else None
             for number, r in enumerate(read_records(path)):

@@ -65,11 +65,11 @@ class Tfds:
     def images_root(self, file: int) -> Path:
         return self.files[file].parent
 
-    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
+    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         from tensorflow_datasets.proto import tf_example_pb2
 
         progress = Progress(label, len(self._source), "records") if label else None
-        for number in range(len(self._source)):
+        for number in range(len(self._source) if only in (None, 0) else 0):  # all records count as of file 0
             proto = tf_example_pb2.Example.FromString(self._source[number])
             example = {name: f.bytes_list.value for name, f in proto.features.feature.items()}
             encoded = tuple(next((example[name] for name in _PICTURES if name in example), ()))

@@ -76,9 +76,11 @@ class WebDataset:
     def images_root(self, file: int) -> Path:
         return self.files[file].parent
 
-    def records(self, *, pictures: bool, label: str | None = None) -> Iterator[Record]:
+    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         progress = Progress(label, len(self.files), "shards") if label else None
         for file, path in enumerate(self.files):
+            if only not in (None, file):
+                continue
             seen: set[str] = set()
             for number, group in enumerate(_groups(path, self.settings, pictures)):
                 again = group.key in seen
