@@ -1,4 +1,4 @@
-"""Ingestion on Apache Beam: its workers take the items of `pool.spread`. Nothing of Beam is imported unless asked for."""
+"""Ingestion on Apache Beam, whose workers take the items of `pool.spread`; Beam is imported only where asked for."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@
     check    an item a run of blocks         checks/block-000048.parquet ... checks/block-000063.parquet
     pack     an item a shard                 pool-train.array_record-00002-of-00016
 
-An item leaves files, each whole or not there, and does nothing where they are there already: it may run anywhere, be run
-again, or twice at once. In between, ids are given and rejects are merged on one machine, from tables of text columns
-without pictures. The ordinary ingestion then finds the blocks and shards made and goes on from there, so its result is
-the same byte for byte. All workers must reach the pool and the workdir under the same paths.
+An item leaves files, each whole or not there, and does nothing where they are there already: it may run anywhere, be
+run again, or twice at once. In between, ids are given and rejects are merged on one machine, from tables of text
+columns without pictures. The ordinary ingestion then finds the blocks and shards made and goes on from there, so its
+result is the same byte for byte. All workers must reach the pool and the workdir under the same paths.
 
 A pool of one file is scanned by one worker. What is no LLaVA JSON has no random access, so a file is read again for
 each run and each shard that begins in it.
