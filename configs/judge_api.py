@@ -60,6 +60,7 @@ def get_config(variant: str = "live") -> ConfigDict:
         "repeat_share": 0.1,  # rated once more, to know how reliable the judge is
         "votes": 1,
         "seed": 0,
+        "ask": True,  # False with --overwrite=judge reads the ledger's answers again and asks nobody
         "ask_again": (),  # reasons of skipped samples to ask for again, such as "refusal"
     }
     c.judge.api = {

@@ -60,6 +60,8 @@ class JudgeConfig:
       repeat_share: the share of the judged samples that is rated once more, to measure agreement.
       others: further judges by name.
       combine: "first" takes the judge's own ratings; "mean" the mean over it and `others`.
+      ask: False asks nobody: the answers in the ledger are read again, and what it does not hold counts as not
+        answered.
       ask_again: reasons (see `judge.outcomes`) of skipped samples that are asked for again.
       capabilities: a user's own, name -> what it covers; mmSSR's 14 where not given.
       styles: a user's own; mmSSR's nine where not given.
@@ -80,6 +82,7 @@ class JudgeConfig:
     local: LocalConfig | None = None
     others: Mapping[str, OtherJudge] = dataclasses.field(default_factory=dict)
     combine: Literal["first", "mean"] = "first"
+    ask: bool = True
     ask_again: tuple[str, ...] = ()
     capabilities: Mapping[str, str] | None = None
     styles: tuple[str, ...] | None = None

@@ -104,12 +104,24 @@ def survey(reader: Reader, intake: Intake, *, checks: Path | None = None, spread
     rows = found.rows.append_column("image_bytes", checked["image_bytes"]).filter(good)
     rejects = merge_rejects(found.rejects, _picture_rejects(found.rows, checked, pc.invert(good)))
     if rows.num_rows == 0:
-        first = rejects.slice(0, 1).to_pylist()[0]
-        raise UserError(
-            f"{name}: none of its {rejects.num_rows} records can be used; the first: {first['reason']}, "
-            f"{first['detail']}; is --config.pool.images right?"
-        )
+        raise UserError(_nothing_left(name, rejects))
     return Survey(rows, rejects)
+
+
+def _nothing_left(name: str, rejects: pa.Table) -> str:
+    """What to say of a pool all of whose records are rejected: the reasons, the first record, and what to look at."""
+    first = rejects.slice(0, 1).to_pylist()[0]
+    reasons = ", ".join(f"{reason} {count}" for reason, count in list(value_counts(rejects["reason"]).items())[:3])
+    about_pictures = first["reason"] in (Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE, Reason.UNREADABLE_IMAGE)
+    hint = (
+        "is --config.pool.images right?"
+        if about_pictures
+        else 'expected records of the form {"id", "image", "conversations": [{"from", "value"}, ...]}'
+    )
+    return (
+        f"{name}: none of its {rejects.num_rows} records can be used ({reasons}); the first: {first['id']}, "
+        f"{first['detail']}; {hint}"
+    )
 
 
 def _check_folder(reader: Reader, rows: pa.Table, checked: pa.Table) -> None:

@@ -51,14 +51,15 @@ def run(ctx: StageContext) -> None:
         _describe(rounds, ctx.workdir.judge / LEDGER, config)
         _say_what_would_leave(rounds, ctx.workdir.judge / LEDGER)
         return
-    for one in rounds:
+    for one in rounds if config.ask else ():
         one.judge.check()
     artifact = _claim(ctx, config, rounds)
     if artifact.done:
         return
     estimates = _describe(rounds, artifact.path / LEDGER, config)
-    with Ledger(artifact.path / LEDGER, ask_again=(*TRANSIENT, *config.ask_again)) as ledger:
-        run_rounds(rounds, ledger)
+    if config.ask:
+        with Ledger(artifact.path / LEDGER, ask_again=(*TRANSIENT, *config.ask_again)) as ledger:
+            run_rounds(rounds, ledger)
     sources = dict(zip(pool.ids, pool.sources, strict=True))
     outcome = read_outcome(artifact.path / LEDGER, rounds, rubric, sources=sources)
     if not outcome.rows:

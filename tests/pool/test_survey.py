@@ -130,7 +130,7 @@ def test_a_limit_takes_the_first_records(folder: Path):
 
 def test_a_pool_of_which_nothing_can_be_used_is_one_line(folder: Path):
     records = [record(str(i), ("nowhere.jpg",)) for i in range(3)]
-    with pytest.raises(UserError, match=r"none of its 3 records can be used; the first: missing_image, nowhere"):
+    with pytest.raises(UserError, match=r"none of its 3 records .*\(missing_image 3\); the first: \"0\", nowhere.*pool\.images"):
         _survey(folder, records)
 
 
@@ -157,3 +157,9 @@ def test_pictures_above_the_limit_are_rejected(folder: Path):
 def test_senseless_settings_are_refused(fields: dict[str, int]):
     with pytest.raises(ValueError, match="expected"):
         Intake(**fields)  # type: ignore[arg-type]
+
+
+def test_a_file_of_another_form_is_told_what_a_pool_looks_like(folder: Path):
+    notes = [{"id": str(i), "note": "no conversation"} for i in range(3)]
+    with pytest.raises(UserError, match=r"none of its 3 records .*\(no_conversation 3\).*expected records of the form"):
+        _survey(folder, notes)

@@ -17,7 +17,7 @@ from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.judge.ledger import Entry, Ledger, read_ledger
 from mmssr_jax.judge.parse import parse_answer
-from mmssr_jax.judge.rubric import Rubric
+from mmssr_jax.judge.rubric import Rubric, checked
 from mmssr_jax.judge.settings import JudgeConfig
 from mmssr_jax.stages import ingest, judge
 from mmssr_jax.training.bundle import export_bundle
@@ -407,6 +407,51 @@ def test_after_a_stop_the_same_command_goes_on(workdir, api):
     assert {f"s{c.number:02d}" for c in again.calls}.isdisjoint(before)
     assert len(again.calls) == 30 - len(before)
     assert files.read_parquet(workdir.judge / "judgments.parquet").num_rows == 30
+
+
+def test_the_ledger_is_read_again_without_asking_anybody(workdir, api, monkeypatch):
+    """One answer had said 7 where 0-5 was asked for, twice; a parser that has learned to read it needs no server."""
+
+    def script(call):
+        odd = completion(json.dumps({**rating(call.number), "humanities": 7}))
+        return Reply(body=odd) if call.number == 3 else good(call)
+
+    server, settings = api(script)
+    with server:
+        config = {"share": 1.0, "api": {**settings, "base_url": server.url}, "backend": "openai"}
+        run(workdir, config)
+    asked_before = len(server.calls)
+    assert files.read_json(workdir.results("judge"))["skip_reasons"] == {"invalid": 1}
+    monkeypatch.delenv("JUDGE_KEY")
+    monkeypatch.setattr(
+        "mmssr_jax.judge.parse.checked", lambda scores, *rest: checked([min(s, 5) for s in scores], *rest)
+    )
+    run(workdir, {**config, "ask": False}, overwrite=frozenset({"judge"}))
+    table = files.read_parquet(workdir.judge / "judgments.parquet")
+    assert table.num_rows == N
+    assert table["humanities"].to_pylist()[3] == 5
+    assert len(server.calls) == asked_before
+
+
+def test_ones_own_capabilities_and_styles_reach_prompt_schema_and_table(workdir, api):
+    answer = {"counting_things": 4, "rhyme": 0, "styles": ["haiku"]}
+    server, settings = api(lambda call: Reply(body=completion(json.dumps(answer))))
+    own = {"capabilities": {"counting things": "how many", "rhyme": "verse"}, "styles": ("haiku", "list")}
+    asked(server, settings, workdir, {"count": 2, **own})
+    body = server.calls[0].body
+    system = body["messages"][0]["content"]
+    assert "- counting_things: how many\n- rhyme: verse\n" in system
+    assert "the main one first: haiku; list." in system
+    assert "optical" not in system
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema["required"] == ["counting_things", "rhyme", "styles"]
+    assert schema["properties"]["styles"]["items"]["enum"] == ["haiku", "list"]
+    assert (schema["properties"]["rhyme"]["minimum"], schema["properties"]["rhyme"]["maximum"]) == (0, 5)
+    table = files.read_parquet(workdir.judge / "judgments.parquet")
+    assert table.schema == judgment_schema(("counting_things", "rhyme"))
+    assert table["styles"].to_pylist() == [["haiku"]] * 2
+    histograms = files.read_json(workdir.results("judge"))["histograms"]
+    assert histograms == {"counting_things": [0, 0, 0, 0, 2, 0], "rhyme": [2, 0, 0, 0, 0, 0]}
 
 
 def test_a_missing_key_leaves_nothing_behind(workdir, api, monkeypatch):
