@@ -1,4 +1,8 @@
-"""Metrics as JSONL: `{"step": 10, "name": "loss", "value": 1.5, "time": ...}` a line, append-only within a run."""
+"""Metrics as JSONL: `{"step": 10, "name": "loss", "value": 1.5, "time": ...}` a line, append-only within a run.
+
+TensorBoard and Weights & Biases can be written beside it, where their packages are installed; the JSONL is what the
+report reads.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,20 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+
+
+class Writer(Protocol):
+    """Takes the scalars of one run."""
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Keeps the scalars of a step."""
+
+    def close(self) -> None:
+        """Writes out what is still held back."""
 
 
 class MetricWriter:
@@ -37,6 +53,71 @@ class MetricWriter:
         """Syncs and closes the file."""
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+class TensorBoardWriter:
+    """Event files for TensorBoard.
+
+    Raises:
+      UserError: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path, *, resume_step: int = 0):
+        try:
+            import tensorboardX
+        except ImportError:
+            raise UserError("TensorBoard needs tensorboardX: pip install mmssr_jax[tensorboard]") from None
+        self._writer = tensorboardX.SummaryWriter(str(folder), purge_step=resume_step + 1 if resume_step else None)
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """One point a scalar."""
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, float(value), step)
+
+    def close(self) -> None:
+        """Writes the event file out."""
+        self._writer.close()
+
+
+class WandbWriter:
+    """A run of Weights & Biases; a resumed run goes on under the same id.
+
+    Raises:
+      UserError: wandb is not installed.
+    """
+
+    def __init__(self, project: str, run: str, folder: Path):
+        try:
+            import wandb
+        except ImportError:
+            raise UserError(f"logging to the W&B project {project!r} needs wandb: pip install wandb") from None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._run: Any = wandb.init(project=project, name=run, id=run, resume="allow", dir=str(folder))
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """One log entry a step."""
+        self._run.log(dict(scalars), step=step)
+
+    def close(self) -> None:
+        """Ends the run."""
+        self._run.finish()
+
+
+class Writers:
+    """Several writers as one; none at all writes nothing, as in processes that are not the first."""
+
+    def __init__(self, *writers: Writer):
+        self._writers = writers
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Hands the scalars to every writer."""
+        for writer in self._writers:
+            writer.write_scalars(step, scalars)
+
+    def close(self) -> None:
+        """Closes every writer."""
+        for writer in self._writers:
+            writer.close()
 
 
 def _step(line: str) -> float:

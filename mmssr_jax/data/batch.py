@@ -88,7 +88,7 @@ def offset_images(slots: np.ndarray, rows: np.ndarray | int) -> np.ndarray:
     return np.where(slots > 0, slots + rows, slots).astype(np.int32)
 
 
-def unpack_packed(packed: dict[str, np.ndarray], *, patches: int) -> Batch:
+def unpack_packed(packed: dict[str, np.ndarray], *, patches: int, fixed_images: bool = False) -> Batch:
     """A batch of rows that hold several examples each, as grain's first-fit packing leaves them.
 
     Grain concatenates a row's examples feature by feature and tells them apart by `<feature>_segment_ids` (1-based, 0
@@ -99,6 +99,7 @@ def unpack_packed(packed: dict[str, np.ndarray], *, patches: int) -> Batch:
     Args:
       packed: arrays [B, L], [B, K] and [B, images, S, S, 3] with their segment ids.
       patches: T, feature rows of one image.
+      fixed_images: N is B times the room, whatever is used (several processes must agree on it).
     """
     segment = packed["tokens_segment_ids"]
     B, L = segment.shape
@@ -106,7 +107,7 @@ def unpack_packed(packed: dict[str, np.ndarray], *, patches: int) -> Batch:
     row = np.arange(B)[:, None]
     until = np.where(segment > 0, packed["until"] + starts[row, segment], np.arange(1, L + 1))
     used, room = int((packed["pixels_segment_ids"] > 0).sum(1).max()), packed["pixels"].shape[1]
-    images = min(1 << max(used - 1, 0).bit_length(), room)
+    images = room if fixed_images else min(1 << max(used - 1, 0).bit_length(), room)
     pixels = packed["pixels"][:, :images]
     first_image = _segment_starts(packed["pixels_segment_ids"], segments=int(segment.max()))
     image_rows = (first_image[row, segment] + row * images) * patches

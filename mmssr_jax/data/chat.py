@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +18,10 @@ from mmssr_jax.data.example import TEXT_SLOT, Example, Piece, causal_targets, fl
 from mmssr_jax.data.tokenizer import Tokenizer
 
 SYSTEM = "You are a helpful assistant."
+
+Labels = Literal["answers", "llava_next"]
+"""What is trained: the assistant's words and the mark that ends them; or, as LLaVA-NeXT's loader has it, besides them
+every `<|im_start|>`, `<|im_end|>` and newline wherever it stands, in the system's and the user's turns too."""
 
 
 def text_and_images(
@@ -62,7 +68,14 @@ def chat_pieces(
 
 
 def encode_chat(
-    sample: Sample, tokenizer: Tokenizer, pixels: np.ndarray, *, patches: int, max_length: int, newline: bool = True
+    sample: Sample,
+    tokenizer: Tokenizer,
+    pixels: np.ndarray,
+    *,
+    patches: int,
+    max_length: int,
+    newline: bool = True,
+    labels: Labels = "answers",
 ) -> Example:
     """A training sequence; what goes beyond `max_length` is cut off at the end and counted.
 
@@ -73,11 +86,32 @@ def encode_chat(
       patches: feature rows of one image.
       max_length: tokens that may remain; images are never cut.
       newline: a token more for the newline that ends an image.
+      labels: what is trained.
 
     Raises:
       ValueError: the images alone do not fit, or nothing trainable is left.
     """
     pieces = chat_pieces(sample, tokenizer, patches=patches, newline=newline)
+    always: tuple[int, ...] = ()
+    if labels == "llava_next":
+        always = (tokenizer.im_start, tokenizer.im_end, *tokenizer.encode_fixed("\n"))
+    return sequence_example(pieces, pixels, max_length=max_length, always=always)
+
+
+def sequence_example(
+    pieces: Sequence[Piece], pixels: np.ndarray, *, max_length: int, always: Sequence[int] = ()
+) -> Example:
+    """A causal sequence of pieces, cut off after `max_length` tokens.
+
+    Args:
+      pieces: text and images; the trained ones are targets.
+      pixels: uint8 [I, S, S, 3] of the images.
+      max_length: tokens that may remain; images are never cut.
+      always: ids that are targets wherever they stand.
+
+    Raises:
+      ValueError: the images alone do not fit, or no piece that is trained is left.
+    """
     tokens, slots, trained = flatten(pieces)
     cut = max(len(tokens) - max_length, 0)
     if (slots[max_length:] != TEXT_SLOT).any():
@@ -85,7 +119,7 @@ def encode_chat(
     tokens, slots, trained = tokens[:max_length], slots[:max_length], trained[:max_length]
     if not trained.any():
         raise ValueError(f"nothing of its answers is left within {max_length} tokens")
-    positions, targets, weights = causal_targets(tokens, trained)
+    positions, targets, weights = causal_targets(tokens, trained | np.isin(tokens, always))
     n = len(tokens)
     return Example(
         tokens=tokens,

@@ -1,10 +1,10 @@
-"""The grain graph of training: shuffled samples, encoded, packed into rows, batched; its state is checkpointed."""
+"""The grain graph of training: samples in a mixture's order, encoded, packed into rows, batched; its state is saved."""
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain
@@ -15,32 +15,40 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import Batch, BatchShape, unpack_packed
 from mmssr_jax.data.example import Example
+from mmssr_jax.data.mixture import alone
+
+Encode = Callable[[Any], Example]
 
 _FEATURES = ("tokens", "positions", "until", "image_slot", "pixels", "loss_position", "loss_target", "loss_weight")
 _BINS_PER_BATCH = 4  # more bins waste less; packing mixes neighbours only
 
 
 @dataclasses.dataclass(frozen=True)
-class _Source:
-    """A random-access source of (sample number, sample) for grain."""
+class Origin:
+    """Where the sequences of a batch come from: entry [b, k] is of the k-th sequence packed into row b.
 
-    samples: Any  # Pool: __len__ and __getitem__ -> Sample
+    Attributes:
+      samples: int32 [B, S], sample numbers of the mixture; -1 for none.
+      cut: int32 [B, S], text tokens that were cut off the sample.
+    """
 
-    def __len__(self) -> int:
-        return len(self.samples)
+    samples: np.ndarray
+    cut: np.ndarray
 
-    def __getitem__(self, index: Any) -> tuple[int, Sample]:
-        return int(index), self.samples[int(index)]
+    @property
+    def drawn(self) -> np.ndarray:
+        """The sample numbers, without the empty places."""
+        return self.samples[self.samples >= 0]
 
 
 class _Encode:
     """Runs the encoder on one sample; a sample that does not fit is logged by id, once, and left out.
 
-    The stream is endless, so a pool in which nothing fits must be noticed here: two epochs without a usable sample
+    A stream is endless, so a pool in which nothing fits must be noticed here: two epochs without a usable sample
     (between two uses of one sample lie fewer than two epochs).
     """
 
-    def __init__(self, encode: Callable[[Sample], Example], shape: BatchShape, *, samples: int) -> None:
+    def __init__(self, encode: Encode, shape: BatchShape, *, samples: int) -> None:
         self._encode = encode
         self._shape = shape
         self._samples = samples
@@ -57,7 +65,7 @@ class _Encode:
             return None
         self._misses = 0
         features = {name: getattr(example, name) for name in _FEATURES}
-        return {**features, "sample": np.array([number], np.int32)}
+        return {**features, "sample": np.array([number], np.int32), "cut": np.array([example.cut], np.int32)}
 
     def _checked(self, sample: Sample) -> Example:
         example = self._encode(sample)
@@ -83,50 +91,81 @@ class _Encode:
 
 
 def training_batches(
-    samples: Any, encode: Callable[[Sample], Example], shape: BatchShape, *, patches: int, seed: int, threads: int = 2
+    samples: Any,
+    encode: Encode,
+    shape: BatchShape,
+    *,
+    patches: int,
+    seed: int,
+    threads: int = 2,
+    part: tuple[int, int] = (0, 1),
 ) -> grain.IterDataset:
-    """An endless, shuffled, packed stream of batches over a pool.
+    """An endless, shuffled, packed stream of batches over a pool or a mixture.
 
     Iterate with `iter(ds)`; the iterator's `get_state`/`set_state` go on exactly where they were. Elements are
-    `(Batch, numbers)`: the pool positions of the samples in the batch, -1 for none, for error messages.
+    `(Batch, Origin)`. The order does not depend on `threads`.
 
     Args:
-      samples: a Pool.
+      samples: a Pool or other sequence of samples, or a Mixture of them.
       encode: sample -> Example; it may raise OSError or ValueError for a sample that cannot be used.
-      shape: rows, their length, images and targets.
+      shape: rows, their length, images and targets; of the whole batch.
       patches: feature rows of one image.
       seed: of the order; every epoch has another order.
       threads: decoding threads.
+      part: (p, P): the share of process p of P, which are rows / P rows of every batch, from every P-th sample.
 
     Raises:
       UserError: while iterating, when no sample of the pool can be used.
     """
     if not len(samples):
         raise UserError("there is no sample to train on")
-    ds = (
-        grain.MapDataset.source(_Source(samples))
-        .seed(seed)
-        .shuffle()
-        .repeat()
-        .map(_Encode(encode, shape, samples=len(samples)))
-    )
+    process, processes = part
+    rows = shape.rows // processes
+    ds = alone(samples).dataset(seed)
+    if processes > 1:
+        ds = ds.slice(slice(process, None, processes))
+    ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
+    packed = _packed(stream, shape, rows, seed=seed).batch(rows, drop_remainder=True)
+    return packed.map(_ToBatch(patches, fixed_images=processes > 1))
+
+
+def held_out_batches(
+    samples: Any, encode: Encode, shape: BatchShape, *, patches: int
+) -> Iterator[tuple[Batch, Origin]]:
+    """One pass over samples in their order, packed like training; the last batch is filled up with empty rows.
+
+    Arguments are as in `training_batches`; samples that cannot be used are left out.
+    """
+    ds = alone(samples).ordered().map(_Encode(encode, shape, samples=len(samples)))
+    stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=16))
+    packed = _packed(stream, shape, shape.rows, seed=0).batch(shape.rows, drop_remainder=False)
+    convert = _ToBatch(patches)
+    for features in packed:
+        missing = shape.rows - len(features["tokens"])
+        filled = {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in features.items()}
+        yield convert(filled)
+
+
+def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: int) -> grain.IterDataset:
+    """Rows of several examples each, as dicts; see `unpack_packed`."""
     lengths = {
         **dict.fromkeys(("tokens", "positions", "until", "image_slot"), shape.length),
         **dict.fromkeys(("loss_position", "loss_target", "loss_weight"), shape.targets),
         "pixels": shape.images,
-        "sample": shape.length // 8,
+        **dict.fromkeys(("sample", "cut"), shape.length // 8),
     }
-    packed = grain.experimental.FirstFitPackIterDataset(
-        stream, length_struct=lengths, num_packing_bins=shape.rows * _BINS_PER_BATCH, seed=seed
+    return grain.experimental.FirstFitPackIterDataset(
+        stream, length_struct=lengths, num_packing_bins=rows * _BINS_PER_BATCH, seed=seed
     )
-    return packed.batch(shape.rows, drop_remainder=True).map(_ToBatch(patches))
 
 
 @dataclasses.dataclass(frozen=True)
 class _ToBatch:
     patches: int
+    fixed_images: bool = False
 
-    def __call__(self, packed: dict[str, np.ndarray]) -> tuple[Batch, np.ndarray]:
-        numbers = np.where(packed["sample_segment_ids"] > 0, packed["sample"], -1)
-        return unpack_packed(packed, patches=self.patches), numbers
+    def __call__(self, packed: dict[str, np.ndarray]) -> tuple[Batch, Origin]:
+        there = packed["sample_segment_ids"] > 0
+        origin = Origin(np.where(there, packed["sample"], -1), np.where(there, packed["cut"], 0))
+        return unpack_packed(packed, patches=self.patches, fixed_images=self.fixed_images), origin

@@ -33,8 +33,18 @@ class Linear(nnx.Linear):
     activations on the CPU: a third slower than one matrix product over all rows (SwiGLU, forward and backward).
     """
 
+    lora_a: nnx.Param[jax.Array]  # these three are there where `training.lora` has added them
+    lora_b: nnx.Param[jax.Array]
+    lora_scale: float
+
     def __call__(self, x: jax.Array, out_sharding: Any = None) -> jax.Array:
-        return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.out_features)
+        rows = x.reshape(-1, x.shape[-1])
+        y = super().__call__(rows)
+        if hasattr(self, "lora_a"):  # see training.lora
+            rows = rows.astype(y.dtype)
+            a, b = self.lora_a[...].astype(y.dtype), self.lora_b[...].astype(y.dtype)
+            y = y + self.lora_scale * ((rows @ a) @ b)
+        return y.reshape(*x.shape[:-1], self.out_features)
 
 
 def linear(inputs: int, outputs: int, *, bias: bool = True, dtype: DTypeLike, rngs: nnx.Rngs) -> Linear:

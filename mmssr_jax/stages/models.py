@@ -13,14 +13,16 @@ from mmssr_jax.core.stage import StageContext
 def model_folder(ctx: StageContext, name: str) -> Path:
     """The folder of the model called `name`.
 
-    `base` is what `config.base` names: one that ships with the package, or a folder. Any other name is a run of this
-    workdir, or a folder.
+    `base` is what `config.base` names: one that ships with the package, or a folder; where it is not set, the run that
+    `config.pretrain` makes. Any other name is a run of this workdir, or a folder.
 
     Raises:
       UserError: there is no such model.
     """
     if name == "base":
         base = ctx.config.get("base")
+        if not base and "pretrain" in ctx.config:
+            return _existing(ctx.workdir.checkpoints("base"), "the run that config.pretrain makes")
         if not base:
             raise UserError("config.base is not set: the model that scorer and downstream model start from")
         shipped = Path(str(importlib.resources.files("mmssr_jax"))) / "assets" / base

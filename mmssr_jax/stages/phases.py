@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 from absl import logging
 
 from mmssr_jax.core import artifact as artifact_lib
+from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.metric_writer import MetricWriter, TensorBoardWriter, WandbWriter, Writer, Writers
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.splitting import ViewConfig
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.data.batch import BatchShape
+from mmssr_jax.data.batch import Batch, BatchShape
+from mmssr_jax.data.chat import Labels
 from mmssr_jax.data.example import Example
-from mmssr_jax.data.pipeline import training_batches
+from mmssr_jax.data.mixture import alone
+from mmssr_jax.data.pipeline import held_out_batches, training_batches
 from mmssr_jax.data.splitting import see
 from mmssr_jax.models.state import param_count
-from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
+from mmssr_jax.parallel import hosts
+from mmssr_jax.parallel.mesh import MeshConfig, batch_devices, make_mesh
+from mmssr_jax.stages import together
+from mmssr_jax.stages.mixtures import HoldOutConfig, MemberConfig, TrainingData, training_data
 from mmssr_jax.stages.models import model_digest, model_folder
-from mmssr_jax.training.bundle import ModelBundle, describe, load_bundle
+from mmssr_jax.training.bundle import ModelBundle, describe, load_bundle, with_config
+from mmssr_jax.training.checkpoint import Checkpoints
+from mmssr_jax.training.flops import step_flops
+from mmssr_jax.training.held_out import HeldOut
 from mmssr_jax.training.loop import LoopConfig, train
+from mmssr_jax.training.lora import ADAPTER, LoraConfig, adapt, frozen_but_lora, merge_lora
 from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
+from mmssr_jax.training.tally import Tally, report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +47,39 @@ class PhaseConfig:
       steps: optimisation steps.
       init: the model to start from: "base", a run of this workdir, or a folder.
       selection: train on this selection of the pool; None is the whole pool.
+      mixture: train on these members by name instead; see MemberConfig.
+      groups: group of members -> its share of the draws (MM1.5: single 0.8, multi 0.1, text 0.1); see MemberConfig.
+      holdout: what is kept from training, to measure the loss on it before and after.
       rows, length, images, targets: a batch has `rows` rows of `length` tokens with room for `images` images and
         `targets` trained tokens each; several samples are packed into a row.
+      max_tokens: of one sample, `length` by default.
+      overlong: what is longer is cut off at its end ("cut"; pictures never are), or not trained on ("drop").
+      labels: what of a conversation is trained, see `data.chat.Labels`.
       accumulate: parts a batch is taken in.
       seed: of the order of samples.
       optimizer: see OptimizerConfig.
       log_every, checkpoint_every: steps between two metrics, two checkpoints.
       max_pixels: pictures with more pixels are not decoded.
       views: how pictures become views, from this phase on; None leaves it as the model has it.
+      dtype, remat: how it is computed, from this phase on; None leaves it as the model has it.
+      lora: train low-rank additions to some projections instead of all parameters.
+      tensorboard: also write metrics to `metrics/tensorboard/<run>/`.
+      wandb: also log to this project of Weights & Biases.
     """
 
     steps: int
     init: str = "base"
     selection: str | None = None
+    mixture: Mapping[str, MemberConfig] = dataclasses.field(default_factory=dict)
+    groups: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    holdout: HoldOutConfig = HoldOutConfig()
     rows: int = 8
     length: int = 384
     images: int = 4
     targets: int = 192
+    max_tokens: int | None = None
+    overlong: Literal["cut", "drop"] = "cut"
+    labels: Labels = "answers"
     accumulate: int = 1
     seed: int = 0
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -57,6 +87,11 @@ class PhaseConfig:
     checkpoint_every: int = 200
     max_pixels: int = 100_000_000
     views: ViewConfig | None = None
+    dtype: Literal["float32", "bfloat16"] | None = None
+    remat: bool | None = None
+    lora: LoraConfig | None = None
+    tensorboard: bool = False
+    wandb: str | None = None
 
     @property
     def shape(self) -> BatchShape:
@@ -95,6 +130,7 @@ def run_phase(
     make_encoder: Callable[[ModelBundle], Encoder],
     start: Callable[[], ModelBundle] | None = None,
     settings: Any = None,
+    held_out: Mapping[str, Any] | None = None,
 ) -> None:
     """Trains run `name` to its end, or goes on with it, or sees that it is done.
 
@@ -103,11 +139,12 @@ def run_phase(
       name: of the checkpoints and metrics.
       phase: settings.
       stage: which stage this is, for --overwrite.
-      samples: a Pool; all of it is trained on.
+      samples: a Pool or a Mixture; all of it is trained on.
       inputs: identities of what `samples` and labels come from.
       make_encoder: how a sample becomes a training sequence, given the model.
       start: makes the model to start from; by default it is loaded from `phase.init`.
       settings: all settings of the run, `phase` by default.
+      held_out: member -> samples that the loss is measured on before and after.
 
     Raises:
       UserError: there is nothing to train on, or the run was made with other settings.
@@ -123,28 +160,102 @@ def run_phase(
     if ctx.dry_run:
         logging.info("%s: would train %s on %d samples for %d steps", stage, name, len(samples), phase.steps)
         return
-    artifact = ctx.claim(run, stage=stage, settings=settings or phase, inputs=inputs)
+    artifact = together.claim(ctx, run, stage=stage, settings=settings or phase, inputs=inputs)
     if artifact.done:
         return
-    bundle = start() if start is not None else load_bundle(folder)
-    if phase.views is not None:
-        bundle = dataclasses.replace(bundle, config=dataclasses.replace(bundle.config, views=phase.views))
-    describe(run, bundle.config, bundle.tokenizer)
-    patches = bundle.config.image_tokens
-    encode = _WithPixels(make_encoder(bundle), bundle.config.views, bundle.config.vision.image_size, phase.max_pixels)
+    bundle = _prepared(start() if start is not None else load_bundle(folder), phase)
+    together.main_first(lambda: describe(run, bundle.config, bundle.tokenizer))
     logging.info("training %s: %d parameters, %d samples", name, param_count(bundle.params), len(samples))
-    train(
-        run,
-        graphdef=bundle.graphdef,
-        params=bundle.params,
-        tx=make_optimizer(phase.optimizer, bundle.params, steps=phase.steps),
-        batches=training_batches(samples, encode, phase.shape, patches=patches, seed=phase.seed),
-        config=LoopConfig(phase.steps, phase.accumulate, phase.log_every, phase.checkpoint_every),
+    tally = _train(ctx, name, phase, bundle, samples, make_encoder(bundle), held_out or {})
+    if hosts.is_main():
+        files.write_json(results_path(ctx, name), {"run": name, "steps": phase.steps, **report(tally, alone(samples))})
+        artifact.seal({"steps": phase.steps, "samples": len(samples), "parameters": param_count(bundle.params)})
+    hosts.wait(f"trained {name}")
+
+
+def results_path(ctx: StageContext, name: str) -> Path:
+    """Where a run says what it was trained on: shares as realised, tokens, cuts, held-out losses."""
+    return ctx.workdir.root / "results" / "training" / f"{name}.json"
+
+
+def _prepared(bundle: ModelBundle, phase: PhaseConfig) -> ModelBundle:
+    """The model as the phase has it seen and computed; its parameters stay."""
+    changes: dict[str, Any] = {"views": phase.views, "dtype": phase.dtype, "remat": phase.remat}
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if not changes:
+        return bundle
+    return with_config(bundle, dataclasses.replace(bundle.config, **changes))
+
+
+def _train(
+    ctx: StageContext,
+    name: str,
+    phase: PhaseConfig,
+    bundle: ModelBundle,
+    samples: Any,
+    encoder: Encoder,
+    held_out: Mapping[str, Any],
+) -> Tally:
+    """Runs the loop; the finished parameters lie under the run's folder afterwards."""
+    mesh, patches = make_mesh(mesh_config(ctx)), bundle.config.image_tokens
+    if phase.rows % (batch_devices(mesh) * phase.accumulate):
+        raise UserError(
+            f"run {name}: rows {phase.rows} must be a multiple of {batch_devices(mesh)} devices that share the batch "
+            f"times accumulate {phase.accumulate}"
+        )
+    encode = _WithPixels(encoder, bundle.config.views, bundle.config.vision.image_size, phase.max_pixels)
+    run = ctx.workdir.checkpoints(name)
+    adapted = None if phase.lora is None else adapt(bundle, phase.lora, seed=phase.seed)
+    graphdef, params = (bundle.graphdef, bundle.params) if adapted is None else (adapted.graphdef, adapted.params)
+    optimizer = phase.optimizer if adapted is None else frozen_but_lora(phase.optimizer)
+    measured = {member: partial(_only_batches, rows, encode, phase.shape, patches) for member, rows in held_out.items()}
+    trained, tally = train(
+        run if adapted is None else run / ADAPTER,
+        graphdef=graphdef,
+        params=params,
+        tx=make_optimizer(optimizer, params, steps=phase.steps),
+        batches=training_batches(
+            samples, encode, phase.shape, patches=patches, seed=phase.seed, part=(hosts.index(), hosts.count())
+        ),
+        config=LoopConfig(
+            phase.steps,
+            phase.accumulate,
+            phase.log_every,
+            phase.checkpoint_every,
+            z_loss=optimizer.z_loss,
+            guard=optimizer.guard,
+            frozen=optimizer.frozen if optimizer.freeze else None,
+        ),
         patches=patches,
-        mesh=make_mesh(mesh_config(ctx)),
-        metrics=ctx.workdir.metrics(name),
+        mesh=mesh,
+        writer=partial(_writer, ctx, name, phase),
+        samples=samples,
+        held_out=HeldOut(measured) if measured else None,
+        flops=step_flops(bundle.config, bundle.params),
     )
-    artifact.seal({"steps": phase.steps, "samples": len(samples), "parameters": param_count(bundle.params)})
+    if phase.lora is not None:
+        with Checkpoints(run) as checkpoints:
+            checkpoints.save_params(phase.steps, merge_lora(trained, phase.lora))
+    return tally.total()
+
+
+def _only_batches(
+    samples: Any, encode: Callable[[Sample], Example], shape: BatchShape, patches: int
+) -> Iterator[Batch]:
+    return (batch for batch, _ in held_out_batches(samples, encode, shape, patches=patches))
+
+
+def _writer(ctx: StageContext, name: str, phase: PhaseConfig, start: int) -> Writers:
+    """The metrics' writers; only the first process has any."""
+    if not hosts.is_main():
+        return Writers()
+    path = ctx.workdir.metrics(name)
+    writers: list[Writer] = [MetricWriter(path, resume_step=start)]
+    if phase.tensorboard:
+        writers.append(TensorBoardWriter(path.parent / "tensorboard" / name, resume_step=start))
+    if phase.wandb is not None:
+        writers.append(WandbWriter(phase.wandb, name, path.parent / "wandb"))
+    return Writers(*writers)
 
 
 def pool_inputs(ctx: StageContext, selection: str | None) -> dict[str, str]:
@@ -153,3 +264,10 @@ def pool_inputs(ctx: StageContext, selection: str | None) -> dict[str, str]:
     if selection is not None:
         inputs["selection"] = artifact_lib.input_digest(ctx.workdir.selection(selection))
     return inputs
+
+
+def phase_data(ctx: StageContext, phase: PhaseConfig) -> TrainingData:
+    """What a phase of conversations and documents is trained on."""
+    return training_data(
+        ctx, mixture=phase.mixture, groups=phase.groups, selection=phase.selection, holdout=phase.holdout
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from absl import logging
 
@@ -12,9 +13,8 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from mmssr_jax.models.presets import preset
-from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring import instructions
-from mmssr_jax.stages.phases import PhaseConfig, pool_inputs, run_phase
+from mmssr_jax.stages.phases import PhaseConfig, phase_data, run_phase
 from mmssr_jax.stages.train import ChatEncoder
 from mmssr_jax.training.bundle import export_bundle, load_bundle, random_bundle
 
@@ -40,32 +40,32 @@ class PretrainConfig:
     export: str | None = None
 
 
-def corpus(pool: Pool) -> list[str]:
-    """Every text that tokens are learned from: the pool's turns, and the scorer's questions and answers."""
-    texts = [turn.text for n in range(len(pool)) for turn in pool[n].turns]
+def corpus(samples: Any) -> list[str]:
+    """Every text that tokens are learned from: the samples' turns, and the scorer's questions and answers."""
+    texts = [turn.text for n in range(len(samples)) for turn in samples[n].turns]
     asked = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query()]
     fixed = [*asked, *STYLES, ", ".join(STYLES), "system\nYou are a helpful assistant.", "user\n", "assistant\n"]
     return texts + fixed * max(len(texts) // 100, 1)
 
 
-def make_tokenizer(config: PretrainConfig, pool: Pool) -> Tokenizer:
-    """The tokenizer the config names, or one trained on the pool."""
+def make_tokenizer(config: PretrainConfig, samples: Any) -> Tokenizer:
+    """The tokenizer the config names, or one trained on the samples."""
     if config.tokenizer is not None:
         return load_tokenizer(Path(config.tokenizer))
-    logging.info("training a tokenizer of %d entries on %d samples", config.vocab_size, len(pool))
-    return train_tokenizer(corpus(pool), vocab_size=config.vocab_size)
+    logging.info("training a tokenizer of %d entries on %d samples", config.vocab_size, len(samples))
+    return train_tokenizer(corpus(samples), vocab_size=config.vocab_size)
 
 
 def run(ctx: StageContext) -> None:
     """Trains run `base`, and exports it if asked to."""
     config = ctx.section("pretrain", PretrainConfig)
-    pool = open_pool(ctx.workdir.pool)
-    inputs = pool_inputs(ctx, config.phase.selection)
+    data = phase_data(ctx, config.phase)
+    inputs = dict(data.inputs)
     if config.tokenizer is not None:
         inputs["tokenizer"] = input_digest(Path(config.tokenizer) / "tokenizer.json")
 
     def start():
-        tokenizer = make_tokenizer(config, pool)
+        tokenizer = make_tokenizer(config, data.samples)
         return random_bundle(preset(config.preset, vocab=tokenizer.vocab_size), tokenizer, seed=config.seed)
 
     run_phase(
@@ -73,11 +73,12 @@ def run(ctx: StageContext) -> None:
         "base",
         config.phase,
         stage="pretrain",
-        samples=pool,
+        samples=data.samples,
         inputs=inputs,
-        make_encoder=ChatEncoder(config.phase.length),
+        make_encoder=ChatEncoder(config.phase),
         start=start,
         settings=dataclasses.replace(config, export=None),
+        held_out=data.held_out,
     )
     if config.export is not None and not ctx.dry_run:
         export_bundle(Path(config.export), load_bundle(ctx.workdir.checkpoints("base")))

@@ -1,16 +1,18 @@
-"""Stage `train`: downstream models, each from its own start on the pool or on a selection of it."""
+"""Stage `train`: models, each from its own start, on the pool, a selection of it, or a mixture."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.core.files import read_parquet
+from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.chat import encode_chat
-from mmssr_jax.pool.pool import open_pool
-from mmssr_jax.stages.phases import Encoder, PhaseConfig, pool_inputs, run_phase
+from mmssr_jax.data.documents import Document, encode_document
+from mmssr_jax.data.example import Example
+from mmssr_jax.stages.phases import Encoder, PhaseConfig, phase_data, run_phase
 from mmssr_jax.training.bundle import ModelBundle
 
 
@@ -27,16 +29,25 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ChatEncoder:
-    """model -> (sample, pixels) -> training sequence of at most `max_length` tokens."""
+    """model -> (sample, pixels) -> training sequence, of conversations and of documents, by the phase's rules."""
 
-    max_length: int
+    phase: PhaseConfig
 
     def __call__(self, bundle: ModelBundle) -> Encoder:
-        def encode(sample, pixels):
-            return encode_chat(
-                sample, bundle.tokenizer, pixels, patches=bundle.config.image_tokens, max_length=self.max_length,
-                newline=bundle.config.views.newline,
-            )  # fmt: skip
+        phase, tokenizer = self.phase, bundle.tokenizer
+        length = min(phase.max_tokens or phase.length, phase.length)
+        rule: dict[str, Any] = {
+            "patches": bundle.config.image_tokens, "max_length": length, "newline": bundle.config.views.newline
+        }  # fmt: skip
+
+        def encode(sample: Sample, pixels: Any) -> Example:
+            if isinstance(sample, Document):
+                example = encode_document(sample, tokenizer, pixels, **rule)
+            else:
+                example = encode_chat(sample, tokenizer, pixels, labels=phase.labels, **rule)
+            if example.cut and phase.overlong == "drop":
+                raise ValueError(f"it is {example.cut} tokens longer than {length}")
+            return example
 
         return encode
 
@@ -61,19 +72,16 @@ def in_order(phases: Mapping[str, PhaseConfig]) -> list[str]:
 def run(ctx: StageContext) -> None:
     """Trains every phase that is not done."""
     config = ctx.section("train", TrainConfig)
-    pool = open_pool(ctx.workdir.pool)
     for name in in_order(config.phases):
         phase = config.phases[name]
-        samples = pool
-        if phase.selection is not None:
-            picks = read_parquet(ctx.workdir.selection(phase.selection) / "selection.parquet", ["id"])
-            samples = pool.subset(picks["id"].to_pylist())
+        data = phase_data(ctx, phase)
         run_phase(
             ctx,
             name,
             phase,
             stage="train",
-            samples=samples,
-            inputs=pool_inputs(ctx, phase.selection),
-            make_encoder=ChatEncoder(phase.length),
+            samples=data.samples,
+            inputs=data.inputs,
+            make_encoder=ChatEncoder(phase),
+            held_out=data.held_out,
         )

@@ -48,6 +48,12 @@ def random_bundle(config: VLMConfig, tokenizer: Tokenizer, *, seed: int) -> Mode
     return ModelBundle(config, tokenizer, graphdef, params)
 
 
+def with_config(bundle: ModelBundle, config: VLMConfig) -> ModelBundle:
+    """The same parameters in a model that is seen or computed otherwise (views, dtype, remat)."""
+    graphdef, _ = abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    return dataclasses.replace(bundle, config=config, graphdef=graphdef)
+
+
 def describe(folder: Path, config: VLMConfig, tokenizer: Tokenizer) -> None:
     """Writes `model.json` and `tokenizer/`, so that the folder's checkpoints can be loaded without a config."""
     tokenizer.save(folder / _TOKENIZER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import orbax.checkpoint as ocp
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.state import Params
+from mmssr_jax.training.tally import Tally
 
 
 class Checkpoints:
@@ -34,17 +36,36 @@ class Checkpoints:
         """The last step saved whole."""
         return self._manager.latest_step()
 
-    def save(self, step: int, params: Params, opt_state: Any, data: grain.DatasetIterator | None) -> None:
+    def wait(self) -> None:
+        """Returns when everything is on disk."""
+        self._manager.wait_until_finished()
+
+    def save_params(self, step: int, params: Params) -> None:
+        """Saves parameters alone: a model to start from, not a run to go on with."""
+        self._manager.save(step, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
+
+    def save(
+        self,
+        step: int,
+        params: Params,
+        opt_state: Any,
+        data: grain.DatasetIterator | None,
+        tally: Tally | None = None,
+    ) -> None:
         """Saves in the background; the arrays are copied before this returns."""
         items: dict[str, Any] = {
             "params": ocp.args.StandardSave(params),
             "optimizer": ocp.args.StandardSave(opt_state),
         }
+        if tally is not None:
+            items["tally"] = ocp.args.JsonSave(dataclasses.asdict(tally.total()))
         if data is not None:
             items["data"] = grain.checkpoint.CheckpointSave(data)
         self._manager.save(step, args=ocp.args.Composite(**items))
 
-    def restore(self, step: int, params: Params, opt_state: Any, data: grain.DatasetIterator) -> tuple[Params, Any]:
+    def restore(
+        self, step: int, params: Params, opt_state: Any, data: grain.DatasetIterator, tally: Tally
+    ) -> tuple[Params, Any, Tally]:
         """Restores into the shapes and shardings of the arguments; `data` is moved to where it was."""
         restored = self._manager.restore(
             step,
@@ -52,9 +73,10 @@ class Checkpoints:
                 params=ocp.args.StandardRestore(jax.tree.map(_abstract, params)),
                 optimizer=ocp.args.StandardRestore(jax.tree.map(_abstract, opt_state)),
                 data=grain.checkpoint.CheckpointRestore(data),
+                tally=ocp.args.JsonRestore(),
             ),
         )
-        return restored["params"], restored["optimizer"]
+        return restored["params"], restored["optimizer"], tally.restored(restored["tally"])
 
     def restore_params(self, step: int, params: Params) -> Params:
         """The parameters alone, into the shapes and shardings of `params` (ShapeDtypeStructs will do)."""

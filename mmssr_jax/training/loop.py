@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,22 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.core.metric_writer import MetricWriter
+from mmssr_jax.core.metric_writer import Writer
 from mmssr_jax.core.progress import Progress
+from mmssr_jax.data.batch import Batch
+from mmssr_jax.data.mixture import Mixture, alone
+from mmssr_jax.data.pipeline import Origin
 from mmssr_jax.models.state import Params
 from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
+from mmssr_jax.training.averaging import average_of
 from mmssr_jax.training.checkpoint import Checkpoints
+from mmssr_jax.training.guard import MOST_IN_A_ROW, GuardConfig
+from mmssr_jax.training.held_out import MEAN, HeldOut
+from mmssr_jax.training.preemption import PreemptedError, Preemption
+from mmssr_jax.training.speed import Speed
 from mmssr_jax.training.step import make_step
+from mmssr_jax.training.tally import Tally, new_tally
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +45,21 @@ class LoopConfig:
       accumulate: parts a batch is taken in.
       log_every: steps between two rows of metrics.
       checkpoint_every: steps between two checkpoints; the last step is always saved.
+      z_loss: see `weighted_loss`.
+      guard: what is done about broken steps; the optimizer is guarded too where it is active.
+      frozen: which parameters, by dotted name, are not trained.
     """
 
     steps: int
     accumulate: int = 1
     log_every: int = 20
     checkpoint_every: int = 200
+    z_loss: float = 0.0
+    guard: GuardConfig = GuardConfig()
+    frozen: Callable[[str], bool] | None = None
+
+
+Scalars = dict[str, jax.Array]
 
 
 def train(
@@ -53,8 +72,11 @@ def train(
     config: LoopConfig,
     patches: int,
     mesh: Mesh,
-    metrics: Path,
-) -> Params:
+    writer: Callable[[int], Writer],
+    samples: Any,
+    held_out: HeldOut | None = None,
+    flops: Callable[[Batch], float] | None = None,
+) -> tuple[Params, Tally]:
     """Trains to `config.steps` and returns the parameters; goes on from the last checkpoint under `run`.
 
     The host sends step n to the device before it reads the metrics of step n - 1, so the device never waits for it.
@@ -63,70 +85,157 @@ def train(
       run: folder of the checkpoints.
       graphdef, params: the model to start from.
       tx: the optimizer.
-      batches: endless stream of (Batch, sample numbers); its position is part of the checkpoint.
+      batches: endless stream of (Batch, Origin); its position is part of the checkpoint.
       config: steps and intervals.
       patches: feature rows of one image.
       mesh: the devices; the batch's rows are a multiple of its batch devices.
-      metrics: JSONL file for the scalars.
+      writer: makes the metric writer, given the step that the run goes on from.
+      samples: what `batches` draws from, for names and shares.
+      held_out: what the loss is measured on before the first step and after the last.
+      flops: of a training step on a batch, for the metrics.
 
     Raises:
       UserError: the loss is not a number any more, or `batches` finds no sample to train on.
+      PreemptedError: the process was told to end; all is saved.
     """
     layout = rules.shardings(params, mesh), rules.shardings(jax.eval_shape(tx.init, params), mesh)
-    jitted = jax.jit(
-        make_step(graphdef, tx, patches=patches, accumulate=config.accumulate),
-        donate_argnums=(0, 1),
-        in_shardings=(*layout, batch_sharding(mesh)),
-        out_shardings=(*layout, replicated(mesh)),
-    )
+    steps = _CompiledSteps(graphdef, tx, config, patches, layout, mesh)
     own = jax.jit(lambda p: jax.tree.map(jnp.copy, p), out_shardings=layout[0])  # the step eats its arguments
     params = own(params)
     opt_state = jax.jit(tx.init, out_shardings=layout[1])(params)
-    with Checkpoints(run) as checkpoints:
+    mixture = alone(samples)
+    with Checkpoints(run) as checkpoints, Preemption() as preemption:
         stream = iter(batches)
-        start = checkpoints.latest() or 0
+        start, tally = checkpoints.latest() or 0, new_tally(mixture)
         if start:
             logging.info("going on from step %d", start)
-            params, opt_state = checkpoints.restore(start, params, opt_state, stream)
-        writer = MetricWriter(metrics, resume_step=start)
+            params, opt_state, tally = checkpoints.restore(start, params, opt_state, stream, tally)
+        elif held_out is not None:
+            tally.held_out["before"] = held_out.losses(graphdef, params, mesh)
+        metrics = _Metrics(writer(start), mixture, tally, config)
+        if not start and held_out is not None:
+            metrics.held_out(0, "before")
         progress = Progress(f"training {run.name}", config.steps, "steps", done=start)
-        pending: tuple[int, dict[str, jax.Array], np.ndarray] | None = None
-        compiled: dict[tuple[int, ...], Any] = {}  # by the shape of the pictures; the rest never changes
-        waited = 0.0
+        speed = Speed()
         for step in range(start + 1, config.steps + 1):
             begin = time.monotonic()
-            host_batch, numbers = next(stream)
+            host_batch, origin = next(stream)
             batch = hosts.to_global(host_batch, mesh)
-            waited += time.monotonic() - begin
-            shape = batch.pixels.shape
-            if shape not in compiled:
-                begin = time.monotonic()
-                compiled[shape] = jitted.lower(params, opt_state, batch).compile()
-                took = time.monotonic() - begin
-                logging.info("compiled the training step for %d images a batch in %.1f s", shape[0], took)
-            params, opt_state, scalars = compiled[shape](params, opt_state, batch)
-            note = _report(pending, writer, config, waited) if pending else ""
-            pending = (step, scalars, numbers)
+            waited = time.monotonic() - begin
+            compiled = steps.for_batch(params, opt_state, batch)
+            params, opt_state, scalars = compiled(params, opt_state, batch)
+            note = metrics.flush(speed)
+            metrics.pending = (step, scalars, origin)
+            speed.add(tally.add(mixture, host_batch, origin), waited, flops(host_batch) if flops else 0.0)
             progress.add(note=note)
-            if step % config.checkpoint_every == 0 or step == config.steps:
-                _report(pending, writer, config, waited)
-                pending = None
-                checkpoints.save(step, params, opt_state, stream)
-        writer.close()
-    return params
+            told = preemption.reached(step)
+            if step % config.checkpoint_every == 0 or step == config.steps or told:
+                metrics.flush(speed)
+                if step == config.steps:
+                    params = _finished(params, opt_state)
+                    if held_out is not None:
+                        tally.held_out["after"] = held_out.losses(graphdef, params, mesh)
+                        metrics.held_out(step, "after")
+                checkpoints.save(step, params, opt_state, stream, tally)
+                if told and step < config.steps:
+                    metrics.writer.close()
+                    checkpoints.wait()
+                    raise PreemptedError(f"training {run.name} was told to end: step {step} is saved")
+        metrics.writer.close()
+    return params, tally
 
 
-def _report(
-    pending: tuple[int, dict[str, Any], np.ndarray], writer: MetricWriter, config: LoopConfig, waited: float
-) -> str:
-    """Writes one step's metrics when they are due; stops on a loss that is not finite."""
-    step, scalars, numbers = pending
-    values = {name: float(value) for name, value in scalars.items()}
-    if not np.isfinite(values["loss"]):
-        named = ", ".join(str(n) for n in np.unique(numbers[numbers >= 0])[:20])
-        raise UserError(
-            f"the loss is {values['loss']} at step {step} (pool positions in its batch: {named}); lower the rate"
+def _finished(params: Params, opt_state: Any) -> Params:
+    """The parameters of the finished run: their running mean, where one is kept."""
+    mean = average_of(opt_state)
+    return params if mean is None else jax.tree.map(jnp.copy, mean)  # a copy: the state is saved beside it
+
+
+class _CompiledSteps:
+    """The training step, compiled once for each number of images a batch has room for; nothing else changes."""
+
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        tx: optax.GradientTransformation,
+        config: LoopConfig,
+        patches: int,
+        layout: Any,
+        mesh: Mesh,
+    ):
+        step = make_step(
+            graphdef, tx, patches=patches, accumulate=config.accumulate, z_loss=config.z_loss, frozen=config.frozen
         )
-    if step % config.log_every == 0 or step in (1, config.steps):
-        writer.write_scalars(step, {**values, "time/input_wait_s": waited})
-    return f"loss {values['loss']:.3f}"
+        self._jitted = jax.jit(
+            step,
+            donate_argnums=(0, 1),
+            in_shardings=(*layout, batch_sharding(mesh)),
+            out_shardings=(*layout, replicated(mesh)),
+        )
+        self._compiled: dict[tuple[int, ...], Any] = {}
+
+    def for_batch(self, params: Params, opt_state: Any, batch: Batch) -> Any:
+        """The step that takes such a batch."""
+        shape = batch.pixels.shape
+        if shape not in self._compiled:
+            begin = time.monotonic()
+            self._compiled[shape] = self._jitted.lower(params, opt_state, batch).compile()
+            took = time.monotonic() - begin
+            logging.info("compiled the training step for %d images a batch in %.1f s", shape[0], took)
+        return self._compiled[shape]
+
+
+@dataclasses.dataclass
+class _Metrics:
+    """Writes a step's metrics when they are due, and looks at every step for what must not be.
+
+    Attributes:
+      pending: the step that is still running: its number, its scalars on the device, its samples.
+    """
+
+    writer: Writer
+    mixture: Mixture
+    tally: Tally
+    config: LoopConfig
+    pending: tuple[int, Scalars, Origin] | None = None
+
+    def flush(self, speed: Speed) -> str:
+        """Reads the pending step; returns what the progress line says of it."""
+        if self.pending is None:
+            return ""
+        step, scalars, origin = self.pending
+        self.pending = None
+        values = {name: float(value) for name, value in scalars.items()}
+        in_a_row = int(values.pop("skips_in_a_row", 0))
+        if in_a_row or not np.isfinite([values["loss"], values["gradient_norm"]]).all():
+            self._broken(step, values, in_a_row, origin)
+        if step % self.config.log_every == 0 or step in (1, self.config.steps):
+            self.writer.write_scalars(step, {**values, **self._shares(), **speed.read()})
+        return f"loss {values['loss']:.3f}"
+
+    def held_out(self, step: int, when: str) -> None:
+        """Writes and logs the held-out losses."""
+        losses = self.tally.held_out[when]
+        self.writer.write_scalars(step, {f"held_out/{name}": value for name, value in losses.items()})
+        listed = ", ".join(f"{name} {value:.4f}" for name, value in losses.items() if name != MEAN)
+        logging.info("held-out loss %s: %.4f (%s)", when, losses.get(MEAN, float("nan")), listed)
+
+    def _shares(self) -> dict[str, float]:
+        found = {"packing": self.tally.packing}
+        if len(self.mixture.members) > 1:
+            found |= {f"share/{name}": share for name, share in self.tally.shares().items()}
+        return found
+
+    def _broken(self, step: int, values: dict[str, float], in_a_row: int, origin: Origin) -> None:
+        """Names the samples of a broken step; raises where the run must not go on."""
+        norm = values["gradient_norm"]
+        if in_a_row:
+            self.tally.skipped.append(step)
+        numbers = [int(n) for n in np.unique(origin.drawn)]
+        named = ", ".join(str(self.mixture[n].id) for n in numbers[:20]) + (", …" if len(numbers) > 20 else "")
+        what = f"the loss is {values['loss']:g} and the gradient's norm {norm:g} at step {step} (its samples: {named})"
+        if self.config.guard.action == "stop":
+            raise UserError(f"{what}; lower the rate, or set optimizer.guard.action to 'skip'")
+        logging.warning("%s; the step is skipped", what)
+        if in_a_row >= MOST_IN_A_ROW:
+            raise UserError(f"{in_a_row} steps in a row were skipped; the last: {what}")

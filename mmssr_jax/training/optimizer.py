@@ -1,11 +1,11 @@
-"""AdamW with warm-up and cosine decay; learning rates and freezing by patterns on parameter paths."""
+"""AdamW or Adafactor, warm-up and cosine decay; learning rates and freezing by patterns on parameter paths."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,10 @@ import optax
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.state import Params
 from mmssr_jax.parallel import paths
+from mmssr_jax.training.averaging import averaged
+from mmssr_jax.training.guard import GuardConfig, guarded
+
+_MATRIX = re.compile(r"(kernel|embedding|experts\.(gate|up|down))$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,16 +25,22 @@ class OptimizerConfig:
     """How parameters move.
 
     Attributes:
+      kind: "adamw", or "adafactor" (arXiv 1804.04235): second moments of matrices as a row and a column, no first
+        moment, updates clipped to a root mean square of 1.
       learning_rate: the peak.
       warmup: share of all steps in which the rate rises linearly from 0.
       final: share of the peak that is left at the last step (cosine in between).
-      b1, b2, eps: Adam's.
+      b1, b2, eps: Adam's; Adafactor's second moment decays by its own rule, 1 - t^-0.8.
       weight_decay: decoupled; for matrices only, never for norms, biases and embeddings of positions.
       clip: the gradient's global norm is cut to this; 0 switches it off.
       rates: pattern on dotted parameter paths -> factor on the learning rate; the first that matches counts.
-      freeze: patterns whose parameters do not move and get no optimizer state.
+      freeze: patterns whose parameters do not move and get neither gradients nor optimizer state.
+      ema: decay of a running mean of the parameters, which is what the finished run consists of; 0 keeps none.
+      z_loss: see `losses.weighted_loss`.
+      guard: what is done about broken steps.
     """
 
+    kind: Literal["adamw", "adafactor"] = "adamw"
     learning_rate: float = 1e-3
     warmup: float = 0.03
     final: float = 0.0
@@ -41,6 +51,17 @@ class OptimizerConfig:
     clip: float = 1.0
     rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
     freeze: tuple[str, ...] = ()
+    ema: float = 0.0
+    z_loss: float = 0.0
+    guard: GuardConfig = GuardConfig()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; it must lie in 0..1")
+
+    def frozen(self, name: str) -> bool:
+        """Whether the parameter of a dotted name does not move."""
+        return any(re.search(pattern, name) for pattern in self.freeze)
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -66,15 +87,15 @@ def make_optimizer(config: OptimizerConfig, params: Params, *, steps: int) -> op
         return next((f for pattern, f in config.rates.items() if re.search(pattern, path)), 1.0)
 
     def label(path: str, _: Any) -> str:
-        return "frozen" if any(re.search(pattern, path) for pattern in config.freeze) else "trained"
+        return "frozen" if config.frozen(path) else "trained"
 
     def is_matrix(path: str, leaf: Any) -> bool:
-        return path.endswith(("kernel", "embedding")) and leaf.ndim >= 2
+        return bool(_MATRIX.search(path)) and leaf.ndim >= 2
 
     factors = paths.map_with_name(factor, params)
     trained = optax.chain(
         optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
-        optax.scale_by_adam(config.b1, config.b2, config.eps),
+        _scaling(config),
         optax.add_decayed_weights(config.weight_decay, mask=lambda tree: paths.map_with_name(is_matrix, tree))
         if config.weight_decay
         else optax.identity(),
@@ -83,4 +104,14 @@ def make_optimizer(config: OptimizerConfig, params: Params, *, steps: int) -> op
     by_label = optax.multi_transform(
         {"trained": trained, "frozen": optax.set_to_zero()}, paths.map_with_name(label, params)
     )
-    return optax.chain(by_label, optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, factors)))
+    tx = optax.chain(by_label, optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, factors)))
+    if config.guard.active:
+        tx = guarded(tx, spike=config.guard.spike)
+    return averaged(tx, decay=config.ema) if config.ema else tx
+
+
+def _scaling(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Gradients to directions of about unit size."""
+    if config.kind == "adamw":
+        return optax.scale_by_adam(config.b1, config.b2, config.eps)
+    return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))

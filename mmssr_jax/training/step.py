@@ -13,12 +13,22 @@ from flax import nnx
 
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.models.state import Params, merge
+from mmssr_jax.parallel import paths
+from mmssr_jax.training.guard import skips_in_a_row
 from mmssr_jax.training.losses import weighted_loss
 
 Step = Callable[[Params, Any, Batch], tuple[Params, Any, dict[str, jax.Array]]]
 
 
-def make_step(graphdef: nnx.GraphDef, tx: optax.GradientTransformation, *, patches: int, accumulate: int = 1) -> Step:
+def make_step(
+    graphdef: nnx.GraphDef,
+    tx: optax.GradientTransformation,
+    *,
+    patches: int,
+    accumulate: int = 1,
+    z_loss: float = 0.0,
+    frozen: Callable[[str], bool] | None = None,
+) -> Step:
     """The training step (params, optimizer state, batch) -> (params, optimizer state, metrics); not yet jitted.
 
     With `accumulate` = A the batch's rows (and images) are taken in A parts one after the other, and their gradients
@@ -30,36 +40,64 @@ def make_step(graphdef: nnx.GraphDef, tx: optax.GradientTransformation, *, patch
       tx: the optimizer.
       patches: T, feature rows of one image.
       accumulate: A; it divides the batch's rows.
+      z_loss: see `weighted_loss`.
+      frozen: which parameters, by dotted name, no gradient is computed for; None for none.
     """
 
-    def loss(params: Params, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        return weighted_loss(merge(graphdef, params), batch)
+    def gradients(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, dict[str, jax.Array]]:
+        def loss(trained: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
+            return weighted_loss(merge(graphdef, join(trained, fixed)), batch, z_loss=z_loss)
 
-    def gradients(params: Params, batch: Batch) -> tuple[Params, dict[str, jax.Array]]:
-        (total, sums), grads = jax.value_and_grad(loss, has_aux=True)(params, batch)
+        (total, sums), grads = jax.value_and_grad(loss, has_aux=True)(trained)
         return grads, {**sums, "loss": total}
 
-    def accumulated(params: Params, batch: Batch) -> tuple[Params, dict[str, jax.Array]]:
+    def accumulated(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, dict[str, jax.Array]]:
         def add(carry: Any, part: Batch) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, carry, gradients(params, part)), None
+            return jax.tree.map(jnp.add, carry, gradients(trained, fixed, part)), None
 
-        zeros = (jax.tree.map(jnp.zeros_like, params), dict.fromkeys(("weight", "hits", "loss"), jnp.zeros(())))
-        return jax.lax.scan(add, zeros, split_batch(batch, accumulate, patches=patches))[0]
+        parts = split_batch(batch, accumulate, patches=patches)
+        shapes = jax.eval_shape(gradients, trained, fixed, jax.tree.map(lambda x: x[0], parts))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(add, zeros, parts)[0]
 
     def step(params: Params, opt_state: Any, batch: Batch) -> tuple[Params, Any, dict[str, jax.Array]]:
-        grads, sums = gradients(params, batch) if accumulate == 1 else accumulated(params, batch)
+        trained, fixed = divide(params, frozen)
+        grads, sums = (gradients if accumulate == 1 else accumulated)(trained, fixed, batch)
         weight = jnp.maximum(sums["weight"], 1e-6)
         grads = jax.tree.map(lambda g: g / weight, grads)
-        updates, opt_state = tx.update(grads, opt_state, params)
+        whole = join(grads, jax.tree.map(jnp.zeros_like, fixed))
+        updates, opt_state = tx.update(whole, opt_state, params)
         metrics = {
             "loss": sums["loss"] / weight,
             "accuracy": sums["hits"] / weight,
             "gradient_norm": optax.global_norm(grads),
             "target_weight": sums["weight"],
         }
-        return optax.apply_updates(params, updates), opt_state, metrics
+        if z_loss or "routers" in sums:
+            metrics["entropy"] = sums["entropy"] / weight
+        if "routers" in sums:
+            metrics["router_loss"] = sums["routers"] / weight
+        skips = skips_in_a_row(opt_state)
+        if skips is not None:
+            metrics["skips_in_a_row"] = skips
+        moved = optax.apply_updates(trained, divide(updates, frozen)[0])
+        return join(moved, fixed), opt_state, metrics
 
     return step
+
+
+def divide(params: Params, frozen: Callable[[str], bool] | None) -> tuple[Params, Params]:
+    """Parameters that are trained, and those that are not: two trees whose names make up the whole."""
+    if frozen is None:
+        return params, {}
+    flat = paths.flatten(params)
+    kept = {name: leaf for name, leaf in flat.items() if frozen(name)}
+    return paths.unflatten({n: leaf for n, leaf in flat.items() if n not in kept}), paths.unflatten(kept)
+
+
+def join(a: Params, b: Params) -> Params:
+    """The inverse of `divide`."""
+    return paths.unflatten({**paths.flatten(a), **paths.flatten(b)}) if b else a
 
 
 def split_batch(batch: Batch, parts: int, *, patches: int) -> Batch:

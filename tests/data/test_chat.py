@@ -87,3 +87,16 @@ def test_images_that_do_not_fit_are_an_error():
 def test_nothing_left_to_train_on_is_an_error():
     with pytest.raises(ValueError, match="nothing of its answers"):
         _encode(sample(question="What is it? " * 40), max_length=60)
+
+
+def test_llava_nexts_labels_train_every_mark_and_newline():
+    """conventions: besides the answers every <|im_start|>, <|im_end|> and newline, in all turns."""
+    t, one = tokenizer(), sample()
+    plain = encode_chat(one, t, pixels(one), patches=PATCHES, max_length=200)
+    kit = encode_chat(one, t, pixels(one), patches=PATCHES, max_length=200, labels="llava_next")
+    marks = {t.im_start, t.im_end, *t.encode("\n")}
+    more = set(kit.loss_position.tolist()) - set(plain.loss_position.tolist())
+    assert set(plain.loss_position.tolist()) <= set(kit.loss_position.tolist())
+    assert {int(plain.tokens[p + 1]) for p in more} == marks
+    expected = [p for p in range(len(plain) - 1) if int(plain.tokens[p + 1]) in marks]
+    assert set(expected) <= set(kit.loss_position.tolist())

@@ -55,12 +55,12 @@ def _losses_alone() -> dict[str, float]:
 
 @pytest.mark.parametrize("parts", [1, 2])
 def test_packed_batch_has_the_loss_of_its_samples(parts: int):
-    batch, numbers = next(iter(_stream()))
+    batch, origin = next(iter(_stream()))
     pieces = split_batch(batch, parts, patches=PATCHES)
     packed = sum(float(_loss(jax.tree.map(lambda x, p=p: x[p], pieces))) for p in range(parts))
     alone = _losses_alone()
-    expected = sum(alone[SAMPLES[n].id] for n in numbers[numbers >= 0])
-    assert (numbers >= 0).sum() >= 6  # several samples a row, or nothing is tested
+    expected = sum(alone[SAMPLES[n].id] for n in origin.drawn)
+    assert len(origin.drawn) >= 6  # several samples a row, or nothing is tested
     assert packed == pytest.approx(expected, rel=1e-5)
 
 
@@ -72,9 +72,9 @@ def test_stream_goes_on_where_its_state_says():
     expected = [next(stream) for _ in range(3)]
     other = iter(_stream())
     other.set_state(state)
-    for batch, numbers in expected:
-        again, again_numbers = next(other)
-        assert (numbers == again_numbers).all()
+    for batch, origin in expected:
+        again, again_origin = next(other)
+        assert (origin.samples == again_origin.samples).all()
         assert all((a == b).all() for a, b in zip(jax.tree.leaves(batch), jax.tree.leaves(again), strict=True))
 
 
@@ -85,8 +85,8 @@ def test_every_sample_that_fits_is_taken_as_often_as_the_others():
         return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=500)
 
     stream = iter(training_batches(samples, encode, SHAPE, patches=PATCHES, seed=0))
-    taken = np.concatenate([next(stream)[1].ravel() for _ in range(4)])  # the rows that are packed at a time
-    counts = np.bincount(taken[taken >= 0], minlength=13)
+    taken = np.concatenate([next(stream)[1].drawn for _ in range(4)])  # the rows that are packed at a time
+    counts = np.bincount(taken, minlength=13)
     assert counts[12] == 0
     assert counts[:12].min() >= 2
     assert counts[:12].max() - counts[:12].min() <= 1

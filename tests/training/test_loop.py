@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.metric_writer import MetricWriter
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.data.pipeline import training_batches
@@ -26,23 +27,29 @@ from tests.small import PATCHES, bundle, pixels, sample, tokenizer
 MODEL = bundle()
 SAMPLES = [sample(str(n), answer=f"red {n}", images=n % 3) for n in range(10)]
 SHAPE = BatchShape(rows=8, length=96, images=3, targets=32)
+OPTIMIZER = OptimizerConfig(learning_rate=3e-3, warmup=0.1)
 
 
-def _train(run: Path, *, steps: int = 6, devices: int = 1, accumulate: int = 1, params=None, rate: float = 3e-3):
-    def encode(one):
-        return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=96)
+def _encode(one):
+    return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=96)
 
+
+def _train(run: Path, *, steps: int = 6, devices: int = 1, accumulate: int = 1, params=None, mesh=None, samples=None,
+           optimizer: OptimizerConfig = OPTIMIZER, held_out=None, every: int = 2):  # fmt: skip
+    samples = SAMPLES if samples is None else samples
     return loop.train(
         run,
         graphdef=MODEL.graphdef,
         params=MODEL.params if params is None else params,
-        tx=make_optimizer(OptimizerConfig(learning_rate=rate, warmup=0.1), MODEL.params, steps=6),
-        batches=training_batches(SAMPLES, encode, SHAPE, patches=PATCHES, seed=1),
-        config=LoopConfig(steps=steps, accumulate=accumulate, log_every=1, checkpoint_every=2),
+        tx=make_optimizer(optimizer, MODEL.params, steps=6),
+        batches=training_batches(samples, _encode, SHAPE, patches=PATCHES, seed=1),
+        config=LoopConfig(steps, accumulate, log_every=1, checkpoint_every=every, guard=optimizer.guard),
         patches=PATCHES,
-        mesh=make_mesh(MeshConfig(), devices=jax.devices()[:devices]),
-        metrics=run.with_suffix(".jsonl"),
-    )
+        mesh=make_mesh(mesh or MeshConfig(), devices=jax.devices()[:devices]),
+        writer=lambda start: MetricWriter(run.with_suffix(".jsonl"), resume_step=start),
+        samples=samples,
+        held_out=held_out,
+    )[0]
 
 
 def _rows(run: Path) -> list[dict]:
@@ -106,7 +113,7 @@ def test_meshes_and_accumulation_take_the_same_steps(whole, tmp_path: Path, devi
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
     broken = jax.tree.map(lambda p: p * jnp.nan, MODEL.params)
-    with pytest.raises(UserError, match="the loss is nan at step 1"):
+    with pytest.raises(UserError, match=r"the loss is nan .* at step 1 \(its samples: 0, 1"):
         _train(tmp_path / "run", params=broken)
 
 

@@ -1,0 +1,40 @@
+"""Floating point operations of a training step, counted from shapes: matrix products, 2 a multiplication and addition.
+
+Backward is twice forward; what remat computes again does not count, so that utilisation is that of the model (PaLM,
+arXiv 2204.02311, appendix B).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mmssr_jax.data.batch import Batch
+from mmssr_jax.models.config import VLMConfig
+from mmssr_jax.models.state import Params, param_count
+
+
+def step_flops(config: VLMConfig, params: Params) -> Callable[[Batch], float]:
+    """Batch of one process -> operations of its share of a training step, padding included.
+
+    Args:
+      config: of the model.
+      params: of the model, or their shapes.
+    """
+    vision, decoder = config.vision, config.decoder
+    layers = {name: param_count(params[name]["layers"]) for name in ("vision", "decoder")}
+    if decoder.moe is not None:
+        experts = decoder.depth // decoder.moe.every * 3 * decoder.width * decoder.mlp
+        layers["decoder"] -= experts * (decoder.moe.experts - decoder.moe.top_k)
+    patches = vision.tokens + vision.class_token
+    view = patches * (layers["vision"] + 2 * vision.depth * vision.width * patches)
+    view += patches * 3 * vision.patch_size**2 * vision.width
+    view += config.image_tokens * param_count(params["projector"])
+    width = decoder.heads * decoder.head_size
+
+    def count(batch: Batch) -> float:
+        rows, length = batch.tokens.shape
+        token = layers["decoder"] + decoder.depth * width * length  # half of the scores are seen
+        text = rows * (length * token + batch.loss_target.shape[1] * decoder.vocab * decoder.width)
+        return 6.0 * (batch.pixels.shape[0] * view + text)
+
+    return count

@@ -1,0 +1,110 @@
+"""LoRA (arXiv 2106.09685): a projection W gets a low-rank addition, W + (alpha / rank) A B; only A and B are trained.
+
+    {... q: {kernel [.., in, out]}}  ->  {... q: {kernel, lora_a [.., in, rank], lora_b [.., rank, out]}}
+
+The additions are parameters of `models.layers.Linear`. A begins as noise and B as zeros, so that the model begins as it
+was. A finished run holds the merged model, which is like any other; its folder `adapter/` holds what was trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.models.layers import Linear
+from mmssr_jax.models.state import Params, abstract
+from mmssr_jax.models.vlm import VLM
+from mmssr_jax.parallel import paths
+from mmssr_jax.training.bundle import ModelBundle
+from mmssr_jax.training.optimizer import OptimizerConfig
+
+ADAPTER = "adapter"  # folder of the run's own checkpoints, beside the merged model
+_ADDED = r"lora_[ab]$"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraConfig:
+    """Which projections, and how much.
+
+    Attributes:
+      rank, alpha: see the module.
+      patterns: on dotted names of projections, such as "decoder.layers.attn.q"; MoE experts and embeddings have none.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    patterns: tuple[str, ...] = (r"^decoder\.layers.*\.(q|k|v|o|gate|up|down)$",)
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank is {self.rank}; it must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapted:
+    """A model with additions: its structure and all its parameters."""
+
+    graphdef: nnx.GraphDef
+    params: Params
+
+
+def adapt(bundle: ModelBundle, config: LoraConfig, *, seed: int) -> Adapted:
+    """The model with new additions.
+
+    Raises:
+      UserError: a pattern matches no projection.
+    """
+
+    def build() -> nnx.Module:
+        model = VLM(bundle.config, rngs=nnx.Rngs(0))
+        _extend(model, config)
+        return model
+
+    graphdef, shapes = abstract(build)
+    flat = paths.flatten(bundle.params)
+    rng = np.random.default_rng(seed)
+    for name, leaf in paths.flatten(shapes).items():
+        if name.endswith("lora_a"):
+            flat[name] = jnp.asarray(rng.standard_normal(leaf.shape, np.float32) * leaf.shape[-2] ** -0.5)
+        elif name.endswith("lora_b"):
+            flat[name] = jnp.zeros(leaf.shape, jnp.float32)
+    return Adapted(graphdef, paths.unflatten(flat))
+
+
+def _extend(model: nnx.Module, config: LoraConfig) -> None:
+    """Gives the projections their additions; the numbers in them do not count."""
+    unused = set(config.patterns)
+    for path, module in nnx.iter_graph(model):
+        name = ".".join(map(str, path))
+        hits = [p for p in config.patterns if isinstance(module, Linear) and re.search(p, name)]
+        if not hits:
+            continue
+        unused -= set(hits)
+        *stack, inputs, outputs = module.kernel.shape
+        module.lora_a = nnx.Param(jnp.zeros((*stack, inputs, config.rank)))
+        module.lora_b = nnx.Param(jnp.zeros((*stack, config.rank, outputs)))
+        module.lora_scale = config.alpha / config.rank
+    if unused:
+        raise UserError(f"lora: the pattern {sorted(unused)[0]!r} matches no projection of the model")
+
+
+def frozen_but_lora(config: OptimizerConfig) -> OptimizerConfig:
+    """The optimizer's settings with all parameters frozen that are no additions."""
+    return dataclasses.replace(config, freeze=(*config.freeze, rf"^(?!.*{_ADDED})"))
+
+
+def merge_lora(params: Params, config: LoraConfig) -> Params:
+    """Parameters with additions -> those of the plain model that computes the same."""
+    flat = paths.flatten(params)
+    merged: dict[str, Any] = {n: leaf for n, leaf in flat.items() if not re.search(_ADDED, n)}
+    for name in [n.removesuffix("lora_a") for n in flat if n.endswith("lora_a")]:
+        a, b = flat[f"{name}lora_a"], flat[f"{name}lora_b"]
+        merged[f"{name}kernel"] = merged[f"{name}kernel"] + config.alpha / config.rank * (a @ b)
+    return jax.tree.map(jnp.asarray, paths.unflatten(merged))
