@@ -40,7 +40,9 @@ Stage = Callable[[StageContext], None]
 _PACKAGE = Path(__file__).resolve().parent
 
 
-STAGES = ("ingest", "pretrain", "judge", "train_scorer", "score", "select", "train", "evaluate", "report")
+STAGES = (
+    "ingest", "convert", "pretrain", "judge", "train_scorer", "score", "select", "train", "evaluate", "report", "export", "serve",
+)  # fmt: skip
 
 
 # What a config may hold besides one section for each stage.

@@ -21,6 +21,8 @@ from mmssr_jax.evaluation.config import EvaluateConfig
 from mmssr_jax.parallel.mesh import MeshConfig
 from mmssr_jax.report.inputs import ReportConfig
 from mmssr_jax.stages import select
+from mmssr_jax.stages.convert import ConvertConfig
+from mmssr_jax.stages.export import ExportConfig
 from mmssr_jax.stages.ingest import PoolConfig
 from mmssr_jax.stages.judge import JudgeConfig
 from mmssr_jax.stages.pretrain import PretrainConfig
@@ -43,6 +45,8 @@ SECTIONS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
+    "convert": ConvertConfig,
+    "export": ExportConfig,
 }
 VALUES = {"stages": tuple, "base": str, "name": str}
 NEEDS = {
@@ -55,6 +59,8 @@ NEEDS = {
     "train": ["train"],
     "evaluate": ["evaluate"],
     "report": [],
+    "convert": ["convert"],
+    "export": ["export"],
 }
 
 

@@ -139,6 +139,24 @@ def feature_rows(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([base_rows, rows]).astype(np.int32), np.concatenate([base_weights, weights])
 
 
+def video_tokens(frames: int, spec: AnyresSpec) -> int:
+    """Image tokens of a video: half the features along each side of a frame, rounded up, and one newline at the end."""
+    return frames * math.ceil(spec.side / 2) ** 2 + 1
+
+
+def video_rows(frames: int, spec: AnyresSpec) -> tuple[np.ndarray, np.ndarray]:
+    """`feature_rows` of a video as LLaVA-OneVision reads it: every frame one tile, its features halved bilinearly."""
+    side = spec.side
+    y, wy = _linear(side, math.ceil(side / 2))
+    frame = np.arange(side**2).reshape(side, side)
+    corners = np.stack([frame[np.ix_(a, b)] for a in y for b in y], axis=-1).reshape(-1, 4)
+    shares = np.stack([a[:, None] * b[None, :] for a in wy for b in wy], axis=-1).reshape(-1, 4)
+    first = 1 + np.arange(frames)[:, None, None] * side**2
+    rows, weights = (first + corners).reshape(-1, 4), np.tile(shares, (frames, 1))
+    newline_rows, newline_weights = _one_each(np.full(1, NEWLINE_ROW))
+    return np.concatenate([rows, newline_rows]).astype(np.int32), np.concatenate([weights, newline_weights])
+
+
 def _one_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows [...] as they are: [..., 4] with all weight on the first."""
     weights = np.broadcast_to(np.array([1, 0, 0, 0], np.float32), (*rows.shape, 4))

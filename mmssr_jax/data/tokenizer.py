@@ -97,17 +97,23 @@ def _from_json(text: str) -> Tokenizer:
     return _wrap(tokenizers.Tokenizer.from_str(text))
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: Path, *, add_image: bool = False) -> Tokenizer:
     """Loads a fast tokenizer from a folder in Hugging Face's layout.
+
+    Args:
+      folder: with tokenizer.json, or with the vocab.json and merges.txt of a Qwen2 tokenizer.
+      add_image: give it the token `<image>`, at its next free id, where it has none (lmms-lab's have none).
 
     Raises:
       UserError: the folder holds no fast tokenizer, or it lacks a ChatML mark.
     """
-    if not (folder / "tokenizer.json").exists():
+    if not (folder / "tokenizer.json").exists() and not (folder / "vocab.json").exists():
         raise UserError(f"{folder}: holds no tokenizer.json")
     fast = transformers.AutoTokenizer.from_pretrained(str(folder))
     if not isinstance(fast, transformers.PreTrainedTokenizerFast):
         raise UserError(f"{folder}: {type(fast).__name__} is not a fast tokenizer")
+    if add_image and fast.backend_tokenizer.token_to_id(IMAGE) is None:
+        fast.add_special_tokens({"extra_special_tokens": [IMAGE]}, replace_extra_special_tokens=False)
     return Tokenizer(fast)
 
 

@@ -7,6 +7,7 @@ import math
 from typing import Literal
 
 from mmssr_jax.core.splitting import ViewConfig
+from mmssr_jax.core.vision_spec import AnyresSpec
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -246,6 +247,7 @@ class VLMConfig:
     Attributes:
       vision, decoder, connector: the parts.
       views: how the pictures it is trained and asked on become views.
+      anyres: LLaVA-OneVision's own tiles, of a converted checkpoint; an export hands them on.
       dtype, remat, attention: see `Compute`.
     """
 
@@ -253,6 +255,7 @@ class VLMConfig:
     decoder: DecoderConfig
     connector: ConnectorConfig = dataclasses.field(default_factory=ConnectorConfig)
     views: ViewConfig = dataclasses.field(default_factory=ViewConfig)
+    anyres: AnyresSpec | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
     attention: Attention = "auto"

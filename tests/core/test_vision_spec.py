@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmssr_jax.core.vision_spec import AnyresSpec, anyres_layout, choose_grid, feature_rows, single_layout
+from mmssr_jax.core.vision_spec import (
+    AnyresSpec,
+    anyres_layout,
+    choose_grid,
+    feature_rows,
+    single_layout,
+    video_rows,
+    video_tokens,
+)
 
 SPEC = AnyresSpec()
 SIZE = st.integers(1, 5000)
@@ -48,3 +56,20 @@ def test_rows_are_as_many_as_tokens_and_weights_sum_to_one(height, width):
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
     assert (rows[:, 0] == 0).sum() == layout.shrunk[0]
     assert layout.shrunk[0] * layout.shrunk[1] <= 1.1**2 * spec.max_tiles * spec.side**2
+
+
+def test_a_video_has_196_tokens_a_frame_and_one_newline():
+    assert video_tokens(32, SPEC) == 32 * 196 + 1
+    rows, weights = video_rows(2, SPEC)
+    assert len(rows) == len(weights) == video_tokens(2, SPEC)
+    assert (rows[:-1] > 0).all()
+    assert rows[-1].tolist() == [0, 0, 0, 0]
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+
+
+def test_three_features_a_side_become_two():
+    """Half-pixel centres: samples at 0.25 and 1.75 of places 0, 1, 2."""
+    rows, weights = video_rows(1, AnyresSpec(tile=42, patch=14))
+    features = np.array([9.0, *np.outer([1, 10, 100], [1, 2, 3]).ravel()])  # the newline, then row by row
+    down, across = np.array([3.25, 77.5]), np.array([1.25, 2.75])
+    np.testing.assert_allclose((features[rows] * weights).sum(-1), [*np.outer(down, across).ravel(), 9.0], rtol=1e-6)

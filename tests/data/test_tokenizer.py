@@ -50,3 +50,22 @@ def test_qwen2_tokenizer_gives_the_expected_ids(shared: Path):
     assert len(plain) > 5
     for text, ids in plain:
         assert t.encode(text) == ids
+
+
+def test_an_lmms_tokenizer_gets_the_image_token(shared: Path, tmp_path: Path):
+    """Vocabulary and merges alone, as older code saves a Qwen2 tokenizer, and no `<image>` among its tokens."""
+    folder = shared / "tokenizers" / "qwen2_small"
+    full = json.loads((folder / "tokenizer.json").read_text())
+    model, added = full["model"], {a["content"]: a for a in full["added_tokens"]}
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]))
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    (tmp_path / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    kept = {str(added[t].pop("id")): added[t] for t in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")}
+    config = {"tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": kept, "pad_token": "<|endoftext|>"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="no token '<image>'"):
+        load_tokenizer(tmp_path)
+    found, expected = load_tokenizer(tmp_path, add_image=True), load_tokenizer(folder)
+    assert (found.im_end, found.image, found.vocab_size) == (4002, 4003, 4004)
+    text = "An <image> it's 42, <|im_end|> wörld"
+    assert found.encode(text) == expected.encode(text)

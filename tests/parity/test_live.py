@@ -9,8 +9,9 @@ import pytest
 
 from mmssr_jax.convert.export_hf import export_vlm
 from mmssr_jax.convert.import_hf import load_vlm
+from mmssr_jax.core.vision_spec import video_rows
 from tests.parity import reference
-from tests.parity.checks import check_features_and_logits, check_greedy_tokens
+from tests.parity.checks import check_features_and_logits, check_greedy_tokens, compiled, loaded
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e .[bench]")
 
@@ -34,6 +35,22 @@ def test_a_fresh_model(written, case):
     check_features_and_logits(path)
     if case != "several_and_padding":
         check_greedy_tokens(path)
+
+
+def test_video_frames_are_pooled(written):
+    folder, model = written
+    config, (_, params) = loaded(folder)
+    side = config.model.vision.image_size
+    frames = np.random.default_rng(0).normal(size=(3, 3, side, side)).astype(np.float32)
+    with torch.no_grad():
+        found = model.model.get_video_features(
+            torch.tensor(frames)[None], vision_feature_layer=-1, vision_feature_select_strategy="full"
+        )
+        expected = getattr(found, "pooler_output", found)[0].numpy()
+    rows, weights = video_rows(3, config.anyres)
+    ours = np.asarray(compiled(folder)[0](params, frames.transpose(0, 2, 3, 1), rows, weights))
+    np.testing.assert_allclose(ours[:-1], expected, atol=2e-4, rtol=0)
+    np.testing.assert_allclose(ours[-1], model.model.image_newline.detach().numpy(), atol=2e-4)
 
 
 @pytest.mark.parametrize("layout", ["hf", "hf4", "hf5_memory"])

@@ -1,0 +1,85 @@
+"""How pictures are prepared, as a checkpoint's preprocessor_config.json says it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from mmssr_jax.convert.read_config import LlavaConfig
+from mmssr_jax.convert.section import Section
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+
+FILE = "preprocessor_config.json"
+_INSIDE = "processor_config.json"  # where transformers 5 keeps it, in a section "image_processor"
+_BICUBIC = 3  # of PIL.Image.Resampling
+# Keys that say where an object came from, or what this program reads from config.json; the padding is the processor's.
+_NEUTRAL = frozenset({
+    "image_processor_type", "processor_class", "image_grid_pinpoints", "do_pad", "data_format", "device",
+    "input_data_format", "return_tensors", "image_seq_length",
+})  # fmt: skip
+
+
+def with_preprocessor(config: LlavaConfig, folder: Path) -> LlavaConfig:
+    """The config with the mean and deviation that the checkpoint's processor takes off; as it is where there is none.
+
+    Raises:
+      UserError: a setting is not supported, or another picture size than the tower's.
+    """
+    found = _read(folder)
+    if found is None:
+        return config
+    values, where = found
+    s = Section(values, where)
+    for key in ("do_convert_rgb", "do_normalize", "do_rescale", "do_resize"):
+        if s.take(key, True) not in (True, None):
+            raise UserError(f"{where}: {key} = False is not supported")
+    s.expect("resample", _BICUBIC)
+    if abs(s.take("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
+        raise UserError(f"{where}: rescale_factor other than 1/255 is not supported")
+    vision = config.model.vision
+    size = s.take("size", {"height": vision.image_size, "width": vision.image_size})
+    if size != {"height": vision.image_size, "width": vision.image_size}:
+        raise UserError(f"{where}: size = {size}, but the tower takes {vision.image_size} x {vision.image_size}")
+    mean, std = (_colour(s.take(key, list(default)), key, where) for key, default in (
+        ("image_mean", vision.mean), ("image_std", vision.std)
+    ))  # fmt: skip
+    s.finish(_NEUTRAL)
+    model = dataclasses.replace(config.model, vision=dataclasses.replace(vision, mean=mean, std=std))
+    return dataclasses.replace(config, model=model)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], str] | None:
+    if (folder / FILE).exists():
+        return files.read_json(folder / FILE), str(folder / FILE)
+    if (folder / _INSIDE).exists():
+        values = files.read_json(folder / _INSIDE).get("image_processor")
+        return None if values is None else (values, f"{folder / _INSIDE}: image_processor")
+    return None
+
+
+def _colour(value: Any, key: str, where: str) -> tuple[float, float, float]:
+    if not isinstance(value, list) or len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
+        raise UserError(f"{where}: {key} = {value!r}; expected three numbers")
+    return float(value[0]), float(value[1]), float(value[2])
+
+
+def to_preprocessor(config: LlavaConfig) -> dict[str, Any]:
+    """preprocessor_config.json as transformers' LlavaOnevisionImageProcessor reads it."""
+    vision, anyres = config.model.vision, config.anyres
+    return {
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_pad": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_grid_pinpoints": [[r * anyres.tile, c * anyres.tile] for r, c in anyres.grids],
+        "image_mean": list(vision.mean),
+        "image_processor_type": "LlavaOnevisionImageProcessor",
+        "image_std": list(vision.std),
+        "processor_class": "LlavaOnevisionProcessor",
+        "resample": _BICUBIC,
+        "rescale_factor": 1 / 255,
+        "size": {"height": vision.image_size, "width": vision.image_size},
+    }

@@ -1,0 +1,83 @@
+"""Stage `export`: a run as a checkpoint that transformers, or lmms-lab's code, loads.
+
+checkpoints/<run>/ ──> exports/<run>/ {config.json, safetensors, tokenizer, preprocessor_config.json}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from absl import logging
+
+from mmssr_jax.convert.export_hf import DType, export_vlm
+from mmssr_jax.convert.preprocessor import FILE, to_preprocessor
+from mmssr_jax.convert.read_config import LlavaConfig
+from mmssr_jax.core import files
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.vision_spec import AnyresSpec
+from mmssr_jax.parallel import hosts
+from mmssr_jax.stages.models import model_digest, model_folder
+from mmssr_jax.training.bundle import ModelBundle, load_bundle
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Section `config.export`.
+
+    Attributes:
+      model: "base", a run of this workdir, or a folder.
+      folder: where to; by default exports/<model> under the workdir.
+      layout: "hf" as transformers 5 writes it, "hf4" as the checkpoints on the hub are, "lmms" as lmms-lab's code.
+      dtype: of the tensors.
+      shard_gib: the greatest size of a file.
+    """
+
+    model: str
+    folder: str | None = None
+    layout: Literal["hf", "hf4", "lmms"] = "hf"
+    dtype: DType = "float32"
+    shard_gib: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.shard_gib <= 0:
+            raise ValueError(f"shard_gib is {self.shard_gib}; expected more than 0")
+
+
+def run(ctx: StageContext) -> None:
+    """Exports, unless it is done. Of several processes the first does it.
+
+    Raises:
+      UserError: there is no such model, or the layout cannot express it.
+    """
+    config = ctx.section("export", ExportConfig)
+    source = model_folder(ctx, config.model)
+    folder = Path(config.folder) if config.folder else ctx.workdir.root / "exports" / source.name
+    if ctx.dry_run:
+        logging.info("export: would write %s to %s in layout %s", source, folder, config.layout)
+        return
+    if hosts.is_main():
+        settings = dataclasses.replace(config, folder=None)
+        artifact = ctx.claim(folder, stage="export", settings=settings, inputs={"model": model_digest(source)})
+        if not artifact.done:
+            write(load_bundle(source), folder, config)
+            artifact.seal()
+    hosts.wait("export")
+
+
+def write(bundle: ModelBundle, folder: Path, config: ExportConfig) -> None:
+    """All files of the export; the image placeholder is the tokenizer's."""
+    vision = bundle.config.vision
+    anyres = bundle.config.anyres or AnyresSpec(vision.image_size, vision.patch_size)
+    theirs = LlavaConfig(bundle.config, anyres, bundle.tokenizer.image)
+    export_vlm(
+        theirs, bundle.params, folder, layout=config.layout, dtype=config.dtype,
+        shard_bytes=int(config.shard_gib * 2**30),
+    )  # fmt: skip
+    bundle.tokenizer.save(folder)
+    files.write_json(folder / FILE, to_preprocessor(theirs))
+    files.write_json(
+        folder / "generation_config.json",
+        {"eos_token_id": [bundle.tokenizer.im_end, bundle.tokenizer.pad], "pad_token_id": bundle.tokenizer.pad},
+    )
