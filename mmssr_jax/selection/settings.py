@@ -37,6 +37,15 @@ class RowFilter:
 class SelectionConfig:
     """One selection.
 
+    What is odd has a defined result. Refused with one line: a score below 0 or above 5 or infinite, an id that is
+    there twice or is not in the pool, a capability that is all 0, all missing, or degenerate by the scorer's own
+    evaluation, a name of a source, style or capability that no row has, a budget of 0 or of more samples than the pool
+    has. Allowed: a missing score (NaN or null: the sample is not eligible for that capability); a row without a style
+    (mmssr cannot choose it: it is in no group, and is counted); a style beside the nine (a group of its own, with a
+    warning); a ratio of 1 (all that is eligible, in order); a ratio of less than one sample, or filters that leave
+    nothing (nothing is selected, with a warning); fewer eligible samples than the budget (the selection ends short,
+    and says so).
+
     Attributes:
       method: mmssr, or a rival that needs no scores of capabilities: random, length, stratified.
       budget: how much; see `Budget`.

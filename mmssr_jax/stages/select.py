@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from absl import logging
 
 from mmssr_jax.core import files
@@ -62,8 +63,13 @@ class SelectConfig:
         for name in [*self.selections, *(key for s in self.selections.values() for key in s.budgets)]:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be a selection's name; use letters, digits, '.', '_' and '-'")
-        if len(self.compare) not in (0, 2):
-            raise ValueError(f"compare takes the names of two selections, not {len(self.compare)}")
+        if len(self.compared) not in (0, 2):
+            raise ValueError(f"compare takes the names of two selections, not {len(self.compared)}")
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """`compare`; a flag gives both names as one text with a comma."""
+        return tuple(name for text in self.compare for name in text.split(","))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,9 +121,9 @@ def run(ctx: StageContext) -> None:
         source = _Source(ctx, open_pool(ctx.workdir.pool), scores)
         for job in jobs:
             _make(source, job, claims.get(job.folder), config)
-    if config.compare and not ctx.dry_run:
-        first, second = (read_selection(ctx.workdir.selection(name)) for name in config.compare)
-        for line in difference(first, second).lines(*config.compare):
+    if config.compared and not ctx.dry_run:
+        first, second = (read_selection(ctx.workdir.selection(name)) for name in config.compared)
+        for line in difference(first, second).lines(*config.compared):
             logging.info("%s", line)
 
 
@@ -148,9 +154,16 @@ def _make(source: _Source, job: Job, artifact: Artifact | None, config: SelectCo
         if wrong:
             raise UserError(f"{artifact.path} does not verify: {'; '.join(wrong)}")
         logging.info("%s: verified, the same %d picks for the same reasons", job.folder, picks.num_rows)
-    for id in config.explain:
+    for id in _asked(config.explain, derived.table):
         for line in describe(explain(derived, id)):
             logging.info("%s: %s", job.folder, line)
+
+
+def _asked(texts: Sequence[str], table: ScoreTable) -> Iterator[str]:
+    """The ids of `explain`; a flag gives several as one text with commas, which ids may hold too."""
+    for text in texts:
+        known = pc.index(table.ids, text).as_py() >= 0
+        yield from [text] if known else text.split(",")
 
 
 @dataclasses.dataclass

@@ -130,7 +130,9 @@ def test_a_limit_takes_the_first_records(folder: Path):
 
 def test_a_pool_of_which_nothing_can_be_used_is_one_line(folder: Path):
     records = [record(str(i), ("nowhere.jpg",)) for i in range(3)]
-    with pytest.raises(UserError, match=r"none of its 3 records .*\(missing_image 3\); the first: \"0\", nowhere.*pool\.images"):
+    with pytest.raises(
+        UserError, match=r"none of its 3 records .*\(missing_image 3\); the first: \"0\", nowhere.*pool\.images"
+    ):
         _survey(folder, records)
 
 

@@ -172,12 +172,55 @@ def test_degenerate_scores_are_refused(workdir: Workdir) -> None:
         ({"budget": {"ratio": 0.1, "count": 5}}, "one of ratio, count or tokens"),
         ({"capabilities": ("ocd",)}, "no capability 'ocd'"),
         ({"only": {"sources": ("chart",)}}, "no row has the source 'chart'"),
+        ({"only": {"styles": ("haiku",)}}, "no row has the style 'haiku'"),
+        ({"only": {"ids": "nowhere.txt"}}, "nowhere.txt: no such file"),
+        ({"method": "magic"}, "'magic' is not one of"),
+        ({"weights": {"ocr": -1.0}}, "below 0"),
+        ({"nested": True, "budgets": {"a": {"count": 3}, "b": {"tokens": 30}}}, "of one kind"),
     ],
 )
 def test_wrong_settings_are_one_line(workdir: Workdir, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         run(workdir, {"main": settings})
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_odd_but_allowed_has_a_defined_result(workdir: Workdir, tmp_path: Path, caplog: Any) -> None:
+    """Ratio 1, a budget of less than one sample, scores that are not there, a style beside the nine, no style."""
+    odd = score_table().to_pylist()
+    for row in odd[:5]:
+        row["ocr"] = None  # no rating in this capability: not eligible for it
+    odd[5]["styles"] = []
+    odd[6]["styles"] = ["haiku"]
+    odd[7]["ocr"] = odd[7]["logic"] = None
+    files.write_parquet(tmp_path / "mine.parquet", pa.Table.from_pylist(odd, score_table().schema))
+    selections = {
+        "all": {"budget": {"ratio": 1.0}, "threshold": -1.0},
+        "none": {"budget": {"ratio": 0.01}},
+        "filtered": {"budget": {"count": 3}, "exclude": {"sources": ("charts", "scenes")}},
+    }
+    run(workdir, selections, scores=str(tmp_path / "mine.parquet"))
+    picks = pq.read_table(workdir.selection("all") / "selection.parquet").to_pylist()
+    assert {p["id"] for p in picks} == set(IDS) - {IDS[5], IDS[7]}
+    assert {p["id"] for p in picks if p["capability"] == "ocr"}.isdisjoint(IDS[:5])
+    assert [p["group"] for p in picks if p["id"] == IDS[6]] == ["haiku+scenes"]
+    counts = files.read_json(workdir.selection("all") / "manifest.json")["counts"]
+    assert (counts["selected"], counts["short"], counts["no_style"], counts["per_style"]["haiku"]) == (58, 2, 1, 1)
+    for name in ("none", "filtered"):
+        assert pq.read_table(workdir.selection(name) / "selection.parquet").num_rows == 0
+        assert (workdir.selection(name) / "ids.txt").read_text() == ""
+    assert "1 styles are not among the nine" in caplog.text
+    assert "nothing was selected; the budget is less than one sample" in caplog.text
+
+
+def test_the_order_of_rows_and_shards_does_not_matter(workdir: Workdir, tmp_path: Path) -> None:
+    run(workdir, {"main": {"budget": {"count": 12}}})
+    first = (workdir.selection("main") / "selection.parquet").read_bytes()
+    shuffled = score_table().take(np.random.default_rng(1).permutation(N))
+    for part, (begin, end) in enumerate([(0, 3), (3, 31), (31, N)]):
+        files.write_parquet(tmp_path / "mine" / tables.part_name(part, 3), shuffled.slice(begin, end - begin))
+    run(workdir, {"other": {"budget": {"count": 12}}}, scores=str(tmp_path / "mine"))
+    assert (workdir.selection("other") / "selection.parquet").read_bytes() == first
 
 
 def test_verify_finds_what_was_changed(workdir: Workdir) -> None:
@@ -208,10 +251,15 @@ def test_explain_and_compare_are_logged(workdir: Workdir, caplog: pytest.LogCapt
     run(workdir, selections)
     taken = pq.read_table(workdir.selection("one") / "selection.parquet")["id"][0].as_py()
     absent = next(i for i in IDS if i not in (workdir.selection("one") / "ids.txt").read_text().split())
-    config = {"selections": selections, "explain": (taken, absent), "compare": ("one", "two")}
-    with caplog.at_level("INFO"):
-        select.run(StageContext({"select": config}, workdir))
-    said = [r.getMessage() for r in caplog.records]
+    flags = {"explain": (f"{taken},{absent}",), "compare": ("one,two",)}  # as --config.select.compare=one,two gives it
+    said = []
+    for asked in ({"explain": (taken, absent), "compare": ("one", "two")}, flags):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            select.run(StageContext({"select": {"selections": selections, **asked}}, workdir))
+        said.append([r.getMessage() for r in caplog.records])
+    assert said[0] == said[1]
+    said = said[0]
     assert any(line.startswith(f"one: {taken}: taken in round 1") for line in said)
     assert any(line.startswith(f"one: {absent}: not taken") for line in said)
     assert any("are in both one and two" in line for line in said)
