@@ -46,7 +46,7 @@ STAGES = (
 
 
 # What a config may hold besides one section for each stage.
-_SECTIONS = frozenset({"name", "stages", "base", "mesh", "pool", "scorer", *STAGES} - {"ingest"})
+_SECTIONS = frozenset({"name", "stages", "base", "mesh", "pool", "pools", "scorer", *STAGES} - {"ingest"})
 
 
 def load_stage(name: str) -> Stage:

@@ -44,6 +44,24 @@ def _tiny(vocab: int | None) -> VLMConfig:
     )
 
 
+def _mm15_tiny(moe: bool) -> _Maker:
+    def make(vocab: int | None) -> VLMConfig:
+        if vocab is None:
+            raise UserError("the tiny presets have no vocabulary of their own; it is the tokenizer's")
+        experts = MoEConfig(experts=8) if moe else None
+        return VLMConfig(
+            vision=VisionConfig(image_size=128, patch_size=16, width=128, depth=4, heads=4, mlp=512),
+            decoder=DecoderConfig(
+                vocab=vocab, width=160, depth=4, heads=4, kv_heads=2, mlp=240 if moe else 480, qkv_bias=False,
+                rope_theta=10_000.0, tie_embeddings=True, moe=experts,
+            ),
+            connector=ConnectorConfig("c_abstractor", tokens=36, width=128, depth=2),
+            views=ViewConfig(newline=False),
+        )  # fmt: skip
+
+    return make
+
+
 def _llava_ov_0_5b(vocab: int | None) -> VLMConfig:
     return VLMConfig(
         vision=SIGLIP_SO400M,
@@ -88,6 +106,8 @@ _MM15_3B: dict[str, Any] = {"width": 3072, "depth": 28, "heads": 24, "kv_heads":
 
 _PRESETS: dict[str, _Maker] = {
     "tiny": _tiny,
+    "mm15_tiny": _mm15_tiny(moe=False),
+    "mm15_tiny_moe": _mm15_tiny(moe=True),
     "llava_ov_0_5b": _llava_ov_0_5b,
     "llava_ov_7b": _llava_ov_7b,
     "mm15_1b": _mm15(**_MM15_1B),

@@ -1,6 +1,7 @@
 """The ingest stage: takes a pool in, as it is; every record that cannot be used is named with its reason.
 
-`pool/` then holds the index and the rejects, and the samples too where they are packed. Without a pool of the user's
+`pool/` then holds the index and the rejects, and the samples too where they are packed. `config.pools` names further
+pools, for mixtures of training data, which are taken in to `pools/<name>/` alike. Without a pool of the user's
 the procedural one is generated first, in `procedural/`, and taken in like any other.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,7 @@ import pyarrow.compute as pc
 from absl import logging
 
 from mmssr_jax.core.artifact import input_digest
+from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.parallel import hosts
@@ -35,8 +38,11 @@ from mmssr_jax.pool.writer import REJECTS_FILE, file_names, portable, write_pool
 from mmssr_jax.procedural import pool as procedural_pool
 from mmssr_jax.procedural.captions import write_captions
 from mmssr_jax.procedural.pool import ProceduralConfig
+from mmssr_jax.procedural.task_files import write_exercises
+from mmssr_jax.procedural.tasks import TASKS
 
 _SHOWN_IDS = 3
+POOLS = "pools"  # folder of the further pools
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +54,37 @@ class CaptionsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExercisesConfig:
+    """Generated exercises of MM1.5's further kinds; see `procedural.task_files.write_exercises`.
+
+    Attributes:
+      tasks: task -> how often it is drawn, relative to the others; it is also the samples' source.
+      size: conversations.
+      seed: of everything.
+      frames: of a clip.
+    """
+
+    tasks: Mapping[str, float]
+    size: int = 2000
+    seed: int = 0
+    frames: int = 8
+
+    def __post_init__(self) -> None:
+        for name in self.tasks:
+            if name not in TASKS:
+                raise ValueError(f"there is no task {name!r}; known are {', '.join(TASKS)}")
+
+
+@dataclasses.dataclass(frozen=True)
 class PoolConfig:
-    """The config section `pool`.
+    """The config section `pool`; of `pools`, one for each name.
 
     Attributes:
       path: the pool: a LLaVA JSON or JSONL, a mixture of them (yaml, or a list in braces), or what must be packed:
         a folder of Parquet files as of LLaVA-OneVision-Data, of WebDataset shards, or of a TFDS data set.
       procedural: what is generated where no path is given.
       captions: pictures with descriptions, generated where neither is given: what a base model learns to see from.
+      exercises: exercises of MM1.5's further kinds, generated where none of these is given.
       images: the folder its image paths are relative to; the file's own by default.
       id: the field that holds the ids, or "auto".
       source: where a sample's source is found.
@@ -76,6 +105,7 @@ class PoolConfig:
     path: str | None = None
     procedural: ProceduralConfig | None = None
     captions: CaptionsConfig | None = None
+    exercises: ExercisesConfig | None = None
     images: str | None = None
     id: str = "id"
     source: SourceConfig = dataclasses.field(default_factory=SourceConfig)
@@ -93,9 +123,14 @@ class PoolConfig:
     beam: BeamConfig = dataclasses.field(default_factory=BeamConfig)
 
     def __post_init__(self) -> None:
-        if self.path is None and self.procedural is None and self.captions is None:
+        if self.path is None and self.generated is None:
             raise ValueError("path is not set; give --config.pool.path=POOL.json")
         self.intake  # noqa: B018 - checks max_pixels and limit
+
+    @property
+    def generated(self) -> ProceduralConfig | CaptionsConfig | ExercisesConfig | None:
+        """What is generated where no path is given."""
+        return self.procedural or self.captions or self.exercises
 
     @property
     def intake(self) -> Intake:
@@ -112,13 +147,18 @@ def run(ctx: StageContext) -> None:
       UserError: the pool is not there or not readable, has no ids, or was taken in with other settings before.
     """
     if hosts.is_main():
-        _ingest(ctx)
+        more = ctx.config.get("pools", {})
+        if "pool" in ctx.config or not more:
+            _ingest(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.root / "procedural")
+        for name in more:
+            config = to_dataclass(PoolConfig, more[name], f"config.pools.{name}")
+            _ingest(ctx, config, ctx.workdir.root / POOLS / name, ctx.workdir.root / "procedural_pools" / name)
     hosts.wait("ingest")
 
 
-def _ingest(ctx: StageContext) -> None:
-    config = ctx.section("pool", PoolConfig)
-    path = Path(config.path) if config.path is not None else _generate(ctx, config)
+def _ingest(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path) -> None:
+    """Takes one pool in to `folder`; what is generated for it lies in `generated`."""
+    path = Path(config.path) if config.path is not None else _generate(ctx, config, generated)
     if ctx.dry_run and config.path is None and not path.exists():
         return
     reader = open_reader(path, config)
@@ -127,7 +167,6 @@ def _ingest(ctx: StageContext) -> None:
     if ctx.dry_run:
         describe(survey(reader, config.intake), str(path))
         return
-    folder = ctx.workdir.pool
     settings = {
         "intake": config.intake,
         "packed": config.packed,
@@ -172,11 +211,10 @@ def _holds(folder: Path, pattern: str) -> bool:
     return folder.is_dir() and next(folder.rglob(pattern), None) is not None
 
 
-def _generate(ctx: StageContext, config: PoolConfig) -> Path:
+def _generate(ctx: StageContext, config: PoolConfig, folder: Path) -> Path:
     """The procedural pool's file; in a dry run it may not be there."""
-    wanted = config.procedural if config.procedural is not None else config.captions
+    wanted = config.generated
     assert wanted is not None
-    folder = ctx.workdir.root / "procedural"
     if ctx.dry_run:
         logging.info("ingest: a procedural pool of %d samples would be generated", wanted.size)
         return folder / procedural_pool.POOL
@@ -184,6 +222,8 @@ def _generate(ctx: StageContext, config: PoolConfig) -> Path:
     if not artifact.done:
         if isinstance(wanted, ProceduralConfig):
             procedural_pool.write_pool(folder, wanted)
+        elif isinstance(wanted, ExercisesConfig):
+            write_exercises(folder, tasks=wanted.tasks, size=wanted.size, seed=wanted.seed, frames=wanted.frames)
         else:
             write_captions(folder, size=wanted.size, seed=wanted.seed)
         artifact.seal({"samples": wanted.size})

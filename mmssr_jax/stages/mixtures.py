@@ -17,9 +17,22 @@ from mmssr_jax.core.files import read_parquet
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.documents import Captions, Documents, Rows
 from mmssr_jax.data.mixture import Member, Mixture, group_weights
+from mmssr_jax.parallel import hosts
 from mmssr_jax.pool.pool import open_pool
+from mmssr_jax.procedural.documents import FILE as DOCUMENTS
+from mmssr_jax.procedural.documents import write_documents
+from mmssr_jax.stages import together
 
 OWN_POOL = "pool"
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratedConfig:
+    """Documents that are generated; see `procedural.documents`."""
+
+    kind: Literal["interleaved", "text"]
+    size: int = 1000
+    seed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +49,7 @@ class MemberConfig:
       form: "chat", or "caption": the pictures and what the assistant says, as a text without roles.
       documents: a JSONL file of documents instead of a pool; see `data.documents`.
       images: the folder that its pictures are relative to; the file's own by default.
+      generated: documents that are generated, under the workdir's `documents/`.
       limit: only the first so many.
     """
 
@@ -47,6 +61,7 @@ class MemberConfig:
     form: Literal["chat", "caption"] = "chat"
     documents: str | None = None
     images: str | None = None
+    generated: GeneratedConfig | None = None
     limit: int | None = None
 
 
@@ -128,8 +143,8 @@ def training_data(
 
 def _open(ctx: StageContext, name: str, config: MemberConfig, inputs: dict[str, str]) -> Any:
     """A member's samples; adds what they come from to `inputs`."""
-    if config.documents is not None:
-        path = Path(config.documents)
+    if config.documents is not None or config.generated is not None:
+        path = Path(config.documents) if config.documents is not None else _generate(ctx, name, config.generated)
         samples: Any = Documents(path, Path(config.images) if config.images else None, source=name)
         inputs[f"documents.{name}"] = input_digest(path)
     else:
@@ -146,6 +161,18 @@ def _open(ctx: StageContext, name: str, config: MemberConfig, inputs: dict[str, 
     if config.limit is not None:
         samples = Rows(samples, np.arange(min(config.limit, len(samples))))
     return Captions(samples) if config.form == "caption" else samples
+
+
+def _generate(ctx: StageContext, name: str, config: GeneratedConfig | None) -> Path:
+    """The file of a member's generated documents."""
+    assert config is not None
+    folder = ctx.workdir.root / "documents" / name
+    artifact = together.claim(ctx, folder, stage="ingest", settings=config)
+    if hosts.is_main() and not artifact.done:
+        write_documents(folder, kind=config.kind, size=config.size, seed=config.seed)
+        artifact.seal({"documents": config.size})
+    hosts.wait(f"documents {name}")
+    return folder / DOCUMENTS
 
 
 def pool_folder(ctx: StageContext, name: str) -> Path:

@@ -1,0 +1,156 @@
+r"""MM1.5's life cycle at tiny size: pre-train, continue on text in pictures, SFT on the mixture, evaluate.
+
+    python -m mmssr_jax.main --config=configs/mm15_tiny.py --workdir=runs/mm15_tiny
+    python -m mmssr_jax.main --config=configs/mm15_tiny.py:moe --workdir=runs/mm15_tiny_moe
+
+Everything is generated, and the model starts from random weights. Phases, ratios, alphas and group weights are the
+paper's (arXiv 2409.20566, sections 2 and 3); sizes are what two CPU cores carry in minutes. Each phase reports its
+held-out loss before and after and its shares as realised in results/training/<run>.json; results/sft.json holds the
+benchmarks, each beside guessing and beside the blind twin. The argument is a variant, and several are joined by "+":
+
+    moe             experts in every second layer
+    video_sft, ui   one more phase, from the SFT checkpoint, on clips or on screens (MM1.5-Video, MM1.5-UI); without
+                    the first, clips are asked of the image model as it is (MM1.5-Video, training-free)
+    static          2 x 2 tiles and an overview from continual pre-training on (section 9.5, resolution)
+    no_continual    SFT from the pre-trained model; captions: it continues on captions; ocr_captions: on both
+    ratio_45_45_10  MM1's ratio of pairs, interleaved documents and text in pre-training (section 9.6)
+    only_general, only_single   SFT on the general category alone, on all of one picture (sections 9.1, 9.4)
+    math_1.0, refer_0.4, text_0.2, multi_0.3 ...    another alpha, or another w (sections 9.2 and 9.3)
+"""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+ALPHAS = {"general": 1.0, "text_rich": 3.3, "refer": 2.0, "math": 0.5, "code": 0.2, "science": 0.1}
+SHARES = {"single": 0.8, "multi": 0.1, "text": 0.1}
+SOURCES = {  # of the procedural pool, by the paper's categories
+    "general": ("shapeworld", "everyday", "captioner", "versus"),
+    "text_rich": ("chartville", "signpost"),
+    "math": ("riddles", "stepwise"),
+    "science": ("schoolbook", "nature"),
+    "code": ("atlas",),
+}
+VARIANTS = (
+    "moe", "video_sft", "ui", "static", "no_continual", "captions", "ocr_captions", "ratio_45_45_10", "only_general",
+    "only_single",
+)  # fmt: skip
+TASKS = {
+    "grounding": ("grounding", 12), "referring": ("referring", 8), "multi_image": ("multi_image", 4),
+    "few_shot": ("few_shot", 4), "video": ("video", 4), "screens": ("screen_grounding", 12), "taps": ("screen_taps", 4),
+}  # fmt: skip
+
+
+def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
+    """A training phase; see `PhaseConfig` in mmssr_jax/stages/phases.py."""
+    optimizer = {"learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98, **more.pop("optimizer", {})}
+    shape = {"rows": 12, "length": 384, "images": 8, "targets": 288}
+    holdout = {"share": 0.03, "limit": 48}
+    return {"steps": steps, **shape, "holdout": holdout, "optimizer": optimizer, "checkpoint_every": 300, **more}
+
+
+def pre_training(pairs: float, interleaved: float, text: float) -> dict[str, Any]:
+    """Members of the first phase; the shares are of samples."""
+    return {
+        "pairs": {"weight": pairs, "pool": "captions"},
+        "interleaved": {"weight": interleaved, "generated": {"kind": "interleaved", "size": 1500, "seed": 1}},
+        "text": {"weight": text, "generated": {"kind": "text", "size": 3000, "seed": 1}},
+    }
+
+
+def sft(alphas: dict[str, float]) -> dict[str, Any]:
+    """Members of the last phase."""
+    members: dict[str, Any] = {
+        name: {"weight": alphas[name], "group": "single", "pool": "instructions", "sources": sources}
+        for name, sources in SOURCES.items()
+    }
+    members["refer"] = {"weight": alphas["refer"], "group": "single", "pool": "exercises",
+                        "sources": ("grounding", "referring", "screen_*")}  # fmt: skip
+    members["multi"] = {"weight": 1.0, "group": "multi", "pool": "exercises",
+                        "sources": ("multi_image", "few_shot", "video")}  # fmt: skip
+    members["text"] = {"weight": 1.0, "group": "text", "pool": "instructions", "sources": ("chatter",)}
+    return members
+
+
+def continual(words: list[str]) -> dict[str, Any]:
+    """Members of the middle phase: pictures with text in them, descriptions, or both."""
+    ocr = {"ocr": {"pool": "instructions", "sources": ("signpost", "chartville")}}
+    captions = {"captions": {"pool": "captions", "form": "caption"}}
+    return captions if "captions" in words else {**ocr, **captions} if "ocr_captions" in words else ocr
+
+
+def benchmarks() -> dict[str, Any]:
+    """One for each kind of question, and the capabilities."""
+    found = {
+        name: {"procedural": {"task": task, "questions": 120, "seed": 5}, "instruction": "", "max_new_tokens": tokens}
+        for name, (task, tokens) in TASKS.items()
+    }
+    found["capabilities"] = {"procedural": {"questions": 168, "seed": 1}, "instruction": ""}
+    return found
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The paper's recipe, or what `arg` makes of it."""
+    words = [w for w in (arg or "").split("+") if w]
+    alphas, shares = dict(ALPHAS), dict(SHARES)
+    for word in words:
+        name, _, value = word.rpartition("_")
+        if name in alphas:
+            alphas[name] = float(value)
+        elif name in ("text", "multi"):
+            shares[name] = float(value)
+        elif word not in VARIANTS:
+            raise ValueError(f"no variant is called {word!r}; known are {', '.join(VARIANTS)} and CATEGORY_NUMBER")
+    shares["single"] = 1.0 - shares["multi"] - shares["text"]
+    members = sft(alphas)
+    if "only_general" in words or "only_single" in words:
+        single = ["general"] if "only_general" in words else [n for n in members if n not in ("multi", "text")]
+        members, shares = {n: members[n] for n in single}, {"single": 1.0}
+    views = {"views": {"mode": "static", "newline": False}, "length": 640, "images": 12} if "static" in words else {}
+    adafactor = {"kind": "adafactor"}
+
+    c = ConfigDict()
+    c.name = f"MM1.5's life cycle, tiny{': ' + arg if arg else ''}"
+    c.stages = ("ingest", "pretrain", "train", "evaluate", "report")
+    c.pools = {
+        "captions": {"captions": {"size": 5000, "seed": 1}, "verify_images": "header"},
+        "instructions": {"procedural": {"size": 3000, "seed": 0, "flaw_share": 0.0}, "verify_images": "header"},
+        "exercises": {
+            "exercises": {
+                "tasks": {"grounding": 4.0, "referring": 2.0, "screen_grounding": 2.0, "screen_taps": 1.0,
+                          "multi_image": 2.0, "few_shot": 1.0, "video": 1.0},
+                "size": 3000, "seed": 2,
+            },
+            "verify_images": "header",
+        },
+    }  # fmt: skip
+    ratio = (0.45, 0.45, 0.10) if "ratio_45_45_10" in words else (0.5, 0.1, 0.4)
+    c.pretrain = {
+        "preset": "mm15_tiny_moe" if "moe" in words else "mm15_tiny",
+        "vocab_size": 1536,
+        "phase": phase(500, 2e-3, mixture=pre_training(*ratio), optimizer={"final": 0.1, "z_loss": 1e-4}),
+    }
+    c.train = {"phases": {}}
+    start = "base"
+    if "no_continual" not in words:
+        c.train.phases.continual = phase(60, 5e-4, mixture=continual(words), optimizer=adafactor, **views)
+        start = "continual"
+    c.train.phases.sft = phase(300, 1e-3, init=start, mixture=members, groups=shares, optimizer=adafactor, **views)
+    runs = ["sft"]
+    for word, sources in (("video_sft", ("video",)), ("ui", ("screen_*",))):
+        if word in words:
+            mixture = {word: {"pool": "exercises", "sources": sources}}
+            c.train.phases[word] = phase(60, 5e-4, init="sft", mixture=mixture, optimizer=adafactor)
+            runs.append(word)
+    c.evaluate = {
+        "benchmarks": benchmarks(),
+        "runs": tuple(runs),
+        "blind": tuple(runs),
+        "max_new_tokens": 12,
+        "answerer": {"rows": 24},
+        "averages": {
+            "refer_ground": ("grounding", "referring", "screens"),
+            "several_pictures": ("multi_image", "few_shot", "video"),
+        },
+    }
+    return c
