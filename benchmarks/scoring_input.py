@@ -109,7 +109,7 @@ def pool_rate(*, threads: int) -> dict[str, Any]:
         mesh = make_mesh(devices=jax.devices()[:1])
         rater = Rater(
             bundle.graphdef, bundle.params, encoder, image_size=bundle.config.vision.image_size, mesh=mesh,
-            buckets=Buckets(rows=16),
+            buckets=Buckets(rows=8),
         )  # fmt: skip
         panel = Panel(rater)
         for name in ("first", "timed"):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def run(command: Sequence[str], *, count: int, joined: bool, gpus: bool) -> int:
     Returns:
       0 if all ended well, else the status of the first that did not.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended too
     port = free_port() if joined else None
     children = [subprocess.Popen(command, env=environment(i, count, port=port, gpus=gpus)) for i in range(count)]
     failed = 0

@@ -75,7 +75,7 @@ class Buckets:
     """
 
     rows: int = 32
-    lengths: tuple[int, ...] = (256, 320, 384, 512, 768, 1024)
+    lengths: tuple[int, ...] = (256, 288, 320, 352, 384, 448, 512, 576, 640, 768, 896, 1024)
     images: tuple[int, ...] = (0, 1, 2, 4)
 
     def shape(self, example: Example, questions: int) -> BatchShape:
