@@ -6,6 +6,7 @@ import bisect
 import functools
 import json
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -192,6 +193,10 @@ class _InPlace:
         return self._handles[file]
 
 
+# TFDS imports its parts when they are first used, under locks of its own: two threads at once can block each other.
+_OPENING = threading.Lock()
+
+
 class _Packed:
     """Records read from the pool's ArrayRecord shards."""
 
@@ -207,9 +212,11 @@ class _Packed:
         return self._packed(row).record
 
     def _packed(self, row: int) -> Any:
-        from mmssr_jax.pool.tfds_builder import from_example
+        with _OPENING:
+            from mmssr_jax.pool.tfds_builder import from_example
 
-        return from_example(self._source[row])
+            source = self._source
+        return from_example(source[row])
 
     @functools.cached_property
     def _source(self) -> Any:
