@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     c.judge = {"backend": "oracle", "count": 1500, "repeat_share": 0.05}
     c.scorer = {"max_prefix": 384, "holdout": 0.0}  # the truth of all that no judge saw is known
     c.train_scorer = {"phase": phase(600, 1e-3, length=512, targets=96)}
-    c.score = {"shards": 8, "buckets": {"rows": 16, "lengths": (256, 320, 384, 448, 640), "images": (0, 1, 2, 4)}}
+    c.score = {"shards": 8, "buckets": {"rows": 8, "lengths": (256, 320, 384, 448, 640), "images": (0, 1, 2, 4)}}
     budget = {"ratio": 0.1}
     # Eligible is what the rubric calls a real part of the sample (3 and more). At 0.5, which plays the part of the
     # official integer rule "more than 0", groups in which a capability hardly occurs are filled with flawed samples.
