@@ -263,12 +263,27 @@ def _place(derived: Derived, row: int) -> str:
         return (
             f"not taken: its {int(derived.candidates.tokens()[row])} tokens were not among the {derived.config.length}"
         )
+    if derived.config.method in ("feature", "votes"):
+        return _feature_place(derived, row)
     rivals = derived.candidates.allowed.copy()
     if derived.config.method == "stratified":
         rivals &= table.source == table.source[row]
     place = int(np.count_nonzero(tie[rivals] < tie[row])) + 1
     taken = int(np.count_nonzero(rivals[derived.selection.rows]))
     return f"not taken: place {place} in the random order, of which {taken} were taken"
+
+
+def _feature_place(derived: Derived, row: int) -> str:
+    """The reason of the methods that go by feature tables."""
+    config = derived.config
+    if config.method == "votes":
+        last = derived.selection.score[derived.selection.round > 0]
+        fewest = f"{last.min():g}" if len(last) else "no"
+        return f"not taken: it has too few votes; what was taken has {fewest} or more"
+    value = derived.table.feature(config.feature)[row]
+    if np.isnan(value):
+        return f"not taken: it has no {config.feature}"
+    return f"not taken: its {config.feature} of {value:.4g} was not among the {config.take}"
 
 
 def _outranked(derived: Derived, row: int, standings: tuple[Standing, ...]) -> str:

@@ -106,13 +106,40 @@ def join_scores(table: ScoreTable, path: Path) -> ScoreTable:
     rows = positions(other, table.ids)
     if not (rows >= 0).any():
         raise UserError(f"{path}: has no id in common with the scores")
-    joined = dict(table.scores)
-    for slug in slugs:
-        joined[slug] = np.full(len(table), np.nan, np.float32)
-        joined[slug][rows[rows >= 0]] = _numbers(parts, slug, np.float32)[rows >= 0]
-    result = dataclasses.replace(table, scores=joined)
+    result = dataclasses.replace(table, scores={**table.scores, **_joined(parts, slugs, rows, len(table))})
     result.check_scores()
     return result
+
+
+def join_features(table: ScoreTable, path: Path) -> ScoreTable:
+    """Adds the number columns of a feature file or folder by id; NaN where an id has none there.
+
+    Raises:
+      UserError: no number column or one that the features hold already, an id twice, or none in common.
+    """
+    parts = score_files(path)
+    schema = pq.read_schema(parts[0])
+    names = [f.name for f in schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
+    again = next((name for name in names if name in table.features), None)
+    if again is not None:
+        raise UserError(f"{path}: the feature {again} is in another table too; rename one of them")
+    if not names:
+        raise UserError(f"{path}: has no column with numbers")
+    other = _strings(parts, "id")
+    tie_keys(other, seed=0)  # refuses an id that is there twice
+    rows = positions(other, table.ids)
+    if not (rows >= 0).any():
+        raise UserError(f"{path}: has no id in common with the pool")
+    return dataclasses.replace(table, features={**table.features, **_joined(parts, names, rows, len(table))})
+
+
+def _joined(parts: Sequence[Path], names: Sequence[str], rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """Columns laid out in `rows` of a longer table; NaN elsewhere, rows of -1 are left out."""
+    columns = {}
+    for name in names:
+        columns[name] = np.full(length, np.nan, np.float32)
+        columns[name][rows[rows >= 0]] = _numbers(parts, name, np.float32)[rows >= 0]
+    return columns
 
 
 def _capabilities(parts: Sequence[Path]) -> tuple[str, ...]:

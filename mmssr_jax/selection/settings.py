@@ -8,13 +8,14 @@ from typing import Literal
 
 from mmssr_jax.selection.base import Budget, Selector
 from mmssr_jax.selection.decontaminate import Decontaminate
+from mmssr_jax.selection.feature import FeatureSelector, VotesSelector
 from mmssr_jax.selection.length import LengthSelector
 from mmssr_jax.selection.mmssr import MmssrSelector
 from mmssr_jax.selection.near_duplicates import NearDuplicates
 from mmssr_jax.selection.random import RandomSelector
 from mmssr_jax.selection.stratified import StratifiedSelector
 
-Method = Literal["mmssr", "random", "length", "stratified"]
+Method = Literal["mmssr", "random", "length", "stratified", "feature", "votes"]
 Format = Literal["csv", "hf_parquet", "webdataset", "mixture", "datacomp", "official", "packed"]
 
 
@@ -47,7 +48,8 @@ class SelectionConfig:
     and says so).
 
     Attributes:
-      method: mmssr, or a rival that needs no scores of capabilities: random, length, stratified.
+      method: mmssr, or a rival that needs no scores of capabilities: random, length, stratified; by the numbers of
+        feature tables: feature, votes.
       budget: how much; see `Budget`.
       budgets: several budgets at once, by name, instead of `budget`: selections/<selection>-<name>.
       nested: whether a larger budget of `budgets` contains the smaller ones: the smallest is exact, the others go on.
@@ -56,6 +58,9 @@ class SelectionConfig:
       capabilities, threshold, thresholds, weights, cap_takes: of mmssr, see `MmssrSelector`.
       length: which end the length method begins with.
       stratified: shares of the sources by size, or the same number of each.
+      features: files or folders with the features of the methods feature and votes: Parquet, id and number columns.
+      feature, take: of the feature method, see `FeatureSelector`.
+      voters, top_share: of the votes method, see `VotesSelector`.
       only: each list that is given must hold the row.
       exclude: no list that is given may hold the row; `exclude.ids` is the opt-out list.
       require_ids: a file of ids that are chosen before all others, whatever their scores.
@@ -84,6 +89,11 @@ class SelectionConfig:
     cap_takes: bool = True
     length: Literal["longest", "shortest"] = "longest"
     stratified: Literal["proportional", "equal"] = "proportional"
+    features: tuple[str, ...] = ()
+    feature: str = ""
+    take: Literal["highest", "lowest", "middle"] = "highest"
+    voters: tuple[str, ...] = ()
+    top_share: float = 0.1
     only: RowFilter = dataclasses.field(default_factory=RowFilter)
     exclude: RowFilter = dataclasses.field(default_factory=RowFilter)
     require_ids: str | None = None
@@ -102,6 +112,11 @@ class SelectionConfig:
         caps = [*self.source_caps.values(), *([] if self.max_per_source is None else [self.max_per_source])]
         if any(cap < 0 for cap in caps):
             raise ValueError("a cap per source is below 0")
+        if self.method in ("feature", "votes") and not self.features:
+            raise ValueError(f"the method {self.method} needs feature tables; give their files as features")
+        if self.method == "feature" and not self.feature:
+            raise ValueError("the method feature needs feature, the name of a column of the feature tables")
+        self.selector()  # checks its settings
 
     def all_budgets(self) -> tuple[Budget, ...]:
         """`budgets` in the order given, or the one `budget`."""
@@ -123,4 +138,8 @@ class SelectionConfig:
             return LengthSelector(longest_first=self.length == "longest")
         if self.method == "stratified":
             return StratifiedSelector(equal=self.stratified == "equal")
+        if self.method == "feature":
+            return FeatureSelector(self.feature, self.take)
+        if self.method == "votes":
+            return VotesSelector(self.voters, self.top_share)
         return RandomSelector()

@@ -5,6 +5,7 @@ source    int32 codes into `source_names`          [rows]
 styles    int16 or int32 codes into `style_names`  [rows, slots], main style first, -1 = none
 scores    one float32 column a capability          [rows], NaN = no score
 n_tokens  int32 or None                            [rows]
+features  one float32 column a feature, any range  [rows], NaN = no value
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class ScoreTable:
     style_names: tuple[str, ...]
     scores: Mapping[str, np.ndarray]
     n_tokens: np.ndarray | None = None
+    features: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -49,6 +51,17 @@ class ScoreTable:
         if capability not in self.scores:
             raise UserError(f"the scores have no capability {capability!r}; they have {', '.join(self.scores)}")
         return self.scores[capability]
+
+    def feature(self, name: str) -> np.ndarray:
+        """One feature.
+
+        Raises:
+          UserError: no feature table has it.
+        """
+        if name not in self.features:
+            there = ", ".join(self.features) or "none; give their files as `features`"
+            raise UserError(f"there is no feature {name!r}; there are {there}")
+        return self.features[name]
 
     @classmethod
     def from_arrow(cls, table: pa.Table, capabilities: Sequence[str] = ()) -> ScoreTable:

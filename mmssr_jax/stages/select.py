@@ -30,7 +30,7 @@ from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.compare import difference, read_selection, verify
 from mmssr_jax.selection.derive import derive
 from mmssr_jax.selection.explain import describe, explain
-from mmssr_jax.selection.read import join_scores, read_official, read_scores, scores_digest
+from mmssr_jax.selection.read import join_features, join_scores, read_official, read_scores, scores_digest
 from mmssr_jax.selection.settings import SelectionConfig
 from mmssr_jax.selection.table import ScoreTable, encode_strings
 from mmssr_jax.stages import selection_files
@@ -173,16 +173,19 @@ class _Source:
     ctx: StageContext
     pool: Pool
     scores: Path
-    _tables: dict[tuple[bool, tuple[str, ...]], ScoreTable] = dataclasses.field(default_factory=dict)
+    _tables: dict[tuple[Any, ...], ScoreTable] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.screener = Screener(self.ctx, self.pool)
 
     def table(self, config: SelectionConfig) -> ScoreTable:
         """The scores that a selection needs; the pool's ids and sources where it needs none."""
-        key = (config.needs_scores, config.extra_scores)
+        key = (config.needs_scores, config.extra_scores, config.features)
         if key not in self._tables:
-            self._tables[key] = _table(self.pool, self.scores, config)
+            table = _table(self.pool, self.scores, config)
+            for path in config.features:
+                table = join_features(table, Path(path))
+            self._tables[key] = table
         return self._tables[key]
 
     def degenerate(self) -> tuple[str, ...]:
@@ -203,6 +206,8 @@ def _inputs(ctx: StageContext, job: Job, scores: Path) -> dict[str, str]:
             inputs["scorer"] = files.file_digest(scorer)
     for path in job.config.extra_scores:
         inputs[f"extra_scores {path}"] = scores_digest(Path(path))
+    for path in job.config.features:
+        inputs[f"features {path}"] = scores_digest(Path(path))
     lists = [job.config.only.ids, job.config.exclude.ids, job.config.require_ids, *job.config.owned]
     for path in (p for p in lists if p is not None):
         inputs[f"ids {path}"] = ids_lib.digest(Path(path))

@@ -265,6 +265,33 @@ def test_explain_and_compare_are_logged(workdir: Workdir, caplog: pytest.LogCapt
     assert any("are in both one and two" in line for line in said)
 
 
+def test_features_need_no_scores_and_explain_themselves(
+    workdir: Workdir, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in tables.part_files(workdir.scores):
+        part.unlink()
+    ppl = pa.table({"id": IDS[:50], "ppl": [float(i) for i in range(50)], "note": ["x"] * 50})
+    tasks = pa.table({"id": IDS, "chart_task": list(range(N)), "text_task": [i % 30 for i in range(N)]})
+    files.write_parquet(tmp_path / "ppl.parquet", ppl)
+    files.write_parquet(tmp_path / "tasks.parquet", tasks)
+    features = (str(tmp_path / "ppl.parquet"),)
+    mid = {"method": "feature", "features": features, "feature": "ppl", "take": "middle", "budget": {"count": 4}}
+    icons = {"method": "votes", "features": (str(tmp_path / "tasks.parquet"),), "budget": {"count": 2}}
+    config = {"selections": {"mid": mid, "icons": icons}, "explain": (IDS[0], IDS[55]), "verify": True}
+    select.run(StageContext({"select": config}, workdir))
+    assert (workdir.selection("mid") / "ids.txt").read_text().split() == IDS[23:27]
+    assert pq.read_table(workdir.selection("icons") / "selection.parquet")["score"].to_pylist() == [2.0, 2.0]
+    with caplog.at_level("INFO"):
+        select.run(StageContext({"select": config}, workdir))
+    assert f"mid: {IDS[0]}: not taken: its ppl of 0 was not among the middle" in caplog.text
+    assert f"mid: {IDS[55]}: not taken: it has no ppl" in caplog.text
+    assert f"icons: {IDS[0]}: not taken: it has too few votes; what was taken has 2 or more" in caplog.text
+    assert "icons: verified, the same 2 picks" in caplog.text
+    files.write_parquet(tmp_path / "ppl.parquet", ppl.set_column(0, "id", pa.array(["s00"] * 50)))
+    with pytest.raises(UserError, match="more than once"):
+        run(workdir, {"mid": mid}, overwrite=frozenset({"select"}))
+
+
 def test_extra_scores_join_by_id(workdir: Workdir, tmp_path: Path) -> None:
     extra = score_table(("new_skill",)).take(np.arange(N)[::-2]).drop_columns(["source", "styles", "n_tokens"])
     files.write_parquet(tmp_path / "new.parquet", extra)
