@@ -19,7 +19,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from mmssr_jax.core import files
+from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.parallel import hosts
@@ -30,6 +30,7 @@ from mmssr_jax.scoring.rater import Buckets, Rater
 from mmssr_jax.scoring.run import is_done, read_notes, score_pool
 from mmssr_jax.scoring.work import WorkList, preferred
 from mmssr_jax.stages.models import model_digest, model_folder
+from mmssr_jax.stages.official_scores import read_answers, write_answers
 from mmssr_jax.stages.phases import mesh_config
 from mmssr_jax.stages.scorer_quality import QualityConfig, measure
 from mmssr_jax.stages.train_scorer import Asked, ScorerConfig, judgments_path
@@ -47,6 +48,8 @@ class ScoreConfig:
       max_pixels: pictures with more pixels are rejected.
       threads: that decode pictures and tokenise, ahead of the model.
       details: also write `features/digits/part-*.parquet`: the most likely digit and the digits' probability mass.
+      official: also write `official/`, the answers as files of the official program, see `official_scores`.
+      answers: take the scores from such files instead of asking a model: a folder.
       quality: see QualityConfig.
     """
 
@@ -56,6 +59,8 @@ class ScoreConfig:
     max_pixels: int = 100_000_000
     threads: int = 2
     details: bool = False
+    official: bool = False
+    answers: str | None = None
     quality: QualityConfig = QualityConfig()
 
 
@@ -68,6 +73,9 @@ def run(ctx: StageContext) -> None:
     config = ctx.section("score", ScoreConfig)
     scorer = ctx.section("scorer", ScorerConfig)
     pool = open_pool(ctx.workdir.pool)
+    if config.answers is not None:
+        _take_answers(ctx, config, Path(config.answers), pool)
+        return
     folders = [model_folder(ctx, name) for name in (config.model, scorer.styler) if name is not None]
     if ctx.dry_run:
         names = " and ".join(map(str, folders))
@@ -92,6 +100,22 @@ def run(ctx: StageContext) -> None:
             order = preferred(config.shards, index=hosts.index(), processes=hosts.count())
             job.score(work.items(order, job.is_done))
             work.finish(lambda: (ctx.workdir.scores / MANIFEST).exists(), job.finish)
+
+
+def _take_answers(ctx: StageContext, config: ScoreConfig, folder: Path, pool: Pool) -> None:
+    """The score table from another program's answers, by the first process alone."""
+    if ctx.dry_run:
+        logging.info("score: would read the answers in %s for %d samples", folder, len(pool))
+        return
+    inputs = {"pool": input_digest(ctx.workdir.pool)} | {
+        p.name: input_digest(p) for p in sorted(folder.glob("*.jsonl"))
+    }
+    if hosts.is_main():
+        settings = {"answers": config.answers, "shards": config.shards}
+        artifact = ctx.claim(ctx.workdir.scores, stage="score", settings=settings, inputs=inputs)
+        if not artifact.done:
+            read_answers(folder, pool, artifact, shards=config.shards)
+    hosts.wait("score: answers")
 
 
 def _claim(ctx: StageContext, work: WorkList, settings: Any, inputs: Mapping[str, str]) -> Artifact:
@@ -172,6 +196,10 @@ class _Job:
     joint: bool
 
     @property
+    def _digits(self) -> Path:
+        return self.ctx.workdir.root / "features" / "digits"
+
+    @property
     def _writes(self) -> bool:
         return not self.joint or hosts.is_main()
 
@@ -180,10 +208,10 @@ class _Job:
 
     def score(self, todo: Iterable[int]) -> None:
         """Scores the shards in `todo`."""
-        root, config = self.ctx.workdir.root, self.config
+        config = self.config
         score_pool(
             self.pool, self.panel, self.ctx.workdir.scores, shards=config.shards, max_pixels=config.max_pixels,
-            todo=todo, writes=self._writes, extra=root / "features" / "digits" if config.details else None,
+            todo=todo, writes=self._writes, extra=self._digits if config.details or config.official else None,
             metrics=self.ctx.workdir.metrics("score"), threads=config.threads,
         )  # fmt: skip
 
@@ -202,6 +230,9 @@ class _Job:
         files.write_jsonl(scores / "rejects.jsonl", rejects)
         if report is not None:
             files.write_json(self.ctx.workdir.results("scorer"), report)
+        if self.config.official:
+            table, digits = tables.read_parts(scores), tables.read_parts(self._digits)
+            write_answers(table, digits, self.pool, self.ctx.workdir.root / "official")
         self.artifact.seal(
             {"scored": scored, "cut": sum(n.cut for n in notes), "rejected": len(rejects)},
             digit_mass={c.slug: round(float(m), 6) for c, m in zip(panel.capabilities, mass, strict=True)},

@@ -1,0 +1,127 @@
+"""The stage `score`: tables, what lies beside them, and the official program's files out and in."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from mmssr_jax import main
+from mmssr_jax.core import tables
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.vocabulary import CAPABILITIES
+from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.stages import score
+from mmssr_jax.stages.train_scorer import ScorerConfig
+from mmssr_jax.training.bundle import export_bundle
+from tests.small import bundle
+
+ASKED = ("logical deduction", "stem knowledge", "chart humour")
+SLUGS = ("logical_deduction", "stem_knowledge", "chart_humour")
+
+
+def _context(workdir: Path, model: Path, **changes) -> StageContext:
+    config = ConfigDict(
+        {
+            "pool": {"procedural": {"size": 30, "seed": 3}, "packed": False},
+            "scorer": {
+                "capabilities": ASKED, "max_prefix": 200, "holdout": 0.0,
+                "phrases": {"chart humour": "jokes that hang on a chart"},
+            },
+            "score": {
+                "model": str(model), "shards": 3, "official": True,
+                "buckets": {"rows": 8, "lengths": (400,), "images": (4,)}, **changes,
+            },
+        }
+    )  # fmt: skip
+    return StageContext(config=config, workdir=Workdir(workdir))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    export_bundle(folder, bundle())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scored(model: Path, tmp_path_factory: pytest.TempPathFactory) -> StageContext:
+    context = _context(tmp_path_factory.mktemp("work"), model)
+    main.load_stage("ingest")(context)
+    truth = context.workdir.root / "procedural" / "truth.parquet"
+    truth.unlink()  # it knows nothing of the third capability
+    score.run(context)
+    return context
+
+
+def test_a_capability_of_ones_own_is_a_column(scored: StageContext):
+    table = tables.read_parts(scored.workdir.scores)
+    assert tables.capability_slugs(table) == SLUGS
+    values = tables.matrix(table, SLUGS)
+    assert len(values) == 30
+    assert ((values >= 0) & (values <= 5)).all()
+    assert np.abs(values[:, 2] - values[:, 1]).max() > 1e-3
+
+
+def test_digits_lie_beside_the_scores(scored: StageContext):
+    digits = tables.read_parts(scored.workdir.root / "features" / "digits")
+    assert digits["id"].equals(tables.read_parts(scored.workdir.scores)["id"])
+    for slug in SLUGS:
+        assert set(digits[slug].to_pylist()) <= set(range(6))
+        assert all(0 < m <= 1 for m in digits[f"{slug}_mass"].to_pylist())
+
+
+def test_official_answers_go_out_and_come_back(scored: StageContext, tmp_path: Path):
+    folder = scored.workdir.root / "official"
+    rows = [json.loads(line) for line in (folder / "chart humour.jsonl").read_text().splitlines()]
+    assert [r["idx"] for r in rows] == list(range(30))  # ids are no integers, so rows of the pool number them
+    assert all(r["pred_response"] in set("012345") for r in rows)
+    with open(folder / "idx.csv", newline="") as f:
+        assert list(csv.DictReader(f))[3]["id"] == tables.read_parts(scored.workdir.scores)["id"][3].as_py()
+    back = _context(tmp_path, tmp_path, answers=str(folder))
+    main.load_stage("ingest")(back)
+    lines = (folder / "style.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["pred_response"] == ", ".join(
+        tables.read_parts(scored.workdir.scores)["styles"][0].as_py()
+    )
+    score.run(back)
+    found, digits = (
+        tables.read_parts(tmp_path / "scores"),
+        tables.read_parts(scored.workdir.root / "features" / "digits"),
+    )
+    assert found["id"].equals(digits["id"])
+    for slug in SLUGS:
+        assert found[slug].to_pylist() == digits[slug].to_pylist()
+    assert found["styles"].equals(tables.read_parts(scored.workdir.scores)["styles"])
+    assert (tmp_path / "scores" / "manifest.json").exists()
+
+
+def test_samples_without_an_answer_are_rejects(scored: StageContext, tmp_path: Path):
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    for path in (scored.workdir.root / "official").iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        keep = lines if path.suffix == ".csv" else lines[:-2]
+        (folder / path.name).write_text("".join(keep))
+    back = _context(tmp_path / "work", tmp_path, answers=str(folder))
+    main.load_stage("ingest")(back)
+    score.run(back)
+    assert tables.read_parts(back.workdir.scores).num_rows == 28
+    rejects = [json.loads(line) for line in (back.workdir.scores / "rejects.jsonl").read_text().splitlines()]
+    assert [r["reason"] for r in rejects] == ["no_answer"] * 2
+
+
+def test_an_unknown_capability_without_a_phrase_is_an_error():
+    with pytest.raises(UserError, match="no capability is called 'humour'"):
+        ScorerConfig(capabilities=("humour",)).chosen()
+    assert ScorerConfig().chosen() == CAPABILITIES
+
+
+def test_how_a_scorer_is_asked_is_no_setting_of_its_training():
+    asked = ScorerConfig(styler="other", styles="greedy", max_prefix=100)
+    assert asked.for_lessons() == ScorerConfig(max_prefix=100)
