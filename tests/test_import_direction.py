@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judge": _GENERATION,
     "scoring": _GENERATION | {"training"},
     "evaluation": _GENERATION | {"judge"},
+    "serving": _GENERATION,
     "selection": {"core", "parallel"},
     "report": {"core"},
     "procedural": {"core"},

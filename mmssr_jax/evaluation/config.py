@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmssr_jax.evaluation.api_grader import GraderConfig
-from mmssr_jax.evaluation.vlm_answerer import AnswererConfig
+from mmssr_jax.generation.prompting import PromptConfig
 
 RESERVED = frozenset(("scorer", "judge", "comparison"))  # results/<name>.json that are not of a run
 CAPABILITIES = "capabilities"
@@ -94,7 +94,7 @@ class EvaluateConfig:
       blind: runs that are evaluated once more with every picture grey, as `<run>_blind`; the twin's number and what
         seeing gains stand beside each of the run's.
       max_new_tokens: the longest answer, in tokens.
-      answerer: shapes of the answering batches, for the maker of the answerer.
+      answerer: shapes of the answering batches.
       save_every: questions between two saves; a run that is cut off loses at most these. Several processes take
         such parts in turn.
       seed: of the bootstrap.
@@ -111,7 +111,7 @@ class EvaluateConfig:
     runs: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()
     max_new_tokens: int = 64
-    answerer: AnswererConfig = AnswererConfig()
+    answerer: PromptConfig = PromptConfig()
     save_every: int = 256
     seed: int = 0
     groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)

@@ -11,6 +11,8 @@ Rows do not see each other, so an answer does not depend on what else is in the 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -59,10 +61,7 @@ def continue_prompts(
     B, L, _ = embeddings.shape
     steps = settings.max_tokens
     stop = jnp.array(settings.stop, jnp.int32)
-    cache = KVCache.empty(decoder.config, rows=B, length=L + steps, dtype=embeddings.dtype)
-    positions = jnp.broadcast_to(jnp.arange(L), (B, L))
-    hidden, cache = decoder.extend(embeddings, positions, cache, jnp.zeros(B, jnp.int32))
-    last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
+    last, cache = read_prompts(decoder, embeddings, lengths, room=L + steps)
 
     def going(carry: tuple[Any, ...]) -> jax.Array:
         step, _, done, _, _ = carry
@@ -73,13 +72,41 @@ def continue_prompts(
         token = draw(decoder.logits(last), seeds, step, settings.sampling)
         done = done | jnp.isin(token, stop)
         answer = answer.at[:, step].set(jnp.where(done, PAD, token))
-        at = lengths + step
-        hidden, cache = decoder.extend(decoder.embed(token[:, None]), at[:, None], cache, at)
-        return step + 1, hidden[:, 0], done, cache, answer
+        last, cache = read_token(decoder, token, lengths + step, cache)
+        return step + 1, last, done, cache, answer
 
     answer = jnp.full((B, steps), PAD, jnp.int32)
     start = (jnp.int32(0), last, jnp.zeros(B, bool), cache, answer)
     return jax.lax.while_loop(going, one, start)[-1]
+
+
+def read_prompts(
+    decoder: Decoder, embeddings: jax.Array, lengths: jax.Array, *, room: int
+) -> tuple[jax.Array, KVCache]:
+    """Embedded prompts [B, L, D] into a cache of `room` tokens; the hidden state [B, D] of each one's last token."""
+    B, L, _ = embeddings.shape
+    cache = KVCache.empty(decoder.config, rows=B, length=room, dtype=embeddings.dtype)
+    positions = jnp.broadcast_to(jnp.arange(L), (B, L))
+    hidden, cache = decoder.extend(embeddings, positions, cache, jnp.zeros(B, jnp.int32))
+    return jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0], cache
+
+
+def read_token(decoder: Decoder, token: jax.Array, at: jax.Array, cache: KVCache) -> tuple[jax.Array, KVCache]:
+    """One more token a row, int32 [B], at the places `at`, int32 [B]; its hidden state [B, D]."""
+    hidden, cache = decoder.extend(decoder.embed(token[:, None]), at[:, None], cache, at)
+    return hidden[:, 0], cache
+
+
+@functools.lru_cache(maxsize=16)
+def _program(graphdef: nnx.GraphDef, settings: Generation) -> Callable[..., jax.Array]:
+    """The compiled function of a structure: checkpoints of one model share it, and are not compiled one by one."""
+
+    def run(params, tokens, pixels, image_index, lengths, seeds):
+        model = state.merge(graphdef, params)
+        features = None if pixels is None else model.image_features(pixels)
+        return continue_prompts(model.decoder, model.embed(tokens, features, image_index), lengths, seeds, settings)
+
+    return jax.jit(run)
 
 
 class Generator:
@@ -87,13 +114,7 @@ class Generator:
 
     def __init__(self, graphdef: nnx.GraphDef, params: state.Params, settings: Generation):
         self.params, self.settings = params, settings
-
-        def run(params, tokens, pixels, image_index, lengths, seeds):
-            model = state.merge(graphdef, params)
-            features = None if pixels is None else model.image_features(pixels)
-            return continue_prompts(model.decoder, model.embed(tokens, features, image_index), lengths, seeds, settings)
-
-        self._run = jax.jit(run)
+        self._run = _program(graphdef, settings)
 
     def __call__(
         self,

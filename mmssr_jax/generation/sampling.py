@@ -49,6 +49,31 @@ def draw(logits: jax.Array, seeds: jax.Array, step: jax.Array, sampling: Samplin
     return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
 
 
+def draw_rows(
+    logits: jax.Array, temperature: jax.Array, top_p: jax.Array, seeds: jax.Array, step: jax.Array
+) -> jax.Array:
+    """One token a row, each row drawn in its own way: `draw` with the settings as arrays and without `top_k`.
+
+    Args:
+      logits: float32 [B, V].
+      temperature: float32 [B]; 0 takes the most likely token.
+      top_p: float32 [B].
+      seeds: int32 [B]; a row's draws depend on its seed and on the step alone.
+      step: scalar, number of the token in its answer.
+
+    Returns:
+      int32 [B].
+    """
+    warm = logits / jnp.where(temperature > 0, temperature, 1.0)[:, None]
+    order = jnp.argsort(-warm, axis=-1, stable=True)
+    ranked = jnp.take_along_axis(warm, order, axis=-1)
+    probability = jax.nn.softmax(ranked, axis=-1)
+    ranked = jnp.where(jnp.cumsum(probability, axis=-1) - probability < top_p[:, None], ranked, -jnp.inf)
+    keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.key(s), step))(seeds)
+    drawn = jnp.take_along_axis(order, jax.vmap(jax.random.categorical)(keys, ranked)[:, None], axis=-1)[:, 0]
+    return jnp.where(temperature > 0, drawn, order[:, 0]).astype(jnp.int32)
+
+
 def restrict(logits: jax.Array, *, top_k: int, top_p: float) -> jax.Array:
     """-inf for tokens outside the `top_k` and the `top_p` nucleus; the most likely token always stays."""
     if not top_k and top_p == 1:
