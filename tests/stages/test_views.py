@@ -1,0 +1,74 @@
+"""One setting of how pictures become views, from a phase to the model it leaves, to whoever asks that model."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmssr_jax.core.config import to_dataclass, to_plain
+from mmssr_jax.core.sample import ImageRef, Sample, Turn
+from mmssr_jax.core.splitting import ViewConfig
+from mmssr_jax.data.example import Example
+from mmssr_jax.data.splitting import see
+from mmssr_jax.models.config import VLMConfig
+from mmssr_jax.stages import phases
+from mmssr_jax.stages.phases import PhaseConfig
+from mmssr_jax.stages.train import ChatEncoder
+from mmssr_jax.stages.train_scorer import ScorerConfig
+from mmssr_jax.training.bundle import ModelBundle, export_bundle, load_bundle
+from tests import small
+
+DYNAMIC = ViewConfig("dynamic", tiles=(6, 6), indicator="seps", newline=False)
+
+
+@pytest.fixture
+def wide() -> Sample:
+    """A picture that lies on 2 x 3 tiles of 8 pixels."""
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, "PNG")
+    turns = (Turn("user", "<image>\nWhat is it?"), Turn("assistant", "A red cat."))
+    return Sample("wide", "s", turns, (ImageRef(data=buffer.getvalue()),))
+
+
+@pytest.fixture
+def bundle() -> ModelBundle:
+    base = small.bundle()
+    return dataclasses.replace(base, config=dataclasses.replace(base.config, views=DYNAMIC))
+
+
+def views_of(example: Example) -> int:
+    """Views whose features stand in the sequence, each whole, in order."""
+    slots = example.image_slot[example.image_slot >= 0]
+    assert slots.tolist() == list(range(1, 1 + len(slots))), "and no newline among them"
+    return len(slots) // small.PATCHES
+
+
+def test_a_training_sequence_shows_every_view(wide, bundle):
+    seen, pixels = see(wide, bundle.config.views, small.SIZE, max_pixels=1000)
+    example = ChatEncoder(PhaseConfig(steps=1, length=600))(bundle)(seen, pixels)
+    assert views_of(example) == len(example.pixels) == 7
+
+
+def test_a_scorers_question_shows_every_view(wide, bundle):
+    encoder = ScorerConfig(max_prefix=300).encoder(bundle)
+    example = encoder.question(*see(wide, bundle.config.views, small.SIZE, max_pixels=1000))
+    assert views_of(example) == len(example.pixels) == 7
+
+
+def test_the_model_keeps_what_its_phase_has_set(bundle, tmp_path):
+    phase = to_dataclass(PhaseConfig, {"steps": 1, "views": {"mode": "static"}}, "config.train.phases.a")
+    after = phases._prepared(small.bundle(), phase)
+    assert after.config.views == ViewConfig("static")
+    export_bundle(tmp_path, after)
+    assert load_bundle(tmp_path).config.views == ViewConfig("static")
+    assert phases._prepared(bundle, PhaseConfig(steps=1)).config.views == DYNAMIC
+
+
+def test_a_model_described_before_there_were_views_has_single_ones():
+    plain = {k: v for k, v in to_plain(small.bundle().config).items() if k not in ("views", "anyres")}
+    assert to_dataclass(VLMConfig, plain, "model.json").views == ViewConfig()
