@@ -9,6 +9,7 @@ held-out loss before and after and its shares as realised in results/training/<r
 benchmarks, each beside guessing and beside the blind twin. The argument is a variant, and several are joined by "+":
 
     moe             experts in every second layer
+    self_captions   the pre-trained model describes pictures; its filtered captions join continual pre-training
     video_sft, ui   one more phase, from the SFT checkpoint, on clips or on screens (MM1.5-Video, MM1.5-UI); without
                     the first, clips are asked of the image model as it is (MM1.5-Video, training-free)
     static          2 x 2 tiles and an overview from continual pre-training on (section 9.5, resolution)
@@ -32,8 +33,8 @@ SOURCES = {  # of the procedural pool, by the paper's categories
     "code": ("atlas",),
 }
 VARIANTS = (
-    "moe", "video_sft", "ui", "static", "no_continual", "captions", "ocr_captions", "ratio_45_45_10", "only_general",
-    "only_single",
+    "moe", "self_captions", "video_sft", "ui", "static", "no_continual", "captions", "ocr_captions", "ratio_45_45_10",
+    "only_general", "only_single",
 )  # fmt: skip
 TASKS = {
     "grounding": ("grounding", 12), "referring": ("referring", 8), "multi_image": ("multi_image", 4),
@@ -76,6 +77,8 @@ def continual(words: list[str]) -> dict[str, Any]:
     """Members of the middle phase: pictures with text in them, descriptions, or both."""
     ocr = {"ocr": {"pool": "instructions", "sources": ("signpost", "chartville")}}
     captions = {"captions": {"pool": "captions", "form": "caption"}}
+    if "self_captions" in words:
+        return {**ocr, "own": {"pool": "captioned", "form": "caption"}}
     return captions if "captions" in words else {**ocr, **captions} if "ocr_captions" in words else ocr
 
 
@@ -130,6 +133,9 @@ def get_config(arg: str = "") -> ConfigDict:
         "vocab_size": 1536,
         "phase": phase(500, 2e-3, mixture=pre_training(*ratio), optimizer={"final": 0.1, "z_loss": 1e-4}),
     }
+    if "self_captions" in words:
+        c.stages = ("ingest", "pretrain", "captions", "train", "evaluate", "report")
+        c.captions = {"model": "base", "pool": "instructions", "name": "captioned", "max_new_tokens": 48}
     c.train = {"phases": {}}
     start = "base"
     if "no_continual" not in words:

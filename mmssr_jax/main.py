@@ -41,7 +41,8 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 STAGES = (
-    "ingest", "convert", "pretrain", "judge", "train_scorer", "score", "select", "train", "evaluate", "report", "export", "serve",
+    "ingest", "convert", "pretrain", "captions", "judge", "train_scorer", "score", "select", "train", "evaluate",
+    "report", "export", "serve",
 )  # fmt: skip
 
 

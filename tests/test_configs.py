@@ -13,14 +13,18 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from configs import mm15_tiny
 from mmssr_jax import main
 from mmssr_jax.core import files
 from mmssr_jax.core.config import to_dataclass, to_plain
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.data.mixture import group_weights
 from mmssr_jax.evaluation.config import EvaluateConfig
 from mmssr_jax.parallel.mesh import MeshConfig
 from mmssr_jax.report.inputs import ReportConfig
+from mmssr_jax.serving.config import ServeConfig
 from mmssr_jax.stages import select
+from mmssr_jax.stages.captions import CaptionsStageConfig
 from mmssr_jax.stages.convert import ConvertConfig
 from mmssr_jax.stages.export import ExportConfig
 from mmssr_jax.stages.ingest import PoolConfig
@@ -45,8 +49,10 @@ SECTIONS: dict[str, type] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
+    "captions": CaptionsStageConfig,
     "convert": ConvertConfig,
     "export": ExportConfig,
+    "serve": ServeConfig,
 }
 VALUES = {"stages": tuple, "base": str, "name": str}
 NEEDS = {
@@ -59,8 +65,10 @@ NEEDS = {
     "train": ["train"],
     "evaluate": ["evaluate"],
     "report": [],
+    "captions": ["captions"],
     "convert": ["convert"],
     "export": ["export"],
+    "serve": ["serve"],
 }
 
 
@@ -132,17 +140,45 @@ def test_every_value_can_be_overridden_by_a_flag(path):
 def test_every_part_is_one_that_a_stage_reads(path):
     config = given(path)
     for name, value in config.items():
-        assert name in SECTIONS or isinstance(value, VALUES.get(name, ())), name
+        assert name in SECTIONS or name == "pools" or isinstance(value, VALUES.get(name, ())), name
     assert config.stages, "it runs nothing"
     for stage in config.stages:
         assert stage in main.STAGES
-        assert [s for s in NEEDS[stage] if s not in config] == [], f"{stage} lacks its section"
+        there = {*config, "pool"} if "pools" in config else set(config)
+        assert [s for s in NEEDS[stage] if s not in there] == [], f"{stage} lacks its section"
+
+
+def fits(config: ConfigDict) -> None:
+    """Every section is what its stage takes."""
+    for name in sorted(SECTIONS.keys() & config.keys()):
+        to_dataclass(SECTIONS[name], config[name], f"config.{name}")
+    for name, pool in config.get("pools", {}).items():
+        to_dataclass(PoolConfig, pool, f"config.pools.{name}")
 
 
 def test_every_section_fits_its_stage(path):
-    config = given(path)
-    for name in sorted(SECTIONS.keys() & config.keys()):
-        to_dataclass(SECTIONS[name], config[name], f"config.{name}")
+    fits(given(path))
+
+
+@pytest.mark.parametrize(
+    "variant", [*mm15_tiny.VARIANTS, "moe+ui+video_sft", "math_1.0", "refer_0.4+text_0.2", "multi_0.3"]
+)
+def test_every_variant_of_the_tiny_life_cycle_fits(variant: str):
+    """A variant changes something, its shares can be realised, and its members come from pools that are made."""
+    config = mm15_tiny.get_config(variant)
+    fits(config)
+    assert to_plain(config) != to_plain(mm15_tiny.get_config())
+    for phase in to_dataclass(TrainConfig, config.train, "config.train").phases.values():
+        assert {m.pool for m in phase.mixture.values() if m.generated is None} <= {*config.pools, "captioned"}
+        if phase.groups:
+            alphas = {n: m.weight or 1.0 for n, m in phase.mixture.items()}
+            weights = group_weights(alphas, {n: str(m.group) for n, m in phase.mixture.items()}, phase.groups)
+            assert sum(weights.values()) == pytest.approx(1)
+
+
+def test_a_variant_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="no variant is called 'moee'"):
+        mm15_tiny.get_config("moee")
 
 
 def test_names_lead_somewhere(path):
@@ -164,7 +200,7 @@ def test_names_lead_somewhere(path):
         named = [*evaluate.runs, *evaluate.blind, *(r for group in evaluate.groups.values() for r in group)]
         assert sorted(set(named) - runs) == []
     if any(s in config.stages for s in ("train_scorer", "train")):
-        assert "base" in config
+        assert "base" in config or "pretrain" in config.stages
 
 
 def test_a_misspelt_field_is_one_line(path):

@@ -149,14 +149,14 @@ def run(ctx: StageContext) -> None:
     if hosts.is_main():
         more = ctx.config.get("pools", {})
         if "pool" in ctx.config or not more:
-            _ingest(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.root / "procedural")
+            take_in(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.root / "procedural")
         for name in more:
             config = to_dataclass(PoolConfig, more[name], f"config.pools.{name}")
-            _ingest(ctx, config, ctx.workdir.root / POOLS / name, ctx.workdir.root / "procedural_pools" / name)
+            take_in(ctx, config, ctx.workdir.root / POOLS / name, ctx.workdir.root / "procedural_pools" / name)
     hosts.wait("ingest")
 
 
-def _ingest(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path) -> None:
+def take_in(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path) -> None:
     """Takes one pool in to `folder`; what is generated for it lies in `generated`."""
     path = Path(config.path) if config.path is not None else _generate(ctx, config, generated)
     if ctx.dry_run and config.path is None and not path.exists():

@@ -15,11 +15,13 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.metric_writer import MetricWriter
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.chat import encode_chat
-from mmssr_jax.data.pipeline import training_batches
+from mmssr_jax.data.pipeline import held_out_batches, training_batches
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.training import loop
 from mmssr_jax.training.bundle import describe, export_bundle, load_bundle
 from mmssr_jax.training.checkpoint import Checkpoints
+from mmssr_jax.training.guard import GuardConfig
+from mmssr_jax.training.held_out import HeldOut
 from mmssr_jax.training.loop import LoopConfig
 from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
 from tests.small import PATCHES, bundle, pixels, sample, tokenizer
@@ -142,3 +144,32 @@ def test_nothing_that_fits_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(globals(), "SHAPE", dataclasses.replace(SHAPE, length=8))
     with pytest.raises(UserError, match="no sample can be trained on"):
         _train(tmp_path / "run")
+
+
+def test_restored_onto_another_mesh_goes_on_alike(whole, tmp_path: Path):
+    run = tmp_path / "run"
+    _train(run, steps=2)
+    _train(run, devices=8, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
+    first = {(r["step"], r["name"]): r["value"] for r in _rows(whole[0])}
+    other = {(r["step"], r["name"]): r["value"] for r in _rows(run)}
+    for step in range(3, 7):
+        assert other[step, "loss"] == pytest.approx(first[step, "loss"], rel=1e-5)
+
+
+def test_held_out_losses_stand_before_and_after(tmp_path: Path):
+    held = HeldOut({"red": lambda: (b for b, _ in held_out_batches(SAMPLES[:4], _encode, SHAPE, patches=PATCHES))})
+    run = tmp_path / "run"
+    _train(run, held_out=held, every=6)
+    rows = {(r["step"], r["name"]): r["value"] for r in _rows(run)}
+    assert rows[6, "held_out/all"] < rows[0, "held_out/all"] - 0.5
+    assert rows[0, "held_out/red"] == rows[0, "held_out/all"]
+
+
+def test_a_broken_step_is_skipped_where_that_is_wished(tmp_path: Path):
+    broken = jax.tree.map(lambda p: p * jnp.nan, MODEL.params)
+    optimizer = dataclasses.replace(OPTIMIZER, guard=GuardConfig("skip"))
+    _train(tmp_path / "run", params=broken, optimizer=optimizer, steps=2)
+    norms = [r["value"] for r in _rows(tmp_path / "run") if r["name"] == "gradient_norm"]
+    assert np.isnan(norms).all()
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.latest() == 2

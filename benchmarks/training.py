@@ -1,0 +1,101 @@
+"""Training: a step beside PyTorch's on the same shapes, and the loop as it runs, packing and input included.
+
+    pip install -e .[bench]
+    python benchmarks/training.py                                                (2 threads, float32, CPU)
+    python benchmarks/training.py --preset=llava_ov_7b --dtype=bfloat16 --torch=false --loop=false    (on a GPU)
+
+Prints one JSON line. `step` is that of benchmarks/model_speed.py: seconds of the fastest of --repeats steps and the
+ratios torch / ours, above 1 where ours is faster (goal: at least 0.9 of both). `loop` trains the preset `tiny` on a
+generated pool and tells, without its first steps, which compile: tokens a second, `packing` (share of the places of a
+batch that hold tokens), `input_wait_share` (of the time, the device had nothing to do), operations a second, and
+`flop_utilisation` where the device's peak is known. Operations are those of the model, padding included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import model_speed
+from absl import app, flags
+
+_PRESET = flags.DEFINE_string("preset", "tiny", "shape of the step: d896 or a preset of models.presets")
+_LOOP = flags.DEFINE_bool("loop", True, "run the loop too")
+_STEPS = flags.DEFINE_integer("steps", 60, "of the loop", lower_bound=20)
+_LOG_EVERY = 10
+
+
+def time_step() -> dict[str, Any]:
+    """The training step, ours and PyTorch's."""
+    import jax
+
+    from mmssr_jax.training.speed import peak_tflops
+
+    values = flags.FLAGS
+    config = model_speed.shape_config(_PRESET.value, values.dtype)
+    sizes = {"rows": values.rows, "targets": values.targets}
+    arrays = model_speed.batch_arrays(config, text=values.text, **sizes)
+    ours = model_speed.time_ours(config, arrays, values.repeats)
+    found: dict[str, Any] = {"shape": _PRESET.value, "dtype": values.dtype, **sizes, "ours_s": ours["step"]}
+    found["tflops"] = _flops(config, arrays) / ours["step"] / 1e12
+    peak = peak_tflops(jax.devices()[0].device_kind)
+    found["flop_utilisation"] = found["tflops"] / peak if peak is not None else None
+    if values.torch:
+        for name, compiled in (("torch_eager", False), ("torch_compiled", True)):
+            seconds = model_speed.time_torch(config, arrays, values.repeats, compiled=compiled)["step"]
+            found |= {f"{name}_s": seconds, f"ratio_{name}": seconds / ours["step"]}
+    return found
+
+
+def _flops(config: Any, arrays: dict[str, Any]) -> float:
+    """Of the step: matrix products, backward = 2 forward."""
+    from flax import nnx
+    from flops import forward_flops
+
+    from mmssr_jax.models import state
+    from mmssr_jax.models.vlm import VLM
+
+    _, params = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    rows, length = arrays["tokens"].shape
+    return 3 * forward_flops(config, params, rows=rows, length=length, targets=arrays["loss_target"].shape[1])
+
+
+def run_loop(workdir: Path) -> dict[str, float]:
+    """The stages `ingest` and `pretrain` on a generated pool; means over the rows of metrics after the compiling."""
+    from mmssr_jax import main
+    from mmssr_jax.core.metric_writer import read_metrics
+    from mmssr_jax.core.stage import StageContext
+    from mmssr_jax.core.workdir import Workdir
+
+    phase = {"steps": _STEPS.value, "rows": 12, "length": 384, "images": 3, "targets": 256, "log_every": _LOG_EVERY}
+    config = {
+        "pool": {"captions": {"size": 1500, "seed": 1}, "verify_images": "header"},
+        "pretrain": {"phase": phase, "preset": "tiny", "vocab_size": 1024},
+    }
+    context = StageContext(config=config, workdir=Workdir(workdir))
+    main.run_stages(context, ("ingest", "pretrain"))
+    rows = [r for r in read_metrics(workdir / "metrics" / "base.jsonl") if r["step"] > _STEPS.value // 2]
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(str(row["name"]).removeprefix("time/"), []).append(float(row["value"]))
+    wanted = ("tokens_per_s", "packing", "input_wait_share", "tflops_per_s", "flop_utilisation", "memory_gib")
+    return {name: sum(found[name]) / len(found[name]) for name in wanted if name in found}
+
+
+def main(_: list[str]) -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.FLAGS.threads])
+    import jax
+
+    result: dict[str, Any] = {"backend": jax.default_backend(), "device": jax.devices()[0].device_kind}
+    result["step"] = time_step()
+    if _LOOP.value:
+        with tempfile.TemporaryDirectory() as folder:
+            result["loop"] = run_loop(Path(folder))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    app.run(main)

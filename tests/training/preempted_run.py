@@ -1,0 +1,88 @@
+"""A small training run in a process of its own: python -m tests.training.preempted_run FOLDER STEPS.
+
+Leaves the finished parameters, the optimizer's state and the last batch's sample numbers in FOLDER/finished_<p>.npz;
+ends with status 130 where it was told to end.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import grain
+import jax
+import numpy as np
+from absl import logging
+
+from mmssr_jax.core.metric_writer import MetricWriter, Writers
+from mmssr_jax.data.batch import BatchShape
+from mmssr_jax.data.chat import encode_chat
+from mmssr_jax.data.pipeline import training_batches
+from mmssr_jax.parallel import hosts, paths
+from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
+from mmssr_jax.training import loop
+from mmssr_jax.training.checkpoint import Checkpoints
+from mmssr_jax.training.loop import LoopConfig
+from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
+from mmssr_jax.training.preemption import PreemptedError
+
+SHAPE = BatchShape(rows=4, length=96, images=3, targets=32)
+
+
+def main(folder: Path, steps: int) -> int:
+    """Trains; 130 if told to end before."""
+    from tests.small import PATCHES, bundle, pixels, sample, tokenizer
+
+    model = bundle()
+    samples = [sample(str(n), answer=f"red {n}", images=n % 3) for n in range(64)]
+
+    def encode(one):
+        return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=96)
+
+    last: dict[str, np.ndarray] = {}
+
+    def kept(element):
+        last["samples"] = element[1].samples
+        return element
+
+    save = Checkpoints.save
+
+    def save_and_keep(self, step, params, opt_state, *rest):
+        for name, leaf in paths.flatten({"params": params, "optimizer": opt_state}).items():
+            last[name] = np.asarray(leaf.addressable_data(0))
+        save(self, step, params, opt_state, *rest)
+
+    Checkpoints.save = save_and_keep  # type: ignore[method-assign]
+    batches: grain.IterDataset = training_batches(
+        samples, encode, SHAPE, patches=PATCHES, seed=1, part=(hosts.index(), hosts.count())
+    )
+    try:
+        loop.train(
+            folder / "run",
+            graphdef=model.graphdef,
+            params=model.params,
+            tx=make_optimizer(OptimizerConfig(learning_rate=3e-3), model.params, steps=steps),
+            batches=batches.map(kept),
+            config=LoopConfig(steps, log_every=1, checkpoint_every=5),
+            patches=PATCHES,
+            mesh=make_mesh(MeshConfig()),
+            writer=lambda start: (
+                MetricWriter(folder / "run.jsonl", resume_step=start) if hosts.is_main() else Writers()
+            ),
+            samples=samples,
+        )
+    except PreemptedError as e:
+        print(e, flush=True)
+        return 130
+    np.savez(folder / f"finished_{hosts.index()}.npz", **last)
+    return 0
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)
+    logging.use_absl_handler()
+    hosts.start()
+    code = main(Path(sys.argv[1]), int(sys.argv[2]))
+    if hosts.count() > 1:
+        jax.distributed.shutdown()
+    sys.exit(code)

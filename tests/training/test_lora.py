@@ -1,0 +1,62 @@
+"""LoRA: begins as the model was, trains only its additions, and merges into a plain model that computes the same."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.data.batch import BatchShape, collate
+from mmssr_jax.data.chat import encode_chat
+from mmssr_jax.models.state import merge, param_count
+from mmssr_jax.parallel import paths
+from mmssr_jax.training.lora import LoraConfig, adapt, frozen_but_lora, merge_lora
+from mmssr_jax.training.losses import read_logits
+from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
+from mmssr_jax.training.step import make_step
+from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
+
+CONFIG = LoraConfig(rank=2, alpha=4.0, patterns=(r"^decoder\.layers.*\.(q|down)$",))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    one = sample()
+    example = encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=96)
+    return collate([example], BatchShape(1, 96, 1, 32), patches=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+
+
+def test_it_trains_the_additions_alone_and_merges(batch):
+    plain = bundle()
+    adapted = adapt(plain, CONFIG, seed=0)
+    before = read_logits(merge(plain.graphdef, plain.params), batch)
+    np.testing.assert_array_equal(read_logits(merge(adapted.graphdef, adapted.params), batch), before)
+
+    optimizer = frozen_but_lora(OptimizerConfig(learning_rate=0.05, warmup=0.01))
+    tx = make_optimizer(optimizer, adapted.params, steps=100)
+    step = jax.jit(make_step(adapted.graphdef, tx, patches=PATCHES, frozen=optimizer.frozen))
+    params, state = adapted.params, tx.init(adapted.params)
+    losses = []
+    for _ in range(6):
+        params, state, metrics = step(params, state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < losses[1]
+    old, new = paths.flatten(adapted.params), paths.flatten(params)
+    moved = {name for name in old if not np.array_equal(old[name], new[name])}
+    assert moved == {f"decoder.layers.{p}.lora_{x}" for p in ("attn.q", "mlp.down") for x in "ab"}
+    trained = param_count({n: leaf for n, leaf in new.items() if "lora" in n})
+    moments = sum(x.size for x in jax.tree.leaves(state) if getattr(x, "ndim", 0) > 1)
+    assert moments == 2 * trained
+
+    merged = merge_lora(params, CONFIG)
+    assert paths.flatten(merged).keys() == paths.flatten(plain.params).keys()
+    got = read_logits(merge(plain.graphdef, merged), batch)
+    np.testing.assert_allclose(got, read_logits(merge(adapted.graphdef, params), batch), atol=2e-4)
+    assert float(jnp.abs(got - before).max()) > 1e-2
+
+
+def test_a_pattern_that_fits_nothing_is_named():
+    with pytest.raises(UserError, match=r"'\^decoder\\.layer\$' matches no projection"):
+        adapt(bundle(), LoraConfig(patterns=(r"^decoder\.layer$",)), seed=0)
