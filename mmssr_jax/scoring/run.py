@@ -170,7 +170,7 @@ def _rate_rows(
     cut = 0
     rejects: list[dict[str, str]] = []
     rating = panel.start(len(rows))
-    for item in meter.over(questions(_View(pool, rows), panel, max_pixels=max_pixels, threads=threads)):
+    for item in meter.over(questions(Rows(pool, rows), panel, max_pixels=max_pixels, threads=threads)):
         progress.add()
         if isinstance(item, Failed):
             logging.warning("sample %s is not scored: %s", item.sample.id, item.detail)
@@ -201,6 +201,16 @@ def score_table(samples: Sequence[Sample], ratings: Ratings, lengths: Sequence[i
     return pa.table(columns, schema=tables.score_schema(slugs))
 
 
+def rate_readable(samples: Any, panel: Panel, *, max_pixels: int) -> Ratings:
+    """Ratings of those among `samples` that can be rated, in order."""
+    items = questions(samples, panel, max_pixels=max_pixels)
+    asked = [item[1] for item in items if not isinstance(item, Failed)]
+    rating = panel.start(len(asked))
+    for examples in asked:
+        rating.add(examples)
+    return rating.finish()
+
+
 def detail_table(samples: Sequence[Sample], ratings: Ratings, panel: Panel) -> pa.Table:
     """Beside the scores: `id`, and per capability `<slug>` int8, the most likely digit, and `<slug>_mass` float32."""
     n = len(samples)
@@ -221,7 +231,7 @@ def read_notes(folder: Path, shards: int) -> list[ScoreShard]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _View:
+class Rows:
     """Some rows of a pool as a sequence."""
 
     pool: Any

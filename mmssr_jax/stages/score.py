@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from mmssr_jax.parallel import hosts
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.panel import Panel
+from mmssr_jax.scoring.precision import Precision, agreement, with_precision
 from mmssr_jax.scoring.rater import Buckets, Rater
-from mmssr_jax.scoring.run import is_done, read_notes, score_pool
+from mmssr_jax.scoring.run import Rows, is_done, rate_readable, read_notes, score_pool
 from mmssr_jax.scoring.work import WorkList, preferred
 from mmssr_jax.stages.models import model_digest, model_folder
 from mmssr_jax.stages.official_scores import read_answers, write_answers
@@ -50,6 +51,8 @@ class ScoreConfig:
       details: also write `features/digits/part-*.parquet`: the most likely digit and the digits' probability mass.
       official: also write `official/`, the answers as files of the official program, see `official_scores`.
       answers: take the scores from such files instead of asking a model: a folder.
+      precision: how the model is computed: as it was saved, in "float32" or "bfloat16", or with "int8" weights.
+      agreement: so many samples are rated in float32 as well; how far the two agree is kept in the manifest.
       quality: see QualityConfig.
     """
 
@@ -61,6 +64,8 @@ class ScoreConfig:
     details: bool = False
     official: bool = False
     answers: str | None = None
+    precision: Precision = "model"
+    agreement: int = 0
     quality: QualityConfig = QualityConfig()
 
 
@@ -93,7 +98,8 @@ def run(ctx: StageContext) -> None:
         artifact = _claim(ctx, work, settings, inputs)
         if artifact.done:
             return
-        job = _Job(ctx, config, scorer, pool, make_panel(folders, config, scorer, mesh), artifact, joint)
+        panel = functools.partial(make_panel, folders, config, scorer, mesh)
+        job = _Job(ctx, config, scorer, pool, panel(precision=config.precision), artifact, joint, panel)
         if joint:
             _score_jointly(job)
         else:
@@ -152,12 +158,14 @@ def scoring_mesh(config: MeshConfig) -> tuple[Mesh, bool]:
     return make_mesh(config), True
 
 
-def make_panel(folders: Sequence[Path], config: ScoreConfig, scorer: ScorerConfig, mesh: Mesh) -> Panel:
+def make_panel(
+    folders: Sequence[Path], config: ScoreConfig, scorer: ScorerConfig, mesh: Mesh, *, precision: Precision
+) -> Panel:
     """Loads the scorer, and the styler where `folders` names a second model."""
     parts: tuple[Asked, ...] = ("all",) if len(folders) == 1 else ("scores", "styles")
     raters = []
     for folder, asked in zip(folders, parts, strict=True):
-        bundle = load_bundle(folder)
+        bundle = with_precision(load_bundle(folder), precision)
         raters.append(
             Rater(
                 bundle.graphdef,
@@ -194,6 +202,7 @@ class _Job:
     panel: Panel
     artifact: Artifact
     joint: bool
+    make_panel: Callable[..., Panel]
 
     @property
     def _digits(self) -> Path:
@@ -225,6 +234,7 @@ class _Job:
         report = measure(
             self.ctx, self.config.quality, self.scorer, self.pool, panel, mass, max_pixels=self.config.max_pixels
         )
+        extra = {"agreement": self._agreement()} if self.config.agreement else {}
         if not self._writes:
             return
         files.write_jsonl(scores / "rejects.jsonl", rejects)
@@ -236,4 +246,15 @@ class _Job:
         self.artifact.seal(
             {"scored": scored, "cut": sum(n.cut for n in notes), "rejected": len(rejects)},
             digit_mass={c.slug: round(float(m), 6) for c, m in zip(panel.capabilities, mass, strict=True)},
+            **extra,
         )
+
+    def _agreement(self) -> dict[str, float]:
+        """Of this precision with float32, on samples spread over the pool that can be rated."""
+        step = max(len(self.pool) // self.config.agreement, 1)
+        samples = Rows(self.pool, range(0, len(self.pool), step)[: self.config.agreement])
+        panels = (self.panel, self.make_panel(precision="float32"))
+        found, exact = (rate_readable(samples, p, max_pixels=self.config.max_pixels) for p in panels)
+        report = {name: round(value, 6) for name, value in agreement(found, exact).items()}
+        logging.info("score: %s beside float32 on %d samples: %s", self.config.precision, len(found.styles), report)
+        return report
