@@ -11,13 +11,13 @@ from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
-    """40,000 pictures, a little more than one pass over them."""
+    """24,000 pictures, a little more than one pass over them."""
     c = ConfigDict()
     c.name = "base: a tiny model that has learned to see"
     c.stages = ("ingest", "pretrain")
-    c.pool = {"captions": {"size": 40_000, "seed": 1}, "verify_images": "header"}
+    c.pool = {"captions": {"size": 24_000, "seed": 1}, "verify_images": "header"}
     optimizer = {"learning_rate": 2e-3, "weight_decay": 0.02, "b2": 0.98}
-    phase = {"steps": 2000, "rows": 12, "length": 384, "images": 3, "targets": 256, "checkpoint_every": 400}
+    phase = {"steps": 1100, "rows": 12, "length": 384, "images": 3, "targets": 256, "checkpoint_every": 400}
     phase["optimizer"] = optimizer
     c.pretrain = {
         "preset": "tiny",

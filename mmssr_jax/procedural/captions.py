@@ -1,5 +1,4 @@
-"""Caption data from which the base model learns to see: descriptions, short questions about small things, and whether
-a text belongs to a picture at all (image-text matching, as in arXiv 2201.12086)."""
+"""Caption data from which the base model learns to see: rich descriptions and short questions about small things."""
 
 from __future__ import annotations
 
@@ -21,8 +20,6 @@ from mmssr_jax.procedural.wording import QUESTIONS
 
 _BLANK = ("The picture is blank.", "There is nothing to be seen; the picture is blank.")
 _BLURRED = ("The picture is blurred.", "The picture is so blurred that nothing can be told.")
-_MATCHED = 0.25  # share of the pictures that are asked whether texts belong to them
-_FITS = ("Does this text belong to the picture?", "Is this said of this picture?", "Do text and picture fit together?")
 _STREAM = 7  # apart from those of pool and benchmark
 _SHORT_ANSWERS = {WORD: 5.0, YES_NO: 3.0, CHOICE: 2.0, COORDINATE: 1.0}
 
@@ -48,9 +45,6 @@ def _make(seed: int, index: int) -> tuple[dict[str, Any], dict[str, Image.Image]
     name = f"c{index:06d}"
     if chance(rng, 0.06):
         images, turns = _unseen(shown, rng)
-    elif chance(rng, _MATCHED):
-        images = shown.images
-        turns = [_matched(shown, rng) for _ in range(3)]
     else:
         images = shown.images
         turns = _described(shown, rng) if chance(rng, 0.5) else []
@@ -65,27 +59,6 @@ def _unseen(shown: Picture, rng: np.random.Generator) -> tuple[tuple[Image.Image
     images = (flaws.blank(rng),) if is_blank else (flaws.blurred(shown.images[0], rng),)
     told = pick(rng, _BLANK if is_blank else _BLURRED)
     return images, [(pick(rng, QUESTIONS[pick(rng, ("describe_short", "describe_long"))]), told)]
-
-
-def _matched(shown: Picture, rng: np.random.Generator) -> tuple[str, str]:
-    """Whether a text belongs to the picture: its own, or that of another one, half of these of the same kind.
-
-    A round of questions and answers can hold of two pictures of a kind; so of the same kind only whole descriptions
-    are taken.
-    """
-    fits = chance(rng, 0.5)
-    other = shown
-    is_description = chance(rng, 0.5)
-    while not fits and (other is shown or other.caption == shown.caption):
-        same = is_description and chance(rng, 0.5)
-        kinds = tuple(k for k in PICTURES if (k == shown.kind) == same)
-        other = PICTURES[pick(rng, kinds)](rng, rng, int(rng.integers(1, 4)))
-    if is_description:
-        text = " ".join(other.caption)
-    else:
-        question, answer = _asked(other, rng, 1)[0]
-        text = f"{question} {answer}"
-    return f"{pick(rng, _FITS)} {text}", "yes" if fits else "no"
 
 
 def _described(shown: Picture, rng: np.random.Generator) -> list[tuple[str, str]]:
