@@ -84,6 +84,9 @@ def get_config(variant: str = "live") -> ConfigDict:
             "timeout_s": 180.0,
         },
     }
+    # A rubric of your own: c.judge.capabilities = {"humour": "jokes, irony, comics"}, c.judge.styles = ("yes/no", ...).
+    # A second judge: c.judge.others = {"second": {"api": {"model": ...}, "share": 0.2}}; c.judge.combine = "mean" takes
+    # the mean of both, otherwise it only tells how far they agree. Votes of one judge are always averaged.
     if variant == "batch":
         c.judge.api.batch = {"poll_s": 60.0, "max_open": 8}
     if variant == "server":

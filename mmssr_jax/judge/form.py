@@ -27,6 +27,7 @@ from mmssr_jax.models.decoder import Decoder
 
 # A further style is named where it holds this share of what all names hold together.
 _STYLE_SHARE = 0.25
+_AT_ONCE = 256  # tokens of a prompt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +98,9 @@ def fill(
       scores int32 [B, K], and each style's share of the probability of all names [B, S].
     """
     B, L, _ = embeddings.shape
-    cache = KVCache.empty(decoder.config, rows=B, length=L + form.room, dtype=embeddings.dtype)
-    positions = jnp.broadcast_to(jnp.arange(L), (B, L))
-    _, cache = decoder.extend(embeddings, positions, cache, jnp.zeros(B, jnp.int32))
+    cache = _read(
+        decoder, embeddings, KVCache.empty(decoder.config, rows=B, length=L + form.room, dtype=embeddings.dtype)
+    )
     digits = jnp.asarray(form.digits)
     T = form.given.shape[1]
 
@@ -124,6 +125,20 @@ def fill(
     parts = (jnp.arange(len(form.given)), jnp.asarray(form.given), jnp.asarray(form.lengths))
     (cache, start, _), (chosen, last) = jax.lax.scan(one, (cache, lengths, jnp.zeros(B, jnp.int32)), parts)
     return chosen[:-1].T, jax.nn.softmax(_name_likelihoods(decoder, cache, start, last[-1], form), axis=-1)
+
+
+def _read(decoder: Decoder, embeddings: jax.Array, cache: KVCache) -> KVCache:
+    """The cache with the prompts [B, L, D] in it, read some tokens at a time: no attention over all pairs at once."""
+    B, L, D = embeddings.shape
+    size = _AT_ONCE if L % _AT_ONCE == 0 else L
+
+    def one(cache: KVCache, part: tuple[jax.Array, jax.Array]) -> tuple[KVCache, None]:
+        start, x = part
+        starts = jnp.full(B, start, jnp.int32)
+        return decoder.extend(x, starts[:, None] + jnp.arange(size), cache, starts)[1], None
+
+    parts = embeddings.reshape(B, L // size, size, D).swapaxes(0, 1)
+    return jax.lax.scan(one, cache, (jnp.arange(0, L, size), parts))[0]
 
 
 def _name_likelihoods(decoder: Decoder, cache: KVCache, start: jax.Array, last: jax.Array, form: Form) -> jax.Array:

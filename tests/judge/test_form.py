@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmssr_jax.judge import form as judge_form
 from mmssr_jax.judge.form import fill, make_form, to_judgment
 from mmssr_jax.judge.parse import parse_answer
 from mmssr_jax.judge.rubric import rubric_of
@@ -26,12 +27,13 @@ def form():
 def filled(form):
     """fill() at a temperature -> scores, shares of `PROMPTS` in one batch, and of `only` alone."""
     model = small.bundle()
+    judge_form._AT_ONCE, at_once = 8, judge_form._AT_ONCE
 
     def run(params, tokens, lengths, seeds, temperature):
         decoder = merge(model.graphdef, params).decoder
         return fill(decoder, decoder.embed(tokens), lengths, seeds, form, temperature)
 
-    compiled = jax.jit(run, static_argnums=4)
+    compiled = jax.jit(run, static_argnums=4)  # prompts of 40 tokens, read 8 at a time
 
     def call(temperature=0.0, seeds=(1, 2, 3), only=None):
         rows = [small.tokenizer().encode(p) for p in PROMPTS]
@@ -43,7 +45,8 @@ def filled(form):
         out = compiled(model.params, tokens, lengths, np.array(seeds, np.uint32), temperature)
         return [np.asarray(x) for x in out]
 
-    return call
+    yield call
+    judge_form._AT_ONCE = at_once
 
 
 @pytest.fixture(scope="module")
