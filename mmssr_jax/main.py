@@ -226,8 +226,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         _parse(argv)
         _run()
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+    except KeyboardInterrupt as e:
+        print(f"{str(e) or 'interrupted'}; the same command goes on where it stopped", file=sys.stderr)
         return 130
     except Exception as e:
         line = _users_mistake(e)

@@ -13,7 +13,7 @@ from absl import logging
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.data.batch import Batch, BatchShape, unpack_packed
+from mmssr_jax.data.batch import Batch, BatchShape, offset_images, unpack_packed
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.mixture import alone
 
@@ -127,7 +127,7 @@ def training_batches(
     ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
     packed = _packed(stream, shape, rows, seed=seed).batch(rows, drop_remainder=True)
-    return packed.map(_ToBatch(patches, fixed_images=processes > 1))
+    return packed.map(_ToBatch(patches, fixed_images=processes > 1, first_row=process * rows))
 
 
 def held_out_batches(
@@ -162,10 +162,17 @@ def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: in
 
 @dataclasses.dataclass(frozen=True)
 class _ToBatch:
+    """Packed rows to a batch; `first_row` is the number of the first of them in the batch of all processes."""
+
     patches: int
     fixed_images: bool = False
+    first_row: int = 0
 
     def __call__(self, packed: dict[str, np.ndarray]) -> tuple[Batch, Origin]:
         there = packed["sample_segment_ids"] > 0
         origin = Origin(np.where(there, packed["sample"], -1), np.where(there, packed["cut"], 0))
-        return unpack_packed(packed, patches=self.patches, fixed_images=self.fixed_images), origin
+        batch = unpack_packed(packed, patches=self.patches, fixed_images=self.fixed_images)
+        if self.first_row:
+            before = self.first_row * len(batch.pixels) // len(batch.tokens) * self.patches
+            batch = dataclasses.replace(batch, image_index=offset_images(batch.image_index, before))
+        return batch, origin

@@ -118,10 +118,10 @@ def run(ctx: StageContext, *, make_answerer: MakeAnswerer = model_answerer) -> N
     if not artifact.done:
         answerer = make_answerer(model_path, config.answerer)
         questions = _Questions(pool, rows, config.prompt)
-        parts = {"label": f"captions {config.name}", "max_new_tokens": config.max_new_tokens}
         runner.answer_parts(
-            questions, answerer, folder / "parts", save_every=config.save_every, process=hosts.index(),
-            processes=hosts.count(), **parts,
+            questions, answerer, folder / "parts", label=f"captions {config.name}",
+            max_new_tokens=config.max_new_tokens, save_every=config.save_every, process=hosts.index(),
+            processes=hosts.count(),
         )  # fmt: skip
         hosts.wait("captions")
         if hosts.is_main():

@@ -13,6 +13,7 @@ from mmssr_jax.data.mixture import Mixture
 from mmssr_jax.data.pipeline import Origin
 from mmssr_jax.parallel import hosts
 
+_HALF = 1 << 24
 _COUNTS = ("samples", "tokens", "cut", "places")
 
 
@@ -52,7 +53,10 @@ class Tally:
     def total(self) -> Tally:
         """The counts of all processes; all of them call it together."""
         counts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name in _COUNTS}
-        summed = jax.tree.map(int, hosts.total(counts))
+        if hosts.count() == 1:
+            return dataclasses.replace(self, **counts)
+        halves = jax.tree.map(lambda n: np.array(divmod(n, _HALF), np.int32), counts)  # jax has no int64 by default
+        summed = jax.tree.map(lambda h: int(h[0]) * _HALF + int(h[1]), hosts.total(halves))
         return dataclasses.replace(self, **summed)
 
     def restored(self, saved: dict[str, Any]) -> Tally:

@@ -10,7 +10,7 @@ import pytest
 
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.chat import encode_chat
-from mmssr_jax.data.pipeline import training_batches
+from mmssr_jax.data.pipeline import held_out_batches, training_batches
 from mmssr_jax.models.state import merge
 from mmssr_jax.training.losses import read_logits, weighted_loss
 from mmssr_jax.training.step import split_batch
@@ -103,3 +103,24 @@ def test_pictures_reach_the_tokens_that_stand_for_them():
     assert moved[0].any()
     assert not moved[1:].any()
     assert not moved[0].all()
+
+
+def test_the_parts_of_two_processes_make_one_batch():
+    """Their rows under each other have the losses of the samples in them: every row finds its own pictures."""
+    parts = [
+        next(iter(training_batches(SAMPLES, _encode, SHAPE, patches=PATCHES, seed=3, part=(p, 2)))) for p in (0, 1)
+    ]
+    batch = jax.tree.map(lambda *x: np.concatenate(x), *[batch for batch, _ in parts])
+    drawn = np.concatenate([origin.drawn for _, origin in parts])
+    assert batch.tokens.shape == (SHAPE.rows, SHAPE.length)
+    assert len(batch.pixels) == SHAPE.rows * SHAPE.images
+    alone = _losses_alone()
+    assert float(_loss(batch)) == pytest.approx(sum(alone[SAMPLES[n].id] for n in drawn), rel=1e-5)
+
+
+def test_held_out_samples_are_all_there_once():
+    batches = list(held_out_batches(SAMPLES, _encode, SHAPE, patches=PATCHES))
+    assert sorted(int(n) for _, origin in batches for n in origin.drawn) == list(range(len(SAMPLES)))
+    assert {batch.tokens.shape for batch, _ in batches} == {(SHAPE.rows, SHAPE.length)}
+    alone = _losses_alone()
+    assert sum(float(_loss(batch)) for batch, _ in batches) == pytest.approx(sum(alone.values()), rel=1e-5)
