@@ -3,12 +3,14 @@ r"""MM1.5's life cycle at tiny size: pre-train, continue on text in pictures, SF
     python -m mmssr_jax.main --config=configs/mm15_tiny.py --workdir=runs/mm15_tiny
     python -m mmssr_jax.main --config=configs/mm15_tiny.py:moe --workdir=runs/mm15_tiny_moe
 
-Everything is generated, and the model starts from random weights. Phases, ratios, alphas and group weights are the
-paper's (arXiv 2409.20566, sections 2 and 3); sizes are what two CPU cores carry in minutes. Each phase reports its
-held-out loss before and after and its shares as realised in results/training/<run>.json; results/sft.json holds the
-benchmarks, each beside guessing and beside the blind twin. The argument is a variant, and several are joined by "+":
+Everything is generated. The start is the base model that ships with the package, as the paper starts from a tower and
+a language model that are trained. Phases, ratios, alphas and group weights are the paper's (arXiv 2409.20566, sections
+2 and 3); sizes are what two CPU cores carry in minutes. Each phase reports its held-out loss before and after and its
+shares as realised in results/training/<run>.json; results/sft.json holds the benchmarks, each beside guessing and
+beside the blind twin. The argument is a variant, and several are joined by "+":
 
-    moe             experts in every second layer
+    moe             experts in every second layer, upcycled from the dense base
+    scratch         a model with a C-Abstractor, from random weights; it needs more steps than two cores carry
     self_captions   the pre-trained model describes pictures; its filtered captions join continual pre-training
     video_sft, ui   one more phase, from the SFT checkpoint, on clips or on screens (MM1.5-Video, MM1.5-UI); without
                     the first, clips are asked of the image model as it is (MM1.5-Video, training-free)
@@ -33,20 +35,20 @@ SOURCES = {  # of the procedural pool, by the paper's categories
     "code": ("atlas",),
 }
 VARIANTS = (
-    "moe", "self_captions", "video_sft", "ui", "static", "no_continual", "captions", "ocr_captions", "ratio_45_45_10",
-    "only_general", "only_single",
+    "moe", "scratch", "self_captions", "video_sft", "ui", "static", "no_continual", "captions", "ocr_captions",
+    "ratio_45_45_10", "only_general", "only_single",
 )  # fmt: skip
 TASKS = {
-    "grounding": ("grounding", 12), "referring": ("referring", 8), "multi_image": ("multi_image", 4),
-    "few_shot": ("few_shot", 4), "video": ("video", 4), "screens": ("screen_grounding", 12), "taps": ("screen_taps", 4),
+    "grounding": ("grounding", 20), "referring": ("referring", 8), "multi_image": ("multi_image", 4),
+    "few_shot": ("few_shot", 4), "video": ("video", 4), "screens": ("screen_grounding", 20), "taps": ("screen_taps", 4),
 }  # fmt: skip
 
 
 def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
     """A training phase; see `PhaseConfig` in mmssr_jax/stages/phases.py."""
     optimizer = {"learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98, **more.pop("optimizer", {})}
-    shape = {"rows": 12, "length": 384, "images": 8, "targets": 288}
-    holdout = {"share": 0.03, "limit": 48}
+    shape = {"rows": 8, "length": 384, "images": 4, "targets": 256}
+    holdout = {"share": 0.04, "limit": 32}
     return {"steps": steps, **shape, "holdout": holdout, "optimizer": optimizer, "checkpoint_every": 300, **more}
 
 
@@ -54,8 +56,8 @@ def pre_training(pairs: float, interleaved: float, text: float) -> dict[str, Any
     """Members of the first phase; the shares are of samples."""
     return {
         "pairs": {"weight": pairs, "pool": "captions"},
-        "interleaved": {"weight": interleaved, "generated": {"kind": "interleaved", "size": 1500, "seed": 1}},
-        "text": {"weight": text, "generated": {"kind": "text", "size": 3000, "seed": 1}},
+        "interleaved": {"weight": interleaved, "generated": {"kind": "interleaved", "size": 500, "seed": 1}},
+        "text": {"weight": text, "generated": {"kind": "text", "size": 1000, "seed": 1}},
     }
 
 
@@ -85,10 +87,11 @@ def continual(words: list[str]) -> dict[str, Any]:
 def benchmarks() -> dict[str, Any]:
     """One for each kind of question, and the capabilities."""
     found = {
-        name: {"procedural": {"task": task, "questions": 120, "seed": 5}, "instruction": "", "max_new_tokens": tokens}
+        name: {"procedural": {"task": task, "questions": 100, "seed": 5}, "instruction": "", "max_new_tokens": tokens}
         for name, (task, tokens) in TASKS.items()
     }
-    found["capabilities"] = {"procedural": {"questions": 168, "seed": 1}, "instruction": ""}
+    found["video"]["frames"] = 4
+    found["capabilities"] = {"procedural": {"questions": 140, "seed": 1}, "instruction": ""}
     return found
 
 
@@ -109,39 +112,44 @@ def get_config(arg: str = "") -> ConfigDict:
     if "only_general" in words or "only_single" in words:
         single = ["general"] if "only_general" in words else [n for n in members if n not in ("multi", "text")]
         members, shares = {n: members[n] for n in single}, {"single": 1.0}
-    views = {"views": {"mode": "static", "newline": False}, "length": 640, "images": 12} if "static" in words else {}
+    views = {"views": {"mode": "static"}, "length": 768, "images": 10} if "static" in words else {}
     adafactor = {"kind": "adafactor"}
 
     c = ConfigDict()
     c.name = f"MM1.5's life cycle, tiny{': ' + arg if arg else ''}"
-    c.stages = ("ingest", "pretrain", "train", "evaluate", "report")
+    c.stages = ("ingest", "train", "evaluate", "report")
     c.pools = {
-        "captions": {"captions": {"size": 5000, "seed": 1}, "verify_images": "header"},
-        "instructions": {"procedural": {"size": 3000, "seed": 0, "flaw_share": 0.0}, "verify_images": "header"},
+        "captions": {"captions": {"size": 1500, "seed": 9}, "verify_images": "header"},
+        "instructions": {"procedural": {"size": 2500, "seed": 0, "flaw_share": 0.0}, "verify_images": "header"},
         "exercises": {
             "exercises": {
                 "tasks": {"grounding": 4.0, "referring": 2.0, "screen_grounding": 2.0, "screen_taps": 1.0,
                           "multi_image": 2.0, "few_shot": 1.0, "video": 1.0},
-                "size": 3000, "seed": 2,
+                "size": 3000, "seed": 2, "frames": 4,
             },
             "verify_images": "header",
         },
     }  # fmt: skip
     ratio = (0.45, 0.45, 0.10) if "ratio_45_45_10" in words else (0.5, 0.1, 0.4)
-    c.pretrain = {
-        "preset": "mm15_tiny_moe" if "moe" in words else "mm15_tiny",
-        "vocab_size": 1536,
-        "phase": phase(500, 2e-3, mixture=pre_training(*ratio), optimizer={"final": 0.1, "z_loss": 1e-4}),
-    }
-    if "self_captions" in words:
-        c.stages = ("ingest", "pretrain", "captions", "train", "evaluate", "report")
-        c.captions = {"model": "base", "pool": "instructions", "name": "captioned", "max_new_tokens": 48}
     c.train = {"phases": {}}
-    start = "base"
+    first = phase(100, 1e-3, mixture=pre_training(*ratio), optimizer={"final": 0.1, "z_loss": 1e-4})
+    if "scratch" in words:
+        c.stages = ("ingest", "pretrain", "train", "evaluate", "report")
+        preset = "mm15_tiny_moe" if "moe" in words else "mm15_tiny"
+        c.pretrain = {"preset": preset, "vocab_size": 1536, "phase": {**first, "steps": 1000}}
+        start = "base"
+    else:
+        c.base = "base_tiny"
+        experts = {"moe": {"experts": 8}} if "moe" in words else {}
+        c.train.phases.pretrain = {**first, **experts}
+        start = "pretrain"
+    if "self_captions" in words:
+        c.stages = tuple(s for stage in c.stages for s in (("captions", stage) if stage == "train" else (stage,)))
+        c.captions = {"model": "base", "pool": "instructions", "name": "captioned", "max_new_tokens": 48}
     if "no_continual" not in words:
-        c.train.phases.continual = phase(60, 5e-4, mixture=continual(words), optimizer=adafactor, **views)
+        c.train.phases.continual = phase(40, 5e-4, init=start, mixture=continual(words), optimizer=adafactor, **views)
         start = "continual"
-    c.train.phases.sft = phase(300, 1e-3, init=start, mixture=members, groups=shares, optimizer=adafactor, **views)
+    c.train.phases.sft = phase(350, 1e-3, init=start, mixture=members, groups=shares, optimizer=adafactor, **views)
     runs = ["sft"]
     for word, sources in (("video_sft", ("video",)), ("ui", ("screen_*",))):
         if word in words:

@@ -23,6 +23,8 @@ from mmssr_jax.data.example import Example
 from mmssr_jax.data.mixture import alone
 from mmssr_jax.data.pipeline import held_out_batches, training_batches
 from mmssr_jax.data.splitting import see
+from mmssr_jax.models.config import MoEConfig
+from mmssr_jax.models.moe import upcycle
 from mmssr_jax.models.state import param_count
 from mmssr_jax.parallel import hosts
 from mmssr_jax.parallel.mesh import MeshConfig, batch_devices, make_mesh
@@ -62,6 +64,7 @@ class PhaseConfig:
       max_pixels: pictures with more pixels are not decoded.
       views: how pictures become views, from this phase on; None leaves it as the model has it.
       dtype, remat: how it is computed, from this phase on; None leaves it as the model has it.
+      moe: give a dense decoder experts from this phase on, each a copy of the layer's MLP (sparse upcycling).
       lora: train low-rank additions to some projections instead of all parameters.
       tensorboard: also write metrics to `metrics/tensorboard/<run>/`.
       wandb: also log to this project of Weights & Biases.
@@ -89,6 +92,7 @@ class PhaseConfig:
     views: ViewConfig | None = None
     dtype: Literal["float32", "bfloat16"] | None = None
     remat: bool | None = None
+    moe: MoEConfig | None = None
     lora: LoraConfig | None = None
     tensorboard: bool = False
     wandb: str | None = None
@@ -179,12 +183,31 @@ def results_path(ctx: StageContext, name: str) -> Path:
 
 
 def _prepared(bundle: ModelBundle, phase: PhaseConfig) -> ModelBundle:
-    """The model as the phase has it seen and computed; its parameters stay."""
+    """The model as the phase has it seen and computed; its parameters stay, but for copies of MLPs as experts."""
+    if phase.moe is not None:
+        bundle = _upcycled(bundle, phase.moe, seed=phase.seed)
     changes: dict[str, Any] = {"views": phase.views, "dtype": phase.dtype, "remat": phase.remat}
     changes = {field: value for field, value in changes.items() if value is not None}
     if not changes:
         return bundle
     return with_config(bundle, dataclasses.replace(bundle.config, **changes))
+
+
+def _upcycled(bundle: ModelBundle, moe: MoEConfig, *, seed: int) -> ModelBundle:
+    """The model with experts.
+
+    Raises:
+      UserError: it has some, or its depth does not fit.
+    """
+    if bundle.config.decoder.moe is not None:
+        raise UserError("phase.moe is set, but the model to start from has experts already")
+    try:
+        decoder = dataclasses.replace(bundle.config.decoder, moe=moe)
+    except ValueError as e:
+        raise UserError(f"phase.moe: {e}") from None
+    params = {**bundle.params, "decoder": upcycle(bundle.params["decoder"], decoder, seed=seed)}
+    grown = dataclasses.replace(bundle, params=params)
+    return with_config(grown, dataclasses.replace(bundle.config, decoder=decoder))
 
 
 def _train(
