@@ -21,10 +21,12 @@ from jax.sharding import Mesh
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.parallel import hosts
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.pool.pool import Pool, open_pool
+from mmssr_jax.scoring.features import FeatureConfig
 from mmssr_jax.scoring.panel import Panel
 from mmssr_jax.scoring.precision import Precision, agreement, with_precision
 from mmssr_jax.scoring.rater import Buckets, Rater
@@ -33,7 +35,8 @@ from mmssr_jax.scoring.work import WorkList, preferred
 from mmssr_jax.stages.models import model_digest, model_folder
 from mmssr_jax.stages.official_scores import read_answers, write_answers
 from mmssr_jax.stages.phases import mesh_config
-from mmssr_jax.stages.scorer_quality import QualityConfig, measure
+from mmssr_jax.stages.score_features import write_all
+from mmssr_jax.stages.scorer_quality import QualityConfig, measure, transfer_report
 from mmssr_jax.stages.train_scorer import Asked, ScorerConfig, judgments_path
 from mmssr_jax.training.bundle import load_bundle
 
@@ -53,6 +56,7 @@ class ScoreConfig:
       answers: take the scores from such files instead of asking a model: a folder.
       precision: how the model is computed: as it was saved, in "float32" or "bfloat16", or with "int8" weights.
       agreement: so many samples are rated in float32 as well; how far the two agree is kept in the manifest.
+      features: what is written beside the scores for other selectors, see FeatureConfig.
       quality: see QualityConfig.
     """
 
@@ -66,11 +70,12 @@ class ScoreConfig:
     answers: str | None = None
     precision: Precision = "model"
     agreement: int = 0
+    features: FeatureConfig = FeatureConfig()
     quality: QualityConfig = QualityConfig()
 
 
 def run(ctx: StageContext) -> None:
-    """Scores what is missing, then writes `results/scorer.json` where there is something to compare with.
+    """Scores what is missing, measures the scorer where there is something to compare with, writes features.
 
     Raises:
       UserError: another process is at work on scores that this one is to overwrite.
@@ -92,20 +97,34 @@ def run(ctx: StageContext) -> None:
     if judgments_path(ctx).exists():
         inputs["judgments"] = input_digest(judgments_path(ctx))
     # What only the speed hangs on may differ between the processes and runs that make one table.
-    settings = {"score": dataclasses.replace(config, threads=0), "scorer": scorer}
+    settings = {"score": dataclasses.replace(config, threads=0, features=FeatureConfig()), "scorer": scorer}
     mesh, joint = scoring_mesh(mesh_config(ctx))
+    if joint and config.features.kinds:
+        raise UserError("config.score.features: the model must fit the devices of one process; lower config.mesh")
     with WorkList(ctx.workdir.root / "locks" / "scores") as work:
         artifact = _claim(ctx, work, settings, inputs)
-        if artifact.done:
-            return
-        panel = functools.partial(make_panel, folders, config, scorer, mesh)
-        job = _Job(ctx, config, scorer, pool, panel(precision=config.precision), artifact, joint, panel)
-        if joint:
-            _score_jointly(job)
-        else:
-            order = preferred(config.shards, index=hosts.index(), processes=hosts.count())
-            job.score(work.items(order, job.is_done))
-            work.finish(lambda: (ctx.workdir.scores / MANIFEST).exists(), job.finish)
+        if not artifact.done:
+            _score(ctx, config, scorer, pool, folders, mesh, artifact, work, joint=joint)
+    if config.features.kinds:
+        write_all(
+            ctx, config.features, pool, shards=config.shards, buckets=config.buckets, max_pixels=config.max_pixels,
+            mesh=mesh, index=hosts.index(), processes=hosts.count(),
+        )  # fmt: skip
+
+
+def _score(
+    ctx: StageContext, config: ScoreConfig, scorer: ScorerConfig, pool: Pool, folders: Sequence[Path], mesh: Mesh,
+    artifact: Artifact, work: WorkList, *, joint: bool,
+) -> None:  # fmt: skip
+    """This process's part of the table, until it is sealed."""
+    panel = functools.partial(make_panel, folders, config, scorer, mesh)
+    job = _Job(ctx, config, scorer, pool, panel(precision=config.precision), artifact, joint, panel)
+    if joint:
+        _score_jointly(job)
+    else:
+        order = preferred(config.shards, index=hosts.index(), processes=hosts.count())
+        job.score(work.items(order, job.is_done))
+        work.finish(lambda: (ctx.workdir.scores / MANIFEST).exists(), job.finish)
 
 
 def _take_answers(ctx: StageContext, config: ScoreConfig, folder: Path, pool: Pool) -> None:
@@ -240,6 +259,11 @@ class _Job:
         files.write_jsonl(scores / "rejects.jsonl", rejects)
         if report is not None:
             files.write_json(self.ctx.workdir.results("scorer"), report)
+            if self.config.quality.in_domain is not None:
+                home = files.read_json(Path(self.config.quality.in_domain))
+                both = transfer_report(report, home)
+                files.write_json(self.ctx.workdir.results("transfer"), both)
+                logging.info("score: concordance here and in domain: %s", both.get("concordance"))
         if self.config.official:
             table, digits = tables.read_parts(scores), tables.read_parts(self._digits)
             write_answers(table, digits, self.pool, self.ctx.workdir.root / "official")

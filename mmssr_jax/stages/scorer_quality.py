@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,13 @@ class QualityConfig:
       samples: at most so many rows are used (drawn with `seed`); the blind twin has to score them once more.
       pairs: counterfactual pairs.
       seed: of the draws.
+      in_domain: `results/scorer.json` of the run that trained the scorer; `results/transfer.json` then holds both.
     """
 
     samples: int = 1000
     pairs: int = 300
     seed: int = 0
+    in_domain: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +131,8 @@ def _baselines(ctx: StageContext, scorer: ScorerConfig, pool: Pool, slugs, sampl
     ids = judged["id"].to_pylist()
     out = held_out(ids, share=scorer.holdout, seed=scorer.holdout_seed)
     judged = judged.filter(pa.array(~out))
+    if judged.num_rows == 0:  # a scorer from elsewhere: nothing here was trained on
+        return {}
     seen = [pool[pool.position(i)] for i in judged["id"].to_pylist()]
     truth = tables.matrix(judged, slugs)
     sources = [s.source for s in seen]
@@ -139,3 +144,19 @@ def _baselines(ctx: StageContext, scorer: ScorerConfig, pool: Pool, slugs, sampl
         "source_style_mean": source_style_mean(sources, main_styles, truth, here, styles),
         "ngram_ridge": ngram_ridge(texts, truth, here_texts),
     }
+
+
+def transfer_report(here: Mapping[str, Any], in_domain: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Two scorer reports side by side: {measure: {"here", "in_domain", "kept"}}.
+
+    `kept` is given for the concordance: what it has above chance (1/2) here, over what it has at home.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(here.keys() & in_domain.keys()):
+        a, b = here[name], in_domain[name]
+        if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (a, b)):
+            continue
+        found[name] = {"here": a, "in_domain": b}
+        if name == "concordance" and b > 0.5:
+            found[name]["kept"] = round((a - 0.5) / (b - 0.5), 4)
+    return found
