@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
         "verify_images": "full",
         "follow_links": False,
         "max_pixels": 100_000_000,
+        "frames": 24,  # pictures that a video becomes; decoding one needs the extra `video`
         "limit": config_dict.placeholder(int),
         "missing_files": "refuse",
         "seed": 0,
