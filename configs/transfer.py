@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     c.scorer = {"max_prefix": 384, "holdout": 1.0}  # as the scorer was trained, but for the holdout
     c.score = {
         "model": config_dict.placeholder(str),
-        "shards": 8,
+        "shards": 2,
         "buckets": {"rows": 8, "lengths": (288, 320, 352, 384, 448, 512, 640), "images": (0, 1, 2, 5)},
         "quality": {"samples": 1000, "pairs": 200, "in_domain": config_dict.placeholder(str)},
     }

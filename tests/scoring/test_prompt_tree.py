@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmssr_jax.models.state import merge
 from mmssr_jax.scoring.prompt_tree import build_tree
+from tests.small import bundle
 
 prompts = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=8)
 
@@ -39,3 +44,34 @@ def test_nothing_shared_is_stored_twice(given_prompts):
 def test_empty_prompts_are_an_error(bad):
     with pytest.raises(ValueError, match="at least one prompt"):
         build_tree(bad)
+
+
+PREFIX, ROOM, LONGEST = 10, 64, 6
+MODEL = bundle()
+
+
+@jax.jit
+def _states(tokens, positions, until):
+    model = merge(MODEL.graphdef, MODEL.params)
+    return model.decode(model.embed(tokens, None, jnp.full(tokens.shape, -1)), positions, until)
+
+
+@settings(deadline=None, max_examples=40)
+@given(prompts, st.lists(st.integers(0, 500), min_size=1, max_size=PREFIX))
+def test_leaves_have_the_states_of_separate_prompts(given_prompts, prefix):
+    """Through a whole decoder in float32, for any prompts after any prefix, padded to one shape."""
+    n, tree = len(prefix), build_tree(given_prompts)
+    used = n + len(tree.tokens)
+    tokens, positions = np.zeros((1, ROOM), np.int32), np.zeros((1, ROOM), np.int32)
+    until = np.arange(1, ROOM + 1, dtype=np.int32)[None].copy()
+    tokens[0, :used], positions[0, :used] = [*prefix, *tree.tokens], [*range(n), *(tree.positions + n)]
+    until[0, :used] = [*[used] * n, *(tree.until + n)]
+    packed = np.asarray(_states(tokens, positions, until))[0, n + tree.leaves]
+
+    alone = np.zeros((8, PREFIX + LONGEST), np.int32)
+    for row, prompt in enumerate(given_prompts):
+        alone[row, : n + len(prompt)] = [*prefix, *prompt]
+    index = np.tile(np.arange(PREFIX + LONGEST, dtype=np.int32), (8, 1))
+    states = np.asarray(_states(alone, index, np.full_like(index, PREFIX + LONGEST)))
+    expected = np.stack([states[row, n + len(prompt) - 1] for row, prompt in enumerate(given_prompts)])
+    np.testing.assert_allclose(packed, expected, atol=1e-4)
