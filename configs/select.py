@@ -63,6 +63,8 @@ def get_config() -> ConfigDict:
             },
             "random": {"method": "random", "budget": budget, "seed": 0},
             "stratified": {"method": "stratified", "budget": budget, "seed": 0},
+            # By a number of each sample, such as a perplexity: "method": "feature", "features": ("PPL.parquet",),
+            # "feature": "nll", "take": "middle" (or highest, lowest).
         },
     }
     return c

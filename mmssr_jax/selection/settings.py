@@ -58,7 +58,8 @@ class SelectionConfig:
       capabilities, threshold, thresholds, weights, cap_takes: of mmssr, see `MmssrSelector`.
       length: which end the length method begins with.
       stratified: shares of the sources by size, or the same number of each.
-      features: files or folders with the features of the methods feature and votes: Parquet, id and number columns.
+      features: of the methods feature and votes: kinds that the score stage wrote ("likelihood", whose nll is a
+        perplexity's logarithm), or files or folders of one's own; Parquet, id and number columns.
       feature, take: of the feature method, see `FeatureSelector`.
       voters, top_share: of the votes method, see `VotesSelector`.
       only: each list that is given must hold the row.

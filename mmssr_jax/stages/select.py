@@ -184,7 +184,7 @@ class _Source:
         if key not in self._tables:
             table = _table(self.pool, self.scores, config)
             for path in config.features:
-                table = join_features(table, Path(path))
+                table = join_features(table, _features(self.ctx, path))
             self._tables[key] = table
         return self._tables[key]
 
@@ -194,6 +194,12 @@ class _Source:
         if self.scores != self.ctx.workdir.scores:
             return ()
         return tuple(files.read_json(path).get("degenerate", ())) if path.exists() else ()
+
+
+def _features(ctx: StageContext, name: str) -> Path:
+    """A kind of features that the score stage wrote under this workdir (such as "likelihood"), or a path."""
+    own = ctx.workdir.root / "features" / name
+    return own if own.is_dir() else Path(name)
 
 
 def _inputs(ctx: StageContext, job: Job, scores: Path) -> dict[str, str]:
@@ -207,7 +213,7 @@ def _inputs(ctx: StageContext, job: Job, scores: Path) -> dict[str, str]:
     for path in job.config.extra_scores:
         inputs[f"extra_scores {path}"] = scores_digest(Path(path))
     for path in job.config.features:
-        inputs[f"features {path}"] = scores_digest(Path(path))
+        inputs[f"features {path}"] = scores_digest(_features(ctx, path))
     lists = [job.config.only.ids, job.config.exclude.ids, job.config.require_ids, *job.config.owned]
     for path in (p for p in lists if p is not None):
         inputs[f"ids {path}"] = ids_lib.digest(Path(path))

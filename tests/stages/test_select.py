@@ -273,10 +273,10 @@ def test_features_need_no_scores_and_explain_themselves(
     ppl = pa.table({"id": IDS[:50], "ppl": [float(i) for i in range(50)], "note": ["x"] * 50})
     tasks = pa.table({"id": IDS, "chart_task": list(range(N)), "text_task": [i % 30 for i in range(N)]})
     files.write_parquet(tmp_path / "ppl.parquet", ppl)
-    files.write_parquet(tmp_path / "tasks.parquet", tasks)
+    files.write_parquet(workdir.root / "features" / "tasks" / tables.part_name(0, 1), tasks)
     features = (str(tmp_path / "ppl.parquet"),)
     mid = {"method": "feature", "features": features, "feature": "ppl", "take": "middle", "budget": {"count": 4}}
-    icons = {"method": "votes", "features": (str(tmp_path / "tasks.parquet"),), "budget": {"count": 2}}
+    icons = {"method": "votes", "features": ("tasks",), "budget": {"count": 2}}
     config = {"selections": {"mid": mid, "icons": icons}, "explain": (IDS[0], IDS[55]), "verify": True}
     select.run(StageContext({"select": config}, workdir))
     assert (workdir.selection("mid") / "ids.txt").read_text().split() == IDS[23:27]
