@@ -55,11 +55,11 @@ def compare(
     result: dict[str, Any] = {"baseline": baseline, "full": full, "groups": {}, "differences": {}}
     for name, runs in groups.items():
         benchmarks = {b: _benchmark([scores[run][b] for run in runs]) for b in scores[runs[0]]}
-        means = [_averages({b: np.array(s.percent()) for b, s in scores[run].items()}, averages) for run in runs]
+        means = [run_averages(scores[run], averages) for run in runs]
         result["groups"][name] = {
             "runs": list(runs),
             "benchmarks": benchmarks,
-            "averages": {a: _spread([float(m[a]) for m in means]) for a in means[0]},
+            "averages": {a: _spread([m[a] for m in means]) for a in means[0]},
         }
     for name, group in result["groups"].items():
         if full is not None:
@@ -109,6 +109,12 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
 
 def _benchmark(scores: Sequence[Score]) -> dict[str, Any]:
     return {"metric": scores[0].metric, **_spread([score.value() for score in scores])}
+
+
+def run_averages(scores: Mapping[str, Score], averages: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """ "all" and the averages asked for of one run, in percent: `averages` of `results/<run>.json`."""
+    percents = {name: np.array(score.percent()) for name, score in scores.items()}
+    return {name: float(value) for name, value in _averages(percents, averages).items()}
 
 
 def _averages(percents: Mapping[str, np.ndarray], averages: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:

@@ -3,7 +3,8 @@
     questions ──Answerer──> predictions/<run>/<benchmark>.parquet ──Kind.score──> an entry of results/<run>.json
 
 The prediction table has only strings: `index`, `question`, `answer`, `prediction`, then the file's other columns in
-their order, pictures left out; an empty cell is null. An entry of a result:
+their order, pictures left out; an empty cell is null. A result holds `run`, `averages` (in percent: "all", the mean
+over every benchmark, and those that the config asks for) and `benchmarks`, with such an entry for each:
 
     kind, metric          what was measured; `value` is in the metric's own unit (MME: 0-2800)
     value, interval       the number and its 95 % bootstrap interval (seeded; units drawn anew)

@@ -64,14 +64,20 @@ def draw_rows(
     Returns:
       int32 [B].
     """
-    warm = logits / jnp.where(temperature > 0, temperature, 1.0)[:, None]
-    order = jnp.argsort(-warm, axis=-1, stable=True)
-    ranked = jnp.take_along_axis(warm, order, axis=-1)
-    probability = jax.nn.softmax(ranked, axis=-1)
-    ranked = jnp.where(jnp.cumsum(probability, axis=-1) - probability < top_p[:, None], ranked, -jnp.inf)
-    keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.key(s), step))(seeds)
-    drawn = jnp.take_along_axis(order, jax.vmap(jax.random.categorical)(keys, ranked)[:, None], axis=-1)[:, 0]
-    return jnp.where(temperature > 0, drawn, order[:, 0]).astype(jnp.int32)
+    likeliest = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+
+    def drawn() -> jax.Array:
+        warm = logits / jnp.where(temperature > 0, temperature, 1.0)[:, None]
+        order = jnp.argsort(-warm, axis=-1, stable=True)
+        ranked = jnp.take_along_axis(warm, order, axis=-1)
+        probability = jax.nn.softmax(ranked, axis=-1)
+        ranked = jnp.where(jnp.cumsum(probability, axis=-1) - probability < top_p[:, None], ranked, -jnp.inf)
+        keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.key(s), step))(seeds)
+        places = jax.vmap(jax.random.categorical)(keys, ranked)
+        tokens = jnp.take_along_axis(order, places[:, None], axis=-1)[:, 0].astype(jnp.int32)
+        return jnp.where(temperature > 0, tokens, likeliest)
+
+    return jax.lax.cond((temperature > 0).any(), drawn, lambda: likeliest)  # sorting a large vocabulary is not free
 
 
 def restrict(logits: jax.Array, *, top_k: int, top_p: float) -> jax.Array:

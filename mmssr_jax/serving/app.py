@@ -13,7 +13,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from absl import logging
@@ -75,8 +75,8 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
 
     def guarded(handler: Handler) -> Handler:
         async def checked(request: Request) -> Response:
-            given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-            if token is not None and not hmac.compare_digest(given, token.encode()):
+            given = request.headers.get("authorization", "").encode("latin-1")
+            if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
                 raise ApiError(401, "wrong or missing access token", code="invalid_api_key",
                                headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
             return await handler(request)
@@ -125,7 +125,7 @@ class _Reply:
         prompt, answer = len(self._job.prompt.tokens), self._job.answer.tokens
         return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
-    async def _events(self, request: Request | None = None) -> AsyncIterator[Event]:
+    async def _events(self, request: Request | None = None) -> AsyncGenerator[Event, None]:
         """The job's events until its end; a client that leaves, or a time that is up, cancels it.
 
         Raises:
@@ -172,11 +172,12 @@ class _Reply:
         """`chat.completion.chunk` objects as server-sent events; an error is the last of them."""
         try:
             yield self._piece({"role": "assistant", "content": ""})
-            async for event in self._events():
-                if event.text:
-                    yield self._piece({"content": event.text})
-                if event.finish is not None:
-                    yield self._piece({}, event.finish)
+            async with contextlib.aclosing(self._events()) as events:  # a client that leaves cancels the job at once
+                async for event in events:
+                    if event.text:
+                        yield self._piece({"content": event.text})
+                    if event.finish is not None:
+                        yield self._piece({}, event.finish)
             if self._ask.include_usage:
                 yield _sse({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": self._usage()})
         except ApiError as e:

@@ -20,6 +20,7 @@ from mmssr_jax.pool.decode import check_header
 from mmssr_jax.serving.errors import ApiError
 
 _DATA_URL = "data:image/"
+_COLDEST = 1e-4  # below it the most likely token is as good as certain, and a division would overflow
 
 
 class _Part(pydantic.BaseModel):
@@ -71,8 +72,8 @@ class ChatRequest(pydantic.BaseModel):
     messages: list[Message] = pydantic.Field(min_length=1)
     max_tokens: int | None = pydantic.Field(None, ge=1)
     max_completion_tokens: int | None = pydantic.Field(None, ge=1)
-    temperature: float | None = pydantic.Field(None, ge=0, le=2)
-    top_p: float | None = pydantic.Field(None, gt=0, le=1)
+    temperature: float | None = pydantic.Field(None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = pydantic.Field(None, gt=0, le=1, allow_inf_nan=False)
     seed: int | None = None
     stop: str | list[str] | None = None
     stream: bool = False
@@ -139,9 +140,10 @@ def read_request(body: bytes, *, model: str, max_tokens: int, max_images: int, m
         raise ApiError(400, "stop takes up to four texts, none of them empty", param="stop")
     wished = request.max_completion_tokens or request.max_tokens or max_tokens
     options = request.stream_options or StreamOptions()
+    temperature = 1.0 if request.temperature is None else request.temperature
     return Ask(
-        sample, system, min(wished, max_tokens), 1.0 if request.temperature is None else request.temperature,
-        request.top_p or 1.0, request.seed, stop, request.stream, options.include_usage,
+        sample, system, min(wished, max_tokens), temperature if temperature >= _COLDEST else 0.0, request.top_p or 1.0,
+        request.seed, stop, request.stream, options.include_usage,
     )  # fmt: skip
 
 

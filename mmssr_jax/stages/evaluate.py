@@ -20,11 +20,11 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.api_grader import ApiGrader
 from mmssr_jax.evaluation.config import RESERVED, EvaluateConfig
-from mmssr_jax.evaluation.derive import blind_gain, check_names, compare
+from mmssr_jax.evaluation.derive import blind_gain, check_names, compare, run_averages
 from mmssr_jax.evaluation.export import export_predictions
 from mmssr_jax.evaluation.grading import Grader, graded, grading_prompt_of
-from mmssr_jax.evaluation.kinds import kind_named
-from mmssr_jax.evaluation.score import Score
+from mmssr_jax.evaluation.kinds import Kind, kind_named
+from mmssr_jax.evaluation.score import NO_JUDGE, Score, rounded
 from mmssr_jax.parallel import hosts
 from mmssr_jax.stages import together
 from mmssr_jax.stages.answer import make_answerer
@@ -171,7 +171,11 @@ def _score_all(
             entry["blind"] = blind_gain(scores[name], blind[name], seed=config.seed)
         entries[name] = {"kind": bench.kind, **entry}
         logging.info("%s on %s: %s", run_name, name, runner.in_words(entry))
-    _write_if_changed(ctx.workdir.results(run_name), {"run": run_name, "benchmarks": entries})
+    averages = run_averages(scores, config.averages)
+    if len(averages) > 1:
+        logging.info("%s: %s", run_name, ", ".join(f"{name} {value:.2f}" for name, value in averages.items()))
+    result = {"run": run_name, "benchmarks": entries, "averages": rounded(averages)}
+    _write_if_changed(ctx.workdir.results(run_name), result)
     return scores
 
 
@@ -186,6 +190,13 @@ def _export(ctx: StageContext, config: EvaluateConfig, run_name: str) -> None:
     for name, bench in config.benchmarks.items():
         folder = ctx.workdir.predictions(run_name) / "vlmevalkit"
         export_predictions(_table(ctx, run_name, name), folder, model=run_name, dataset=kit_name(name, bench))
+
+
+def _grading(kind: Kind, config: EvaluateConfig) -> str:
+    """Who grades, where a kind needs a language model; as the end of a line."""
+    if grading_prompt_of(kind) is None:
+        return ""
+    return f", graded by {config.judge.model}" if config.judge is not None else f"; {NO_JUDGE}: set evaluate.judge"
 
 
 def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -> None:
@@ -206,8 +217,7 @@ def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -
         categories = {q.fields["category"] for q in questions if "category" in q.fields}
         logging.info(
             "%s: kind %s, %d questions, %d pictures, %d categories%s", name, bench.kind, len(questions),
-            sum(len(q.images) for q in questions), len(categories),
-            ", graded by a judge" if grading_prompt_of(kind) is not None else "",
+            sum(len(q.images) for q in questions), len(categories), _grading(kind, config),
         )  # fmt: skip
     for run_name in runs:
         done = [n for n in config.benchmarks if (ctx.workdir.predictions(run_name) / n / MANIFEST).exists()]

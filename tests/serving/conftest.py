@@ -64,5 +64,5 @@ def url(generator, prompter) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def client(url) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=120) as made:
+    with openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=600) as made:
         yield made

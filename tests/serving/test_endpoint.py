@@ -240,7 +240,7 @@ def test_the_token_is_asked_for(url):
 def raw(url, method, path, body=b"", **headers):
     """A request without the client's help."""
     where = urllib.parse.urlparse(url)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=600)
     try:
         connection.request(method, path, body, {"Authorization": f"Bearer {TOKEN}", **headers})
         reply = connection.getresponse()
@@ -289,7 +289,7 @@ def test_a_full_queue_sends_clients_away_until_later(generator, prompter, client
     ask(client, message("Hi"))  # compiled
     with (
         running(SlowGenerator(generator, 0.5), prompter) as url,
-        openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=120) as made,
+        openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=600) as made,
         concurrent.futures.ThreadPoolExecutor(14) as pool,
     ):
 
@@ -310,7 +310,7 @@ def test_a_request_that_takes_too_long_is_given_up(generator, prompter):
     config = dataclasses.replace(CONFIG, timeout_s=0.2)
     with (
         running(SlowGenerator(generator, 1.5), prompter, config) as url,
-        openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=60) as made,
+        openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=600) as made,
     ):
         with pytest.raises(openai.InternalServerError, match=r"no answer within 0.2 s") as caught:
             ask(made, message("Hi"))
@@ -333,7 +333,7 @@ def test_a_batch_that_fails_does_not_end_the_server(generator, prompter):
 
     with (
         running(Failing(), prompter) as url,
-        openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=60) as made,
+        openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=600) as made,
     ):
         with pytest.raises(openai.InternalServerError) as caught:
             ask(made, message("Hi"))
@@ -344,7 +344,7 @@ def test_a_batch_that_fails_does_not_end_the_server(generator, prompter):
 def test_requests_in_flight_are_finished_at_the_end(generator, prompter):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         with running(SlowGenerator(generator, 1.0), prompter) as url:
-            made = openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=60)
+            made = openai.OpenAI(api_key=TOKEN, base_url=url, max_retries=0, timeout=600)
             pending = pool.submit(ask, made, message("Hi"))
             time.sleep(0.5)  # the request is in; now the server is told to end
         assert pending.result().choices

@@ -167,6 +167,11 @@ def test_dry_run_says_what_lacks_and_writes_nothing(workdir, tsv, tmp_path, capl
         evaluate.run(context(workdir, tsv, benchmarks=both, dry_run=True), make_answerer=Models())
     assert "pets: kind mixed, 3 questions, 3 pictures, 1 categories" in caplog.text
     assert "absent.tsv: no such file" in caplog.text
+    judged = {"vet": {"path": str(tsv), "kind": "mmvet"}}
+    evaluate.run(context(workdir, tsv, benchmarks=judged, dry_run=True))
+    assert "vet: kind mmvet, 3 questions, 3 pictures, 1 categories; exact match, no judge: set " in caplog.text
+    evaluate.run(context(workdir, tsv, benchmarks=judged, dry_run=True, judge={"model": "gpt-4o"}))
+    assert "1 categories, graded by gpt-4o" in caplog.text
     assert sorted(workdir.root.rglob("*")) == before
 
 
@@ -187,6 +192,8 @@ def test_groups_are_compared_with_seeds_and_blind_twins(workdir, tsv):
     assert comparison["groups"]["seeing"]["runs"] == ["first", "second"]
     assert comparison["differences"]["seeing"]["pets"]["mean"] == 0
     assert comparison["groups"]["seeing"]["averages"]["general"]["mean"] == pytest.approx(200 / 3, abs=1e-5)
+    averages = files.read_json(workdir.results("first"))["averages"]
+    assert averages == {"all": pytest.approx(200 / 3, abs=1e-5), "general": pytest.approx(200 / 3, abs=1e-5)}
 
 
 def test_a_procedural_benchmark_is_generated_once(workdir):
@@ -268,6 +275,27 @@ def test_a_judged_benchmark_with_and_without_its_judge(workdir, tsv):
     assert benchmarks["vet"]["judge"]["name"] == "gpt-4o"
     assert benchmarks["vet"]["note"] == ""
     assert "judge" not in benchmarks["pets"]
+
+
+def test_mathvista_asks_its_judge_only_where_the_text_does_not_tell(workdir, tmp_path):
+    """A letter and a number stand for themselves; of a sentence the judge says which answer it gives."""
+    whole = {"index": "0", "image": ROW["image"], "question": "How many?", "answer": "14", "question_type": "free_form"}
+    whole |= {"answer_type": "integer", "choices": "[]", "answer_option": "", "task": "count"}
+    choice = {**whole, "index": "2", "answer": "dog", "question_type": "multi_choice", "answer_type": "text"}
+    choice |= {"choices": "['cat', 'dog']", "answer_option": "B"}
+    tsv = write_tsv(tmp_path / "math.tsv", [whole, {**whole, "index": "1"}, choice])
+    said = {"0": "14", "1": "There are fourteen of them.", "2": "B"}
+    math = {"math": {"path": str(tsv), "kind": "mathvista"}}
+    evaluate.run(context(workdir, tsv, benchmarks=math), make_answerer=Models(said))
+    entry = files.read_json(workdir.results("first"))["benchmarks"]["math"]
+    assert (entry["value"], entry["note"]) == (pytest.approx(200 / 3, abs=1e-5), "exact match, no judge")
+    with ApiServer(lambda call: Reply(body=completion("14"))) as server:
+        judge = {"model": "gpt-4o", "base_url": server.url}
+        for _ in range(2):  # the second time the ledger answers
+            evaluate.run(context(workdir, tsv, benchmarks=math, judge=judge), make_answerer=Models(said))
+        assert len(server.calls) == 1
+    entry = files.read_json(workdir.results("first"))["benchmarks"]["math"]
+    assert (entry["value"], entry["note"], entry["judge"]["name"]) == (100, "", "gpt-4o")
 
 
 def test_the_real_benchmark_end_to_end(workdir, shared):
