@@ -46,7 +46,6 @@ def run(command: Sequence[str], *, count: int, joined: bool, gpus: bool) -> int:
     Returns:
       0 if all ended well, else the status of the first that did not.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended too
     port = free_port() if joined else None
     children = [subprocess.Popen(command, env=environment(i, count, port=port, gpus=gpus)) for i in range(count)]
     failed = 0
@@ -83,6 +82,7 @@ def main(argv: Sequence[str]) -> int:
     if given.processes < 1:
         parser.error("--processes must be at least 1")
     command = [sys.executable, "-m", "mmssr_jax.main", *given.flags]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended too
     return run(command, count=given.processes, joined=given.joined, gpus=given.gpus)
 
 
