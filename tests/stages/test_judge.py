@@ -19,7 +19,7 @@ from mmssr_jax.judge.ledger import Entry, Ledger, read_ledger
 from mmssr_jax.judge.parse import parse_answer
 from mmssr_jax.judge.rubric import Rubric, checked
 from mmssr_jax.judge.settings import JudgeConfig
-from mmssr_jax.stages import ingest, judge
+from mmssr_jax.stages import ingest, judge, report
 from mmssr_jax.training.bundle import export_bundle
 from tests import small
 from tests.judge.api_server import ApiServer, Reply, completion, error, good, rating
@@ -208,7 +208,7 @@ def test_oracle_needs_the_procedural_pool(workdir):
 
 
 def test_real_ratings_of_the_real_pool(shared, tmp_path):
-    """The ratings and their agreement, through the stage."""
+    """The ratings and their agreement, through the stage and onto the page."""
     work = Workdir(tmp_path)
     pool = {"path": str(shared / "pool" / "pool.json"), "source": {"field": "source"}, "verify_images": "header"}
     ingest.run(StageContext({"pool": pool}, work))
@@ -222,6 +222,13 @@ def test_real_ratings_of_the_real_pool(shared, tmp_path):
     assert agreement["samples"] == 48
     assert round(agreement["mean"]["kappa"], 2) == 0.92
     assert sum(s["judged"] for s in result["per_source"].values()) == 480
+    report.run(StageContext({"name": "real"}, work))
+    page = (work.report / "index.html").read_text()
+    section = page[page.index('<section id="judge"') :]
+    section = section[: section.index("</section>")]
+    assert "Agreement on 48 samples rated twice" in section
+    assert "The 8 samples they differ on most" in section
+    assert section.count("data:image/jpeg;base64,") >= 4  # some of the eight are texts
 
 
 # --- judges behind an API
