@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
-from mmssr_jax.core.metric_writer import MetricWriter, read_metrics
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.metric_writer import MetricWriter, TensorBoardWriter, WandbWriter, Writers, read_metrics
 
 
 def write(path, steps, resume_step=0):
@@ -44,3 +47,29 @@ def test_rows_are_on_disk_before_the_run_ends(tmp_path):
     writer.write_scalars(1, {"loss": 2})
     assert rows(tmp_path / "a.jsonl") == [(1, "loss", 2.0)]
     writer.close()
+
+
+def test_several_writers_take_the_same_and_none_takes_nothing(tmp_path: Path):
+    a, b = MetricWriter(tmp_path / "a.jsonl"), MetricWriter(tmp_path / "b.jsonl")
+    for writer in (Writers(a, b), Writers()):
+        writer.write_scalars(1, {"loss": 2.5})
+        writer.close()
+    assert [r["value"] for r in read_metrics(tmp_path / "a.jsonl")] == [2.5]
+    assert [r["value"] for r in read_metrics(tmp_path / "b.jsonl")] == [2.5]
+
+
+def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match="TensorBoard needs tensorboardX"):
+        TensorBoardWriter(tmp_path)
+    with pytest.raises(UserError, match="needs wandb"):
+        WandbWriter("project", "run", tmp_path)
+
+
+def test_tensorboard_gets_event_files(tmp_path: Path):
+    pytest.importorskip("tensorboardX", reason="the extra [tensorboard] is not installed")
+    writer = TensorBoardWriter(tmp_path)
+    writer.write_scalars(1, {"loss": 1.0})
+    writer.close()
+    assert list(tmp_path.glob("events.*"))
