@@ -15,6 +15,7 @@ WRONG, BLANK, BLURRED, MISMATCHED, TRIVIAL, GARBLED = (
     "wrong_answer", "blank_image", "blurred_image", "mismatched_image", "trivial_text", "garbled_text",
 )  # fmt: skip
 FLAWS = (WRONG, BLANK, BLURRED, MISMATCHED, TRIVIAL, GARBLED)
+DRAWN = (*FLAWS, MISMATCHED)  # pictures that belong to another text are what pools from the web have most
 WITHOUT_IMAGE = (WRONG, TRIVIAL, GARBLED)
 _UNSEEN = (BLANK, BLURRED, MISMATCHED)
 _SEEING = frozenset(c.slug for c in CAPABILITIES if c.seeing)

@@ -153,7 +153,7 @@ def make(config: ProceduralConfig, index: int, *, flaw: str | None = None) -> Ma
 def _flaw(config: ProceduralConfig, shown: Picture, rng: np.random.Generator) -> str:
     if not chance(rng, config.flaw_share):
         return ""
-    return pick(rng, flaws.FLAWS if shown.images else flaws.WITHOUT_IMAGE)
+    return pick(rng, flaws.DRAWN if shown.images else flaws.WITHOUT_IMAGE)
 
 
 def _exchanges(
