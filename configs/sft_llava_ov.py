@@ -1,4 +1,4 @@
-r"""LLaVA-OneVision's single-image SFT, as mmSSR trains its scorer and its downstream models (mmssr.md, section 5).
+r"""LLaVA-OneVision's single-image SFT, as mmSSR trains its scorer and its downstream models (arXiv 2503.13383).
 
     python -m mmssr_jax.main --config=configs/sft_llava_ov.py --workdir=runs/sft_llava_ov \
         --config.base=MODEL --config.pool.path=POOL.json --config.evaluate.benchmarks.mine.path=BENCHMARK.tsv

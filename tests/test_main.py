@@ -230,7 +230,7 @@ def test_a_disk_that_is_full_at_any_write(program, pool, tmp_path, monkeypatch):
 
 
 def _lasting(name: str) -> bool:
-    """Whether design.md promises equal bytes; the ledger and the log of stages hold times."""
+    """Whether the contracts promise equal bytes; the ledger and the log of stages hold times."""
     return not name.startswith("metrics/") and not name.endswith("ledger.jsonl")
 
 

@@ -1,4 +1,4 @@
-"""mmSSR: capability by capability, style by style, the best scores first (arXiv 2503.13383; mmssr.md, section 9).
+"""mmSSR: capability by capability, style by style, the best scores first (arXiv 2503.13383).
 
     repeat until the budget is met                                          "round"
         for each capability, in the order given                             its share: what is left / capabilities
@@ -124,7 +124,7 @@ class _Run:
         self._active = [name for name in self._active if name not in exhausted]
 
     def _choose(self, lists: CapabilityLists, share: int) -> tuple[np.ndarray, np.ndarray]:
-        """SELECT of mmssr.md, 9.2: the rows for one share and the group of each; none when none is left."""
+        """The official choice within a capability: the rows for one share and the group of each; none when none is left."""
         room = None if self._picks.room is None else self._picks.room.copy()
         live = np.flatnonzero(lists.sizes > 0 if room is None else (lists.sizes > 0) & (room[self._groups.source] > 0))
         smallest_first = live[np.argsort(lists.sizes[live], kind="stable")].tolist()

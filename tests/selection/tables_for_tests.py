@@ -1,4 +1,4 @@
-"""Small random score tables, and mmSSR as mmssr.md, section 9, writes it: one row at a time, no care for speed."""
+"""Small random score tables, and mmSSR as the official program does it: one row at a time, no care for speed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of the official mmSSR program (mmssr.md, sections 7 and 8): answers by task, and its parsed table.
+"""The files of the official mmSSR program: answers by task, and its parsed table.
 
     <folder>/<capability>.jsonl   {"idx": 17, "pred_response": "4"}
     <folder>/style.jsonl          {"idx": 17, "pred_response": "yes/no, word/short-phrase"}
