@@ -90,7 +90,7 @@ class WandbWriter:
         try:
             import wandb
         except ImportError:
-            raise UserError(f"logging to the W&B project {project!r} needs wandb: pip install mmssr_jax[wandb]") from None
+            raise UserError(f"the W&B project {project!r} needs wandb: pip install 'mmssr_jax[wandb]'") from None
         folder.mkdir(parents=True, exist_ok=True)
         self._run: Any = wandb.init(project=project, name=run, id=run, resume="allow", dir=str(folder))
 

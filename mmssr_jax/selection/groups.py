@@ -1,7 +1,7 @@
 """The groups "style+source" of a table, and one capability's lists over them, sorted only as far as they are read.
 
-A group's list, as the official program builds it, holds first every row that has the style in slot 1, by score, then those that have it in
-slot 2, and so on; equal scores fall by the tie key:
+A group's list, as the official program builds it, holds first every row that has the style in slot 1, by score, then
+those that have it in slot 2, and so on; equal scores fall by the tie key:
 
     slot 1: 4.9 4.7 4.7 4.1 ... | slot 2: 4.8 3.9 ... | slot 3: ...
             └─ block ─┘ └─ next block, sorted when the first is used up

@@ -124,7 +124,7 @@ class _Run:
         self._active = [name for name in self._active if name not in exhausted]
 
     def _choose(self, lists: CapabilityLists, share: int) -> tuple[np.ndarray, np.ndarray]:
-        """The official choice within a capability: the rows for one share and the group of each; none when none is left."""
+        """The official choice of one share: the rows and the group of each; none when none is left."""
         room = None if self._picks.room is None else self._picks.room.copy()
         live = np.flatnonzero(lists.sizes > 0 if room is None else (lists.sizes > 0) & (room[self._groups.source] > 0))
         smallest_first = live[np.argsort(lists.sizes[live], kind="stable")].tolist()
