@@ -196,7 +196,7 @@ def test_mistakes_are_told_in_the_apis_form(client, change, status, param, words
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("sent", "words"),
     [
         ("https://example.org/cat.png", "fetches nothing"),
         ("file:///etc/passwd", "fetches nothing"),
@@ -206,8 +206,8 @@ def test_mistakes_are_told_in_the_apis_form(client, change, status, param, words
         ("data:image/png;base64,AAAA", "not a picture"),
     ],
 )
-def test_only_pictures_that_are_sent_along_are_read(client, url, words):
-    part = {"type": "image_url", "image_url": {"url": url}}
+def test_only_pictures_that_are_sent_along_are_read(client, sent, words):
+    part = {"type": "image_url", "image_url": {"url": sent}}
     with pytest.raises(openai.BadRequestError, match=words) as caught:
         ask(client, {"role": "user", "content": [part]})
     assert caught.value.param == "messages.0.content.0.image_url"
