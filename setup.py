@@ -12,7 +12,6 @@ TEST = [
     "ruff>=0.14,<1",
     "mypy>=1.18,<3",
 ]
-SERVE = ["starlette>=1.0,<2", "uvicorn>=0.40,<1"]
 NOTEBOOKS = ["nbclient>=0.10,<1", "nbformat>=5.10,<6", "ipykernel>=6.29,<8"]
 
 setup(
@@ -50,8 +49,8 @@ setup(
         "transformers>=5.20,<6",
     ],
     extras_require={
-        "test": TEST + NOTEBOOKS + SERVE,
-        "serve": SERVE,
+        "test": TEST + NOTEBOOKS + ["mmssr_jax[serve]"],
+        "serve": ["starlette>=1.0,<2", "uvicorn>=0.40,<1"],
         "notebooks": NOTEBOOKS,
         "bench": ["torch>=2.8,<3"],
         "video": ["av>=15,<19"],

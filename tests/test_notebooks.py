@@ -1,4 +1,4 @@
-"""Notebooks run from top to bottom on a small pool; only pictures are kept in them."""
+"""Notebooks run from top to bottom on small data; only pictures are kept in them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ from types import ModuleType
 import pytest
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbformat and nbclient: pip install -e '.[test]'")
+
+CHECKS = {
+    "pool_tour": """
+assert len(pool) == 60
+assert judgments.num_rows == 60
+assert {name: table.num_rows for name, table in picked.items()} == {'mmssr': 6, 'random': 6}
+assert set(picked['mmssr']['id'].to_pylist()) <= set(pool.ids)
+""",
+    "results": """
+assert [entry["questions"] for entry in entries.values()] == [14, 7, 7]
+assert len(answered) == len(rows) == 14
+assert set(differences) == {"all", *entries}
+""",
+}
 
 REPO = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
@@ -52,18 +66,12 @@ def test_it_calls_the_library_and_no_shell(path):
 
 def test_it_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("POOL_TOUR_SIZE", "60")
+    monkeypatch.setenv("RESULTS_QUESTIONS", "14")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])]))
     notebook = nbformat.read(path, as_version=4)
     kept = [len(cell.get("outputs", [])) for cell in notebook.cells]
-    notebook.cells.append(
-        nbformat.v4.new_code_cell(
-            "assert len(pool) == 60\n"
-            "assert judgments.num_rows == 60\n"
-            "assert {name: table.num_rows for name, table in picked.items()} == {'mmssr': 6, 'random': 6}\n"
-            "assert set(picked['mmssr']['id'].to_pylist()) <= set(pool.ids)\n"
-        )
-    )
+    notebook.cells.append(nbformat.v4.new_code_cell(CHECKS[path.stem]))
     done = tool().execute(notebook, tmp_path)
     assert [len(tool().pictures(cell)) for cell in done.cells[:-1]] == kept
 
