@@ -303,7 +303,7 @@ def test_stages_are_timed_and_the_longest_run_is_kept(tmp_path):
 
 
 def test_half_written_files_of_a_killed_run_are_removed(program, pool, tmp_path):
-    left = tmp_path / "work" / "results" / ".scorer.json.7.tmp"
+    left = tmp_path / "work" / "results" / ".scorer.json.9999999.tmp"  # no process has such a number
     left.parent.mkdir(parents=True)
     left.write_text("{")
     assert program(f"--config={pool}/config.py", f"--workdir={tmp_path}/work")[0] == 0
