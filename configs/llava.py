@@ -58,6 +58,7 @@ def get_config() -> ConfigDict:
     budget = {"ratio": 0.1}
     # Expected scores are never exactly 0: what rounds to 0 is not eligible, as the official integer rule has it.
     c.select = {"selections": {"mmssr": {"method": "mmssr", "budget": budget, "threshold": 0.5}}}
+    c.select.update({"verify": False, "explain": (), "compare": ()})  # questions about them; see configs/select.py
     c.select.selections.update({f"random_{s}": {"method": "random", "budget": budget, "seed": s} for s in SEEDS})
     c.train = {"phases": {f"mmssr_{s}": phase(60, 5e-4, selection="mmssr", seed=s) for s in SEEDS}}
     c.train.phases.update({f"random_{s}": phase(60, 5e-4, selection=f"random_{s}", seed=s) for s in SEEDS})
