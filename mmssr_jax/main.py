@@ -10,6 +10,7 @@ import errno
 import importlib
 import logging as py_logging
 import os
+import re
 import resource
 import sys
 import time
@@ -197,6 +198,8 @@ def _parse(argv: Sequence[str]) -> None:
     except SyntaxError as e:
         raise UserError(f"--config: {e.msg} ({e.filename}, line {e.lineno})") from None
     except Exception as e:  # the file is the user's own code, and an override may name anything
+        if (line := _no_such_field(e, given)) is not None:
+            raise UserError(line) from None
         raise UserError(f"--config={path}: {_one_line(e)}") from None
     if len(rest) > 1:
         raise UserError(f"unexpected argument {rest[1]!r}; settings are given as --config.NAME=VALUE")
@@ -204,10 +207,29 @@ def _parse(argv: Sequence[str]) -> None:
         raise UserError(f"--config={path}: get_config() must return a ConfigDict, not {type(_CONFIG.value).__name__}")
 
 
+def _no_such_field(error: Exception, given: Sequence[str]) -> str | None:
+    """What to say of an override of a field that the config lacks; None for any other error.
+
+    ml_collections raises a KeyError, or an AttributeError that holds one; its text quotes the name and, if there is
+    one, a near name.
+    """
+    quoted = re.findall(r"['\"](\w+)['\"]", _one_line(error)) if isinstance(error, (KeyError, AttributeError)) else []
+    if not quoted:
+        return None
+    wrong, near = quoted[0], quoted[1:]
+    for argument in given:
+        name = argument.lstrip("-").partition("=")[0]
+        if name.startswith("config.") and wrong in re.split(r"[.\[\]]", name):
+            return f"--{name}: the config has no field {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return None
+
+
 def _one_line(error: BaseException) -> str:
-    """The message without line breaks; a KeyError's as it was meant, not as its repr."""
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-    return " ".join(text.replace("\\n", " ").split()) or type(error).__name__
+    """The message without line breaks; a KeyError's, also of one in another error, as it was meant, not as its repr."""
+    inner: object = error
+    while isinstance(inner, (KeyError, AttributeError)) and inner.args:
+        inner = inner.args[0]
+    return " ".join(str(inner).split()) or type(error).__name__
 
 
 def main(argv: Sequence[str]) -> int:

@@ -105,8 +105,14 @@ def mistake(result: tuple[int, str, str]) -> str:
         (["--config=D/config.py", "--workdir=D/pool.json"], r".*D/pool\.json.*not a (folder|directory).*"),
         (["--config=D/config.py", "--wrokdir=W"], r".*wrokdir.*[Dd]id you mean.*workdir.*"),
         (["--config=D/config.py", "--workdir=W", "ingest"], r"unexpected argument 'ingest'.*"),
-        (["--config=D/config.py", "--workdir=W", "--config.pool.pth=x"], r".*pth.*[Dd]id you mean.*path.*"),
-        (["--config=D/config.py", "--workdir=W", "--config.jugde.recorded=x"], r".*jugde.*[Dd]id you mean.*judge.*"),
+        (
+            ["--config=D/config.py", "--workdir=W", "--config.pool.pth=x"],
+            r"--config\.pool\.pth: the config has no field 'pth'; did you mean 'path'\?",
+        ),
+        (
+            ["--config=D/config.py", "--workdir=W", "--config.jugde.recorded=x"],
+            r"--config\.jugde\.recorded: the config has no field 'jugde'; did you mean 'judge'\?",
+        ),
         (["--config=D/config.py", "--workdir=W", "--config.score.shards=x"], r".*config\.score\.shards=x.*"),
         (["--config=D/config.py", "--workdir=W", "--stages=ingets"], r"there is no stage 'ingets'; known are ingest.*"),
         (["--config=D/config.py", "--workdir=W", "--overwrite=ingets"], r"there is no stage 'ingets'; .*"),
