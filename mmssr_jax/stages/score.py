@@ -24,7 +24,7 @@ from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.parallel import hosts
-from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
+from mmssr_jax.parallel.mesh import MeshConfig, batch_devices, make_mesh
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.features import FeatureConfig
 from mmssr_jax.scoring.panel import Panel
@@ -78,7 +78,7 @@ def run(ctx: StageContext) -> None:
     """Scores what is missing, measures the scorer where there is something to compare with, writes features.
 
     Raises:
-      UserError: another process is at work on scores that this one is to overwrite.
+      UserError: another process is at work on scores that this one is to overwrite; devices cannot share a batch.
     """
     config = ctx.section("score", ScoreConfig)
     scorer = ctx.section("scorer", ScorerConfig)
@@ -99,6 +99,7 @@ def run(ctx: StageContext) -> None:
     # What only the speed hangs on may differ between the processes and runs that make one table.
     settings = {"score": dataclasses.replace(config, threads=0, features=FeatureConfig()), "scorer": scorer}
     mesh, joint = scoring_mesh(mesh_config(ctx))
+    _check_rows(config.buckets.rows, mesh)
     if joint and config.features.kinds:
         raise UserError("config.score.features: the model must fit the devices of one process; lower config.mesh")
     with WorkList(ctx.workdir.root / "locks" / "scores") as work:
@@ -177,6 +178,15 @@ def scoring_mesh(config: MeshConfig) -> tuple[Mesh, bool]:
     return make_mesh(config), True
 
 
+def _check_rows(rows: int, mesh: Mesh) -> None:
+    devices = batch_devices(mesh)
+    if rows % devices:
+        raise UserError(
+            f"config.score.buckets.rows: {rows} rows cannot be shared by {devices} devices (data x fsdp x expert of "
+            f"config.mesh); make them a multiple of {devices}, or set config.mesh so that fewer share a batch"
+        )
+
+
 def make_panel(
     folders: Sequence[Path], config: ScoreConfig, scorer: ScorerConfig, mesh: Mesh, *, precision: Precision
 ) -> Panel:
@@ -193,7 +203,7 @@ def make_panel(
                 buckets=config.buckets,
                 mesh=mesh,
                 image_size=bundle.config.vision.image_size,
-                views=bundle.config.views,
+                views=bundle.config.seen,
             )
         )
     return Panel(*raters)

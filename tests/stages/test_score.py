@@ -116,6 +116,12 @@ def test_samples_without_an_answer_are_rejects(scored: StageContext, tmp_path: P
     assert [r["reason"] for r in rejects] == ["no_answer"] * 2
 
 
+def test_rows_that_the_devices_cannot_share(scored: StageContext, model: Path):
+    context = _context(scored.workdir.root, model, buckets={"rows": 12, "lengths": (400,), "images": (4,)})
+    with pytest.raises(UserError, match=r"config\.score\.buckets\.rows: 12 rows .* 8 devices .* a multiple of 8"):
+        score.run(context)
+
+
 def test_an_unknown_capability_without_a_phrase_is_an_error():
     with pytest.raises(UserError, match="no capability is called 'humour'"):
         ScorerConfig(capabilities=("humour",)).chosen()
