@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flax import nnx
+from jax.sharding import Mesh
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample, Turn
@@ -15,10 +16,10 @@ from mmssr_jax.models.state import Params
 
 
 class VLMAnswerer:
-    """Implements `runner.Answerer` with a model of this project."""
+    """Implements `runner.Answerer` with a model of this project, on one device or the devices of `mesh`."""
 
-    def __init__(self, graphdef: nnx.GraphDef, params: Params, prompter: Prompter):
-        self._graphdef, self._params, self._prompter = graphdef, params, prompter
+    def __init__(self, graphdef: nnx.GraphDef, params: Params, prompter: Prompter, mesh: Mesh | None = None):
+        self._graphdef, self._params, self._prompter, self._mesh = graphdef, params, prompter, mesh
         self._generators: dict[int, Generator] = {}
 
     def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
@@ -52,7 +53,7 @@ class VLMAnswerer:
         if max_new_tokens not in self._generators:
             tokenizer = self._prompter.tokenizer
             settings = Generation(max_new_tokens, stop=(tokenizer.im_end, tokenizer.pad))
-            self._generators[max_new_tokens] = Generator(self._graphdef, self._params, settings)
+            self._generators[max_new_tokens] = Generator(self._graphdef, self._params, settings, self._mesh)
         batch = self._prompter.batch(prompts, shape)
         answers = self._generators[max_new_tokens](batch.tokens, batch.pixels, batch.image_index, batch.lengths)
         return answers[: len(prompts)]

@@ -19,11 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from mmssr_jax.generation.sampling import Sampling, draw
 from mmssr_jax.models import state
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.decoder import Decoder
+from mmssr_jax.parallel.mesh import batch_sharding, make_mesh
+from mmssr_jax.parallel.rules import shardings
 
 PAD = -1
 
@@ -110,10 +113,17 @@ def _program(graphdef: nnx.GraphDef, settings: Generation) -> Callable[..., jax.
 
 
 class Generator:
-    """A VLM that answers batches; compiles once for each batch shape."""
+    """A VLM that answers batches; compiles once for each batch shape.
 
-    def __init__(self, graphdef: nnx.GraphDef, params: state.Params, settings: Generation):
-        self.params, self.settings = params, settings
+    Args:
+      graphdef, params: the model.
+      settings: what an answer is.
+      mesh: the devices; parameters are laid out by the sharding rules, rows are split. One device by default.
+    """
+
+    def __init__(self, graphdef: nnx.GraphDef, params: state.Params, settings: Generation, mesh: Mesh | None = None):
+        self._mesh = make_mesh(devices=jax.local_devices()[:1]) if mesh is None else mesh
+        self._params = jax.device_put(params, shardings(params, self._mesh))
         self._run = _program(graphdef, settings)
 
     def __call__(
@@ -132,7 +142,11 @@ class Generator:
           image_index: int32 [B, L], see `VLM.embed`.
           lengths: int32 [B]; 0 marks a row of padding, whose answer means nothing.
           seeds: int32 [B], what a row's draws hang on besides `Sampling.seed`; the row's number by default.
+
+        The devices that share a batch must divide B.
         """
         seeds = np.arange(len(tokens), dtype=np.int32) if seeds is None else seeds
-        answers = self._run(self.params, tokens, pixels, image_index, np.maximum(lengths, 1), seeds)
+        rows = jax.device_put((tokens, pixels, image_index, np.maximum(lengths, 1), seeds), batch_sharding(self._mesh))
+        with jax.set_mesh(self._mesh):
+            answers = self._run(self._params, *rows)
         return [[int(t) for t in row if t != PAD] for row in np.asarray(answers)]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation.config import EvaluateConfig
 from mmssr_jax.evaluation.vlm_answerer import VLMAnswerer
 from mmssr_jax.generation.prompting import PromptConfig, Prompter
+from mmssr_jax.parallel.mesh import batch_devices
 from mmssr_jax.stages.models import model_folder
+from mmssr_jax.stages.phases import mesh_config
+from mmssr_jax.stages.score import scoring_mesh
 from mmssr_jax.training.bundle import ModelBundle, load_bundle
 
 
@@ -16,13 +20,25 @@ def make_prompter(bundle: ModelBundle, config: PromptConfig) -> Prompter:
         bundle.tokenizer,
         patches=bundle.config.image_tokens,
         image_size=bundle.config.vision.image_size,
-        views=bundle.config.views,
+        views=bundle.config.seen,
         config=config,
     )
 
 
 def make_answerer(ctx: StageContext, run: str) -> VLMAnswerer:
-    """The checkpoint of a run, ready to answer."""
+    """The checkpoint of a run, ready to answer on the devices of this process.
+
+    Raises:
+      UserError: the mesh spreads one model over several processes, or its devices cannot share the rows of a batch.
+    """
+    mesh, joint = scoring_mesh(mesh_config(ctx))
+    if joint:
+        raise UserError("config.mesh spreads one model over several processes, which answers cannot be had from yet")
+    config = ctx.section("evaluate", EvaluateConfig).answerer
+    if config.rows % batch_devices(mesh):
+        raise UserError(
+            f"config.evaluate.answerer.rows: {config.rows} rows cannot be shared by {batch_devices(mesh)} devices (data x "
+            "fsdp x expert of config.mesh); make them a multiple"
+        )
     bundle = load_bundle(model_folder(ctx, run))
-    prompter = make_prompter(bundle, ctx.section("evaluate", EvaluateConfig).answerer)
-    return VLMAnswerer(bundle.graphdef, bundle.params, prompter)
+    return VLMAnswerer(bundle.graphdef, bundle.params, make_prompter(bundle, config), mesh)
