@@ -37,8 +37,8 @@ def make_answerer(ctx: StageContext, run: str) -> VLMAnswerer:
     config = ctx.section("evaluate", EvaluateConfig).answerer
     if config.rows % batch_devices(mesh):
         raise UserError(
-            f"config.evaluate.answerer.rows: {config.rows} rows cannot be shared by {batch_devices(mesh)} devices (data x "
-            "fsdp x expert of config.mesh); make them a multiple"
+            f"config.evaluate.answerer.rows: {config.rows} rows cannot be shared by {batch_devices(mesh)} devices "
+            "(data x fsdp x expert of config.mesh); make them a multiple"
         )
     bundle = load_bundle(model_folder(ctx, run))
     return VLMAnswerer(bundle.graphdef, bundle.params, make_prompter(bundle, config), mesh)
