@@ -156,6 +156,17 @@ def test_restored_onto_another_mesh_goes_on_alike(whole, tmp_path: Path):
         assert other[step, "loss"] == pytest.approx(first[step, "loss"], rel=1e-5)
 
 
+def test_muon_goes_on_alike_on_another_mesh(tmp_path: Path):
+    muon = dataclasses.replace(OPTIMIZER, kind="muon")
+    _train(tmp_path / "whole", steps=4, optimizer=muon)
+    _train(tmp_path / "run", steps=2, optimizer=muon)
+    _train(tmp_path / "run", steps=4, optimizer=muon, devices=8, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
+    first, other = ({(r["step"], r["name"]): r["value"] for r in _rows(tmp_path / n)} for n in ("whole", "run"))
+    for step in range(1, 5):
+        assert other[step, "loss"] == pytest.approx(first[step, "loss"], rel=1e-5)
+    assert first[4, "loss"] < first[1, "loss"] - 0.5
+
+
 def test_held_out_losses_stand_before_and_after(tmp_path: Path):
     held = HeldOut({"red": lambda: (b for b, _ in held_out_batches(SAMPLES[:4], _encode, SHAPE, patches=PATCHES))})
     run = tmp_path / "run"

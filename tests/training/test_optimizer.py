@@ -56,3 +56,28 @@ def test_decay_is_for_matrices():
 def test_pattern_that_matches_nothing_is_named():
     with pytest.raises(UserError, match=r"'\^visoin' matches no parameter"):
         make_optimizer(OptimizerConfig(freeze=("^visoin",)), PARAMS, steps=10)
+
+
+def test_muon_makes_singular_values_alike_layer_by_layer():
+    rng = np.random.default_rng(0)
+    grads = {
+        "layers": {
+            "fc": {"kernel": rng.normal(size=(2, 4, 6)).astype(np.float32), "bias": np.ones((2, 6), np.float32)}
+        },
+        "embedding": rng.normal(size=(5, 4)).astype(np.float32),
+    }
+    grads["layers"]["fc"]["kernel"][1] *= 1e-3  # a layer's size does not count
+    params = jax.tree.map(jnp.ones_like, grads)
+    found = {}
+    for kind in ("muon", "adamw"):
+        tx = make_optimizer(OptimizerConfig(kind=kind, learning_rate=0.1, warmup=0.001, clip=0.0), params, steps=1000)
+        state = tx.init(params)
+        for _ in range(2):  # the first step has rate 0
+            found[kind], state = tx.update(grads, state, params)
+    for update, grad in zip(found["muon"]["layers"]["fc"]["kernel"], grads["layers"]["fc"]["kernel"], strict=True):
+        u, _, v = np.linalg.svd(grad, full_matrices=False)
+        values = np.linalg.svd(update, compute_uv=False) / (0.1 * 0.2 * 6**0.5)
+        assert ((values > 0.6) & (values < 1.3)).all(), values
+        assert -(np.asarray(update) * (u @ v)).sum() / np.linalg.norm(update) / 2 > 0.95  # cosine with U V^T
+    np.testing.assert_array_equal(found["muon"]["embedding"], found["adamw"]["embedding"])
+    np.testing.assert_array_equal(found["muon"]["layers"]["fc"]["bias"], found["adamw"]["layers"]["fc"]["bias"])
