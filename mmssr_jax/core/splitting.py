@@ -3,10 +3,12 @@
     single    the whole picture, squeezed into one view
     static    2 x 2 tiles and an overview                                       (MM1.5, arXiv 2409.20566)
     dynamic   the grid of n_min .. n_max tiles that covers the picture with the least padding, and an overview
+    anyres    LLaVA-OneVision's tiles and token counts, which stand in `core.vision_spec`
 
-Every view is resized to the model's `resolution` and becomes the model's image tokens. Prompts of `whole_from` pictures
-or more are not split. What the paper leaves open is decided here: of equally good grids the one with fewer tiles, then
-with fewer rows; padding is split evenly, the odd pixel goes right and below; the overview is squeezed into the square.
+In the first three every view is resized to the model's `resolution` and becomes its image tokens, and prompts of
+`whole_from` pictures or more are not split. What the paper leaves open is decided here: of equally good grids the one
+with fewer tiles, then with fewer rows; padding is split evenly, the odd pixel goes right and below; the overview is
+squeezed into the square.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import dataclasses
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
+
+from mmssr_jax.core.vision_spec import AnyresSpec, Layout, anyres_layout, single_layout
 
 Grid = tuple[int, int]
 
@@ -31,9 +35,11 @@ class ViewConfig:
         1, the overview 0; "seps" puts ":" before the overview, "," between columns, "<n>" between rows.
       whole_from: prompts of so many pictures are not split.
       newline: a learned newline follows the tokens of every view, as in LLaVA-OneVision; MM1.5 has none.
+
+    In mode "anyres" the rules are the model's (`VLMConfig.anyres`), and all fields but `mode` stay as they are.
     """
 
-    mode: Literal["single", "static", "dynamic"] = "single"
+    mode: Literal["single", "static", "dynamic", "anyres"] = "single"
     tiles: tuple[int, int] = (4, 9)
     overview: Literal["before", "after"] = "after"
     indicator: Literal["none", "index", "seps"] = "none"
@@ -45,9 +51,32 @@ class ViewConfig:
             raise ValueError(f"tiles must be (n_min, n_max) with 1 <= n_min <= n_max, not {self.tiles}")
         if self.whole_from < 1:
             raise ValueError(f"whole_from is {self.whole_from}; expected 1 or more")
+        for field in dataclasses.fields(ViewConfig)[1:]:
+            if self.mode == "anyres" and getattr(self, field.name) != field.default:
+                raise ValueError(f"mode anyres has rules of its own: {field.name} cannot be set")
 
 
 SINGLE = ViewConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class AnyresViews(ViewConfig):
+    """Mode "anyres" with what a model says of it.
+
+    Attributes:
+      spec: its tiles and grids.
+      mean: colour around the pictures of a prompt that has several, on the scale 0 to 1.
+    """
+
+    mode: Literal["single", "static", "dynamic", "anyres"] = "anyres"
+    spec: AnyresSpec = AnyresSpec()
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def layouts(self, sizes: Sequence[tuple[int, int]]) -> list[Layout]:
+        """Of a prompt's pictures, (height, width) in pixels: one alone is tiled, several are one view each."""
+        if len(sizes) == 1:
+            return [anyres_layout(*sizes[0], self.spec)]
+        return [single_layout(self.spec)] * len(sizes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +132,13 @@ def place(height: int, width: int, config: ViewConfig, resolution: int) -> Place
 
 
 def views(sizes: Sequence[tuple[int, int]], config: ViewConfig, resolution: int) -> list[list[View | str]]:
-    """For each of a prompt's pictures, (height, width) in pixels, its views in order, the indicators among them."""
+    """For each of a prompt's pictures, (height, width) in pixels, its views in order, the indicators among them.
+
+    Raises:
+      ValueError: the mode is "anyres", see `AnyresViews.layouts`.
+    """
+    if config.mode == "anyres":
+        raise ValueError("mode anyres has layouts, not views of equal right")
     if config.mode == "single" or len(sizes) >= config.whole_from:
         return [[View(image)] for image in range(len(sizes))]
     return [_split(image, place(*size, config, resolution).grid, config) for image, size in enumerate(sizes)]
@@ -135,5 +170,7 @@ def _tiles(image: int, grid: Grid, config: ViewConfig) -> list[View | str]:
 
 def token_count(sizes: Sequence[tuple[int, int]], config: ViewConfig, resolution: int, tokens: int) -> int:
     """Image tokens of a prompt, of `tokens` a view and its newline; the indicators' text is not counted."""
+    if isinstance(config, AnyresViews):
+        return sum(layout.tokens for layout in config.layouts(sizes))
     shown = sum(isinstance(piece, View) for pieces in views(sizes, config, resolution) for piece in pieces)
     return shown * (tokens + config.newline)

@@ -13,10 +13,61 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+TEXT_ROW = -1
 NEWLINE_ROW = 0
+
+
+class Blend(NamedTuple):
+    """Tokens as weighted sums of feature rows, numpy or jax: what stands for plain row numbers where these do not do.
+
+    Attributes:
+      rows: int32 [..., 4], of each token; -1 four times for text.
+      weights: float32 [..., 4]; 0 for text.
+    """
+
+    rows: Any
+    weights: Any
+
+
+Rows = Any
+"""Of each token the row of its feature: int32 [...] (0 the newline, -1 text), or a `Blend` of such rows."""
+
+
+def is_image(rows: Rows) -> Any:
+    """Which tokens are image tokens, bool [...]."""
+    return (rows.rows[..., 0] if isinstance(rows, Blend) else rows) >= 0
+
+
+def moved(rows: Rows, by: Any) -> Rows:
+    """The same features where they stand `by` (int, or an array [...]) rows later; newline and text stay."""
+    if isinstance(rows, Blend):
+        return Blend(moved(rows.rows, by[..., None] if getattr(by, "ndim", 0) else by), rows.weights)
+    return (rows + by * (rows > 0)).astype("int32")
+
+
+def blended(rows: Rows) -> Blend:
+    """Plain rows as a blend; a blend as it is."""
+    if isinstance(rows, Blend):
+        return rows
+    found, weights = _one_each(np.asarray(rows))
+    return Blend(found, weights * (found >= 0))
+
+
+def part(rows: Rows, at: slice) -> Rows:
+    """Some of the tokens."""
+    return Blend(rows.rows[at], rows.weights[at]) if isinstance(rows, Blend) else rows[at]
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """One after the other: int32 [n], or a blend as soon as one of them is."""
+    if not any(isinstance(p, Blend) for p in parts):
+        return np.concatenate([np.asarray(p, np.int32) for p in parts])
+    blends = [blended(p) for p in parts]
+    return Blend(np.concatenate([b.rows for b in blends]), np.concatenate([b.weights for b in blends]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +110,11 @@ class Layout:
     width: int
     shrunk: tuple[int, int]
     side: int
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether tokens are sums of several features."""
+        return self.shrunk != (self.height, self.width)
 
     @property
     def tiles(self) -> int:
@@ -116,17 +172,17 @@ def single_layout(spec: AnyresSpec) -> Layout:
     return Layout((0, 0), 0, 0, 0, 0, (0, 0), spec.side)
 
 
-def feature_rows(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Each token as a weighted sum of feature rows.
+def feature_rows(layout: Layout) -> Blend:
+    """Each of a picture's tokens as a weighted sum of feature rows.
 
     Returns:
-      rows int32 [tokens, 4] and weights float32 [tokens, 4]. Row 0 is the newline, row 1 + k * T + t feature t of tile
-      k of this picture. Where nothing is shrunk the first weight is 1 and the others 0.
+      of all tokens [tokens, 4]. Row 0 is the newline, row 1 + k * T + t feature t of tile k of this picture. Where
+      nothing is shrunk the first weight is 1 and the others 0.
     """
     T = layout.side**2
     base = np.arange(1, 1 + T)
     if layout.tiles == 1:
-        return _one_each(np.append(base, NEWLINE_ROW))
+        return Blend(*_one_each(np.append(base, NEWLINE_ROW)))
     y, wy = _linear(layout.height, layout.shrunk[0])
     x, wx = _linear(layout.width, layout.shrunk[1])
     grid = _grid_rows(layout)
@@ -136,7 +192,7 @@ def feature_rows(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     base_rows, base_weights = _one_each(base)
     rows = np.concatenate([corners, newline_rows], axis=1).reshape(-1, 4)
     weights = np.concatenate([shares, newline_weights], axis=1).reshape(-1, 4)
-    return np.concatenate([base_rows, rows]).astype(np.int32), np.concatenate([base_weights, weights])
+    return Blend(np.concatenate([base_rows, rows]).astype(np.int32), np.concatenate([base_weights, weights]))
 
 
 def video_tokens(frames: int, spec: AnyresSpec) -> int:
@@ -144,7 +200,7 @@ def video_tokens(frames: int, spec: AnyresSpec) -> int:
     return frames * math.ceil(spec.side / 2) ** 2 + 1
 
 
-def video_rows(frames: int, spec: AnyresSpec) -> tuple[np.ndarray, np.ndarray]:
+def video_rows(frames: int, spec: AnyresSpec) -> Blend:
     """`feature_rows` of a video as LLaVA-OneVision reads it: every frame one tile, its features halved bilinearly."""
     side = spec.side
     y, wy = _linear(side, math.ceil(side / 2))
@@ -154,7 +210,9 @@ def video_rows(frames: int, spec: AnyresSpec) -> tuple[np.ndarray, np.ndarray]:
     first = 1 + np.arange(frames)[:, None, None] * side**2
     rows, weights = (first + corners).reshape(-1, 4), np.tile(shares, (frames, 1))
     newline_rows, newline_weights = _one_each(np.full(1, NEWLINE_ROW))
-    return np.concatenate([rows, newline_rows]).astype(np.int32), np.concatenate([weights, newline_weights])
+    return Blend(
+        np.concatenate([rows, newline_rows]).astype(np.int32), np.concatenate([weights, newline_weights])
+    )  # fmt: skip
 
 
 def _one_each(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

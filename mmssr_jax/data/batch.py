@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mmssr_jax.core.vision_spec import Blend, Rows, blended, moved
 from mmssr_jax.data.example import TEXT_SLOT, Example
 
 Array = Any  # numpy on the host, jax.Array inside a step
@@ -24,7 +25,7 @@ class Batch:
     | tokens | int32 [B, L] | padding is the tokenizer's pad id |
     | positions | int32 [B, L] | for the rotary embedding |
     | until | int32 [B, L] | token j is visible to token i iff j <= i < until[j] |
-    | image_index | int32 [B, L] | row of the packed image features (0 newline, 1 + n T + t), -1 text |
+    | image_index | int32 [B, L] | row of the packed image features (0 newline, 1 + n T + t), -1 text; or a `Blend` |
     | pixels | uint8 [N, S, S, 3] | padding is zeros |
     | loss_position | int32 [B, K] | the token whose next-token distribution is read |
     | loss_target | int32 [B, K] | the token it should give |
@@ -34,7 +35,7 @@ class Batch:
     tokens: Array
     positions: Array
     until: Array
-    image_index: Array
+    image_index: Rows
     pixels: Array
     loss_position: Array
     loss_target: Array
@@ -48,12 +49,14 @@ class BatchShape:
     Attributes:
       rows, length, targets: B, L, K.
       images: images a row has room for; N = rows * images.
+      blended: image tokens may be sums of several features (mode "anyres"): `Batch.image_index` is a `Blend`.
     """
 
     rows: int
     length: int
     images: int
     targets: int
+    blended: bool = False
 
 
 def collate(examples: Sequence[Example], shape: BatchShape, *, patches: int, image_size: int, pad: int) -> Batch:
@@ -70,22 +73,38 @@ def collate(examples: Sequence[Example], shape: BatchShape, *, patches: int, ima
     tokens = np.full((B, L), pad, np.int32)
     positions = np.zeros((B, L), np.int32)
     until = np.tile(np.arange(1, L + 1, dtype=np.int32), (B, 1))
-    index = np.full((B, L), TEXT_SLOT, np.int32)
     pixels = np.zeros((B * shape.images, image_size, image_size, 3), np.uint8)
     at, target, weight = np.zeros((B, K), np.int32), np.zeros((B, K), np.int32), np.zeros((B, K), np.float32)
     for row, e in enumerate(examples):
         n, k = len(e), len(e.loss_position)
         tokens[row, :n], positions[row, :n], until[row, :n] = e.tokens, e.positions, e.until
         first = row * shape.images
-        index[row, :n] = offset_images(e.image_slot, first * patches)
         pixels[first : first + len(e.pixels)] = e.pixels
         at[row, :k], target[row, :k], weight[row, :k] = e.loss_position, e.loss_target, e.loss_weight
+    slots = [e.image_slot for e in examples]
+    index = place_images(slots, rows=B, length=L, step=shape.images * patches, blend=shape.blended)
     return Batch(tokens, positions, until, index, pixels, at, target, weight)
 
 
-def offset_images(slots: np.ndarray, rows: np.ndarray | int) -> np.ndarray:
-    """Image slots of a sample as feature rows of a batch in which its first image's features start `rows` later."""
-    return np.where(slots > 0, slots + rows, slots).astype(np.int32)
+def place_images(slots: Sequence[Rows], *, rows: int, length: int, step: int, blend: bool = False) -> Rows:
+    """Image slots of samples, one a row, as feature rows of their batch.
+
+    Args:
+      slots: of each sample, see `Example`.
+      rows, length: B, L.
+      step: feature rows that each row has room for.
+      blend: the result is a `Blend`.
+    """
+    if not blend:
+        index = np.full((rows, length), TEXT_SLOT, np.int32)
+        for row, own in enumerate(slots):
+            index[row, : len(own)] = moved(own, row * step)
+        return index
+    found = Blend(np.full((rows, length, 4), TEXT_SLOT, np.int32), np.zeros((rows, length, 4), np.float32))
+    for row, own in enumerate(slots):
+        at = blended(moved(own, row * step))
+        found.rows[row, : len(at.rows)], found.weights[row, : len(at.rows)] = at
+    return found
 
 
 def unpack_packed(packed: dict[str, np.ndarray], *, patches: int, fixed_images: bool = False) -> Batch:
@@ -97,7 +116,8 @@ def unpack_packed(packed: dict[str, np.ndarray], *, patches: int, fixed_images: 
     the images of every row.
 
     Args:
-      packed: arrays [B, L], [B, K] and [B, images, S, S, 3] with their segment ids.
+      packed: arrays [B, L], [B, K] and [B, images, S, S, 3] with their segment ids; blended slots as `image_slot` and
+        `image_weight` [B, L, 4].
       patches: T, feature rows of one image.
       fixed_images: N is B times the room, whatever is used (several processes must agree on it).
     """
@@ -116,12 +136,21 @@ def unpack_packed(packed: dict[str, np.ndarray], *, patches: int, fixed_images: 
         tokens=packed["tokens"].astype(np.int32),
         positions=packed["positions"].astype(np.int32),
         until=until.astype(np.int32),
-        image_index=np.where(segment > 0, offset_images(packed["image_slot"], image_rows), TEXT_SLOT).astype(np.int32),
+        image_index=_unpacked_rows(packed, image_rows),
         pixels=pixels.reshape(-1, *pixels.shape[2:]),
         loss_position=(packed["loss_position"] + starts[row, loss_segment] * (loss_segment > 0)).astype(np.int32),
         loss_target=packed["loss_target"].astype(np.int32),
         loss_weight=packed["loss_weight"].astype(np.float32),
     )
+
+
+def _unpacked_rows(packed: dict[str, np.ndarray], first: np.ndarray) -> Rows:
+    """`Batch.image_index`; `first` [B, L] is the feature row before the first of each token's sample."""
+    slots, there = packed["image_slot"], packed["tokens_segment_ids"] > 0
+    if "image_weight" not in packed:
+        return np.where(there, moved(slots, first), TEXT_SLOT).astype(np.int32)
+    rows = np.where(there[..., None], moved(slots, first[..., None]), TEXT_SLOT).astype(np.int32)
+    return Blend(rows, packed["image_weight"].astype(np.float32))
 
 
 def _segment_starts(segment_ids: np.ndarray, segments: int | None = None) -> np.ndarray:

@@ -8,13 +8,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
-from mmssr_jax.data.example import TEXT_SLOT, Example, Piece, causal_targets, flatten, image_piece
+from mmssr_jax.core.vision_spec import is_image, part
+from mmssr_jax.data.example import Example, Piece, causal_targets, flatten, image_piece, tiled_piece
+from mmssr_jax.data.tiling import TiledRef
 from mmssr_jax.data.tokenizer import Tokenizer
 
 SYSTEM = "You are a helpful assistant."
@@ -24,24 +26,45 @@ Labels = Literal["answers", "llava_next"]
 every `<|im_start|>`, `<|im_end|>` and newline wherever it stands, in the system's and the user's turns too."""
 
 
-def text_and_images(
-    text: str, tokenizer: Tokenizer, *, first_image: int, patches: int, newline: bool = True
-) -> list[Piece]:
-    """Cuts `text` at its `<image>` tags; image pieces are numbered from `first_image` on.
+def pictures(sample: Sample, tokenizer: Tokenizer, *, patches: int, newline: bool = True) -> Iterator[Piece]:
+    """The pieces of a sample's images, in order.
+
+    Args:
+      sample: as `data.splitting.see` gives it.
+      tokenizer: whose image id the tokens have.
+      patches: feature rows of one image, or of one tile.
+      newline: a token more for the newline that ends an image; tiled ones have their own.
+    """
+    first = 0
+    for ref in sample.images:
+        if isinstance(ref, TiledRef):
+            yield tiled_piece(tokenizer.image, first, ref.layout)
+            first += ref.layout.tiles
+        else:
+            yield image_piece(tokenizer.image, first, patches, newline=newline)
+            first += 1
+
+
+def text_and_images(text: str, tokenizer: Tokenizer, images: Iterator[Piece]) -> list[Piece]:
+    """Cuts `text` at its `<image>` tags, each of which takes the next of `images`.
 
     Args:
       text: what stands between two special tokens; it is encoded as a whole up to each tag.
       tokenizer: for the text.
-      first_image: number of the first image that a tag stands for.
-      patches: feature rows of one image.
-      newline: a token more for the newline that ends an image.
+      images: see `pictures`.
+
+    Raises:
+      ValueError: there are more tags than images.
     """
     pieces = []
-    for k, part in enumerate(text.split(IMAGE_TAG)):
+    for k, words in enumerate(text.split(IMAGE_TAG)):
         if k:
-            pieces.append(image_piece(tokenizer.image, first_image + k - 1, patches, newline=newline))
-        if part:
-            pieces.append(Piece(tokenizer.encode(part)))
+            image = next(images, None)
+            if image is None:
+                raise ValueError("it has more <image> tags than pictures")
+            pieces.append(image)
+        if words:
+            pieces.append(Piece(tokenizer.encode(words)))
     return pieces
 
 
@@ -50,14 +73,12 @@ def chat_pieces(
 ) -> list[Piece]:
     """The whole conversation as pieces; with `prompt_only` it stops where the last answer would begin."""
     pieces = [Piece([tokenizer.im_start, *tokenizer.encode_fixed(f"system\n{SYSTEM}"), tokenizer.im_end])]
-    images = 0
+    images = pictures(sample, tokenizer, patches=patches, newline=newline)
     turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns
     for turn in turns:
         pieces.append(Piece([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))
         text = f"user\n{turn.text}" if turn.role == "user" else turn.text
-        said = text_and_images(text, tokenizer, first_image=images, patches=patches, newline=newline)
-        said.append(Piece([tokenizer.im_end]))
-        images += turn.text.count(IMAGE_TAG)
+        said = [*text_and_images(text, tokenizer, images), Piece([tokenizer.im_end])]
         if turn.role == "assistant":
             pieces.append(Piece(tokenizer.encode_fixed("assistant\n")))
             said = [dataclasses.replace(p, trained=p.slots is None and not prompt_only) for p in said]
@@ -114,9 +135,9 @@ def sequence_example(
     """
     tokens, slots, trained = flatten(pieces)
     cut = max(len(tokens) - max_length, 0)
-    if (slots[max_length:] != TEXT_SLOT).any():
+    if is_image(part(slots, slice(max_length, None))).any():
         raise ValueError(f"its images do not fit into {max_length} tokens")
-    tokens, slots, trained = tokens[:max_length], slots[:max_length], trained[:max_length]
+    tokens, slots, trained = tokens[:max_length], part(slots, slice(max_length)), trained[:max_length]
     if not trained.any():
         raise ValueError(f"nothing of its answers is left within {max_length} tokens")
     positions, targets, weights = causal_targets(tokens, trained | np.isin(tokens, always))

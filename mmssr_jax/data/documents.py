@@ -17,7 +17,7 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
-from mmssr_jax.data.chat import sequence_example, text_and_images
+from mmssr_jax.data.chat import pictures, sequence_example, text_and_images
 from mmssr_jax.data.example import Example, Piece
 from mmssr_jax.data.tokenizer import Tokenizer
 
@@ -131,7 +131,8 @@ def encode_document(
 
     Arguments and errors are as in `chat.encode_chat`.
     """
-    pieces = text_and_images(document.text, tokenizer, first_image=0, patches=patches, newline=newline)
+    images = pictures(document, tokenizer, patches=patches, newline=newline)
+    pieces = text_and_images(document.text, tokenizer, images)
     pieces.append(Piece([tokenizer.pad]))
     trained = [dataclasses.replace(p, trained=p.slots is None) for p in pieces]
     return sequence_example(trained, pixels, max_length=max_length)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-TEXT_SLOT = -1
-NEWLINE_SLOT = 0
+from mmssr_jax.core.vision_spec import NEWLINE_ROW, TEXT_ROW, Layout, Rows, feature_rows, joined, moved
+
+TEXT_SLOT = TEXT_ROW
+NEWLINE_SLOT = NEWLINE_ROW
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Example:
       tokens: int32 [L]; image positions hold the tokenizer's image id.
       positions: int32 [L], for the rotary embedding.
       until: int32 [L]; token j is visible to token i iff j <= i < until[j].
-      image_slot: int32 [L]; -1 text, 0 the image newline, 1 + k * T + t patch t of the sample's image k.
+      image_slot: int32 [L]; -1 text, 0 the image newline, 1 + k * T + t patch t of the sample's image k. Or, where a
+        picture's features are shrunk (mode "anyres"), a `Blend` of such slots; an image is then a tile.
       pixels: uint8 [I, S, S, 3].
       loss_position: int32 [N], the token whose next-token distribution is trained.
       loss_target: int32 [N], the token it should give.
@@ -35,7 +38,7 @@ class Example:
     tokens: np.ndarray
     positions: np.ndarray
     until: np.ndarray
-    image_slot: np.ndarray
+    image_slot: Rows
     pixels: np.ndarray
     loss_position: np.ndarray
     loss_target: np.ndarray
@@ -48,10 +51,10 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A run of tokens: text (`slots` is None), or one image with the feature each token takes."""
+    """A run of tokens: text (`slots` is None), or one image with the feature (or blend) each token takes."""
 
     tokens: Sequence[int]
-    slots: Sequence[int] | None = None
+    slots: Rows | None = None
     trained: bool = False
 
 
@@ -62,16 +65,22 @@ def image_piece(token: int, image: int, patches: int, *, newline: bool = True) -
     return Piece([token] * (patches + len(end)), slots=[*range(first, first + patches), *end])
 
 
-def flatten(pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Concatenates pieces: tokens int32 [L], image_slot int32 [L], trained bool [L]."""
+def tiled_piece(token: int, first_tile: int, layout: Layout) -> Piece:
+    """A picture of mode "anyres", whose tiles are the sample's images from `first_tile` on."""
+    found = moved(feature_rows(layout), first_tile * layout.side**2)
+    return Piece([token] * layout.tokens, slots=found if layout.shrinks else found.rows[:, 0])
+
+
+def flatten(pieces: Sequence[Piece]) -> tuple[np.ndarray, Rows, np.ndarray]:
+    """Concatenates pieces: tokens int32 [L], image_slot int32 [L] or a `Blend`, trained bool [L]."""
     tokens: list[int] = []
-    slots: list[int] = []
+    slots: list[Rows] = [np.zeros(0, np.int32)]
     trained: list[bool] = []
     for piece in pieces:
         tokens.extend(piece.tokens)
-        slots.extend(piece.slots if piece.slots is not None else [TEXT_SLOT] * len(piece.tokens))
+        slots.append(piece.slots if piece.slots is not None else [TEXT_SLOT] * len(piece.tokens))
         trained.extend([piece.trained] * len(piece.tokens))
-    return np.array(tokens, np.int32), np.array(slots, np.int32), np.array(trained, bool)
+    return np.array(tokens, np.int32), joined(slots), np.array(trained, bool)
 
 
 def causal_targets(tokens: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

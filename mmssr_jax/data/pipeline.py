@@ -13,7 +13,8 @@ from absl import logging
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.data.batch import Batch, BatchShape, offset_images, unpack_packed
+from mmssr_jax.core.vision_spec import blended, moved
+from mmssr_jax.data.batch import Batch, BatchShape, unpack_packed
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.mixture import alone
 
@@ -65,6 +66,8 @@ class _Encode:
             return None
         self._misses = 0
         features = {name: getattr(example, name) for name in _FEATURES}
+        if self._shape.blended:
+            features["image_slot"], features["image_weight"] = blended(example.image_slot)
         return {**features, "sample": np.array([number], np.int32), "cut": np.array([example.cut], np.int32)}
 
     def _checked(self, sample: Sample) -> Example:
@@ -152,6 +155,7 @@ def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: in
     lengths = {
         **dict.fromkeys(("tokens", "positions", "until", "image_slot"), shape.length),
         **dict.fromkeys(("loss_position", "loss_target", "loss_weight"), shape.targets),
+        **({"image_weight": shape.length} if shape.blended else {}),
         "pixels": shape.images,
         **dict.fromkeys(("sample", "cut"), shape.length // 8),
     }
@@ -174,5 +178,5 @@ class _ToBatch:
         batch = unpack_packed(packed, patches=self.patches, fixed_images=self.fixed_images)
         if self.first_row:
             before = self.first_row * len(batch.pixels) // len(batch.tokens) * self.patches
-            batch = dataclasses.replace(batch, image_index=offset_images(batch.image_index, before))
+            batch = dataclasses.replace(batch, image_index=moved(batch.image_index, before))
         return batch, origin

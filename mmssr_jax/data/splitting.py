@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
-from mmssr_jax.core.splitting import View, ViewConfig, place, views
+from mmssr_jax.core.splitting import AnyresViews, View, ViewConfig, place, views
 from mmssr_jax.data.image import sample_images, square_view
+from mmssr_jax.data.tiling import TiledRef, prompt_tiles
 
 
 def see(sample: Sample, config: ViewConfig, resolution: int, *, max_pixels: int) -> tuple[Sample, np.ndarray]:
@@ -19,20 +20,33 @@ def see(sample: Sample, config: ViewConfig, resolution: int, *, max_pixels: int)
 
     Args:
       sample: as many images as tags.
-      config: which views; of the model.
+      config: which views; of the model (`VLMConfig.seen`).
       resolution: S, side of a view in pixels.
       max_pixels: larger pictures are not decoded.
 
     Returns:
       the sample with one `<image>` tag a view, indicators around them, and the views, uint8 [V, S, S, 3]. With single
-      views the sample is as it was.
+      views the sample is as it was; in mode "anyres" a picture that is tiled is a `TiledRef`, whose one tag stands for
+      all of its tiles.
 
     Raises:
       OSError, ValueError: a picture cannot be read (see `open_rgb`).
     """
     images = sample_images(sample, max_pixels=max_pixels)
+    if isinstance(config, AnyresViews):
+        return _tiled(sample, images, config)
     shown = views([(i.height, i.width) for i in images], config, resolution)
     return with_views(sample, shown), split_pixels(images, shown, config, resolution)
+
+
+def _tiled(sample: Sample, images: Sequence[Image.Image], config: AnyresViews) -> tuple[Sample, np.ndarray]:
+    tiles, layouts = prompt_tiles(images, config.spec, mean=config.mean)
+    refs = tuple(
+        TiledRef(ref.path, ref.data, layout=layout) if layout.tiles > 1 else ref
+        for ref, layout in zip(sample.images, layouts, strict=True)
+    )
+    none = np.zeros((0, config.spec.tile, config.spec.tile, 3), np.uint8)
+    return dataclasses.replace(sample, images=refs), np.concatenate([none, *tiles])
 
 
 def with_views(sample: Sample, shown: Sequence[Sequence[View | str]]) -> Sample:

@@ -7,15 +7,24 @@ tiles become in tokens stands in `core.vision_spec`. Pixels stay uint8; the mode
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
+from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.core.vision_spec import AnyresSpec, Layout, anyres_layout, fit, single_layout
 from mmssr_jax.data.image import square_view
 
 Colour = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class TiledRef(ImageRef):
+    """A picture that is shown as tiles, and how its features become tokens."""
+
+    layout: Layout = dataclasses.field(kw_only=True)
 
 
 def prompt_tiles(

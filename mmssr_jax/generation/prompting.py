@@ -12,9 +12,10 @@ import numpy as np
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
 from mmssr_jax.core.splitting import ViewConfig
-from mmssr_jax.data.batch import offset_images
+from mmssr_jax.core.vision_spec import Blend, Rows
+from mmssr_jax.data.batch import place_images
 from mmssr_jax.data.chat import chat_pieces
-from mmssr_jax.data.example import TEXT_SLOT, Piece, flatten
+from mmssr_jax.data.example import Piece, flatten
 from mmssr_jax.data.splitting import see
 from mmssr_jax.data.tokenizer import Tokenizer
 
@@ -62,18 +63,19 @@ _SINGLE, _DEFAULT = ViewConfig(), PromptConfig()
 
 @dataclasses.dataclass(frozen=True)
 class PromptShape:
-    """What prompts are padded to."""
+    """What prompts are padded to, and whether their image tokens are blends (see `Example`)."""
 
     length: int
     images: int
+    blended: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """Tokens int32 [L], image slots int32 [L] (see `Example`) and views uint8 [V, S, S, 3]."""
+    """Tokens int32 [L], image slots (see `Example`) and views uint8 [V, S, S, 3]."""
 
     tokens: np.ndarray
-    slots: np.ndarray
+    slots: Rows
     pixels: np.ndarray
 
 
@@ -82,14 +84,15 @@ class PromptBatch:
     """B rows padded on the right, row b with the views b * V onward; the arguments of a generator.
 
     Attributes:
-      tokens, image_index: int32 [B, L].
+      tokens: int32 [B, L].
+      image_index: int32 [B, L], or a `Blend`.
       pixels: uint8 [B * V, S, S, 3], or None where no row has room for a view.
       lengths: int32 [B]; 0 for rows of padding.
     """
 
     tokens: np.ndarray
     pixels: np.ndarray | None
-    image_index: np.ndarray
+    image_index: Rows
     lengths: np.ndarray
 
 
@@ -142,19 +145,21 @@ class Prompter:
                 f"{len(prompt.tokens)} tokens and {len(prompt.pixels)} images do not fit "
                 f"({self.config.max_length} and {self.config.images[-1]} do)"
             )
-        return PromptShape(-(-len(prompt.tokens) // step) * step, images)
+        return PromptShape(-(-len(prompt.tokens) // step) * step, images, isinstance(prompt.slots, Blend))
 
     def batch(self, prompts: Sequence[Prompt], shape: PromptShape) -> PromptBatch:
         """At most `config.rows` prompts of one shape; rows that are left over are padding."""
         rows, size = self.config.rows, self._image_size
         tokens = np.full((rows, shape.length), self.tokenizer.pad, np.int32)
-        index = np.full((rows, shape.length), TEXT_SLOT, np.int32)
         lengths = np.zeros(rows, np.int32)
         pixels = np.zeros((rows * shape.images, size, size, 3), np.uint8)
         for row, prompt in enumerate(prompts):
             first = row * shape.images
             n = lengths[row] = len(prompt.tokens)
             tokens[row, :n] = prompt.tokens
-            index[row, :n] = offset_images(prompt.slots, first * self._patches)
             pixels[first : first + len(prompt.pixels)] = prompt.pixels
+        index = place_images(
+            [p.slots for p in prompts], rows=rows, length=shape.length, step=shape.images * self._patches,
+            blend=shape.blended,
+        )  # fmt: skip
         return PromptBatch(tokens, pixels if shape.images else None, index, lengths)

@@ -24,11 +24,13 @@ from flax import nnx
 from mmssr_jax.core import config as config_lib
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
-from mmssr_jax.data.batch import offset_images
-from mmssr_jax.data.chat import text_and_images
-from mmssr_jax.data.example import TEXT_SLOT, Piece, flatten
+from mmssr_jax.core.vision_spec import Blend, Rows
+from mmssr_jax.data.batch import place_images
+from mmssr_jax.data.chat import pictures, text_and_images
+from mmssr_jax.data.example import Piece, flatten
 from mmssr_jax.data.splitting import see
 from mmssr_jax.data.tokenizer import Tokenizer
+from mmssr_jax.generation.prompting import PromptShape
 from mmssr_jax.judge.backends import Estimate, Lookup, Request
 from mmssr_jax.judge.form import fill, make_form, to_judgment
 from mmssr_jax.judge.ledger import Entry, Ledger, now
@@ -67,11 +69,11 @@ class LocalSource:
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """One request: tokens [L], image slots [L], views uint8 [V, S, S, 3]."""
+    """One request: tokens [L], image slots (see `Example`), views uint8 [V, S, S, 3]."""
 
     request: Request
     tokens: np.ndarray
-    slots: np.ndarray
+    slots: Rows
     views: np.ndarray
 
 
@@ -110,7 +112,7 @@ class LocalJudge:
         rater = self._rater
         ahead = self._config.rows * _BATCHES_AHEAD
         for first in range(0, len(requests), ahead):
-            groups: dict[tuple[int, int], list[Prompt]] = {}
+            groups: dict[PromptShape, list[Prompt]] = {}
             for request in requests[first : first + ahead]:
                 try:
                     prompt = rater.prompt(request, self._lookup(request.id))
@@ -123,7 +125,7 @@ class LocalJudge:
                     self._rate(rater, prompts[start : start + self._config.rows], shape, ledger)
                     progress.add(len(prompts[start : start + self._config.rows]))
 
-    def _rate(self, rater: _Rater, prompts: Sequence[Prompt], shape: tuple[int, int], ledger: Ledger) -> None:
+    def _rate(self, rater: _Rater, prompts: Sequence[Prompt], shape: PromptShape, ledger: Ledger) -> None:
         begin = time.monotonic()
         answers = rater.rate(prompts, shape)
         took = round(time.monotonic() - begin, 3)
@@ -138,7 +140,7 @@ class LocalJudge:
 
 
 class _Rater:
-    """The loaded model; compiles once a shape (tokens, views)."""
+    """The loaded model; compiles once a shape."""
 
     def __init__(self, config: LocalConfig, rubric: Rubric, model: LocalModel):
         self._config, self._rubric, self._model = config, rubric, model
@@ -172,24 +174,22 @@ class _Rater:
         turn = Turn("user", f"{intro}<sample>\n{data}\n</sample>")
         asked = dataclasses.replace(sample, turns=(turn,), images=shown)
         try:
-            asked, views = see(asked, config.views, config.vision.image_size, max_pixels=self._config.max_pixels)
+            asked, views = see(asked, config.seen, config.vision.image_size, max_pixels=self._config.max_pixels)
         except (OSError, ValueError) as e:
             raise SampleError("unreadable_image", str(e)) from None
         newline = tokenizer.encode_fixed("\n")
         system = tokenizer.encode_fixed("system\n" + system_prompt(self._rubric, rationale=False))
         end = [tokenizer.im_end, *newline, tokenizer.im_start]
+        images = pictures(asked, tokenizer, patches=config.image_tokens, newline=config.views.newline)
         pieces = [
             Piece([tokenizer.im_start, *system, *end]),
-            *text_and_images(
-                "user\n" + asked.turns[0].text, tokenizer, first_image=0, patches=config.image_tokens,
-                newline=config.views.newline,
-            ),
+            *text_and_images("user\n" + asked.turns[0].text, tokenizer, images),
             Piece([*end, *tokenizer.encode_fixed("assistant\n")]),
         ]  # fmt: skip
         tokens, slots, _ = flatten(pieces)
         return Prompt(request, tokens, slots, views)
 
-    def shape(self, prompt: Prompt) -> tuple[int, int]:
+    def shape(self, prompt: Prompt) -> PromptShape:
         """Tokens and views that it is padded to.
 
         Raises:
@@ -203,20 +203,20 @@ class _Rater:
                 f"{len(prompt.tokens)} tokens and {len(prompt.views)} views, at most {self._config.max_length} and "
                 f"{self._config.images[-1]} are read",
             )
-        return length, views
+        return PromptShape(length, views, isinstance(prompt.slots, Blend))
 
-    def rate(self, prompts: Sequence[Prompt], shape: tuple[int, int]) -> list[str]:
+    def rate(self, prompts: Sequence[Prompt], shape: PromptShape) -> list[str]:
         """The answers to at most `rows` prompts of one shape, as JSON."""
-        rows, (length, views) = self._config.rows, shape
+        rows, length, views = self._config.rows, shape.length, shape.images
         size, patches = self._model.config.vision.image_size, self._model.config.image_tokens
         tokens = np.full((rows, length), self._model.tokenizer.pad, np.int32)
-        index = np.full((rows, length), TEXT_SLOT, np.int32)
+        slots = [p.slots for p in prompts]
+        index = place_images(slots, rows=rows, length=length, step=views * patches, blend=shape.blended)
         lengths, seeds = np.ones(rows, np.int32), np.zeros(rows, np.uint32)
         pixels = np.zeros((rows * views, size, size, 3), np.uint8)
         for row, one in enumerate(prompts):
             n, first = len(one.tokens), row * views
             tokens[row, :n], lengths[row] = one.tokens, n
-            index[row, :n] = offset_images(one.slots, first * patches)
             pixels[first : first + len(one.views)] = one.views
             seeds[row] = _seed(self._config.seed, one.request)
         scores, shares = self._run(self._model.params, tokens, pixels if views else None, index, lengths, seeds)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from mmssr_jax.core.splitting import ViewConfig
+from mmssr_jax.core.splitting import AnyresViews, ViewConfig
 from mmssr_jax.core.vision_spec import AnyresSpec
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -247,7 +247,8 @@ class VLMConfig:
     Attributes:
       vision, decoder, connector: the parts.
       views: how the pictures it is trained and asked on become views.
-      anyres: LLaVA-OneVision's own tiles, of a converted checkpoint; an export hands them on.
+      anyres: tiles and grids of the views' mode "anyres"; a converted checkpoint brings its own, and an export hands
+        them on. None is every grid up to 6 x 6, at most 9 tiles' tokens.
       dtype, remat, attention: see `Compute`.
     """
 
@@ -263,6 +264,18 @@ class VLMConfig:
     @property
     def compute(self) -> Compute:
         return Compute(self.dtype, self.remat, self.attention)
+
+    @property
+    def seen(self) -> ViewConfig:
+        """`views` with all that showing a picture takes: what `data.splitting.see` is given."""
+        if self.views.mode != "anyres":
+            return self.views
+        spec = self.anyres or AnyresSpec(self.vision.image_size, self.vision.patch_size)
+        return AnyresViews(spec=spec, mean=self.vision.mean)
+
+    def __post_init__(self) -> None:
+        if self.views.mode == "anyres" and self.connector.kind != "mlp":
+            raise ValueError("mode anyres needs one token a patch, as the connector 'mlp' gives")
 
     @property
     def image_tokens(self) -> int:

@@ -1,13 +1,17 @@
-"""Tile features to image tokens: a weighted sum of at most four rows each (see `core.vision_spec.feature_rows`)."""
+"""What stands at each token's place: the row of an image feature, or a weighted sum of four (`core.vision_spec`)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from mmssr_jax.core.vision_spec import TEXT_ROW, Blend, Rows
+
 
 def resample(features: jax.Array, rows: jax.Array, weights: jax.Array) -> jax.Array:
-    """Image tokens of anyres pictures, for `VLM.embed` to place.
+    """Image tokens of a blend, as rows of their own.
 
     Args:
       features: [F, D], see `vlm.pack_features`: the newline, then the features of all tiles.
@@ -17,7 +21,30 @@ def resample(features: jax.Array, rows: jax.Array, weights: jax.Array) -> jax.Ar
     Returns:
       [M, D]; token m is row m.
     """
-    picked = jnp.take(features, rows, axis=0)
-    return jnp.einsum("mnd,mn->md", picked, weights.astype(features.dtype), preferred_element_type=jnp.float32).astype(
-        features.dtype
-    )
+    return pick(lambda at: jnp.take(features, jnp.maximum(at, 0), axis=0), Blend(rows, weights))
+
+
+def pick(take: Callable[[jax.Array], jax.Array], rows: Rows) -> jax.Array:
+    """The features of tokens.
+
+    Args:
+      take: int32 [...] row numbers -> features [..., D]; what it gives for -1 does not matter.
+      rows: of the tokens.
+
+    Returns:
+      [..., D], summed in float32 where they are blends.
+    """
+    if not isinstance(rows, Blend):
+        return take(rows)
+    parts = [take(rows.rows[..., n]) for n in range(4)]
+    weights = rows.weights
+    total = sum(weights[..., n, None] * part.astype(jnp.float32) for n, part in enumerate(parts))
+    return jnp.asarray(total, parts[0].dtype)
+
+
+def with_text(rows: Rows, count: int) -> Rows:
+    """The rows of [B, L] tokens, and of `count` tokens of text after each."""
+    if isinstance(rows, Blend):
+        room = ((0, 0), (0, count), (0, 0))
+        return Blend(jnp.pad(rows.rows, room, constant_values=TEXT_ROW), jnp.pad(rows.weights, room))
+    return jnp.pad(rows, ((0, 0), (0, count)), constant_values=TEXT_ROW)

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from mmssr_jax.core.vision_spec import NEWLINE_ROW as NEWLINE
+from mmssr_jax.core.vision_spec import Rows, is_image
 from mmssr_jax.models.config import VLMConfig
 from mmssr_jax.models.connectors import CAbstractor
 from mmssr_jax.models.decoder import Decoder
 from mmssr_jax.models.layers import MLP
+from mmssr_jax.models.packing import pick
 from mmssr_jax.models.tree_attention import Visibility
 from mmssr_jax.models.vit import VisionTower
 from mmssr_jax.parallel.rules import constrain_batch
-
-TEXT = -1
-NEWLINE = 0
 
 
 def pack_features(features: jax.Array, newline: jax.Array) -> jax.Array:
@@ -61,13 +61,13 @@ class VLM(nnx.Module):
         """`pack_features` of `encode_images`: [1 + N * T, D]."""
         return pack_features(self.encode_images(pixels), self.image_newline[...])
 
-    def embed(self, tokens: jax.Array, image_features: jax.Array | None, image_index: jax.Array) -> jax.Array:
+    def embed(self, tokens: jax.Array, image_features: jax.Array | None, image_index: Rows) -> jax.Array:
         """The decoder's input.
 
         Args:
           tokens: int32 [B, L]; what stands where `image_index` is not -1 does not matter.
           image_features: [F, D] as `pack_features` gives; None where there is no image.
-          image_index: int32 [B, L], the row of `image_features`, or -1 for text.
+          image_index: int32 [B, L], the row of `image_features`, or -1 for text; or a `Blend` of such rows.
 
         Returns:
           [B, L, D].
@@ -75,26 +75,29 @@ class VLM(nnx.Module):
         text = self.decoder.embed(tokens)
         if image_features is None:
             return text
-        image = jnp.take(image_features, jnp.maximum(image_index, 0), axis=0).astype(text.dtype)
-        return constrain_batch(jnp.where((image_index >= 0)[..., None], image, text))
+        image = pick(lambda at: jnp.take(image_features, jnp.maximum(at, 0), axis=0).astype(text.dtype), image_index)
+        return constrain_batch(jnp.where(is_image(image_index)[..., None], image, text))
 
-    def embed_rows(self, tokens: jax.Array, features: jax.Array, image_index: jax.Array) -> jax.Array:
+    def embed_rows(self, tokens: jax.Array, features: jax.Array, image_index: Rows) -> jax.Array:
         """`embed` for batches whose row b has the images b * N / B onward: no feature crosses rows, hence devices.
 
         Args:
           tokens: int32 [B, L].
           features: [N, T, D] of `encode_images`; B divides N.
-          image_index: int32 [B, L], as in `embed`.
+          image_index: as in `embed`.
         """
         text = self.decoder.embed(tokens)
         B, (N, T, D) = len(tokens), features.shape
         features = constrain_batch(features.reshape(B, N // B * T, D)).astype(text.dtype)
         first = 1 + jnp.arange(B)[:, None] * (N // B * T)
-        own = jnp.clip(image_index - first, 0, features.shape[1] - 1)
-        image = jnp.take_along_axis(features, own[..., None], axis=1)
         newline = self.image_newline[...].astype(text.dtype)
-        image = jnp.where((image_index == NEWLINE)[..., None], newline, image)
-        return constrain_batch(jnp.where((image_index >= 0)[..., None], image, text))
+
+        def take(at: jax.Array) -> jax.Array:
+            own = jnp.clip(at - first, 0, features.shape[1] - 1)
+            image = jnp.take_along_axis(features, own[..., None], axis=1)
+            return jnp.where((at == NEWLINE)[..., None], newline, image)
+
+        return constrain_batch(jnp.where(is_image(image_index)[..., None], pick(take, image_index), text))
 
     def decode(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> jax.Array:
         """Hidden states [B, L, D] after the final norm; `positions`, `until` as in `Decoder.__call__`."""
@@ -108,7 +111,7 @@ class VLM(nnx.Module):
         self,
         tokens: jax.Array,
         pixels: jax.Array | None,
-        image_index: jax.Array,
+        image_index: Rows,
         positions: jax.Array,
         until: Visibility,
     ) -> tuple[jax.Array, jax.Array]:
@@ -117,7 +120,7 @@ class VLM(nnx.Module):
         Args:
           tokens, positions, until: int32 [B, L].
           pixels: [N, S, S, 3], B divides N; row b has the images b * N / B onward. None where there are no images.
-          image_index: int32 [B, L], see `embed`.
+          image_index: see `embed`.
         """
         if pixels is None:
             embeddings = self.embed(tokens, None, image_index)
@@ -129,7 +132,7 @@ class VLM(nnx.Module):
         self,
         tokens: jax.Array,
         pixels: jax.Array | None,
-        image_index: jax.Array,
+        image_index: Rows,
         positions: jax.Array,
         until: Visibility,
     ) -> jax.Array:

@@ -11,8 +11,8 @@ import numpy as np
 
 from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.data.batch import Batch
-from mmssr_jax.data.example import TEXT_SLOT
 from mmssr_jax.models.cache import KVCache
+from mmssr_jax.models.packing import with_text
 from mmssr_jax.models.tree_attention import PrefixTree
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.scoring.prompt_tree import PromptTree
@@ -33,7 +33,7 @@ def leaf_logits(model: VLM, batch: Batch, tree: PromptTree) -> jax.Array:
     hidden = model(
         jnp.concatenate([batch.tokens, _rows(tree.tokens, B)], axis=1),
         batch.pixels if batch.pixels.shape[0] else None,
-        jnp.concatenate([batch.image_index, jnp.full((B, len(tree.tokens)), TEXT_SLOT, jnp.int32)], axis=1),
+        with_text(batch.image_index, len(tree.tokens)),
         jnp.concatenate([batch.positions, lengths[:, None] + _rows(tree.positions, B)], axis=1),
         PrefixTree(lengths, P, tuple(tree.until.tolist())),
     )

@@ -9,15 +9,17 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.vision_spec import Rows, is_image, joined, part
 from mmssr_jax.core.vocabulary import MAX_SCORE, STYLES, Capability
-from mmssr_jax.data.chat import SYSTEM, text_and_images
+from mmssr_jax.data.chat import SYSTEM, pictures, text_and_images
 from mmssr_jax.data.example import TEXT_SLOT, Example, Piece, flatten
 from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.scoring import instructions
 from mmssr_jax.scoring.prompt_tree import PromptTree, build_tree
 
-# What trains the scorer is which digit comes; that the answer ends there is learned at once and counts little.
-_END_WEIGHT = 0.1
+# What trains the scorer is which digit comes. That the answer ends there is learned at once: one of the digits says so,
+# another one from sample to sample.
+_END_WEIGHT = 1.0
 # The first styles of a list are a distribution over its members (the main one twice as likely as each other); the
 # rest of the list follows from it.
 _MAIN_STYLE_SHARE = 2.0
@@ -115,7 +117,7 @@ class ScorerEncoder:
         end = [t.im_end, *t.encode("\n"), t.im_start, *t.encode("assistant\n")]
         return [*t.encode(query), *end]
 
-    def prefix(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, int]:
+    def prefix(self, sample: Sample) -> tuple[np.ndarray, Rows, int]:
         """System message, images and conversation: tokens [P], image_slot [P], and how many tokens were cut.
 
         A conversation that is too long loses text at its end, never an image.
@@ -129,7 +131,8 @@ class ScorerEncoder:
         head = [t.im_start, *t.encode_fixed(f"system\n{SYSTEM}"), t.im_end, *newline, t.im_start]
         pieces = [Piece(head)]
         text = "user\n" + instructions.render_conversation(sample, strip_characters=self.strip_characters)
-        body = text_and_images(text, t, first_image=0, patches=self.patches, newline=self.newline)
+        images = pictures(sample, t, patches=self.patches, newline=self.newline)
+        body = text_and_images(text, t, images)
         for piece in body:
             pieces.append(piece)
             if piece.slots is not None:
@@ -138,10 +141,10 @@ class ScorerEncoder:
         cut = max(len(tokens) - self.max_prefix, 0)
         if cut:
             keep = self.max_prefix - len(newline)
-            if (slots[keep:] != TEXT_SLOT).any():
+            if is_image(part(slots, slice(keep, None))).any():
                 raise ValueError(f"its images do not fit into {self.max_prefix} tokens")
             tokens = np.concatenate([tokens[:keep], np.array(newline, np.int32)])
-            slots = np.concatenate([slots[:keep], np.full(len(newline), TEXT_SLOT, np.int32)])
+            slots = joined([part(slots, slice(keep)), np.full(len(newline), TEXT_SLOT, np.int32)])
         return tokens, slots, cut
 
     def prompt(self, sample: Sample, pixels: np.ndarray) -> Example:
@@ -172,16 +175,17 @@ class ScorerEncoder:
         branches: list[list[int]] = []
         starts: list[int] = []  # where each branch's answer begins
         weights: list[list[float]] = []
-        for capability, query in zip(self.capabilities, self.queries, strict=True):
+        for n, (capability, query) in enumerate(zip(self.capabilities, self.queries, strict=True)):
+            ends = n == len(tokens) % len(self.capabilities)
             answer = [int(self.digits[labels.scores[capability.slug]]), self.tokenizer.im_end]
-            branches.append(query + answer)
+            branches.append(query + answer[: 1 + ends])
             starts.append(len(query))
-            weights.append([1.0, _END_WEIGHT])
+            weights.append([1.0, _END_WEIGHT][: 1 + ends])
         for answer, weight in self._style_answers(labels.styles):
             branches.append(self.style_query + answer)
             starts.append(len(self.style_query))
             weights.append(weight)
-        tree = build_tree(branches)
+        tree = build_tree([branch[:-1] for branch in branches])  # nothing follows from an answer's last token
         at, target, weight_of = [], [], []
         for branch, start, weight, path in zip(branches, starts, weights, tree.paths, strict=True):
             for k, w in enumerate(weight):
@@ -219,7 +223,7 @@ class ScorerEncoder:
             tokens=np.concatenate([tokens, tree.tokens]),
             positions=np.concatenate([np.arange(n, dtype=np.int32), tree.positions + n]),
             until=np.concatenate([np.full(n, total, np.int32), tree.until + n]),
-            image_slot=np.concatenate([slots, np.full(len(tree.tokens), TEXT_SLOT, np.int32)]),
+            image_slot=joined([slots, np.full(len(tree.tokens), TEXT_SLOT, np.int32)]),
             pixels=pixels,
             loss_position=at.astype(np.int32),
             loss_target=target.astype(np.int32),

@@ -27,6 +27,7 @@ from jax.sharding import Mesh
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
+from mmssr_jax.core.vision_spec import is_image, part
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.data.example import Example
@@ -95,7 +96,7 @@ def pooled_states(model: VLM, batch: Batch, layers: tuple[int, ...]) -> jax.Arra
         x = model.embed(batch.tokens, None, batch.image_index)
     states = model.decoder.hidden_states(x, batch.positions, batch.until)[np.array(layers)].astype(jnp.float32)
     here = jnp.arange(x.shape[1]) < batch.until[:, :1]
-    image = batch.image_index >= 0
+    image = is_image(batch.image_index)
     masks = jnp.stack([image & here, ~image & here], axis=1).astype(jnp.float32)
     return jnp.einsum("kbld,bml->bkmd", states, masks) / jnp.maximum(masks.sum(-1), 1.0)[:, None, :, None]
 
@@ -167,7 +168,7 @@ class FeatureReader:
             shown.append(_blind(sample))
         found = []
         for one in shown:
-            seen, pixels = see(one, model.views, model.vision.image_size, max_pixels=max_pixels)
+            seen, pixels = see(one, model.seen, model.vision.image_size, max_pixels=max_pixels)
             found.append(
                 encode_chat(
                     seen,
@@ -227,5 +228,6 @@ def _summed_up(sample: Sample) -> Sample:
 def _prompt_of(example: Example) -> Example:
     """The sequence up to where the answer begins."""
     n = int(example.loss_position[0]) + 1
-    cut = {name: getattr(example, name)[:n] for name in ("tokens", "positions", "image_slot")}
-    return dataclasses.replace(example, **cut, until=np.full(n, n, np.int32))
+    cut = {name: getattr(example, name)[:n] for name in ("tokens", "positions")}
+    slots = part(example.image_slot, slice(n))
+    return dataclasses.replace(example, **cut, image_slot=slots, until=np.full(n, n, np.int32))

@@ -14,6 +14,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mmssr_jax.core.splitting import SINGLE, ViewConfig
+from mmssr_jax.core.vision_spec import Blend
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.example import Example
 from mmssr_jax.models.state import Params, merge
@@ -92,7 +93,7 @@ class Buckets:
                 f"it has {needed} tokens and {len(example.pixels)} images; "
                 f"at most {self.lengths[-1]} and {self.images[-1]} fit"
             )
-        return BatchShape(self.rows, length - questions, images, 0)
+        return BatchShape(self.rows, length - questions, images, 0, isinstance(example.image_slot, Blend))
 
 
 class Rater:

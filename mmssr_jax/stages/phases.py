@@ -183,14 +183,21 @@ def results_path(ctx: StageContext, name: str) -> Path:
 
 
 def _prepared(bundle: ModelBundle, phase: PhaseConfig) -> ModelBundle:
-    """The model as the phase has it seen and computed; its parameters stay, but for copies of MLPs as experts."""
+    """The model as the phase has it seen and computed; its parameters stay, but for copies of MLPs as experts.
+
+    Raises:
+      UserError: it cannot be seen or computed so.
+    """
     if phase.moe is not None:
         bundle = _upcycled(bundle, phase.moe, seed=phase.seed)
     changes: dict[str, Any] = {"views": phase.views, "dtype": phase.dtype, "remat": phase.remat}
     changes = {field: value for field, value in changes.items() if value is not None}
     if not changes:
         return bundle
-    return with_config(bundle, dataclasses.replace(bundle.config, **changes))
+    try:
+        return with_config(bundle, dataclasses.replace(bundle.config, **changes))
+    except ValueError as e:
+        raise UserError(f"phase.views: {e}") from None
 
 
 def _upcycled(bundle: ModelBundle, moe: MoEConfig, *, seed: int) -> ModelBundle:
@@ -226,19 +233,20 @@ def _train(
             f"run {name}: rows {phase.rows} must be a multiple of {batch_devices(mesh)} devices that share the batch "
             f"times accumulate {phase.accumulate}"
         )
-    encode = _WithPixels(encoder, bundle.config.views, bundle.config.vision.image_size, phase.max_pixels)
+    encode = _WithPixels(encoder, bundle.config.seen, bundle.config.vision.image_size, phase.max_pixels)
     run = ctx.workdir.checkpoints(name)
     adapted = None if phase.lora is None else adapt(bundle, phase.lora, seed=phase.seed)
     graphdef, params = (bundle.graphdef, bundle.params) if adapted is None else (adapted.graphdef, adapted.params)
     optimizer = phase.optimizer if adapted is None else frozen_but_lora(phase.optimizer)
-    measured = {member: partial(_only_batches, rows, encode, phase.shape, patches) for member, rows in held_out.items()}
+    shape = dataclasses.replace(phase.shape, blended=bundle.config.views.mode == "anyres")
+    measured = {member: partial(_only_batches, rows, encode, shape, patches) for member, rows in held_out.items()}
     trained, tally = train(
         run if adapted is None else run / ADAPTER,
         graphdef=graphdef,
         params=params,
         tx=make_optimizer(optimizer, params, steps=phase.steps),
         batches=training_batches(
-            samples, encode, phase.shape, patches=patches, seed=phase.seed, part=(hosts.index(), hosts.count())
+            samples, encode, shape, patches=patches, seed=phase.seed, part=(hosts.index(), hosts.count())
         ),
         config=LoopConfig(
             phase.steps,

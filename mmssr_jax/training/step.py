@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from mmssr_jax.core.vision_spec import moved
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.models.state import Params, merge
 from mmssr_jax.parallel import paths
@@ -104,5 +105,4 @@ def split_batch(batch: Batch, parts: int, *, patches: int) -> Batch:
     """A leading axis of `parts`: rows and images in equal shares, image rows counted from each part's first image."""
     split = jax.tree.map(lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), batch)
     first = jnp.arange(parts)[:, None, None] * (split.pixels.shape[1] * patches)
-    index = jnp.where(split.image_index > 0, split.image_index - first, split.image_index)
-    return dataclasses.replace(split, image_index=index)
+    return dataclasses.replace(split, image_index=moved(split.image_index, -first))

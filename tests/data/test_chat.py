@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmssr_jax.core.sample import Sample, Turn
+from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
 from mmssr_jax.data.chat import chat_pieces, encode_chat
 from mmssr_jax.data.example import flatten
 from mmssr_jax.data.tokenizer import load_tokenizer
@@ -65,7 +65,8 @@ def test_template_equals_the_reference(shared: Path):
         if any(m["role"] == "system" for m in chat["messages"]):
             continue
         prompt = turns[-1].role == "user"
-        tokens, _, _ = flatten(chat_pieces(Sample("c", "s", turns), t, patches=0, prompt_only=prompt))
+        images = (ImageRef(),) * sum(turn.text.count(IMAGE_TAG) for turn in turns)
+        tokens, _, _ = flatten(chat_pieces(Sample("c", "s", turns, images), t, patches=0, prompt_only=prompt))
         assert tokens.tolist() == chat["ids"]
         checked += 1
     assert checked
