@@ -39,7 +39,7 @@ def get_config(arg: str = "3b") -> ConfigDict:
         "tokenizer": config_dict.placeholder(str),
         "phase": {
             "steps": 200_000, "rows": 512, "length": 4096, "images": 16, "targets": 4096,
-            "views": {"mode": "single", "newline": False},
+            "views": {"mode": "single", "newline": False}, "image_size": 378,
             "mixture": {
                 "pairs": {"weight": 0.5, "pool": "captions", "form": "caption"},
                 "interleaved": {"weight": 0.1, "documents": documents},
@@ -50,7 +50,8 @@ def get_config(arg: str = "3b") -> ConfigDict:
         },
     }  # fmt: skip
     views = {"mode": "dynamic", "tiles": (4, 9), "overview": "after", "indicator": "index", "newline": False}
-    high = {"rows": 256, "length": 4096, "images": 28, "targets": 2048, "views": views, "checkpoint_every": 1000}
+    high = {"rows": 256, "length": 4096, "images": 28, "targets": 2048, "views": views, "image_size": 672,
+            "checkpoint_every": 1000}  # fmt: skip
     members = {
         name: {"weight": alpha, "group": "single", "pool": "sft", "sources": (f"{name}/*",)}
         for name, alpha in ALPHAS.items()

@@ -26,6 +26,7 @@ from mmssr_jax.data.splitting import see
 from mmssr_jax.models.config import MoEConfig
 from mmssr_jax.models.moe import upcycle
 from mmssr_jax.models.state import param_count
+from mmssr_jax.models.vit import resize_positions
 from mmssr_jax.parallel import hosts
 from mmssr_jax.parallel.mesh import MeshConfig, batch_devices, make_mesh
 from mmssr_jax.stages import together
@@ -63,6 +64,8 @@ class PhaseConfig:
       log_every, checkpoint_every: steps between two metrics, two checkpoints.
       max_pixels: pictures with more pixels are not decoded.
       views: how pictures become views, from this phase on; None leaves it as the model has it.
+      image_size: side of a view in pixels from this phase on (MM1.5: 378, then 672), the tower's positions
+        interpolated; None leaves it as the model has it.
       dtype, remat: how it is computed, from this phase on; None leaves it as the model has it.
       moe: give a dense decoder experts from this phase on, each a copy of the layer's MLP (sparse upcycling).
       lora: train low-rank additions to some projections instead of all parameters.
@@ -90,6 +93,7 @@ class PhaseConfig:
     checkpoint_every: int = 200
     max_pixels: int = 100_000_000
     views: ViewConfig | None = None
+    image_size: int | None = None
     dtype: Literal["float32", "bfloat16"] | None = None
     remat: bool | None = None
     moe: MoEConfig | None = None
@@ -183,13 +187,16 @@ def results_path(ctx: StageContext, name: str) -> Path:
 
 
 def _prepared(bundle: ModelBundle, phase: PhaseConfig) -> ModelBundle:
-    """The model as the phase has it seen and computed; its parameters stay, but for copies of MLPs as experts.
+    """The model as the phase has it seen and computed; its parameters stay, but for copies of MLPs as experts and for
+    positions of another resolution.
 
     Raises:
       UserError: it cannot be seen or computed so.
     """
     if phase.moe is not None:
         bundle = _upcycled(bundle, phase.moe, seed=phase.seed)
+    if phase.image_size is not None:
+        bundle = _resized(bundle, phase.image_size)
     changes: dict[str, Any] = {"views": phase.views, "dtype": phase.dtype, "remat": phase.remat}
     changes = {field: value for field, value in changes.items() if value is not None}
     if not changes:
@@ -198,6 +205,21 @@ def _prepared(bundle: ModelBundle, phase: PhaseConfig) -> ModelBundle:
         return with_config(bundle, dataclasses.replace(bundle.config, **changes))
     except ValueError as e:
         raise UserError(f"phase.views: {e}") from None
+
+
+def _resized(bundle: ModelBundle, size: int) -> ModelBundle:
+    """The model that takes views of `size` x `size` pixels.
+
+    Raises:
+      UserError: that is no whole number of patches.
+    """
+    old = bundle.config.vision
+    if size < old.patch_size or size % old.patch_size:
+        raise UserError(f"phase.image_size: {size} pixels are no whole number of patches of {old.patch_size}")
+    vision = dataclasses.replace(old, image_size=size)
+    position = resize_positions(bundle.params["vision"]["position"], side=vision.grid, class_token=vision.class_token)
+    params = {**bundle.params, "vision": {**bundle.params["vision"], "position": position}}
+    return with_config(dataclasses.replace(bundle, params=params), dataclasses.replace(bundle.config, vision=vision))
 
 
 def _upcycled(bundle: ModelBundle, moe: MoEConfig, *, seed: int) -> ModelBundle:

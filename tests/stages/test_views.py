@@ -7,9 +7,11 @@ import io
 
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 
 from mmssr_jax.core.config import to_dataclass, to_plain
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.core.splitting import ViewConfig
 from mmssr_jax.data.example import Example
@@ -72,3 +74,39 @@ def test_the_model_keeps_what_its_phase_has_set(bundle, tmp_path):
 def test_a_model_described_before_there_were_views_has_single_ones():
     plain = {k: v for k, v in to_plain(small.bundle().config).items() if k not in ("views", "anyres")}
     assert to_dataclass(VLMConfig, plain, "model.json").views == ViewConfig()
+
+
+def test_a_phase_at_another_resolution_interpolates_positions():
+    old = small.bundle()
+    new = phases._prepared(old, PhaseConfig(steps=1, image_size=2 * small.SIZE))
+    assert new.config.vision.image_size == 16
+    assert new.config.image_tokens == 4 * old.config.image_tokens
+    position, before = (np.asarray(b.params["vision"]["position"]) for b in (new, old))
+    assert position.shape == (16, before.shape[1])
+    # Bicubic with half-pixel centres: a new row lies a quarter of an old one from its neighbour.
+    edge, middle = _cubic_by_hand(0.25)
+    rows = before.reshape(2, 2, -1)
+    across = edge * rows[:, 0] + middle * rows[:, 1]
+    np.testing.assert_allclose(position.reshape(4, 4, -1)[1, 1], edge * across[0] + middle * across[1], atol=1e-5)
+    model = nnx.merge(new.graphdef, new.params)
+    assert len(model.image_features(np.zeros((1, 16, 16, 3), np.uint8))) == 1 + 16  # the newline and the patches
+    same = phases._prepared(old, PhaseConfig(steps=1, image_size=small.SIZE))
+    np.testing.assert_allclose(same.params["vision"]["position"], before, atol=1e-6)
+
+
+def _cubic_by_hand(t: float, a: float = -0.75) -> tuple[float, float]:
+    """Weights of the two pixels between which a sample lies at `t`, where the outer taps repeat them."""
+
+    def near(x: float) -> float:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+
+    def far(x: float) -> float:
+        return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
+
+    return near(t) + far(1 + t), near(1 - t) + far(2 - t)
+
+
+@pytest.mark.parametrize("size", [3, 10])
+def test_a_resolution_of_no_whole_patches_is_refused(size):
+    with pytest.raises(UserError, match=f"phase.image_size: {size} pixels are no whole number of patches of 4"):
+        phases._prepared(small.bundle(), PhaseConfig(steps=1, image_size=size))
