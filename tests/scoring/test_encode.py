@@ -74,6 +74,14 @@ def test_lesson_asks_for_the_labels_at_the_same_leaves():
         by_leaf.setdefault(int(at), {})[t.decode([target])] = float(weight)
     digits = [answers for answers in by_leaf.values() if set(answers) <= set("012345")]
     assert digits == [{str(k % 6): 1.0} for k in range(14)]
+    ends = [
+        int(at) for at, target in zip(example.loss_position, example.loss_target, strict=True) if target == t.im_end
+    ]
+    asked = np.array(example.loss_position[: 14 + 1])  # the digits, and the end of the one whose turn it is
+    turn = len(ENCODER.prefix(SAMPLES[0])[0]) % 14
+    assert ends[0] == asked[turn] + 1 == asked[turn + 1]
+    assert example.tokens[ends[0]] == ENCODER.digits[turn % 6]
+    assert len(ends) == 2  # of one digit and of the style list
     starts = {t.decode([i[0]]): s for i, s in zip(ENCODER.style_tokens, STYLES, strict=True)}
     (styles,) = [a for a in by_leaf.values() if len(a) == 2]
     assert {starts[k]: pytest.approx(v) for k, v in styles.items()} == {"yes/no": 2 / 3, "comparison": 1 / 3}
@@ -84,7 +92,7 @@ def test_lesson_has_the_loss_of_separate_lessons():
     model = merge(MODEL.graphdef, MODEL.params)
     labels = Labels(dict.fromkeys(SLUGS, 3), [])
     lesson = ENCODER.lesson(SAMPLES[1], pixels(SAMPLES[1]), labels)
-    digit = lesson.loss_weight == 1.0
+    digit = lesson.loss_target == ENCODER.digits[3]
     packed = collate([lesson], BatchShape(1, 420, 2, 64), patches=PATCHES, image_size=SIZE, pad=tokenizer().pad)
     packed.loss_weight[:, : len(digit)] *= digit
     total = float(weighted_loss(model, packed)[0])
