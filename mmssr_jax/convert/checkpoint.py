@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -15,6 +16,7 @@ from mmssr_jax.core.errors import UserError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_DTYPES = {"BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype(np.float16)}
 
 
 class Checkpoint:
@@ -50,6 +52,10 @@ class Checkpoint:
     def shape(self, key: str) -> tuple[int, ...]:
         """A tensor's shape, from the header."""
         return tuple(self._tensors[key].get_shape())
+
+    def dtype(self, key: str) -> np.dtype:
+        """What a tensor is stored in, from the header; float32 for what is neither that nor a 16-bit float."""
+        return _DTYPES.get(self._tensors[key].get_dtype(), np.dtype(np.float32))
 
     def read(self, key: str, index: tuple[slice, ...] = ()) -> np.ndarray:
         """A tensor, or a box of it."""

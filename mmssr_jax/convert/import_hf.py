@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -27,15 +27,20 @@ from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.rules import with_shardings
 
 Loaded = tuple[nnx.GraphDef, state.Params]
+DType = Literal["stored", "float32", "bfloat16"]
+"""What parameters are held in: as each tensor is stored, or all alike. Wider types hold narrower ones exactly."""
 
 
-def load_vlm(folder: Path, *, mesh: Mesh | None = None, **compute: Any) -> tuple[read_config.LlavaConfig, Loaded]:
+def load_vlm(
+    folder: Path, *, mesh: Mesh | None = None, dtype: DType = "float32", **compute: Any
+) -> tuple[read_config.LlavaConfig, Loaded]:
     """A LLaVA-OneVision checkpoint in any of the layouts of `convert.llava`.
 
     Args:
       folder: config.json and the safetensors.
       mesh: where the parameters are laid out by `parallel.rules`; on one device if None.
-      compute: `dtype`, `remat` of `VLMConfig`, which are no properties of a checkpoint.
+      dtype: of the parameters.
+      compute: fields of `VLMConfig` that are no properties of a checkpoint.
 
     Raises:
       UserError: the config holds what we do not support, or tensors and parameters do not correspond one to one.
@@ -44,13 +49,13 @@ def load_vlm(folder: Path, *, mesh: Mesh | None = None, **compute: Any) -> tuple
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, **compute))
     checkpoint = Checkpoint(folder)
     table = llava.entries(llava.detect(checkpoint.keys()))
-    return config, _load(lambda: VLM(config.model, rngs=nnx.Rngs(0)), checkpoint, table, mesh)
+    return config, _load(lambda: VLM(config.model, rngs=nnx.Rngs(0)), checkpoint, table, mesh, dtype)
 
 
-def load_decoder(folder: Path, *, mesh: Mesh | None = None) -> Loaded:
-    """A Qwen2 or Llama checkpoint; raises as `load_vlm`."""
+def load_decoder(folder: Path, *, mesh: Mesh | None = None, dtype: DType = "float32") -> Loaded:
+    """A Qwen2 or Llama checkpoint; arguments and errors as of `load_vlm`."""
     config = read_config.decoder_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
-    return _load(lambda: Decoder(config, rngs=nnx.Rngs(0)), Checkpoint(folder), qwen2.entries(), mesh)
+    return _load(lambda: Decoder(config, rngs=nnx.Rngs(0)), Checkpoint(folder), qwen2.entries(), mesh, dtype)
 
 
 def load_clip(folder: Path, *, mesh: Mesh | None = None) -> Loaded:
@@ -81,14 +86,19 @@ def load_vision(folder: Path, *, image_size: int | None = None, mesh: Mesh | Non
     return graphdef, {**loaded[1], "position": position}
 
 
-def _load(make: Callable[[], nnx.Module], checkpoint: Checkpoint, table: Sequence[Entry], mesh: Mesh | None) -> Loaded:
+def _load(
+    make: Callable[[], nnx.Module], checkpoint: Checkpoint, table: Sequence[Entry], mesh: Mesh | None,
+    dtype: DType = "float32",
+) -> Loaded:  # fmt: skip
     graphdef, target = state.abstract(make)
     if mesh is not None:
         target = with_shardings(target, mesh)
-    return graphdef, load_params(checkpoint, table, target)
+    return graphdef, load_params(checkpoint, table, target, dtype=dtype)
 
 
-def load_params(checkpoint: Checkpoint, table: Sequence[Entry], target: state.Params) -> state.Params:
+def load_params(
+    checkpoint: Checkpoint, table: Sequence[Entry], target: state.Params, *, dtype: DType = "float32"
+) -> state.Params:
     """Reads every parameter of `target`.
 
     Of each tensor only the boxes that this process's devices hold are read; beyond the parameters themselves no more
@@ -97,7 +107,8 @@ def load_params(checkpoint: Checkpoint, table: Sequence[Entry], target: state.Pa
     Args:
       checkpoint: the tensors.
       table: of its layout.
-      target: ShapeDtypeStructs, with or without sharding.
+      target: ShapeDtypeStructs, with or without sharding; their dtype does not matter.
+      dtype: of the parameters. "stored" keeps that of the tensors, and float32 where those of a stack differ.
 
     Raises:
       UserError: names or shapes do not correspond one to one.
@@ -110,16 +121,26 @@ def load_params(checkpoint: Checkpoint, table: Sequence[Entry], target: state.Pa
         parts.setdefault(tensor.entry.ours, []).append(tensor)
     progress = Progress("reading checkpoint", len(wanted), "parameters")
     return paths.unflatten(
-        {name: _read(checkpoint, parts[name], leaf) for name, leaf in progress.over(list(wanted.items()))}
+        {
+            name: _read(checkpoint, parts[name], leaf, _dtype(checkpoint, parts[name], dtype))
+            for name, leaf in progress.over(list(wanted.items()))
+        }
     )  # fmt: skip
 
 
-def _read(checkpoint: Checkpoint, tensors: Sequence[Tensor], leaf: Any) -> jax.Array:
+def _dtype(checkpoint: Checkpoint, tensors: Sequence[Tensor], wanted: DType) -> np.dtype:
+    if wanted != "stored":
+        return np.dtype(wanted)
+    found = {checkpoint.dtype(tensor.key) for tensor in tensors}
+    return found.pop() if len(found) == 1 else np.dtype(np.float32)
+
+
+def _read(checkpoint: Checkpoint, tensors: Sequence[Tensor], leaf: Any, dtype: np.dtype) -> jax.Array:
     sharding = leaf.sharding or SingleDeviceSharding(jax.devices()[0])
 
     def box(index: tuple[slice, ...] | None) -> np.ndarray:
         assert index is not None
-        out = _aligned(tuple(len(range(*s.indices(n))) for s, n in zip(index, leaf.shape, strict=True)), leaf.dtype)
+        out = _aligned(tuple(len(range(*s.indices(n))) for s, n in zip(index, leaf.shape, strict=True)), dtype)
         if tensors[0].layer is None:
             out[...] = _box(checkpoint, tensors[0], index)
         else:

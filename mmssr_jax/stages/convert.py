@@ -13,7 +13,7 @@ from absl import logging
 from mmssr_jax.convert import read_config
 from mmssr_jax.convert.checkpoint import INDEX, SINGLE
 from mmssr_jax.convert.hub import locate
-from mmssr_jax.convert.import_hf import load_vlm
+from mmssr_jax.convert.import_hf import DType, load_vlm
 from mmssr_jax.convert.preprocessor import with_preprocessor
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
@@ -40,7 +40,9 @@ class ConvertConfig:
       name: the run it becomes; a phase starts from it by `init`, and another workdir by its folder in `config.base`.
       tokenizer: folder of the tokenizer, where it does not stand beside the weights.
       views: how its pictures become views.
-      bfloat16: compute in bfloat16; parameters stay float32.
+      dtype: what the parameters are kept in: as they are stored, or all in one. Whoever loads the run takes them as
+        float32, which holds both exactly; a conversion takes about the memory of what it keeps.
+      bfloat16: compute in bfloat16.
       remat: recompute layers in the backward pass instead of keeping them.
     """
 
@@ -48,6 +50,7 @@ class ConvertConfig:
     name: str = "converted"
     tokenizer: str | None = None
     views: ViewConfig = ViewConfig()
+    dtype: DType = "stored"
     bfloat16: bool = False
     remat: bool = False
 
@@ -72,7 +75,7 @@ def run(ctx: StageContext) -> None:
     artifact = ctx.claim(folder, stage="convert", settings=config, inputs=_digests(source))
     if artifact.done:
         return
-    _, (_, params) = load_vlm(source, mesh=make_mesh(mesh_config(ctx)))
+    _, (_, params) = load_vlm(source, mesh=make_mesh(mesh_config(ctx)), dtype=config.dtype)
     describe(folder, model, tokenizer)
     with Checkpoints(folder) as checkpoints:
         checkpoints.save_params(_STEP, params)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -26,7 +27,7 @@ def watch():
         peak[0] = max(peak[0], anonymous())
         time.sleep(0.002)
 thread = threading.Thread(target=watch); thread.start()
-_, params = load_decoder(Path(sys.argv[1]))
+_, params = load_decoder(Path(sys.argv[1]), dtype="stored")
 jax.block_until_ready(params)
 done.set(); thread.join()
 print(json.dumps({"over": peak[0] - base, "parameters": sum(x.nbytes for x in jax.tree.leaves(params))}))
@@ -51,19 +52,20 @@ def synthetic(folder, *, width: int, mlp: int, depth: int, vocab: int, dtype) ->
             shapes |= {f"{p}.self_attn.{name}_proj.weight": (size, width), f"{p}.self_attn.{name}_proj.bias": (size,)}
         shapes[f"{p}.self_attn.o_proj.weight"] = (width, width)
     save_file({k: np.ones(s, dtype) for k, s in shapes.items()}, folder / "model.safetensors")
-    return max(int(np.prod(s)) for s in shapes.values()) * 4
+    return max(int(np.prod(s)) for s in shapes.values()) * np.dtype(dtype).itemsize
 
 
 @pytest.mark.parametrize(
     "sizes",
     [
         {"width": 512, "mlp": 2048, "depth": 6, "vocab": 16384, "dtype": np.float32},  # 0.13 GB
+        {"width": 512, "mlp": 2048, "depth": 6, "vocab": 16384, "dtype": ml_dtypes.bfloat16},  # half of it
         pytest.param(
             {"width": 1024, "mlp": 4096, "depth": 12, "vocab": 65536, "dtype": np.float32},  # 1.0 GB
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["small", "gigabyte"],
+    ids=["small", "16 bits", "gigabyte"],
 )
 def test_peak_memory(sizes, tmp_path):
     largest = synthetic(tmp_path, **sizes)
@@ -71,4 +73,5 @@ def test_peak_memory(sizes, tmp_path):
         [sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True, timeout=300
     )
     found = json.loads(out.stdout.splitlines()[-1])
+    assert found["parameters"] == pytest.approx((tmp_path / "model.safetensors").stat().st_size, rel=1e-3)
     assert found["over"] <= found["parameters"] + 1.2 * largest, found

@@ -7,10 +7,12 @@ import json
 import shutil
 
 import jax
+import ml_dtypes
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
@@ -68,6 +70,23 @@ def test_golden_there_and_back(source, tmp_path):
     base = str(ctx.workdir.checkpoints("converted"))
     export.run(context(tmp_path / "lmms", export={"model": "base", "layout": "lmms"}, base=base))
     assert "model.mm_projector.0.weight" in load_file(tmp_path / "lmms/exports/converted/model.safetensors")
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("stored", "bfloat16"), ("float32", "float32")])
+def test_a_checkpoint_in_16_bits_stays_so(source, tmp_path, dtype, kept):
+    """On disk as it was, and exactly the same numbers to whoever loads it."""
+    tensors = load_file(source / "model.safetensors")
+    halved = {key: tensor.astype(ml_dtypes.bfloat16) for key, tensor in tensors.items()}
+    save_file(halved, source / "model.safetensors")
+    ctx = context(tmp_path / "run", convert={"source": str(source), "dtype": dtype})
+    convert.run(ctx)
+    folder = ctx.workdir.checkpoints("converted")
+    stored = ocp.StandardCheckpointer().metadata(folder.resolve() / "0" / "params").item_metadata.tree
+    assert {str(x.dtype) for x in jax.tree.leaves(stored)} == {kept}
+    found = load_bundle(folder).params["decoder"]["layers"]["attn"]["q"]["kernel"]
+    expected = halved["language_model.model.layers.1.self_attn.q_proj.weight"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[1], expected.T.astype(np.float32))
 
 
 def test_transformers_reads_tokenizer_and_processor_of_an_export(source, tmp_path):
