@@ -11,15 +11,17 @@ block is one matrix product of T * G rows a key head.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _BLOCK = 128  # queries
 _MAX_BLOCKS = 8  # each is unrolled into the program
 _HIDDEN = -1e30
 
-Residuals = tuple[jax.Array, ...]
+Residuals = tuple[Any, ...]  # arrays, and None for `until` where all is causal
 
 
 def visible(until: jax.Array, starts: jax.Array | int, queries: int) -> jax.Array:
@@ -36,13 +38,13 @@ def visible(until: jax.Array, starts: jax.Array | int, queries: int) -> jax.Arra
 
 
 @jax.custom_vjp
-def attend_in_blocks(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array) -> jax.Array:
+def attend_in_blocks(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None) -> jax.Array:
     """softmax(q k^T / sqrt(h)) v for queries and keys of the same tokens, with float32 scores.
 
     Args:
       q: [B, T, H, h].
       k, v: [B, T, K, h], where K divides H.
-      until: int32 [B, T].
+      until: int32 [B, T]; None for plain causal attention, whose masks are known when compiling.
 
     Returns:
       [B, T, H, h] in the dtype of `q`.
@@ -50,18 +52,40 @@ def attend_in_blocks(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array)
     return _forward(q, k, v, until)[0]
 
 
-def _forward(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array) -> tuple[jax.Array, Residuals]:
+def attend_seen(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array) -> jax.Array:
+    """The same for a few queries beside many keys, as one block.
+
+    Args:
+      q: [B, T, H, h].
+      k, v: [B, S, K, h].
+      seen: bool [B or 1, T, S]; each query sees at least one key.
+    """
+    queries, keys, values = _by_key_head(q, k.shape[2]), k.swapaxes(1, 2), v.swapaxes(1, 2)
+    return _by_token(_block(queries, keys, values, seen)[0]).astype(q.dtype)
+
+
+def _forward(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None) -> tuple[jax.Array, Residuals]:
     queries, keys, values = _by_key_head(q, k.shape[2]), k.swapaxes(1, 2), v.swapaxes(1, 2)
     outs, norms = [], []
     for start, end in _blocks(q.shape[1]):
-        scores = _scores(queries[:, :, start:end], keys[:, :, :end], until, start)
-        top = scores.max(-1, keepdims=True)
-        weights = jnp.exp(scores - top)
-        total = weights.sum(-1, keepdims=True)
-        outs.append(_product(weights.astype(v.dtype), values[:, :, :end]) / total)
-        norms.append(top + jnp.log(total))
+        seen = _seen(until, start, end)
+        out, norm = _block(queries[:, :, start:end], keys[:, :, :end], values[:, :, :end], seen)
+        outs.append(out)
+        norms.append(norm)
     out = _by_token(jnp.concatenate(outs, axis=2)).astype(q.dtype)
     return out, (q, k, v, until, out, jnp.concatenate(norms, axis=2))
+
+
+def _block(queries: jax.Array, keys: jax.Array, values: jax.Array, seen: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """[B, K, t, G, h] and [B, K, S, h] -> float32 [B, K, t, G, h] and the logarithm of each query's normaliser.
+
+    The weights are divided by their sum after the second product, on h numbers a query instead of S.
+    """
+    scores = _scores(queries, keys, seen)
+    top = jax.lax.stop_gradient(scores.max(-1, keepdims=True))
+    weights = jnp.exp(scores - top)
+    total = weights.sum(-1, keepdims=True)
+    return _product(weights.astype(values.dtype), values) / total, top + jnp.log(total)
 
 
 def _backward(saved: Residuals, grad: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, None]:
@@ -73,7 +97,8 @@ def _backward(saved: Residuals, grad: jax.Array) -> tuple[jax.Array, jax.Array, 
     d_queries, d_keys, d_values = [], jnp.zeros(keys.shape, jnp.float32), jnp.zeros(values.shape, jnp.float32)
     for start, end in _blocks(q.shape[1]):
         at = slice(start, end)
-        weights = jnp.exp(_scores(queries[:, :, at], keys[:, :, :end], until, start) - norm[:, :, at])
+        scores = _scores(queries[:, :, at], keys[:, :, :end], _seen(until, start, end))
+        weights = jnp.exp(scores - norm[:, :, at])
         d_weights = _product(grads[:, :, at], values[:, :, :end].swapaxes(2, 3))
         d_scores = (weights * (d_weights - mean[:, :, at]) * q.shape[-1] ** -0.5).astype(q.dtype)
         d_values = d_values.at[:, :, :end].add(_transposed(weights.astype(v.dtype), grads[:, :, at]))
@@ -92,6 +117,13 @@ def _blocks(length: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, length)
 
 
+def _seen(until: jax.Array | None, start: int, end: int) -> jax.Array:
+    """bool [B or 1, end - start, end]: which keys the queries of a block see."""
+    if until is None:
+        return jnp.asarray(np.arange(end) <= np.arange(start, end)[:, None])[None]
+    return visible(until[:, :end], start, end - start)
+
+
 def _by_key_head(x: jax.Array, heads: int) -> jax.Array:
     """[B, T, H, h] -> [B, K, T, G, h]."""
     return x.reshape(*x.shape[:2], heads, -1, x.shape[-1]).transpose(0, 2, 1, 3, 4)
@@ -103,10 +135,9 @@ def _by_token(x: jax.Array) -> jax.Array:
     return x.reshape(*x.shape[:2], -1, x.shape[-1])
 
 
-def _scores(queries: jax.Array, keys: jax.Array, until: jax.Array, start: int) -> jax.Array:
-    """[B, K, t, G, h] and [B, K, S, h] -> float32 [B, K, t, G, S], hidden pairs far below all others."""
+def _scores(queries: jax.Array, keys: jax.Array, seen: jax.Array) -> jax.Array:
+    """[B, K, t, G, h] and [B, K, S, h] -> float32 [B, K, t, G, S], pairs not in `seen` far below all others."""
     scores = _product(queries, keys.swapaxes(2, 3)) * queries.shape[-1] ** -0.5
-    seen = visible(until[:, : keys.shape[2]], start, queries.shape[2])
     return jnp.where(seen[:, None, :, None], scores, _HIDDEN)
 
 

@@ -18,10 +18,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmssr_jax.models.blockwise import attend_in_blocks, attend_seen
 from mmssr_jax.models.config import Attention
-
-_BLOCK = 128  # queries that share a causal product of the XLA path
-_BLOCKS = 16  # at most so many, for compile time
 
 
 @jax.tree_util.register_dataclass
@@ -75,7 +73,7 @@ def attend_tree(
     prefix = _causal(q[:, :P], k[:, :P], v[:, :P], implementation)
     if not tree.until:
         return prefix
-    return jnp.concatenate([prefix, grouped(q[:, P:], k, v, tree.seen_by_tree())], axis=1)
+    return jnp.concatenate([prefix, attend_seen(q[:, P:], k, v, tree.seen_by_tree())], axis=1)
 
 
 def _causal(q: jax.Array, k: jax.Array, v: jax.Array, implementation: Attention) -> jax.Array:
@@ -85,48 +83,7 @@ def _causal(q: jax.Array, k: jax.Array, v: jax.Array, implementation: Attention)
         return splash(q, k, v, None, causal=True)
     if implementation == "cudnn" and q.dtype in (jnp.bfloat16, jnp.float16):
         return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn")
-    return causal_blocks(q, k, v)
-
-
-def causal_blocks(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """Plain causal attention in blocks of queries, none of which looks at keys after its last query.
-
-    Args:
-      q: [B, L, H, h].
-      k, v: [B, L, K, h].
-    """
-    length = q.shape[1]
-    size = max(_BLOCK, -(-length // (_BLOCKS * _BLOCK)) * _BLOCK)
-    parts = []
-    for start in range(0, length, size):
-        end = min(start + size, length)
-        seen = np.arange(end) <= np.arange(start, end)[:, None]
-        parts.append(grouped(q[:, start:end], k[:, :end], v[:, :end], jnp.asarray(seen)[None]))
-    return jnp.concatenate(parts, axis=1)
-
-
-def grouped(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array) -> jax.Array:
-    """Masked attention, the queries of all heads that share keys in one matrix product.
-
-    The weights are divided by their sum after the second product, on h numbers a query instead of S.
-
-    Args:
-      q: [B, T, H, h].
-      k, v: [B, S, K, h].
-      seen: bool [B or 1, T, S]; each query sees at least one key.
-    """
-    B, T, H, h = q.shape
-    S, K = k.shape[1:3]
-    q = q.reshape(B, T, K, H // K, h).transpose(0, 2, 3, 1, 4).reshape(B, K, -1, h)
-    scores = jnp.matmul(q, k.transpose(0, 2, 3, 1), preferred_element_type=jnp.float32) * h**-0.5
-    scores = jnp.where(seen[:, None, None], scores.reshape(B, K, -1, T, S), jnp.finfo(jnp.float32).min)
-    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
-    total = weights.sum(-1)
-    mixed = jnp.matmul(
-        weights.astype(v.dtype).reshape(B, K, -1, S), v.transpose(0, 2, 1, 3), preferred_element_type=jnp.float32
-    )
-    mixed = mixed.reshape(B, K, -1, T, h) / total[..., None]
-    return mixed.transpose(0, 3, 1, 2, 4).reshape(B, T, H, h).astype(q.dtype)
+    return attend_in_blocks(q, k, v, None)
 
 
 Visibility = jax.Array | PrefixTree

@@ -42,6 +42,20 @@ def test_equals_one_product(monkeypatch: pytest.MonkeyPatch, length: int, size: 
         np.testing.assert_allclose(grad, other, atol=1e-5)
 
 
+def test_plain_causal_attention(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(blockwise, "_BLOCK", 8)
+    until = jnp.full((2, 29), 29, jnp.int32)
+
+    def run(until):
+        def total(*t):
+            return (blockwise.attend_in_blocks(*t, until) * jnp.cos(jnp.arange(8))).sum()
+
+        return jax.value_and_grad(total, argnums=(0, 1, 2))(*_tensors(29))
+
+    for found, expected in zip(jax.tree.leaves(run(None)), jax.tree.leaves(run(until)), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_sixteen_bits():
     tensors, until = _tensors(30, jnp.bfloat16), _until(30)
     out = blockwise.attend_in_blocks(*tensors, until)

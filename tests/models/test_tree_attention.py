@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mmssr_jax.models.attention import attend, visible
+from mmssr_jax.models.blockwise import attend_in_blocks
 from mmssr_jax.models.splash import splash
-from mmssr_jax.models.tree_attention import PrefixTree, causal_blocks
+from mmssr_jax.models.tree_attention import PrefixTree
 
 TREE = (6, 3, 3, 6, 5, 6)  # q, a a, b (b1, b2)
 
@@ -58,4 +59,5 @@ def test_sixteen_bits():
 
 def test_causal_kernel_of_the_prefix():
     q, k, v = _tensors(140)
-    np.testing.assert_allclose(splash(q, k, v, None, causal=True, interpret=True), causal_blocks(q, k, v), atol=1e-5)
+    found = splash(q, k, v, None, causal=True, interpret=True)
+    np.testing.assert_allclose(found, attend_in_blocks(q, k, v, None), atol=1e-5)
