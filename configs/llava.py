@@ -17,7 +17,7 @@ SEEDS = (0, 1, 2)
 
 def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
     """A training phase; see `PhaseConfig` in mmssr_jax/stages/phases.py."""
-    optimizer = {"learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
+    optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
     return {"steps": steps, "rows": 8, "length": 832, "images": 5, "targets": 512, "optimizer": optimizer, **more}
 
 
@@ -60,8 +60,8 @@ def get_config() -> ConfigDict:
     c.select = {"selections": {"mmssr": {"method": "mmssr", "budget": budget, "threshold": 0.5}}}
     c.select.update({"verify": False, "explain": (), "compare": ()})  # questions about them; see configs/select.py
     c.select.selections.update({f"random_{s}": {"method": "random", "budget": budget, "seed": s} for s in SEEDS})
-    c.train = {"phases": {f"mmssr_{s}": phase(60, 5e-4, selection="mmssr", seed=s) for s in SEEDS}}
-    c.train.phases.update({f"random_{s}": phase(60, 5e-4, selection=f"random_{s}", seed=s) for s in SEEDS})
+    c.train = {"phases": {f"mmssr_{s}": phase(40, 1e-3, selection="mmssr", seed=s) for s in SEEDS}}
+    c.train.phases.update({f"random_{s}": phase(40, 1e-3, selection=f"random_{s}", seed=s) for s in SEEDS})
     c.evaluate = {
         "benchmarks": {"mine": {"kind": "mixed", "path": "BENCHMARK.tsv"}},
         "runs": ("base", *(f"{m}_{s}" for m in ("mmssr", "random") for s in SEEDS)),

@@ -5,9 +5,9 @@ r"""MM1.5's life cycle at tiny size: pre-train, continue on text in pictures, SF
 
 Everything is generated. The start is the base model that ships with the package, as the paper starts from a tower and
 a language model that are trained. Phases, ratios, alphas and group weights are the paper's (arXiv 2409.20566, sections
-2 and 3); steps and sizes are guesses, not timed yet. Each phase reports its held-out loss before and after and its
-shares as realised in results/training/<run>.json; results/sft.json holds the benchmarks, each beside guessing and
-beside the blind twin. The argument is a variant, and several are joined by "+":
+2 and 3), but for SFT's optimizer: Muon instead of AdaFactor, for there are a few hundred steps. Each phase reports its
+held-out loss before and after and its shares as realised in results/training/<run>.json; results/sft.json holds the
+benchmarks, each beside guessing and beside the blind twin. The argument is a variant, and several are joined by "+":
 
     moe             experts in every second layer, upcycled from the dense base
     scratch         a model with a C-Abstractor, from random weights; it needs more steps than two cores carry
@@ -113,7 +113,7 @@ def get_config(arg: str = "") -> ConfigDict:
         single = ["general"] if "only_general" in words else [n for n in members if n not in ("multi", "text")]
         members, shares = {n: members[n] for n in single}, {"single": 1.0}
     views = {"views": {"mode": "static"}, "length": 768, "images": 10} if "static" in words else {}
-    adafactor = {"kind": "adafactor"}
+    adafactor, muon = {"kind": "adafactor"}, {"kind": "muon"}
 
     c = ConfigDict()
     c.name = f"MM1.5's life cycle, tiny{': ' + arg if arg else ''}"
@@ -149,12 +149,12 @@ def get_config(arg: str = "") -> ConfigDict:
     if "no_continual" not in words:
         c.train.phases.continual = phase(40, 5e-4, init=start, mixture=continual(words), optimizer=adafactor, **views)
         start = "continual"
-    c.train.phases.sft = phase(350, 1e-3, init=start, mixture=members, groups=shares, optimizer=adafactor, **views)
+    c.train.phases.sft = phase(350, 1.5e-3, init=start, mixture=members, groups=shares, optimizer=muon, **views)
     runs = ["sft"]
     for word, sources in (("video_sft", ("video",)), ("ui", ("screen_*",))):
         if word in words:
             mixture = {word: {"pool": "exercises", "sources": sources}}
-            c.train.phases[word] = phase(60, 5e-4, init="sft", mixture=mixture, optimizer=adafactor)
+            c.train.phases[word] = phase(60, 5e-4, init="sft", mixture=mixture, optimizer=muon)
             runs.append(word)
     c.evaluate = {
         "benchmarks": benchmarks(),
