@@ -1,6 +1,9 @@
-"""One device against eight, in float32: a training step, next-token logits, generation."""
+"""One device against eight, in float32: a training step, a scorer's answers, generation; with and without experts."""
 
 from __future__ import annotations
+
+import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -11,11 +14,12 @@ from flax import nnx
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.generation.sampler import Generation, continue_prompts
 from mmssr_jax.models import state
-from mmssr_jax.models.config import DecoderConfig, VisionConfig, VLMConfig
+from mmssr_jax.models.config import DecoderConfig, MoEConfig, VisionConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel.mesh import MeshConfig, batch_sharding, make_mesh, replicated
 from mmssr_jax.parallel.rules import shardings
-from mmssr_jax.training.losses import read_logits
+from mmssr_jax.scoring.ask import leaf_logits
+from mmssr_jax.scoring.prompt_tree import build_tree
 from mmssr_jax.training.step import make_step
 from tests.filled import filled
 
@@ -24,12 +28,19 @@ CONFIG = VLMConfig(
     vision=VisionConfig(image_size=8, patch_size=4, width=32, depth=2, heads=4, mlp=64),
     decoder=DecoderConfig(vocab=32, width=32, depth=2, heads=4, kv_heads=2, mlp=64),
 )
-MESHES = [MeshConfig(data=2, fsdp=2, tensor=2), MeshConfig(data=1, fsdp=2, tensor=2, expert=2)]
-
-
-@pytest.fixture(scope="module")
-def model() -> tuple[nnx.GraphDef, state.Params]:
-    return filled(lambda: VLM(CONFIG, rngs=nnx.Rngs(0)))
+SPARSE = dataclasses.replace(CONFIG, decoder=dataclasses.replace(CONFIG.decoder, moe=MoEConfig(experts=4)))
+CASES = [
+    pytest.param(CONFIG, MeshConfig(data=2, fsdp=2, tensor=2), id="dense on data 2, fsdp 2, tensor 2"),
+    pytest.param(
+        SPARSE, MeshConfig(data=1, fsdp=2, tensor=2, expert=2), id="sparse on fsdp 2, tensor 2, expert 2",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        SPARSE, MeshConfig(data=2, fsdp=2, expert=2), id="sparse on data 2, fsdp 2, expert 2", marks=pytest.mark.slow
+    ),
+]  # fmt: skip
+EXPERTS, DENSE = ("sparse", "mlp", "experts", "up"), ("mlp", "up", "kernel")
+TREE = build_tree([[3, 4, 5], [3, 6]])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +67,7 @@ def batch() -> Batch:
 
 
 def run(model, batch, mesh):
-    """A training step's parameters and loss, the logits, and greedy answers, on a mesh."""
+    """A training step's parameters and loss, logits behind the questions, and greedy answers, on a mesh."""
     with jax.set_mesh(mesh):
         return run_in(model, batch, mesh)
 
@@ -81,23 +92,21 @@ def run_in(model, batch, mesh):
         lengths = np.array([12, 11, 10, 9, 8, 7, 12, 12], np.int32)
         return continue_prompts(model.decoder, x, lengths, lengths, Generation(max_tokens=6))
 
-    logits = jax.jit(lambda p, b: read_logits(state.merge(graphdef, p), b))(params, batch)
+    logits = jax.jit(lambda p, b: leaf_logits(state.merge(graphdef, p), b, TREE))(params, batch)
     return after, metrics, logits, answers(params, batch)
 
 
-@pytest.fixture(scope="module")
-def one_device(model, batch):
-    return run(model, batch, make_mesh(devices=jax.devices()[:1]))
-
-
-@pytest.mark.parametrize("config", MESHES, ids=lambda c: f"data{c.data}-fsdp{c.fsdp}-tensor{c.tensor}-expert{c.expert}")
-def test_a_mesh_changes_nothing(config, model, batch, one_device):
-    after, metrics, logits, answers = run(model, batch, make_mesh(config))
+@pytest.mark.parametrize(("config", "mesh"), CASES)
+def test_a_mesh_changes_nothing(config, mesh, batch):
+    model = filled(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    after, metrics, logits, answers = run(model, batch, make_mesh(mesh))
+    one_device = run(model, batch, make_mesh(devices=jax.devices()[:1]))
     expected_after, expected_metrics, expected_logits, expected_answers = one_device
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=ATOL, rtol=0), after, expected_after)
     np.testing.assert_allclose(metrics["loss"], expected_metrics["loss"], atol=ATOL, rtol=0)
     np.testing.assert_allclose(logits, expected_logits, atol=ATOL, rtol=0)
     np.testing.assert_array_equal(answers, expected_answers)
-    kernel = after["decoder"]["layers"]["mlp"]["up"]["kernel"]
-    held = np.prod(kernel.sharding.shard_shape(kernel.shape)) * config.fsdp * config.tensor
+    layers, path = after["decoder"]["layers"], DENSE if config.decoder.moe is None else EXPERTS
+    kernel = functools.reduce(lambda tree, name: tree[name], path, layers)
+    held = np.prod(kernel.sharding.shard_shape(kernel.shape)) * mesh.fsdp * mesh.tensor * mesh.expert
     assert held == kernel.size, "a device must hold its part of the parameters only"
