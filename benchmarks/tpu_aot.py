@@ -3,8 +3,9 @@
     pip install -e .[tpu-aot]
     python benchmarks/tpu_aot.py --topology=v5e:2x4 --preset=llava_ov_7b --job=score
 
-Prints one JSON line:
+`--rows=max` looks for a batch that fills the chip, in a few compiles. Prints one JSON line:
 
+    rows            sequences in all
     hbm_gib         per device: arguments, results and temporaries of the compiled program (aliased results once)
     hbm_limit_gib   what a chip of this kind has
     fits            the first is below the second
@@ -14,7 +15,7 @@ Prints one JSON line:
                     and all of the attention kernel's blocks included
     flops_xla       per device, what the compiler counts; it takes the body of a loop over layers once
     collectives     how many of each kind the program holds; those in the loop over layers count once
-    compile_s       seconds of tracing and compiling
+    compile_s       seconds of tracing and compiling, of all sizes with --rows=max
     compile_cpu_s   seconds of all cores together; what remains on an idle machine with many of them is a fraction
 """
 
@@ -22,11 +23,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import json
 import math
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
@@ -44,6 +47,7 @@ from flops import forward_flops
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.models import presets, state
 from mmssr_jax.models.config import VLMConfig
@@ -58,7 +62,7 @@ HBM_GIB = {"v5e": 16.0, "v6e": 32.0, "v5p": 95.0}
 _TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x4", "kind:shape of the slice")
 _PRESET = flags.DEFINE_enum("preset", "llava_ov_0_5b", presets.NAMES, "model size")
 _JOB = flags.DEFINE_enum("job", "score", ("score", "train"), "what to compile")
-_ROWS = flags.DEFINE_integer("rows", 1, "sequences a device", lower_bound=1)
+_ROWS = flags.DEFINE_string("rows", "1", "sequences a device, or max")
 _LENGTH = flags.DEFINE_integer("length", 1280, "tokens of a sequence; the default holds 730 of an image", lower_bound=1)
 _TARGETS = flags.DEFINE_integer("targets", 64, "positions a sequence whose logits are read", lower_bound=1)
 _TENSOR = flags.DEFINE_integer("tensor", 1, "devices along the tensor axis", lower_bound=1)
@@ -69,6 +73,14 @@ _OPTIMIZER = flags.DEFINE_enum(
     ("adamw", "adamw_bf16", "adafactor"),
     "for training; adamw_bf16 keeps the first moment in 16 bits",
 )
+_EFFORT = flags.DEFINE_float(
+    "effort",
+    -1.0,
+    "of the compiler; 0 is jit's, below it compiles several times faster, to a slower program",
+    lower_bound=-1.0,
+    upper_bound=1.0,
+)
+flags.register_validator("rows", lambda rows: rows == "max" or (rows.isdigit() and rows != "0"), "a count, or max")
 
 
 def abstract_batch(config: VLMConfig, *, rows: int, length: int, targets: int, mesh: Mesh) -> Batch:
@@ -141,32 +153,86 @@ def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int
     return run.trace(params, opt_state, batch), params
 
 
+def hbm_gib(compiled: jax.stages.Compiled) -> float:
+    """What a device holds while the program runs."""
+    memory = compiled.memory_analysis()
+    used = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return (used + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes) / 2**30
+
+
+def most_rows(hbm: Callable[[int], float], limit: float, *, compiles: int = 6) -> int:
+    """Rows a device that fill it: the program needs more than 95 % of `limit`, or one row more does not fit.
+
+    Memory is taken to grow by a line through the two largest sizes that are known to fit.
+
+    Args:
+      hbm: rows a device -> GiB, or infinity where the compiler says that it does not fit.
+      limit: GiB.
+      compiles: sizes that are looked at; the largest that fits is taken where they do not suffice.
+
+    Raises:
+      UserError: not even one row fits.
+    """
+    known = {1: hbm(1)}
+    if known[1] > limit:
+        raise UserError(f"one row a device needs {known[1]:.2f} GiB, a chip has {limit}")
+    rows = 4
+    while len(known) < compiles:
+        known[rows] = hbm(rows)
+        *smaller, best = sorted(r for r, gib in known.items() if gib <= limit)
+        above = min((r for r, gib in known.items() if gib > limit), default=None)
+        if known[best] > 0.95 * limit or above == best + 1:
+            break
+        rows = 2 * best
+        if smaller:
+            slope = (known[best] - known[smaller[-1]]) / (best - smaller[-1])
+            rows = best + max(int((limit - known[best]) / slope), 1)
+        if above is not None:
+            rows = min(rows, (best + above) // 2)
+    return max(r for r, gib in known.items() if gib <= limit)
+
+
 def main(_: list[str]) -> None:
-    kind = _TOPOLOGY.value.split(":")[0]
+    jax.config.update("jax_exec_time_optimization_effort", _EFFORT.value)
+    limit = HBM_GIB[_TOPOLOGY.value.split(":")[0]]
     devices = topologies.get_topology_desc(platform="tpu", topology_name=_TOPOLOGY.value).devices
     mesh = make_mesh(MeshConfig(data=1, fsdp=-1, tensor=_TENSOR.value, expert=_EXPERT.value), devices=devices)
     vocab = 4096 if _PRESET.value == "tiny" else None  # the one that has no vocabulary of its own
     config = dataclasses.replace(
         presets.preset(_PRESET.value, vocab=vocab), attention="splash", remat=_JOB.value == "train"
     )
-    sizes = {"rows": _ROWS.value * len(devices), "length": _LENGTH.value, "targets": _TARGETS.value}
+    sizes = {"length": _LENGTH.value, "targets": _TARGETS.value}
+
+    @functools.cache
+    def program(rows: int) -> tuple[Any, Any, Any]:
+        with jax.set_mesh(mesh):
+            traced, params = trace_job(
+                config, mesh, job=_JOB.value, optimizer=_OPTIMIZER.value, rows=rows * len(devices), **sizes
+            )
+            return traced, params, traced.lower().compile()
+
+    def hbm(rows: int) -> float:
+        try:
+            return hbm_gib(program(rows)[-1])
+        except jax.errors.JaxRuntimeError as e:
+            if "RESOURCE_EXHAUSTED" not in str(e):
+                raise
+            return math.inf
+
     start, cpu = time.monotonic(), time.process_time()
-    with jax.set_mesh(mesh):
-        traced, params = trace_job(config, mesh, job=_JOB.value, optimizer=_OPTIMIZER.value, **sizes)
-        compiled = traced.lower().compile()
+    rows = most_rows(hbm, limit) if _ROWS.value == "max" else int(_ROWS.value)
+    traced, params, compiled = program(rows)
     seconds, cpu = time.monotonic() - start, time.process_time() - cpu
-    memory = compiled.memory_analysis()
-    used = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    hbm = (used + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes) / 2**30
+    sizes["rows"] = rows * len(devices)
     flops = forward_flops(config, params, **sizes) * (3 if _JOB.value == "train" else 1) / len(devices)
     result = {
         "topology": _TOPOLOGY.value, "preset": _PRESET.value, "job": _JOB.value, "mesh": dict(mesh.shape), **sizes,
-        "hbm_gib": round(hbm, 3), "hbm_limit_gib": HBM_GIB[kind], "fits": hbm < HBM_GIB[kind],
-        "temp_gib": round(memory.temp_size_in_bytes / 2**30, 3),
+        "hbm_gib": round(hbm(rows), 3), "hbm_limit_gib": limit, "fits": hbm(rows) <= limit,
+        "temp_gib": round(compiled.memory_analysis().temp_size_in_bytes / 2**30, 3),
         "flops": traced_flops(traced.jaxpr.jaxpr) / len(devices), "flops_model": flops,
         "flops_xla": compiled.cost_analysis()["flops"],
         "collectives": count_collectives(compiled.as_text()), "compile_s": round(seconds, 1),
-        "compile_cpu_s": round(cpu, 1),
+        "compile_cpu_s": round(cpu, 1), "effort": _EFFORT.value,
     }  # fmt: skip
     print(json.dumps(result))
 
