@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import io
+import shutil
+from pathlib import Path
 
 import numpy as np
+import tokenizers
 from PIL import Image
 
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
@@ -48,6 +51,24 @@ def bundle(seed: int = 0) -> ModelBundle:
         ),
     )
     return random_bundle(config, tokenizer(), seed=seed)
+
+
+PAIR_MARKS = (1, 59)  # what begins and ends a text of `image_text_pair`
+
+
+def image_text_pair(folder: Path, goldens: Path, name: str) -> Path:
+    """A small CLIP or SigLIP as a checkpoint's folder; its tokenizer knows letters (a is 10) and skips the rest."""
+    shutil.copytree(goldens / "llava_onevision" / name, folder / name)
+    letters = {chr(ord("a") + n): 10 + n for n in range(26)}
+    begin, end = PAIR_MARKS
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel({"<s>": begin, "?": 2, **letters, "</s>": end}, "?"))
+    core.normalizer = tokenizers.normalizers.Sequence(
+        [tokenizers.normalizers.Lowercase(), tokenizers.normalizers.Replace(tokenizers.Regex(r"[^a-z]+"), "")]
+    )
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex("."), "isolated")
+    core.post_processor = tokenizers.processors.TemplateProcessing("<s> $A </s>", None, [("<s>", begin), ("</s>", end)])
+    core.save(str(folder / name / "tokenizer.json"))
+    return folder / name
 
 
 def pixels(one: Sample) -> np.ndarray:

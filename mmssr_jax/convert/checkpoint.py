@@ -17,6 +17,7 @@ from mmssr_jax.core.errors import UserError
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _DTYPES = {"BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype(np.float16)}
+_BUFFER = "embeddings.position_ids"  # 0, 1, 2, ... which old versions of transformers kept among the parameters
 
 
 class Checkpoint:
@@ -39,9 +40,9 @@ class Checkpoint:
         for name in names:
             handle = _open(files.inside(folder, name))
             for key in handle.keys():  # noqa: SIM118 - not a dict
-                if table is None or table.get(key) == name:
+                if not key.endswith(_BUFFER) and (table is None or table.get(key) == name):
                     self._tensors[key] = handle.get_slice(key)
-        missing = sorted(set(table or ()) - set(self._tensors))
+        missing = sorted(key for key in set(table or ()) - set(self._tensors) if not key.endswith(_BUFFER))
         if missing:
             raise UserError(f"{folder}: {INDEX} names tensors that are in no file, the first is {missing[0]}")
 

@@ -1,4 +1,4 @@
-"""CLIP in transformers' names ("pre_layrnorm" is theirs): the vision tower alone, and both towers."""
+"""CLIP in transformers' names ("pre_layrnorm" is theirs): the vision tower alone, both towers, and both of SigLIP."""
 
 from __future__ import annotations
 
@@ -26,4 +26,12 @@ ENTRIES: list[Entry] = [
     *linear("image_projection", "visual_projection", bias=False),
     *linear("text_projection", "text_projection", bias=False),
     Entry("logit_scale", "logit_scale"),
+]
+
+SIGLIP: list[Entry] = [
+    *under("vision", "vision_model", siglip.ENTRIES),
+    *under("text", "text_model", TEXT),
+    *linear("text_projection", "text_model.head"),
+    Entry("logit_scale", "logit_scale"),
+    Entry("logit_bias", "logit_bias"),
 ]

@@ -13,13 +13,15 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from mmssr_jax.convert import clip, llava, qwen2, read_config, siglip
+from mmssr_jax.convert import clip, llava, qwen2, read_config, read_pair, siglip
 from mmssr_jax.convert.checkpoint import Checkpoint
 from mmssr_jax.convert.keymap import Entry, Tensor, check, expand
+from mmssr_jax.convert.preprocessor import with_pair_preprocessor
 from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.models import state
 from mmssr_jax.models.clip import Clip
+from mmssr_jax.models.config import ClipConfig
 from mmssr_jax.models.decoder import Decoder
 from mmssr_jax.models.vit import VisionTower, resize_positions
 from mmssr_jax.models.vlm import VLM
@@ -58,10 +60,12 @@ def load_decoder(folder: Path, *, mesh: Mesh | None = None, dtype: DType = "floa
     return _load(lambda: Decoder(config, rngs=nnx.Rngs(0)), Checkpoint(folder), qwen2.entries(), mesh, dtype)
 
 
-def load_clip(folder: Path, *, mesh: Mesh | None = None) -> Loaded:
-    """Both towers of a CLIP checkpoint, as `models.clip.Clip`; raises as `load_vlm`."""
-    config = read_config.clip_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
-    return _load(lambda: Clip(config, rngs=nnx.Rngs(0)), Checkpoint(folder), clip.ENTRIES, mesh)
+def load_clip(folder: Path, *, mesh: Mesh | None = None) -> tuple[ClipConfig, Loaded]:
+    """Both towers of a CLIP or SigLIP checkpoint, as `models.clip.Clip`; raises as `load_vlm`."""
+    config = read_pair.clip_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    config = with_pair_preprocessor(config, folder)
+    table = clip.SIGLIP if config.siglip else clip.ENTRIES
+    return config, _load(lambda: Clip(config, rngs=nnx.Rngs(0)), Checkpoint(folder), table, mesh)
 
 
 def load_vision(folder: Path, *, image_size: int | None = None, mesh: Mesh | None = None) -> Loaded:

@@ -10,14 +10,15 @@ from mmssr_jax.convert.read_config import LlavaConfig
 from mmssr_jax.convert.section import Section
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.models.config import ClipConfig, VisionConfig
 
 FILE = "preprocessor_config.json"
 _INSIDE = "processor_config.json"  # where transformers 5 keeps it, in a section "image_processor"
 _BICUBIC = 3  # of PIL.Image.Resampling
 # Keys that say where an object came from, or what this program reads from config.json; the padding is the processor's.
 _NEUTRAL = frozenset({
-    "image_processor_type", "processor_class", "image_grid_pinpoints", "do_pad", "data_format", "device",
-    "input_data_format", "return_tensors", "image_seq_length",
+    "image_processor_type", "feature_extractor_type", "processor_class", "image_grid_pinpoints", "do_pad",
+    "data_format", "device", "input_data_format", "return_tensors", "image_seq_length",
 })  # fmt: skip
 
 
@@ -30,7 +31,36 @@ def with_preprocessor(config: LlavaConfig, folder: Path) -> LlavaConfig:
     found = _read(folder)
     if found is None:
         return config
-    values, where = found
+    s, where = _section(*found)
+    vision = config.model.vision
+    size = s.take("size", {"height": vision.image_size, "width": vision.image_size})
+    if size != {"height": vision.image_size, "width": vision.image_size}:
+        raise UserError(f"{where}: size = {size}, but the tower takes {vision.image_size} x {vision.image_size}")
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vision=_normalised(vision, s)))
+
+
+def with_pair_preprocessor(config: ClipConfig, folder: Path) -> ClipConfig:
+    """The same for a CLIP or SigLIP pair, and with what the processor says of how a picture becomes a square.
+
+    Raises:
+      UserError: as `with_preprocessor`.
+    """
+    found = _read(folder)
+    if found is None:
+        return config
+    s, where = _section(*found)
+    side = config.vision.image_size
+    size, crop, cropped = s.take("size", side), s.take("crop_size", None), s.take("do_center_crop", config.crop)
+    square = {"height": side, "width": side}
+    if size not in ((side, {"shortest_edge": side}) if cropped else (side, square)):
+        raise UserError(f"{where}: size = {size}, but the tower takes {side} x {side}")
+    if cropped and crop not in (None, side, square):
+        raise UserError(f"{where}: crop_size = {crop}, but the tower takes {side} x {side}")
+    return dataclasses.replace(config, vision=_normalised(config.vision, s), crop=bool(cropped))
+
+
+def _section(values: dict[str, Any], where: str) -> tuple[Section, str]:
+    """What is left when resizing, rescaling and normalising are found to be done as we do them."""
     s = Section(values, where)
     for key in ("do_convert_rgb", "do_normalize", "do_rescale", "do_resize"):
         if s.take(key, True) not in (True, None):
@@ -38,16 +68,17 @@ def with_preprocessor(config: LlavaConfig, folder: Path) -> LlavaConfig:
     s.expect("resample", _BICUBIC)
     if abs(s.take("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
         raise UserError(f"{where}: rescale_factor other than 1/255 is not supported")
-    vision = config.model.vision
-    size = s.take("size", {"height": vision.image_size, "width": vision.image_size})
-    if size != {"height": vision.image_size, "width": vision.image_size}:
-        raise UserError(f"{where}: size = {size}, but the tower takes {vision.image_size} x {vision.image_size}")
-    mean, std = (_colour(s.take(key, list(default)), key, where) for key, default in (
-        ("image_mean", vision.mean), ("image_std", vision.std)
-    ))  # fmt: skip
+    return s, where
+
+
+def _normalised(vision: VisionConfig, s: Section) -> VisionConfig:
+    """The tower's config with mean and deviation of the section, which is read to its end."""
+    mean, std = (
+        _colour(s.take(key, list(default)), key, s.where)
+        for key, default in (("image_mean", vision.mean), ("image_std", vision.std))
+    )
     s.finish(_NEUTRAL)
-    model = dataclasses.replace(config.model, vision=dataclasses.replace(vision, mean=mean, std=std))
-    return dataclasses.replace(config, model=model)
+    return dataclasses.replace(vision, mean=mean, std=std)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], str] | None:

@@ -12,8 +12,6 @@ from mmssr_jax.core.vision_spec import AnyresSpec
 from mmssr_jax.models.config import (
     CLIP_MEAN,
     CLIP_STD,
-    ClipConfig,
-    ClipTextConfig,
     DecoderConfig,
     RopeScaling,
     VisionConfig,
@@ -140,37 +138,6 @@ def clip_vision_config(values: Mapping[str, Any], where: str) -> VisionConfig:
         **tower, activation=activation, patch_bias=False, class_token=True, pre_norm=True, final_norm=True,
         mean=CLIP_MEAN, std=CLIP_STD,
     )  # fmt: skip
-
-
-def clip_config(values: Mapping[str, Any], where: str) -> ClipConfig:
-    """CLIP's config, of both towers.
-
-    Raises:
-      UserError: a setting is missing or not supported.
-    """
-    s = Section(values, where)
-    s.expect("model_type", "clip")
-    s.take("logit_scale_init_value", None)  # of a model that is trained from scratch
-    vision = clip_vision_config(s.take("vision_config"), f"{where}: vision_config")
-    text = _clip_text(Section(s.take("text_config"), f"{where}: text_config"))
-    config = ClipConfig(vision, text, s.take("projection_dim"))
-    s.finish()
-    return config
-
-
-def _clip_text(s: Section) -> ClipTextConfig:
-    s.expect("model_type", "clip_text_model")
-    s.expect("attention_dropout", 0.0, 0)
-    s.expect("dropout", 0.0, 0)
-    end, vocab = s.take("eos_token_id", 49407), s.take("vocab_size")
-    config = ClipTextConfig(
-        vocab=vocab, width=s.take("hidden_size"), depth=s.take("num_hidden_layers"),
-        heads=s.take("num_attention_heads"), mlp=s.take("intermediate_size"), length=s.take("max_position_embeddings"),
-        end_token=vocab - 1 if end == 2 else end,  # 2 is a mistake of old configs; the highest id is meant
-        activation=s.activation("hidden_act", "quick_gelu"), eps=s.take("layer_norm_eps", 1e-5),
-    )  # fmt: skip
-    s.finish()
-    return config
 
 
 def _tower(s: Section, *, eps: float = 1e-6) -> dict[str, Any]:

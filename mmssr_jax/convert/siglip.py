@@ -1,4 +1,4 @@
-"""SigLIP's vision tower in transformers' names."""
+"""SigLIP's vision tower in transformers' names; both towers stand in `clip`."""
 
 from __future__ import annotations
 

@@ -23,6 +23,20 @@ def square_view(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image, np.uint8)
 
 
+def centre_view(image: Image.Image, size: int) -> np.ndarray:
+    """The middle of the picture: bicubic resize of its shorter side to `size`, then the square (CLIP's processor).
+
+    Returns:
+      uint8 [size, size, 3].
+    """
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size) // 2, (height - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
+
+
 def sample_images(sample: Sample, *, max_pixels: int) -> list[Image.Image]:
     """A sample's pictures, decoded to RGB; a video is decoded once for all of its frames.
 

@@ -1,4 +1,7 @@
-"""CLIP (arXiv 2103.00020): a picture and a text as two unit vectors whose product says how well they go together."""
+"""CLIP (arXiv 2103.00020) and SigLIP (arXiv 2303.15343): a picture and a text as two unit vectors.
+
+Their product says how well the two go together.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from mmssr_jax.models.vit import VisionTower
 
 
 class ClipText(nnx.Module):
-    """Causal transformer; a text is its final-normed state at the end token."""
+    """A text is the final-normed state of its end token, or of the last place."""
 
     def __init__(self, config: ClipTextConfig, *, compute: Compute = FLOAT32, rngs: nnx.Rngs):
         self.config, self.compute = config, compute
@@ -24,14 +27,20 @@ class ClipText(nnx.Module):
         self.norm = LayerNorm(config.width, eps=config.eps)
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        """int32 [B, L] -> [B, D]; L is at most the config's `length`, what follows the end token has no effect."""
+        """int32 [B, L] -> [B, D].
+
+        L is at most the config's `length`, and what follows the end token has no effect; without an end token L is
+        `length`, and the padding belongs to the text.
+        """
         B, L = tokens.shape
         x = jnp.take(self.embedding[...], tokens, axis=0) + self.position[:L]
-        until = jnp.full((B, L), L, jnp.int32)
+        until = jnp.full((B, L), L, jnp.int32) if self.config.causal else None
         x, _ = scan(
             self.layers, lambda layer, x, _: (layer(x, until), None), x.astype(self.compute.dtype),
             remat=self.compute.remat,
         )  # fmt: skip
+        if self.config.end_token is None:
+            return self.norm(x[:, -1])
         end = jnp.argmax(tokens == self.config.end_token, axis=1)
         return self.norm(jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0])
 
@@ -43,14 +52,19 @@ class Clip(nnx.Module):
         self.config = config
         self.vision = VisionTower(config.vision, compute=compute, rngs=rngs)
         self.text = ClipText(config.text, compute=compute, rngs=rngs)
-        dtype = compute.dtype
-        self.image_projection = linear(config.vision.width, config.width, bias=False, dtype=dtype, rngs=rngs)
-        self.text_projection = linear(config.text.width, config.width, bias=False, dtype=dtype, rngs=rngs)
-        self.logit_scale = nnx.Param(jnp.log(jnp.array(1 / 0.07)))
+        dtype, width = compute.dtype, config.width
+        self.text_projection = linear(config.text.width, width, bias=config.siglip, dtype=dtype, rngs=rngs)
+        if config.siglip:
+            self.logit_scale = nnx.Param(jnp.log(jnp.full(1, 10.0)))
+            self.logit_bias = nnx.Param(jnp.full(1, -10.0))
+        else:
+            self.image_projection = linear(config.vision.width, width, bias=False, dtype=dtype, rngs=rngs)
+            self.logit_scale = nnx.Param(jnp.log(jnp.array(1 / 0.07)))
 
     def embed_images(self, pixels: jax.Array) -> jax.Array:
         """[N, S, S, 3] -> unit vectors [N, width], float32."""
-        return _unit(self.image_projection(self.vision.pooled(pixels)))
+        pooled = self.vision.pooled(pixels)
+        return _unit(pooled if self.config.siglip else self.image_projection(pooled))
 
     def embed_texts(self, tokens: jax.Array) -> jax.Array:
         """int32 [B, L] -> unit vectors [B, width], float32."""

@@ -93,13 +93,16 @@ class VisionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ClipTextConfig:
-    """CLIP's text tower: a causal transformer with learned positions.
+    """The text tower of CLIP or SigLIP: a transformer with learned positions; the defaults are CLIP's.
 
     Attributes:
       vocab: rows of the embedding.
       width, depth, heads, mlp: as in `VisionConfig`.
       length: the most tokens of a text.
-      end_token: id of the token whose state stands for the text.
+      end_token: id of the token whose state stands for the text; None for what stands at the last of `length` places
+        (SigLIP, which was trained on padding).
+      pad_token: id that texts are filled up with.
+      causal: a token sees only those before it (CLIP).
       activation, eps: of the MLP and of the layer norms.
     """
 
@@ -109,22 +112,36 @@ class ClipTextConfig:
     heads: int
     mlp: int
     length: int = 77
-    end_token: int = 49407
+    end_token: int | None = 49407
+    pad_token: int = 49407
+    causal: bool = True
     activation: Activation = "quick_gelu"
     eps: float = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipConfig:
-    """Two towers and the `width` of the space they share."""
+    """Two towers and the `width` of the space they share.
+
+    Attributes:
+      vision, text, width: see above.
+      siglip: as SigLIP joins them: pictures are not projected, texts are with a bias, and so are the products.
+      crop: a picture's centre is cut out, instead of squeezing all of it into the square.
+    """
 
     vision: VisionConfig
     text: ClipTextConfig
     width: int
+    siglip: bool = False
+    crop: bool = True
 
     def __post_init__(self) -> None:
-        if not (self.vision.class_token and self.vision.final_norm):
+        if self.siglip != self.vision.attention_pool:
+            raise ValueError("SigLIP's vision tower, and no other, has a pooling head")
+        if not self.siglip and not (self.vision.class_token and self.vision.final_norm):
             raise ValueError("CLIP's vision tower pools a normed class token: it needs class_token and final_norm")
+        if self.siglip and self.width != self.vision.width:
+            raise ValueError(f"SigLIP does not project pictures: width {self.width} must be {self.vision.width}")
 
 
 @dataclasses.dataclass(frozen=True)

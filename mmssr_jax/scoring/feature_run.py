@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grain
 import numpy as np
@@ -16,27 +16,45 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import BatchShape
-from mmssr_jax.data.example import Example
-from mmssr_jax.scoring.features import FeatureReader
 from mmssr_jax.scoring.rater import Buckets
 from mmssr_jax.scoring.run import Rows, is_done, shard_rows
 
 _AHEAD = 64
 
 
+class Reader(Protocol):
+    """One kind of feature: what is read of a sample (one or more things with `pixels`), and what that becomes."""
+
+    @property
+    def kind(self) -> str:
+        """What the folder and the rejects call it."""
+
+    def examples(self, sample: Sample, *, max_pixels: int) -> tuple[Any, ...]:
+        """What is read; raises OSError or ValueError where that fails."""
+
+    def shape(self, example: Any, buckets: Buckets) -> BatchShape:
+        """The shape that holds it; raises ValueError where none does."""
+
+    def run(self, examples: list[Any], shape: BatchShape) -> np.ndarray:
+        """The features of a batch, [examples, ...]."""
+
+    def columns(self, values: list[np.ndarray], examples: list[tuple[Any, ...]]) -> dict[str, pa.Array]:
+        """Table columns of n samples; `values` has [n, ...] for each thing read of a sample, `examples` no pictures."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Read:
     """sample -> its sequences, or why there is none; runs in grain's threads."""
 
-    reader: FeatureReader
+    reader: Reader
     buckets: Buckets
     max_pixels: int
 
-    def __call__(self, sample: Sample) -> tuple[Sample, tuple[Example, ...] | str]:
+    def __call__(self, sample: Sample) -> tuple[Sample, tuple[Any, ...] | str]:
         try:
             examples = self.reader.examples(sample, max_pixels=self.max_pixels)
             for example in examples:
-                self.buckets.shape(example, 0)
+                self.reader.shape(example, self.buckets)
         except (OSError, ValueError) as e:
             return sample, str(e)
         return sample, examples
@@ -45,14 +63,14 @@ class _Read:
 class _Batches:
     """Sequences on their way through a reader; `values[k]` has the features of each sample's sequence k."""
 
-    def __init__(self, reader: FeatureReader, buckets: Buckets, count: int):
+    def __init__(self, reader: Reader, buckets: Buckets, count: int):
         self._reader, self._buckets, self._count = reader, buckets, count
-        self._waiting: dict[tuple[int, BatchShape], list[tuple[int, Example]]] = {}
+        self._waiting: dict[tuple[int, BatchShape], list[tuple[int, Any]]] = {}
         self.values: list[np.ndarray] = []
 
-    def add(self, number: int, examples: tuple[Example, ...]) -> None:
+    def add(self, number: int, examples: tuple[Any, ...]) -> None:
         for k, example in enumerate(examples):
-            shape = self._buckets.shape(example, 0)
+            shape = self._reader.shape(example, self._buckets)
             group = self._waiting.setdefault((k, shape), [])
             group.append((number, example))
             if len(group) == shape.rows:
@@ -71,7 +89,7 @@ class _Batches:
 
 
 def write_features(
-    pool: Any, reader: FeatureReader, folder: Path, *, shards: int, buckets: Buckets, max_pixels: int,
+    pool: Any, reader: Reader, folder: Path, *, shards: int, buckets: Buckets, max_pixels: int,
     todo: Iterable[int], threads: int = 2,
 ) -> None:  # fmt: skip
     """Writes `part-*.parquet` (`id` and the reader's columns) and beside each what was rejected, for shards in `todo`.
@@ -90,7 +108,7 @@ def write_features(
         rows = Rows(pool, shard_rows(len(pool), shard, shards))
         batches = _Batches(reader, buckets, len(rows))
         ids: list[str] = []
-        known: list[tuple[Example, ...]] = []
+        known: list[tuple[Any, ...]] = []
         rejects = []
         numbers = grain.MapDataset.range(len(rows)).map(lambda n, rows=rows: read(rows[int(n)]))
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD)

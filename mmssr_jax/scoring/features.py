@@ -6,6 +6,7 @@
 | embedding | embedding: the state before the word that sums the sample up, a unit vector (arXiv 2407.12580) | E5-V |
 | activations | layer<k>_image, layer<k>_text: the input of layer k, mean over the tokens of a kind | COINCIDE |
 | gradients | gradient: of the answers' mean loss, by a random projection | ICONS |
+| similarity | similarity: of pictures and text, see `similarity`; similarity_cut: tokens not read | CLIP score |
 
 COINCIDE's own program takes the output of the attention where this takes the whole stream. The projection is a count
 sketch (Charikar et al., 2002): every entry is added, with a random sign, to one of d sums; it keeps inner products.
@@ -36,10 +37,12 @@ from mmssr_jax.models.state import Params, merge
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
+from mmssr_jax.scoring.rater import Buckets
 from mmssr_jax.training.bundle import ModelBundle
 from mmssr_jax.training.step import split_batch
 
-Kind = Literal["likelihood", "embedding", "activations", "gradients"]
+ModelKind = Literal["likelihood", "embedding", "activations", "gradients"]
+Kind = Literal[ModelKind, "similarity"]
 
 _SUMMARY = "\nSummary above in one word: "
 
@@ -50,7 +53,9 @@ class FeatureConfig:
 
     Attributes:
       kinds: which are written; none by default.
-      model: "base", a run of this workdir, or a folder.
+      model: "base", a run of this workdir, or a folder; of every kind but "similarity".
+      pair: a folder of a Hugging Face CLIP or SigLIP checkpoint (config.json, safetensors, tokenizer.json); of
+        "similarity", see `scoring.similarity`.
       max_length: tokens of a sample; longer ones are cut as in training.
       layers: whose input is pooled, from 0; the number of layers stands for the last one's normed output.
       gradient_of: a pattern of parameters' dotted names.
@@ -60,6 +65,7 @@ class FeatureConfig:
 
     kinds: tuple[Kind, ...] = ()
     model: str = "base"
+    pair: str | None = None
     max_length: int = 1024
     layers: tuple[int, ...] = (0,)
     gradient_of: str = r"decoder\.layers\.attn\.(q|v)\.kernel$"
@@ -131,13 +137,13 @@ def _pixels(batch: Batch) -> jax.Array | None:
 
 
 class FeatureReader:
-    """One kind of feature of one model; compiles once a bucket.
+    """One kind of feature of one model; compiles once a bucket. A `feature_run.Reader`.
 
     Raises:
       UserError: there is no such layer, or no parameter of that name.
     """
 
-    def __init__(self, bundle: ModelBundle, kind: Kind, config: FeatureConfig, *, mesh: Mesh):
+    def __init__(self, bundle: ModelBundle, kind: ModelKind, config: FeatureConfig, *, mesh: Mesh):
         self.bundle, self.kind, self.config, self._mesh = bundle, kind, config, mesh
         depth, patches = bundle.config.decoder.depth, bundle.config.image_tokens
         if kind == "activations" and any(not 0 <= k <= depth for k in config.layers):
@@ -182,6 +188,10 @@ class FeatureReader:
         if self.kind == "embedding":
             found = [_prompt_of(e) for e in found]
         return tuple(found)
+
+    def shape(self, example: Example, buckets: Buckets) -> BatchShape:
+        """The smallest bucket that holds it; raises ValueError where none does."""
+        return buckets.shape(example, 0)
 
     def run(self, examples: list[Example], shape: BatchShape) -> np.ndarray:
         """The features of a batch, [examples, ...]."""

@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "decoder" in wanted:
         metafunc.parametrize("decoder", _models(config, _DECODERS), ids=lambda f: f.name)
     if "pair" in wanted:
-        metafunc.parametrize("pair", _models(config, ("clip",)), ids=lambda f: f.name)
+        metafunc.parametrize("pair", _models(config, ("clip", "siglip")), ids=lambda f: f.name)
     cases = [c for f in _models(config, ("llava_onevision",)) for c in sorted(f.glob("case_*.npz"))]
     if "case_path" in wanted:
         metafunc.parametrize("case_path", cases, ids=_case_name)

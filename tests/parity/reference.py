@@ -1,7 +1,7 @@
 """Goldens from transformers and torch, in the format of tests/goldens/llava_onevision/README.md.
 
     pip install -e .[test,bench]
-    python -m tests.parity.reference OUT        writes OUT/llava_onevision/{small_gqa,small_tied,clip_pair}
+    python -m tests.parity.reference OUT        writes OUT/llava_onevision/{small_gqa,small_tied,clip_pair,siglip_pair}
     pytest tests/parity --goldens=OUT
 
 The live tests call the same functions. Weights are drawn so that activations are of order 1: a default initialisation
@@ -189,10 +189,38 @@ def write_clip(folder: Path, *, seed: int) -> Any:
     return model
 
 
+def write_siglip(folder: Path, *, seed: int) -> Any:
+    """The same of a small SigLIP, whose texts are read at their last place, padding included; returns the model."""
+    import torch
+    from transformers import SiglipConfig, SiglipModel, SiglipTextConfig, SiglipVisionConfig
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
+    vision = SiglipVisionConfig(image_size=28, patch_size=14, **sizes)
+    text = SiglipTextConfig(vocab_size=60, max_position_embeddings=12, **sizes)
+    config = SiglipConfig(
+        text_config=text.to_dict(), vision_config=vision.to_dict(), attn_implementation="eager"
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = SiglipModel(config).eval()
+    randomise(model)
+    model.save_pretrained(folder)
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(2, 60, (3, 12))
+    ids[1, 5:], ids[2, 9:] = 1, 1
+    pixels = rng.normal(size=(2, 3, 28, 28)).astype(np.float32)
+    with torch.no_grad():
+        out = model(input_ids=torch.tensor(ids), pixel_values=torch.tensor(pixels))
+    case = {"input_ids": ids, "pixel_values": pixels}
+    case |= {"image_embeds": out.image_embeds.numpy(), "text_embeds": out.text_embeds.numpy()}
+    np.savez_compressed(folder / "case.npz", **case)
+    return model
+
+
 def main(out: Path) -> None:
     write_llava(out / "llava_onevision" / "small_gqa", Size(), seed=0)
     write_llava(out / "llava_onevision" / "small_tied", Size(text=(40, 3, 5, 1, 64), tied=True, theta=1e4), seed=9)
     write_clip(out / "llava_onevision" / "clip_pair", seed=5)
+    write_siglip(out / "llava_onevision" / "siglip_pair", seed=6)
 
 
 if __name__ == "__main__":

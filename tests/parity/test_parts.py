@@ -42,7 +42,8 @@ def test_vision_tower(tower):
 
 
 def test_clip_pair(pair):
-    graphdef, params = load_clip(pair)
+    config, (graphdef, params) = load_clip(pair)
+    assert config.siglip == (pair.name == "siglip_pair")
     case = load_case(pair)
     pixels, tokens = case["pixel_values"].transpose(0, 2, 3, 1), case["input_ids"].astype(np.int32)
 

@@ -16,10 +16,11 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.stages import score
 from mmssr_jax.stages.train_scorer import ScorerConfig
 from mmssr_jax.training.bundle import export_bundle
-from tests.small import bundle
+from tests.small import bundle, image_text_pair
 
 ASKED = ("logical deduction", "stem knowledge", "chart humour")
 SLUGS = ("logical_deduction", "stem_knowledge", "chart_humour")
@@ -114,6 +115,35 @@ def test_samples_without_an_answer_are_rejects(scored: StageContext, tmp_path: P
     assert tables.read_parts(back.workdir.scores).num_rows == 28
     rejects = [json.loads(line) for line in (back.workdir.scores / "rejects.jsonl").read_text().splitlines()]
     assert [r["reason"] for r in rejects] == ["no_answer"] * 2
+
+
+def test_features_of_a_pool(scored: StageContext, model: Path, repo: Path, tmp_path: Path):
+    pair = image_text_pair(tmp_path, repo / "tests" / "goldens", "clip_pair")
+    features = {"kinds": ("likelihood", "similarity"), "model": str(model), "pair": str(pair), "max_length": 400}
+    context = _context(scored.workdir.root, model, features=features)
+    score.run(context)
+    ids, folder = tables.read_parts(scored.workdir.scores)["id"], scored.workdir.root / "features"
+    likelihood, similarity = (tables.read_parts(folder / kind) for kind in features["kinds"])
+    assert likelihood["id"].equals(ids)
+    assert similarity["id"].equals(ids)
+    pool = open_pool(scored.workdir.pool)
+    blind = [not s.images for s in pool]
+    assert any(blind)
+    found = similarity["similarity"].to_numpy()
+    assert np.isnan(found).tolist() == blind
+    assert np.nanmax(np.abs(found)) <= 1
+    assert np.nanstd(found) > 0
+    assert (likelihood["nll"].to_numpy() != likelihood["nll_blind"].to_numpy()).tolist() == [not b for b in blind]
+    before = (folder / "similarity" / "manifest.json").read_bytes()
+    score.run(_context(scored.workdir.root, model, features={**features, "kinds": ("similarity",)}))
+    assert (folder / "similarity" / "manifest.json").read_bytes() == before  # other kinds are no part of it
+
+
+def test_a_similarity_needs_a_pair(scored: StageContext, model: Path):
+    with pytest.raises(UserError, match=r"config\.score\.features\.pair is not set"):
+        score.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",)}))
+    with pytest.raises(UserError, match=r"config\.score\.features\.pair=/nowhere: holds no config.json"):
+        score.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",), "pair": "/nowhere"}))
 
 
 def test_rows_that_the_devices_cannot_share(scored: StageContext, model: Path):
