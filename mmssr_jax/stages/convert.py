@@ -39,7 +39,7 @@ class ConvertConfig:
         Hugging Face hub as owner/name@ and the 40 digits of a commit.
       name: the run it becomes; a phase starts from it by `init`, and another workdir by its folder in `config.base`.
       tokenizer: folder of the tokenizer, where it does not stand beside the weights.
-      views: how its pictures become views.
+      views: how its pictures become views; mode "anyres" is what LLaVA-OneVision was trained on.
       dtype: what the parameters are kept in: as they are stored, or all in one. Whoever loads the run takes them as
         float32, which holds both exactly; a conversion takes about the memory of what it keeps.
       bfloat16: compute in bfloat16.

@@ -28,6 +28,7 @@ from mmssr_jax.data.pipeline import training_batches
 from mmssr_jax.data.splitting import see
 from mmssr_jax.data.tiling import prompt_tiles
 from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
+from mmssr_jax.models import presets
 from mmssr_jax.models.packing import resample
 from mmssr_jax.models.state import merge
 from mmssr_jax.models.vlm import pack_features
@@ -200,3 +201,5 @@ def test_views_of_a_model(bundle):
     assert bundle.config.seen == AnyresViews(spec=bundle.config.anyres, mean=(0.5, 0.5, 0.5))
     with pytest.raises(ValueError, match="indicator cannot be set"):
         ViewConfig("anyres", indicator="seps")
+    with pytest.raises(ValueError, match="one token a patch"):
+        dataclasses.replace(presets.preset("mm15_tiny", vocab=300), views=ViewConfig("anyres"))
