@@ -3,7 +3,8 @@
     <name>.tsv ──read_benchmark──> Row(index, fields, pictures) ──a kind's load and prompt──> Question
 
 Columns: `index` (unique), `question`, `answer`, `image` (base64; a Python list of base64 for several pictures; at most
-64 characters name another row whose pictures are shared) or `image_path`; optionally `A`-`Z`, `hint`, `category`,
+64 characters name another row whose pictures are shared), `image_path` or `video_path` (a video file or a folder of
+frames, shown as pictures at even distances in time); optionally `A`-`Z`, `hint`, `category`,
 `l2-category`, `split` and what a benchmark adds. Unlike pandas, which the kit reads these files with, a cell such as
 "None", "NA" or "null" is text here, not an absent option; only an empty cell is absent.
 """
@@ -26,6 +27,9 @@ from PIL import Image
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef
+from mmssr_jax.pool.decode import ImageError
+from mmssr_jax.pool.reasons import RejectedError
+from mmssr_jax.pool.video import DEFAULT_FRAMES, check_video, frame_refs
 
 _LONGEST_REFERENCE = 64  # characters; the kit takes a shorter `image` for another row's index
 _FIELD_LIMIT = 2**31 - 1  # bytes; a base64 picture exceeds the csv module's default of 128 KiB
@@ -112,26 +116,29 @@ def check_columns(path: Path, required: Sequence[str]) -> list[str]:
 
     Args:
       path: the TSV.
-      required: columns that must be there; `image` stands for `image` or `image_path`.
+      required: columns that must be there; `image` stands for `image`, `image_path` or `video_path`.
 
     Raises:
       UserError: no such file, it is empty or not UTF-8, or it lacks a column.
     """
     header = [_column_name(name) for name in next(_lines(path))]
-    present = {*header, "image"} if "image_path" in header else set(header)
+    present = {*header, "image"} if {"image_path", "video_path"} & set(header) else set(header)
     missing = [name for name in required if name not in present]
     if missing:
         raise UserError(f"{path}: lacks the column {', '.join(missing)}; it has {', '.join(header)}")
     return header
 
 
-def read_benchmark(path: Path, *, required: Sequence[str], images: Path | None = None) -> list[Row]:
+def read_benchmark(
+    path: Path, *, required: Sequence[str], images: Path | None = None, frames: int = DEFAULT_FRAMES
+) -> list[Row]:
     """Reads a benchmark file with its pictures.
 
     Args:
       path: the TSV.
-      required: columns that must be there; `image` stands for `image` or `image_path`.
-      images: the folder that `image_path` is relative to; by default the file's own.
+      required: columns that must be there; `image` stands for `image`, `image_path` or `video_path`.
+      images: the folder that `image_path` and `video_path` are relative to; by default the file's own.
+      frames: pictures that a video becomes.
 
     Raises:
       UserError: the file or a required column is missing, an index is there twice, a row is cut short, or a picture
@@ -148,7 +155,7 @@ def read_benchmark(path: Path, *, required: Sequence[str], images: Path | None =
         if row["index"] in cells:
             raise UserError(f"{path}: index {row['index']} is there twice")
         cells[row["index"]] = row
-    pictures = _Pictures(path, images or path.parent, cells)
+    pictures = _Pictures(path, images or path.parent, cells, frames)
     return [
         Row({name: cell for name, cell in row.items() if name != "image"}, pictures.of(index))
         for index, row in cells.items()
@@ -156,18 +163,18 @@ def read_benchmark(path: Path, *, required: Sequence[str], images: Path | None =
 
 
 def pictures_digest(path: Path, *, images: Path | None = None) -> str:
-    """The identity of a benchmark file and of the picture files that it names.
+    """The identity of a benchmark file and of the picture and video files that it names.
 
     Raises:
       UserError: as `read_benchmark`.
     """
     header = check_columns(path, ())
-    if "image" in header or "image_path" not in header:
+    if "image" in header or not {"image_path", "video_path"} & set(header):
         return files.file_digest(path)
     sha = hashlib.sha256(files.file_digest(path).encode())
     for row in read_benchmark(path, required=("index",), images=images):
-        for image in row.images:
-            sha.update(hashlib.sha256(image.read()).digest())
+        for name in dict.fromkeys(image.path for image in row.images if image.path is not None):
+            sha.update(hashlib.sha256(name.read_bytes()).digest())
     return sha.hexdigest()[:16]
 
 
@@ -206,12 +213,14 @@ def _lines(path: Path) -> Iterator[list[str]]:
 class _Pictures:
     """The pictures of each row, decoded from base64 or named by path; checked, and kept once where rows share them."""
 
-    def __init__(self, path: Path, folder: Path, cells: Mapping[str, Mapping[str, str]]):
-        self._path, self._folder, self._cells = path, folder, cells
+    def __init__(self, path: Path, folder: Path, cells: Mapping[str, Mapping[str, str]], frames: int):
+        self._path, self._folder, self._cells, self._frames = path, folder, cells, frames
         self._known: dict[str, tuple[ImageRef, ...]] = {}
 
     def of(self, index: str) -> tuple[ImageRef, ...]:
         row = self._cells[index]
+        if "video_path" in row and not {"image", "image_path"} & set(row):
+            return self._video(index, row["video_path"])
         if "image" not in row:
             names = parse_list(row["image_path"]) if "image_path" in row else []
             return tuple(self._file(index, name) for name in names)
@@ -241,6 +250,19 @@ class _Pictures:
         except (ValueError, OSError) as e:
             raise UserError(f"{self._path}: index {index}: image_path {name!r} is not readable ({e})") from None
         return ImageRef(path=found)
+
+    def _video(self, index: str, name: str) -> tuple[ImageRef, ...]:
+        try:
+            found = files.inside(self._folder, name)
+            shown = frame_refs(found, self._frames)
+            if found.is_dir():
+                for image in dict.fromkeys(shown):
+                    self._checked(index, image.read())
+            else:
+                check_video(found, self._frames, max_pixels=MAX_PIXELS, decode=False)
+        except (ValueError, OSError, ImageError, RejectedError) as e:
+            raise UserError(f"{self._path}: index {index}: video_path {name!r} is not readable ({e})") from None
+        return shown
 
     def _checked(self, index: str, data: bytes) -> bytes:
         """Refuses what is no picture, or a picture too large to decode, by its header alone."""

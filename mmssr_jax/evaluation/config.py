@@ -58,12 +58,13 @@ class BenchmarkConfig:
       kind: the file in `evaluation/benchmarks/` that asks and scores it; "mixed" takes any TSV of multiple choice,
         yes/no and short answers. By default the procedural task's own, else "mixed".
       path: the TSV; None where `procedural` is set.
-      images: the folder of `image_path`; by default the TSV's own.
+      images: the folder of `image_path` and `video_path`; by default the TSV's own.
       procedural: generate the TSV instead of reading one.
       instruction: replaces the prompt's closing line ("" leaves it out); None keeps the kit's.
       max_new_tokens: replaces the stage's for this benchmark.
       shots: ask few-shot.
-      frames: show at most so many pictures of a question, taken evenly: for videos that are given as frames.
+      frames: show at most so many pictures of a question, taken evenly: for videos, which otherwise become 24, and for
+        videos that are given as frames.
       kit_name: VLMEvalKit's name of it, for exported predictions; by default the TSV's name.
     """
 

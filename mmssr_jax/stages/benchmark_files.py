@@ -16,6 +16,7 @@ from mmssr_jax.evaluation.config import CAPABILITIES, BenchmarkConfig, EvaluateC
 from mmssr_jax.evaluation.kinds import kind_named
 from mmssr_jax.evaluation.shots import with_frames, with_shots
 from mmssr_jax.parallel import hosts
+from mmssr_jax.pool.video import DEFAULT_FRAMES
 from mmssr_jax.procedural.benchmark import write_benchmark
 from mmssr_jax.procedural.task_files import write_task_benchmark
 from mmssr_jax.procedural.tasks import TASKS
@@ -99,7 +100,8 @@ def read_questions(name: str, config: BenchmarkConfig, path: Path) -> list[Quest
 
 def _rows(config: BenchmarkConfig, path: Path) -> list[Row]:
     images = Path(config.images) if config.images else None
-    rows = read_benchmark(path, required=kind_named(config.kind).COLUMNS, images=images)
+    frames = config.frames or DEFAULT_FRAMES
+    rows = read_benchmark(path, required=kind_named(config.kind).COLUMNS, images=images, frames=frames)
     return rows if config.frames is None else [with_frames(row, config.frames) for row in rows]
 
 

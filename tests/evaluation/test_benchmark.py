@@ -158,3 +158,35 @@ def test_a_question_has_a_tag_for_each_picture(tmp_path):
     (row,) = read(write_tsv(tmp_path / "b.tsv", [ROW]))
     with pytest.raises(UserError, match=r"index 0: the text has 0 <image> tags for 1 images"):
         Question("0", "no tag", row.images, row.fields)
+
+
+def test_a_folder_of_frames_is_a_video(tmp_path):
+    clip = tmp_path / "videos" / "clip"
+    clip.mkdir(parents=True)
+    colours = [(10 * k, 0, 0) for k in range(5)]
+    for k, colour in enumerate(colours):
+        (clip / f"frame_{k + 7}.png").write_bytes(png(colour=colour))
+    row = {k: v for k, v in ROW.items() if k != "image"}
+    path = write_tsv(tmp_path / "b.tsv", [{**row, "video_path": "clip"}, {**row, "index": "1"}])
+    check_columns(path, ("index", "image"))  # a video stands for an image
+    shown, none = read(path, images=tmp_path / "videos", frames=3)
+    assert [image.read() for image in shown.images] == [png(colour=colours[k]) for k in (0, 2, 4)]
+    assert none.images == ()
+    before = pictures_digest(path, images=tmp_path / "videos")
+    (clip / "frame_7.png").write_bytes(png(colour=(1, 2, 3)))
+    assert pictures_digest(path, images=tmp_path / "videos") != before
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("gone", r"b\.tsv: index 0: video_path 'gone' is not readable"),
+        ("../b", r"b\.tsv: index 0: video_path '\.\./b' is not readable"),
+        ("empty", r"b\.tsv: index 0: video_path 'empty' is not readable \(.*a folder without pictures\)"),
+    ],
+)
+def test_a_video_that_cannot_be_read(tmp_path, name, line):
+    (tmp_path / "videos" / "empty").mkdir(parents=True)
+    row = {k: v for k, v in ROW.items() if k != "image"}
+    with pytest.raises(UserError, match=line):
+        read(write_tsv(tmp_path / "b.tsv", [{**row, "video_path": name}]), images=tmp_path / "videos")
