@@ -80,7 +80,6 @@ def test_a_thousand_samples_through_a_misbehaving_server(bench, tmp_path, caplog
     b = bench(misbehaving, limits=limits, clock=FastClock(3000))
     b.run(range(1000))
     check_ratings(b.ledger_path, "gpt-4o", b.judge().prompt_hash, 1000)
-    reasons = {reason for _, reason in (pair for i in range(1000) for pair in [(0, "")])}
     reasons = {e.reason for e in b.entries}
     assert reasons >= {
         "rate_limited",
@@ -92,8 +91,9 @@ def test_a_thousand_samples_through_a_misbehaving_server(bench, tmp_path, caplog
         *FINAL.values(),
         "",
     }
-    # one line a request, no more and no fewer
-    assert len(b.entries) == len(b.server.calls)
+    # One line a request. On a busy machine one may be given up before the server has read it.
+    unheard = len(b.entries) - len(b.server.calls)
+    assert 0 <= unheard <= sum(e.reason in ("timeout", "connection") for e in b.entries)
     texts = [p.read_text(errors="replace") for p in tmp_path.rglob("*") if p.is_file()]
     assert all(KEY not in text for text in [*texts, caplog.text])
     assert all(c.headers["authorization"] == f"Bearer {KEY}" for c in b.server.calls)
