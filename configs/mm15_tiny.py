@@ -123,9 +123,9 @@ def get_config(arg: str = "") -> ConfigDict:
         "instructions": {"procedural": {"size": 2500, "seed": 0, "flaw_share": 0.0}, "verify_images": "header"},
         "exercises": {
             "exercises": {
-                "tasks": {"grounding": 4.0, "referring": 2.0, "screen_grounding": 2.0, "screen_taps": 1.0,
+                "tasks": {"grounding": 6.0, "referring": 2.0, "screen_grounding": 2.0, "screen_taps": 1.0,
                           "multi_image": 2.0, "few_shot": 1.0, "video": 1.0},
-                "size": 3000, "seed": 2, "frames": 4,
+                "size": 5000, "seed": 2, "frames": 4,
             },
             "verify_images": "header",
         },
@@ -149,7 +149,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if "no_continual" not in words:
         c.train.phases.continual = phase(40, 5e-4, init=start, mixture=continual(words), optimizer=adafactor, **views)
         start = "continual"
-    c.train.phases.sft = phase(350, 1.5e-3, init=start, mixture=members, groups=shares, optimizer=muon, **views)
+    c.train.phases.sft = phase(700, 1e-3, init=start, mixture=members, groups=shares, optimizer=muon, **views)
     runs = ["sft"]
     for word, sources in (("video_sft", ("video",)), ("ui", ("screen_*",))):
         if word in words:

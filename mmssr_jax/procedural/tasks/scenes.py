@@ -39,8 +39,8 @@ def box_text(box: Box) -> str:
 
 
 def _scene(rng: np.random.Generator, vary: str) -> tuple[Canvas, list[_Shape]]:
-    """Three to five shapes that differ in their colour, their form, or both."""
-    count = int(rng.integers(3, 6))
+    """One to four shapes that differ in their colour, their form, or both: where one stands is learned before which."""
+    count = int(rng.integers(1, 5))
     places = several(rng, tuple(PLACES.values()), count)
     colours = [pick(rng, tuple(COLOURS))] * count if vary == "shape" else several(rng, tuple(COLOURS), count)
     names = [pick(rng, SHAPES)] * count if vary == "colour" else several(rng, SHAPES, count)
