@@ -2,7 +2,7 @@
 
     python -m mmssr_jax.main --config=configs/tiny.py --workdir=runs/tiny
 
-Expect minutes and less than 4 GiB; then open runs/tiny/report/index.html. The pool is generated (no download), its
+Expect eight quiet minutes and 1.8 GiB; then open runs/tiny/report/index.html. The pool is generated (no download), its
 truth is known, and the judge is that truth with noise. Change `seeds` or `size` to see what holds.
 """
 
