@@ -39,7 +39,7 @@ def box_text(box: Box) -> str:
 
 
 def _scene(rng: np.random.Generator, vary: str) -> tuple[Canvas, list[_Shape]]:
-    """One to four shapes that differ in their colour, their form, or both: where one stands is learned before which."""
+    """One to four shapes that differ in their colour, their form, or both."""
     count = int(rng.integers(1, 5))
     places = several(rng, tuple(PLACES.values()), count)
     colours = [pick(rng, tuple(COLOURS))] * count if vary == "shape" else several(rng, tuple(COLOURS), count)
