@@ -254,6 +254,7 @@ class _Pictures:
     def _video(self, index: str, name: str) -> tuple[ImageRef, ...]:
         try:
             found = files.inside(self._folder, name)
+            found.stat()  # a file that is not there needs no decoder
             shown = frame_refs(found, self._frames)
             if found.is_dir():
                 for image in dict.fromkeys(shown):
