@@ -64,3 +64,22 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def batch_devices(mesh: Mesh) -> int:
     """Into how many parts `batch_sharding` cuts; the batch size must be a multiple."""
     return math.prod(mesh.shape[a] for a in BATCH_AXES)
+
+
+def check_rows(rows: int, mesh: Mesh, *, field: str) -> None:
+    """Sees that the devices can share a batch.
+
+    Args:
+      rows: of the batch.
+      mesh: the devices.
+      field: of the config, where the rows are set.
+
+    Raises:
+      UserError: they cannot.
+    """
+    devices = batch_devices(mesh)
+    if rows % devices:
+        raise UserError(
+            f"{field}: {rows} rows cannot be shared by {devices} devices (data x fsdp x expert of config.mesh); make "
+            f"them a multiple of {devices}, or set config.mesh so that fewer share a batch"
+        )

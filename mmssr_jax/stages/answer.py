@@ -7,7 +7,7 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation.config import EvaluateConfig
 from mmssr_jax.evaluation.vlm_answerer import VLMAnswerer
 from mmssr_jax.generation.prompting import PromptConfig, Prompter
-from mmssr_jax.parallel.mesh import batch_devices
+from mmssr_jax.parallel.mesh import check_rows
 from mmssr_jax.stages.models import model_folder
 from mmssr_jax.stages.phases import mesh_config
 from mmssr_jax.stages.score import scoring_mesh
@@ -35,10 +35,6 @@ def make_answerer(ctx: StageContext, run: str) -> VLMAnswerer:
     if joint:
         raise UserError("config.mesh spreads one model over several processes, which answers cannot be had from yet")
     config = ctx.section("evaluate", EvaluateConfig).answerer
-    if config.rows % batch_devices(mesh):
-        raise UserError(
-            f"config.evaluate.answerer.rows: {config.rows} rows cannot be shared by {batch_devices(mesh)} devices "
-            "(data x fsdp x expert of config.mesh); make them a multiple"
-        )
+    check_rows(config.rows, mesh, field="config.evaluate.answerer.rows")
     bundle = load_bundle(model_folder(ctx, run))
     return VLMAnswerer(bundle.graphdef, bundle.params, make_prompter(bundle, config), mesh)

@@ -24,7 +24,7 @@ from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.parallel import hosts
-from mmssr_jax.parallel.mesh import MeshConfig, batch_devices, make_mesh
+from mmssr_jax.parallel.mesh import MeshConfig, check_rows, make_mesh
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.features import FeatureConfig
 from mmssr_jax.scoring.panel import Panel
@@ -99,7 +99,7 @@ def run(ctx: StageContext) -> None:
     # What only the speed hangs on may differ between the processes and runs that make one table.
     settings = {"score": dataclasses.replace(config, threads=0, features=FeatureConfig()), "scorer": scorer}
     mesh, joint = scoring_mesh(mesh_config(ctx))
-    _check_rows(config.buckets.rows, mesh)
+    check_rows(config.buckets.rows, mesh, field="config.score.buckets.rows")
     if joint and config.features.kinds:
         raise UserError("config.score.features: the model must fit the devices of one process; lower config.mesh")
     with WorkList(ctx.workdir.root / "locks" / "scores") as work:
@@ -176,15 +176,6 @@ def scoring_mesh(config: MeshConfig) -> tuple[Mesh, bool]:
     if -1 not in split and len(local) % math.prod(split) == 0:
         return make_mesh(dataclasses.replace(config, data=-1), devices=local), False
     return make_mesh(config), True
-
-
-def _check_rows(rows: int, mesh: Mesh) -> None:
-    devices = batch_devices(mesh)
-    if rows % devices:
-        raise UserError(
-            f"config.score.buckets.rows: {rows} rows cannot be shared by {devices} devices (data x fsdp x expert of "
-            f"config.mesh); make them a multiple of {devices}, or set config.mesh so that fewer share a batch"
-        )
 
 
 def make_panel(

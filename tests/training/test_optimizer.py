@@ -66,6 +66,7 @@ def test_muon_makes_singular_values_alike_layer_by_layer():
         },
         "embedding": rng.normal(size=(5, 4)).astype(np.float32),
     }
+    grads["layers"]["experts"] = {"gate": rng.normal(size=(2, 3, 4, 6)).astype(np.float32)}
     grads["layers"]["fc"]["kernel"][1] *= 1e-3  # a layer's size does not count
     params = jax.tree.map(jnp.ones_like, grads)
     found = {}
@@ -74,7 +75,9 @@ def test_muon_makes_singular_values_alike_layer_by_layer():
         state = tx.init(params)
         for _ in range(2):  # the first step has rate 0
             found[kind], state = tx.update(grads, state, params)
-    for update, grad in zip(found["muon"]["layers"]["fc"]["kernel"], grads["layers"]["fc"]["kernel"], strict=True):
+    moved, given = (tree["layers"] for tree in (found["muon"], grads))
+    updates = [*moved["fc"]["kernel"], *moved["experts"]["gate"].reshape(6, 4, 6)]
+    for update, grad in zip(updates, [*given["fc"]["kernel"], *given["experts"]["gate"].reshape(6, 4, 6)], strict=True):
         u, _, v = np.linalg.svd(grad, full_matrices=False)
         values = np.linalg.svd(update, compute_uv=False) / (0.1 * 0.2 * 6**0.5)
         assert ((values > 0.6) & (values < 1.3)).all(), values

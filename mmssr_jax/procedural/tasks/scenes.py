@@ -1,7 +1,7 @@
 """Grounding and referring: coloured shapes whose boxes are known, written as MM1.5 writes them.
 
 `<x1,y1,x2,y2>` in the units of `core.grounding`; the shapes stand about the places of a three by three grid, so that
-the best constant box is right for about one in nine.
+a constant box is seldom right.
 """
 
 from __future__ import annotations
