@@ -1,7 +1,7 @@
 """Mixture of experts: each token goes through the few MLPs its router likes best.
 
-Two dispatches with the same parameters: dropless (tokens sorted by expert, ragged products; the result of a token
-depends on nothing but the token) and with a capacity (GShard, arXiv 2006.16668: every expert takes a fixed number of a
+Two dispatches with the same parameters: dropless (tokens sorted by expert, see `grouped`; the result of a token depends
+on nothing but the token) and with a capacity (GShard, arXiv 2006.16668: every expert takes a fixed number of a
 row's tokens, first choices first; what is over is left to the residual connection).
 """
 
@@ -15,7 +15,9 @@ from flax import nnx
 from jax.sharding import PartitionSpec as P
 from jax.typing import DTypeLike
 
+from mmssr_jax.models import grouped
 from mmssr_jax.models.config import DecoderConfig, MoEConfig
+from mmssr_jax.models.grouped import Weights
 from mmssr_jax.models.layers import linear
 from mmssr_jax.parallel.mesh import BATCH_AXES
 
@@ -71,9 +73,6 @@ def router_losses(scores: jax.Array, choice: jax.Array) -> jax.Array:
     probability = jax.nn.softmax(scores, axis=-1).reshape(-1, E).mean(0)
     z = jnp.square(jax.nn.logsumexp(scores, axis=-1)).mean()
     return jnp.stack([E * jnp.sum(share * probability), z])
-
-
-Weights = tuple[jax.Array, jax.Array, jax.Array]
 
 
 def with_capacity(
@@ -138,19 +137,12 @@ def _run_experts(
     x: jax.Array, choice: jax.Array, weights: jax.Array, experts: Weights, *, first: jax.Array | int
 ) -> jax.Array:
     """The share of the experts `first`, `first` + 1, ... in the result."""
-    gate, up, down = experts
-    E, (B, L, k), D = gate.shape[0], choice.shape, x.shape[-1]
-    mine = choice.reshape(-1) - first
-    mine = jnp.where((mine >= 0) & (mine < E), mine, E)
-    order = jnp.argsort(mine, stable=True)
-    sizes = jnp.bincount(mine, length=E + 1)[:E].astype(jnp.int32)
-    token = order // k
-    rows = x.reshape(-1, D)[token]
-    hidden = jax.nn.silu(jax.lax.ragged_dot(rows, gate, sizes)) * jax.lax.ragged_dot(rows, up, sizes)
-    y = jax.lax.ragged_dot(hidden, down, sizes)
-    taken = (jnp.arange(len(order)) < sizes.sum())[:, None]
-    y = jnp.where(taken, y * weights.reshape(-1)[order, None].astype(y.dtype), 0)
-    return jnp.zeros((B * L, D), y.dtype).at[token].add(y).reshape(B, L, D)
+    E, k, D = experts[0].shape[0], choice.shape[-1], x.shape[-1]
+    layout = grouped.lay_out(choice.reshape(-1) - first, E, grouped.block_rows(choice.size, E))
+    rows = jnp.take(x.reshape(-1, D), layout.assignment // k, axis=0, mode="fill", fill_value=0)
+    y = grouped.grouped_mlp(rows, layout.expert, layout.used, experts)
+    taken = jnp.take(y, layout.row, axis=0, mode="fill", fill_value=0).reshape(*choice.shape, D)
+    return jnp.einsum("blkd,blk->bld", taken, weights.astype(taken.dtype))
 
 
 def _constrain(x: jax.Array, spec: P) -> jax.Array:
