@@ -24,6 +24,7 @@ from mmssr_jax.scoring.rater import Ratings, Work
 T = TypeVar("T")
 
 _AHEAD = 128  # samples that wait for the models
+_TOGETHER = 16  # samples that a thread hands over at a time: one by one would cost a tenth of the throughput
 _END = object()
 
 
@@ -73,8 +74,11 @@ def questions(
 ) -> Iterator[tuple[Sample, tuple[Example, ...]] | Failed]:
     """Reads, decodes and tokenises samples ahead of the models, in order."""
     ask = _Ask(panel, max_pixels)
-    numbers = grain.MapDataset.range(len(samples)).map(lambda n: ask(samples[int(n)]))
-    yield from numbers.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD))
+    starts = grain.MapDataset.range(0, len(samples), _TOGETHER)
+    groups = starts.map(lambda n: [ask(samples[i]) for i in range(int(n), min(int(n) + _TOGETHER, len(samples)))])
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD // _TOGETHER)
+    for group in groups.to_iter_dataset(ahead):
+        yield from group
 
 
 def shard_rows(total: int, shard: int, shards: int) -> range:
