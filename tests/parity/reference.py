@@ -175,18 +175,11 @@ def write_clip(folder: Path, *, seed: int) -> Any:
     torch.manual_seed(seed)
     model = CLIPModel(config).eval()
     randomise(model)
-    model.save_pretrained(folder)
     rng = np.random.default_rng(seed)
     ids = rng.integers(1, 59, (3, 10))
     for row, end in enumerate((9, 4, 6)):
         ids[row, end] = 59
-    pixels = rng.normal(size=(2, 3, 28, 28)).astype(np.float32)
-    with torch.no_grad():
-        out = model(input_ids=torch.tensor(ids), pixel_values=torch.tensor(pixels))
-    case = {"input_ids": ids, "pixel_values": pixels}
-    case |= {"image_embeds": out.image_embeds.numpy(), "text_embeds": out.text_embeds.numpy()}
-    np.savez_compressed(folder / "case.npz", **case)
-    return model
+    return _write_pair(folder, model, ids, rng)
 
 
 def write_siglip(folder: Path, *, seed: int) -> Any:
@@ -203,10 +196,17 @@ def write_siglip(folder: Path, *, seed: int) -> Any:
     torch.manual_seed(seed)
     model = SiglipModel(config).eval()
     randomise(model)
-    model.save_pretrained(folder)
     rng = np.random.default_rng(seed)
     ids = rng.integers(2, 60, (3, 12))
     ids[1, 5:], ids[2, 9:] = 1, 1
+    return _write_pair(folder, model, ids, rng)
+
+
+def _write_pair(folder: Path, model: Any, ids: np.ndarray, rng: np.random.Generator) -> Any:
+    """The model of a pair, and what it makes of two pictures and of the texts; returns the model."""
+    import torch
+
+    model.save_pretrained(folder)
     pixels = rng.normal(size=(2, 3, 28, 28)).astype(np.float32)
     with torch.no_grad():
         out = model(input_ids=torch.tensor(ids), pixel_values=torch.tensor(pixels))
