@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 from PIL import Image
 
@@ -37,6 +38,7 @@ from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.evaluation.benchmark import Question, Row
 from mmssr_jax.evaluation.kinds import Kind
 from mmssr_jax.evaluation.score import Fields, Score, summary
+from mmssr_jax.parallel import hosts
 
 LEADING = ("index", "question", "answer", "prediction")
 BASELINES = ("chance", "constant box", "always yes")
@@ -104,7 +106,7 @@ def predict(
 
 def answer_parts(
     questions: Sequence[Question], answerer: Answerer, parts: Path, *, label: str, max_new_tokens: int,
-    save_every: int, process: int = 0, processes: int = 1,
+    save_every: int, process: int = 0, processes: int = 1, joint: bool = False,
 ) -> None:  # fmt: skip
     """Asks this process's share of the questions; what is on disk is not asked again.
 
@@ -117,10 +119,14 @@ def answer_parts(
       save_every: questions a part. The model is always handed whole parts, so that how it batches them, and with that
         the bytes it answers, depend neither on where an earlier run was cut off nor on the number of processes.
       process, processes: parts go to the processes in turn.
+      joint: the model spans the processes: all of them ask all parts together, and the first one writes.
     """
+    if joint:
+        process, processes = 0, 1
     mine = range(process * save_every, len(questions), processes * save_every)
     sizes = {start: len(questions[start : start + save_every]) for start in mine}
-    done = {start for start in mine if _part(parts, start).exists()}
+    there = np.array([_part(parts, start).exists() for start in mine], bool)
+    done = {start for start, written in zip(mine, hosts.of_main(there) if joint else there, strict=True) if written}
     progress = Progress(label, sum(sizes.values()), "questions", done=sum(sizes[start] for start in done))
     for start in mine:
         if start in done:
@@ -129,7 +135,8 @@ def answer_parts(
         given = list(progress.over(answerer.answer(asked, max_new_tokens=max_new_tokens)))
         if len(given) != len(asked):
             raise ValueError(f"{label}: {len(given)} answers to {len(asked)} questions")
-        files.write_json(_part(parts, start), given)
+        if not joint or hosts.is_main():
+            files.write_json(_part(parts, start), given)
 
 
 def merge_parts(questions: Sequence[Question], path: Path, parts: Path, *, save_every: int) -> None:

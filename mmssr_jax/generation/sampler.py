@@ -25,7 +25,8 @@ from mmssr_jax.generation.sampling import Sampling, draw
 from mmssr_jax.models import state
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.decoder import Decoder
-from mmssr_jax.parallel.mesh import batch_sharding, make_mesh
+from mmssr_jax.parallel import hosts
+from mmssr_jax.parallel.mesh import make_mesh, replicated
 from mmssr_jax.parallel.rules import shardings
 
 PAD = -1
@@ -101,15 +102,18 @@ def read_token(decoder: Decoder, token: jax.Array, at: jax.Array, cache: KVCache
 
 
 @functools.lru_cache(maxsize=16)
-def _program(graphdef: nnx.GraphDef, settings: Generation) -> Callable[..., jax.Array]:
-    """The compiled function of a structure: checkpoints of one model share it, and are not compiled one by one."""
+def _program(graphdef: nnx.GraphDef, settings: Generation, mesh: Mesh) -> Callable[..., jax.Array]:
+    """The compiled function of a structure, whose answers every process gets.
+
+    Checkpoints of one model share it, and are not compiled one by one.
+    """
 
     def run(params, tokens, pixels, image_index, lengths, seeds):
         model = state.merge(graphdef, params)
         features = None if pixels is None else model.image_features(pixels)
         return continue_prompts(model.decoder, model.embed(tokens, features, image_index), lengths, seeds, settings)
 
-    return jax.jit(run)
+    return jax.jit(run, out_shardings=replicated(mesh))
 
 
 class Generator:
@@ -118,13 +122,14 @@ class Generator:
     Args:
       graphdef, params: the model.
       settings: what an answer is.
-      mesh: the devices; parameters are laid out by the sharding rules, rows are split. One device by default.
+      mesh: the devices; parameters are laid out by the sharding rules, rows are split. One device by default. Where it
+        spans processes, all of them make the same calls.
     """
 
     def __init__(self, graphdef: nnx.GraphDef, params: state.Params, settings: Generation, mesh: Mesh | None = None):
         self._mesh = make_mesh(devices=jax.local_devices()[:1]) if mesh is None else mesh
-        self._params = jax.device_put(params, shardings(params, self._mesh))
-        self._run = _program(graphdef, settings)
+        self._params = hosts.spread(params, shardings(params, self._mesh))
+        self._run = _program(graphdef, settings, self._mesh)
 
     def __call__(
         self,
@@ -146,7 +151,7 @@ class Generator:
         The devices that share a batch must divide B.
         """
         seeds = np.arange(len(tokens), dtype=np.int32) if seeds is None else seeds
-        rows = jax.device_put((tokens, pixels, image_index, np.maximum(lengths, 1), seeds), batch_sharding(self._mesh))
+        rows = hosts.share_rows((tokens, pixels, image_index, np.maximum(lengths, 1), seeds), self._mesh)
         with jax.set_mesh(self._mesh):
             answers = self._run(self._params, *rows)
         return [[int(t) for t in row if t != PAD] for row in np.asarray(answers)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from typing import Any
 
 import jax
@@ -64,6 +65,11 @@ def total(values: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x).sum(0), multihost_utils.process_allgather(values))
 
 
+def of_main(values: np.ndarray) -> np.ndarray:
+    """What the first process has, in every process."""
+    return values if count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(values))
+
+
 def masked_sum(values: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
     """Sum and count over all processes of the values whose mask is true (rows of padding are masked out)."""
     kept = np.asarray(mask, bool)
@@ -75,3 +81,38 @@ def to_global(batch: Any, mesh: Mesh) -> Any:
     """The processes' parts of a batch (a tree of numpy arrays, batch first) as global arrays split over the mesh."""
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def spread(tree: Any, layout: Any) -> Any:
+    """Arrays as `layout`, a tree of shardings, has them.
+
+    Of devices of several processes each process fills its own: what is not laid out already must then be whole, and
+    the same, in every process.
+    """
+
+    def placed(x: Any, sharding: Any) -> jax.Array:
+        if sharding.is_fully_addressable or (isinstance(x, jax.Array) and not x.is_fully_addressable):
+            return jax.device_put(x, sharding)
+        whole = np.asarray(x)
+        return jax.make_array_from_callback(whole.shape, sharding, lambda at: whole[at])
+
+    return jax.tree.map(placed, tree, layout)
+
+
+def share_rows(batch: Any, mesh: Mesh) -> Any:
+    """A batch (a tree of numpy arrays, batch first) that every process holds whole, split over the mesh by rows.
+
+    Raises:
+      RuntimeError: the mesh spans processes, and they do not hold the same batch; whatever it was that one of them
+        read otherwise (a picture that was there for one only), answers would be given to the wrong rows.
+    """
+    rows = batch_sharding(mesh)
+    shared = spread(batch, jax.tree.map(lambda _: rows, batch))
+    if mesh.is_multi_process:
+        digest = 0
+        for leaf in jax.tree.leaves(batch):
+            digest = zlib.crc32(np.ascontiguousarray(leaf).data, digest)
+        found = multihost_utils.process_allgather(np.uint32(digest))
+        if np.unique(found).size > 1:
+            raise RuntimeError("the processes that share a model read different samples; run the same command again")
+    return shared

@@ -21,17 +21,19 @@ from mmssr_jax.parallel.mesh import BATCH_AXES
 
 Rules = Sequence[tuple[str, P]]
 
+_INT8 = r"(\.levels|\.scale)?$"  # a kernel, or the two parts of one with int8 weights
+
 RULES: Rules = (
     (r"embedding$", P(("tensor", "fsdp"), None)),  # [V, D]: each device a part of the vocabulary, so that neither the
-    (r"head\.kernel$", P(None, ("tensor", "fsdp"))),  # table nor its gradient is ever whole on one
+    (r"head\.kernel" + _INT8, P(None, ("tensor", "fsdp"))),  # table nor its gradient is ever whole on one
     (r"embedding$", P("tensor", "fsdp")),
-    (r"head\.kernel$", P("fsdp", "tensor")),
-    (r"(q|k|v|gate|up|fc1)\.kernel$", P("fsdp", "tensor")),  # into heads and MLP
+    (r"head\.kernel" + _INT8, P("fsdp", "tensor")),
+    (r"(q|k|v|gate|up|fc1)\.kernel" + _INT8, P("fsdp", "tensor")),  # into heads and MLP
     (r"(q|k|v|fc1)\.bias$", P("tensor")),
-    (r"(o|down|fc2)\.kernel$", P("tensor", "fsdp")),  # out of them
+    (r"(o|down|fc2)\.kernel" + _INT8, P("tensor", "fsdp")),  # out of them
     (r"experts\.(gate|up)$", P("expert", "fsdp", "tensor")),  # [E, D, F]
     (r"experts\.down$", P("expert", "tensor", "fsdp")),
-    (r"(patch_embed|conv1|conv3|shortcut)\.kernel$", P("fsdp", None)),
+    (r"(patch_embed|conv1|conv3|shortcut)\.kernel" + _INT8, P("fsdp", None)),
 )
 
 

@@ -7,19 +7,18 @@ output, s = max |w| / 127, and multiplied out where it is used, layer by layer. 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
+from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from mmssr_jax.models.state import abstract
-from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
 from mmssr_jax.scoring.rater import Ratings
-from mmssr_jax.training.bundle import ModelBundle
+from mmssr_jax.training.bundle import ModelBundle, load_bundle
 
 Precision = Literal["model", "float32", "bfloat16", "int8"]
 
@@ -35,10 +34,11 @@ class Int8Kernel:
     scale: jax.Array
 
     @classmethod
-    def of(cls, kernel: jax.Array, dtype: DTypeLike) -> Int8Kernel:
-        """The nearest levels; the scale, and what is multiplied out, in `dtype`."""
-        scale = jnp.maximum(jnp.abs(kernel).max(-2, keepdims=True), 1e-12) / _LEVELS
-        return cls(jnp.round(kernel / scale).astype(jnp.int8), scale.astype(dtype))
+    def of(cls, kernel: jax.Array | np.ndarray, dtype: DTypeLike) -> Int8Kernel:
+        """The nearest levels; the scale, and what is multiplied out, in `dtype`. Both lie where the kernel lies."""
+        lib: Any = np if isinstance(kernel, np.ndarray) else jnp
+        scale = lib.maximum(lib.abs(kernel).max(-2, keepdims=True), 1e-12) / _LEVELS
+        return cls(lib.round(kernel / scale).astype(np.int8), scale.astype(dtype))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,24 +59,27 @@ class Int8Kernel:
         return self.__jax_array__()[at]
 
 
-def with_precision(bundle: ModelBundle, precision: Precision) -> ModelBundle:
-    """The model as it is to be computed; "model" leaves it as it was saved."""
-    if precision == "model":
-        return bundle
-    dtype: Any = bundle.config.dtype if precision == "int8" else precision
-    config = dataclasses.replace(bundle.config, dtype=dtype)
-    graphdef, _ = abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+def load_with_precision(folder: Path, precision: Precision, mesh: Mesh) -> ModelBundle:
+    """The model of a folder as it is to be computed; "model" as it says of itself.
+
+    The parameters lie on the mesh, those of "int8" on the host: a device that they fit need not hold more than them.
+
+    Raises:
+      UserError: as `load_bundle`.
+    """
+    if precision == "int8":
+        return in_int8(load_bundle(folder, on_host=True))
+    return load_bundle(folder, mesh=mesh, compute=precision)
+
+
+def in_int8(bundle: ModelBundle) -> ModelBundle:
+    """The model with every kernel as an `Int8Kernel`."""
+    dtype = jnp.dtype(bundle.config.dtype)
 
     def kept(name: str, leaf: Any) -> Any:
-        if precision == "int8" and name.endswith(".kernel"):
-            return Int8Kernel.of(jnp.asarray(leaf), dtype)
-        if precision == "bfloat16" and name.endswith((".kernel", "embedding")):  # used in 16 bits in any case
-            return jnp.asarray(leaf, jnp.bfloat16)
-        return leaf
+        return Int8Kernel.of(leaf, dtype) if name.endswith(".kernel") else leaf
 
-    return dataclasses.replace(
-        bundle, config=config, graphdef=graphdef, params=paths.map_with_name(kept, bundle.params)
-    )
+    return dataclasses.replace(bundle, params=paths.map_with_name(kept, bundle.params))
 
 
 def agreement(found: Ratings, exact: Ratings) -> dict[str, float]:

@@ -18,7 +18,7 @@ from mmssr_jax.core.vision_spec import Blend
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.example import Example
 from mmssr_jax.models.state import Params, merge
-from mmssr_jax.parallel import rules
+from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
 from mmssr_jax.scoring import ask
 from mmssr_jax.scoring.encode import ScorerEncoder
@@ -104,7 +104,8 @@ class Rater:
       encoder: its questions.
       image_size: side of an image in pixels.
       buckets: shapes.
-      mesh: the devices; parameters are laid out by the sharding rules, rows are split.
+      mesh: the devices; parameters are laid out by the sharding rules, rows are split. Where it spans processes, all of
+        them rate the same examples.
       views: how pictures become views; the scorer's own.
     """
 
@@ -122,7 +123,7 @@ class Rater:
         self.encoder, self.image_size, self.buckets, self.mesh = encoder, image_size, buckets, mesh
         self.views, self.work = views, Work()
         layout = rules.shardings(params, mesh)
-        self._params = jax.device_put(params, layout)
+        self._params = hosts.spread(params, layout)
         digits, capabilities = jnp.asarray(encoder.digits), len(encoder.capabilities)
 
         def rate(params: Params, batch: Batch) -> tuple[jax.Array, ...]:
@@ -162,9 +163,7 @@ class Rater:
             image_size=self.image_size,
             pad=self.encoder.tokenizer.pad,
         )
-        # Every process holds the whole batch and hands over what its devices take of it.
-        rows = batch_sharding(self.mesh)
-        batch = jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, rows, lambda at: x[at]), host)
+        batch = hosts.share_rows(host, self.mesh)
         questions = len(self.encoder.tree.tokens)
         self.work.samples += len(examples)
         self.work.tokens += sum(len(e) + questions for e in examples)

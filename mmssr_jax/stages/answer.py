@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation.config import EvaluateConfig
 from mmssr_jax.evaluation.vlm_answerer import VLMAnswerer
 from mmssr_jax.generation.prompting import PromptConfig, Prompter
 from mmssr_jax.parallel.mesh import check_rows
+from mmssr_jax.stages.meshes import asking_mesh, mesh_config
 from mmssr_jax.stages.models import model_folder
-from mmssr_jax.stages.phases import mesh_config
-from mmssr_jax.stages.score import scoring_mesh
 from mmssr_jax.training.bundle import ModelBundle, load_bundle
 
 
@@ -26,15 +24,13 @@ def make_prompter(bundle: ModelBundle, config: PromptConfig) -> Prompter:
 
 
 def make_answerer(ctx: StageContext, run: str) -> VLMAnswerer:
-    """The checkpoint of a run, ready to answer on the devices of this process.
+    """The checkpoint of a run, ready to answer on the devices that `meshes.asking_mesh` gives it.
 
     Raises:
-      UserError: the mesh spreads one model over several processes, or its devices cannot share the rows of a batch.
+      UserError: the devices do not fit the mesh, or cannot share the rows of a batch.
     """
-    mesh, joint = scoring_mesh(mesh_config(ctx))
-    if joint:
-        raise UserError("config.mesh spreads one model over several processes, which answers cannot be had from yet")
+    mesh = asking_mesh(mesh_config(ctx))
     config = ctx.section("evaluate", EvaluateConfig).answerer
     check_rows(config.rows, mesh, field="config.evaluate.answerer.rows")
-    bundle = load_bundle(model_folder(ctx, run))
+    bundle = load_bundle(model_folder(ctx, run), mesh=mesh, compute="model")
     return VLMAnswerer(bundle.graphdef, bundle.params, make_prompter(bundle, config), mesh)

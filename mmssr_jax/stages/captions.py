@@ -93,7 +93,7 @@ class CaptionsStageConfig:
 
 def model_answerer(folder: Path, config: PromptConfig) -> runner.Answerer:
     """The model of a folder, ready to describe."""
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, compute="model")
     return VLMAnswerer(bundle.graphdef, bundle.params, make_prompter(bundle, config))
 
 

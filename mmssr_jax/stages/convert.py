@@ -23,7 +23,7 @@ from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer
 from mmssr_jax.models.config import VLMConfig
 from mmssr_jax.models.state import param_count
 from mmssr_jax.parallel.mesh import make_mesh
-from mmssr_jax.stages.phases import mesh_config
+from mmssr_jax.stages.meshes import mesh_config
 from mmssr_jax.training.bundle import describe
 from mmssr_jax.training.checkpoint import Checkpoints
 

@@ -37,6 +37,7 @@ from mmssr_jax.stages.benchmark_files import (
     read_questions,
     with_kinds,
 )  # fmt: skip
+from mmssr_jax.stages.meshes import mesh_config, spans_processes
 from mmssr_jax.stages.models import model_digest, model_folder
 
 BLIND = "_blind"  # the blind twin of run X is run X_blind
@@ -141,7 +142,7 @@ def _predict_all(
             answer = functools.partial(
                 runner.answer_parts, asked, answerer, parts, label=f"{name} on {bench_name}",
                 max_new_tokens=settings["max_new_tokens"], save_every=config.save_every, process=hosts.index(),
-                processes=hosts.count(),
+                processes=hosts.count(), joint=spans_processes(mesh_config(ctx)),
             )  # fmt: skip
             together.each(answer)
             if hosts.is_main():

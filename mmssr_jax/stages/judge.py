@@ -86,7 +86,7 @@ def _model_of(ctx: StageContext, name: str) -> LocalSource:
     def load() -> LocalModel:
         from mmssr_jax.training.bundle import load_bundle
 
-        bundle = load_bundle(folder)
+        bundle = load_bundle(folder, compute="model")
         return LocalModel(bundle.config, bundle.tokenizer, bundle.graphdef, bundle.params)
 
     return LocalSource(model_digest(folder), load)

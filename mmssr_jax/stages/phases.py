@@ -28,8 +28,9 @@ from mmssr_jax.models.moe import upcycle
 from mmssr_jax.models.state import param_count
 from mmssr_jax.models.vit import resize_positions
 from mmssr_jax.parallel import hosts
-from mmssr_jax.parallel.mesh import MeshConfig, batch_devices, make_mesh
+from mmssr_jax.parallel.mesh import batch_devices, make_mesh
 from mmssr_jax.stages import together
+from mmssr_jax.stages.meshes import mesh_config
 from mmssr_jax.stages.mixtures import HoldOutConfig, MemberConfig, TrainingData, training_data
 from mmssr_jax.stages.models import model_digest, model_folder
 from mmssr_jax.training.bundle import ModelBundle, describe, load_bundle, with_config
@@ -122,11 +123,6 @@ class _WithPixels:
         return self.encode(*see(sample, self.views, self.image_size, max_pixels=self.max_pixels))
 
 
-def mesh_config(ctx: StageContext) -> MeshConfig:
-    """The config's mesh; by default all devices take part of the batch."""
-    return ctx.section("mesh", MeshConfig) if "mesh" in ctx.config else MeshConfig()
-
-
 def run_phase(
     ctx: StageContext,
     name: str,
@@ -171,7 +167,7 @@ def run_phase(
     artifact = together.claim(ctx, run, stage=stage, settings=settings or phase, inputs=inputs)
     if artifact.done:
         return
-    bundle = _prepared(start() if start is not None else load_bundle(folder), phase)
+    bundle = _prepared(start() if start is not None else load_bundle(folder, mesh=make_mesh(mesh_config(ctx))), phase)
     together.main_first(lambda: describe(run, bundle.config, bundle.tokenizer))
     logging.info("training %s: %d parameters, %d samples", name, param_count(bundle.params), len(samples))
     tally = _train(ctx, name, phase, bundle, samples, make_encoder(bundle), held_out or {})

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from absl import logging
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from mmssr_jax.core import files, tables
@@ -24,21 +21,20 @@ from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.parallel import hosts
-from mmssr_jax.parallel.mesh import MeshConfig, check_rows, make_mesh
+from mmssr_jax.parallel.mesh import check_rows
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.features import FeatureConfig
 from mmssr_jax.scoring.panel import Panel
-from mmssr_jax.scoring.precision import Precision, agreement, with_precision
+from mmssr_jax.scoring.precision import Precision, agreement, load_with_precision
 from mmssr_jax.scoring.rater import Buckets, Rater
 from mmssr_jax.scoring.run import Rows, is_done, rate_readable, read_notes, score_pool
 from mmssr_jax.scoring.work import WorkList, preferred
+from mmssr_jax.stages.meshes import asking_mesh, mesh_config, spans_processes
 from mmssr_jax.stages.models import model_digest, model_folder
 from mmssr_jax.stages.official_scores import read_answers, write_answers
-from mmssr_jax.stages.phases import mesh_config
 from mmssr_jax.stages.score_features import write_all
 from mmssr_jax.stages.scorer_quality import QualityConfig, measure, transfer_report
 from mmssr_jax.stages.train_scorer import Asked, ScorerConfig, judgments_path
-from mmssr_jax.training.bundle import load_bundle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +94,7 @@ def run(ctx: StageContext) -> None:
         inputs["judgments"] = input_digest(judgments_path(ctx))
     # What only the speed hangs on may differ between the processes and runs that make one table.
     settings = {"score": dataclasses.replace(config, threads=0, features=FeatureConfig()), "scorer": scorer}
-    mesh, joint = scoring_mesh(mesh_config(ctx))
+    mesh, joint = asking_mesh(mesh_config(ctx)), spans_processes(mesh_config(ctx))
     check_rows(config.buckets.rows, mesh, field="config.score.buckets.rows")
     if joint and config.features.kinds:
         raise UserError("config.score.features: the model must fit the devices of one process; lower config.mesh")
@@ -163,21 +159,6 @@ def _claim(ctx: StageContext, work: WorkList, settings: Any, inputs: Mapping[str
     )
 
 
-def scoring_mesh(config: MeshConfig) -> tuple[Mesh, bool]:
-    """The devices of one scorer, and whether it is split over processes.
-
-    A model that fits the devices of one process is there once in each of them, and they score apart; otherwise all
-    processes score every batch together.
-    """
-    split = (config.fsdp, config.tensor, config.expert)
-    local = jax.local_devices()
-    if hosts.count() == 1:
-        return make_mesh(config), False
-    if -1 not in split and len(local) % math.prod(split) == 0:
-        return make_mesh(dataclasses.replace(config, data=-1), devices=local), False
-    return make_mesh(config), True
-
-
 def make_panel(
     folders: Sequence[Path], config: ScoreConfig, scorer: ScorerConfig, mesh: Mesh, *, precision: Precision
 ) -> Panel:
@@ -185,7 +166,7 @@ def make_panel(
     parts: tuple[Asked, ...] = ("all",) if len(folders) == 1 else ("scores", "styles")
     raters = []
     for folder, asked in zip(folders, parts, strict=True):
-        bundle = with_precision(load_bundle(folder), precision)
+        bundle = load_with_precision(folder, precision, mesh)
         raters.append(
             Rater(
                 bundle.graphdef,
@@ -203,8 +184,7 @@ def make_panel(
 def _score_jointly(job: _Job) -> None:
     """All processes take the same shards, as the first of them sees what is missing, and the first one writes."""
     shards = job.config.shards
-    missing = np.array([not job.is_done(n) for n in range(shards)])
-    missing = multihost_utils.broadcast_one_to_all(missing)
+    missing = hosts.of_main(np.array([not job.is_done(n) for n in range(shards)]))
     job.score([int(n) for n in np.flatnonzero(missing)])
     hosts.wait("score: shards")
     job.finish()

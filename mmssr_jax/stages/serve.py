@@ -43,7 +43,7 @@ def run(ctx: StageContext) -> None:
     from mmssr_jax.serving.app import make_app
     from mmssr_jax.serving.engine import Engine
 
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, compute="model")
     generator = StreamGenerator(bundle.graphdef, bundle.params, max_tokens=config.max_tokens, chunk=config.chunk)
     prompter = make_prompter(bundle, config.prompts)
     with (

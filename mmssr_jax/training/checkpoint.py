@@ -8,10 +8,12 @@ from typing import Any
 
 import grain
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.state import Params
+from mmssr_jax.parallel import hosts
 from mmssr_jax.training.tally import Tally
 
 
@@ -21,8 +23,16 @@ class Checkpoints:
     Parameters are an item of their own, so that scoring and evaluation never read optimizer state.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 1):
+    def __init__(self, folder: Path, *, keep: int = 1, alone: bool = False):
+        """`alone`: only to read, by this process for itself; otherwise all processes do all calls together."""
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None, cleanup_tmp_directories=True)
+        if alone and hosts.count() > 1:
+            me = hosts.index()
+            options = ocp.CheckpointManagerOptions(
+                create=False, read_only=True, multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process_{me}"
+                ),
+            )  # fmt: skip
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
     def __enter__(self) -> Checkpoints:
@@ -84,17 +94,25 @@ class Checkpoints:
         return self._manager.restore(step, args=args)["params"]
 
 
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+def _abstract(leaf: Any) -> Any:
+    """What orbax restores into; into a numpy array where `leaf` is one."""
+    if isinstance(leaf, np.ndarray):
+        return leaf
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
 
 
 def load_params(folder: Path, params: Params) -> Params:
-    """The newest parameters of a finished run.
+    """The newest parameters of a finished run, into arrays like those of `params` (see `restore_params`).
+
+    Where they lie on devices of several processes, all of these load together; otherwise no other process takes part.
 
     Raises:
       UserError: the folder holds no checkpoint.
     """
-    with Checkpoints(folder) as checkpoints:
+    shared = any(
+        not leaf.sharding.is_fully_addressable for leaf in jax.tree.leaves(params) if hasattr(leaf, "sharding")
+    )
+    with Checkpoints(folder, alone=not shared) as checkpoints:
         step = checkpoints.latest()
         if step is None:
             raise UserError(f"{folder}: holds no checkpoint")

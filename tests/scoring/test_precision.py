@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.parallel import paths
-from mmssr_jax.parallel.mesh import make_mesh
+from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.scoring.encode import ScorerEncoder
-from mmssr_jax.scoring.precision import Int8Kernel, agreement, with_precision
-from mmssr_jax.scoring.rater import Buckets, Rater
+from mmssr_jax.scoring.precision import Int8Kernel, agreement, in_int8, load_with_precision
+from mmssr_jax.scoring.rater import Buckets, Rater, Ratings
+from mmssr_jax.training.bundle import ModelBundle, export_bundle, with_config
 from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
 
 SAMPLES = [sample(str(n), question=f"How many? {n}", answer=str(n), images=n % 2) for n in range(8)]
@@ -28,18 +32,25 @@ def test_levels_are_the_nearest_of_255():
     np.testing.assert_array_equal(stacked.levels[0], stacked.levels[1])
 
 
-@pytest.fixture(scope="module")
-def ratings():
+def rated(model: ModelBundle, mesh: Mesh) -> Ratings:
     encoder = ScorerEncoder(tokenizer(), CAPABILITIES[:4], patches=PATCHES, max_prefix=120)
-    found = {}
-    for precision in ("float32", "bfloat16", "int8"):
-        model = with_precision(bundle(), precision)
-        rater = Rater(
-            model.graphdef, model.params, encoder, image_size=SIZE, buckets=Buckets(8, (300,), (1,)),
-            mesh=make_mesh(devices=jax.devices()[:1]),
-        )  # fmt: skip
-        found[precision] = rater.rate([encoder.prompt(s, pixels(s)) for s in SAMPLES], len(SAMPLES))
-    return found
+    rater = Rater(
+        model.graphdef, model.params, encoder, image_size=SIZE, buckets=Buckets(8, (300,), (1,)), mesh=mesh
+    )  # fmt: skip
+    return rater.rate([encoder.prompt(s, pixels(s)) for s in SAMPLES], len(SAMPLES))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    export_bundle(folder, bundle(), dtype="float32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ratings(folder) -> dict[str, Ratings]:
+    mesh = make_mesh(devices=jax.devices()[:1])
+    return {p: rated(load_with_precision(folder, p, mesh), mesh) for p in ("float32", "bfloat16", "int8")}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
@@ -50,8 +61,29 @@ def test_scores_agree_with_float32(ratings, precision):
     assert report["same_best"] >= 0.9  # random weights: digits are nearly equally likely
 
 
+def test_16_bits_are_kept_where_they_are_used_and_change_nothing(folder, ratings):
+    mesh = make_mesh(devices=jax.devices()[:1])
+    half = load_with_precision(folder, "bfloat16", mesh)
+    kept = {
+        str(leaf.dtype) for name, leaf in paths.flatten(half.params).items() if name.endswith((".kernel", "embedding"))
+    }
+    assert kept == {"bfloat16"}
+    assert half.params["decoder"]["norm"]["scale"].dtype == jnp.float32
+    whole = with_config(load_with_precision(folder, "float32", mesh), half.config)
+    found = rated(whole, mesh)
+    np.testing.assert_array_equal(found.scores, ratings["bfloat16"].scores)
+    np.testing.assert_array_equal(found.style_share, ratings["bfloat16"].style_share)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_a_scorer_split_over_devices_answers_alike(folder, ratings, precision):
+    mesh = make_mesh(MeshConfig(data=1, fsdp=2, tensor=2), devices=jax.devices()[:4])
+    split = load_with_precision(folder, precision, mesh)
+    np.testing.assert_allclose(rated(split, mesh).scores, ratings[precision].scores, atol=0.02)
+
+
 def test_kernels_take_a_quarter_and_all_else_stays():
-    whole, small = (paths.flatten(with_precision(bundle(), p).params) for p in ("float32", "int8"))
+    whole, small = (paths.flatten(model.params) for model in (bundle(), in_int8(bundle())))
     kernels = [n for n in whole if n.endswith(".kernel")]
     assert len(kernels) > 10
     for name in kernels:
