@@ -74,22 +74,32 @@ def test_the_loss_falls(whole):
 
 
 def test_cut_off_and_resumed_is_bit_equal(whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Cut off between two checkpoints, then right after one."""
+
     class KilledError(Exception):
         pass
 
-    save = Checkpoints.save
+    def dies(method, step: int):
+        def write_and_die(self, at, *rest):
+            method(self, at, *rest)
+            if at == step:
+                raise KilledError
 
-    def save_and_die(self, step, *rest):
-        save(self, step, *rest)
-        self._manager.wait_until_finished()
-        if step == 4:
-            raise KilledError
+        return write_and_die
 
-    run = tmp_path / "run"
-    monkeypatch.setattr(Checkpoints, "save", save_and_die)
-    with pytest.raises(KilledError):
-        _train(run)
-    monkeypatch.undo()
+    def saved(self, *rest):
+        save(self, *rest)
+        self.wait()
+
+    save, run = Checkpoints.save, tmp_path / "run"
+    for owner, name, method, step in (
+        (MetricWriter, "write_scalars", MetricWriter.write_scalars, 3),
+        (Checkpoints, "save", saved, 4),
+    ):
+        monkeypatch.setattr(owner, name, dies(method, step))
+        with pytest.raises(KilledError):
+            _train(run)
+        monkeypatch.undo()
     resumed = _train(run)
     for a, b in zip(jax.tree.leaves(whole[1]), jax.tree.leaves(resumed), strict=True):
         assert (np.asarray(a) == np.asarray(b)).all()
