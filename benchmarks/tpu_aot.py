@@ -3,7 +3,8 @@
     pip install -e .[tpu-aot]
     python benchmarks/tpu_aot.py --topology=v5e:2x4 --preset=llava_ov_7b --job=score
 
-`--rows=max` looks for a batch that fills the chip, in a few compiles. Prints one JSON line:
+Parameters are float32 for training; a scorer's are read in the 16 bits that it uses. `--rows=max` looks for a batch
+that fills the chip, in a few compiles. Prints one JSON line:
 
     rows            sequences in all
     hbm_gib         per device: arguments, results and temporaries of the compiled program (aliased results once)
@@ -53,6 +54,7 @@ from mmssr_jax.models.config import DecoderConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel.mesh import MeshConfig, batch_sharding, make_mesh, replicated
 from mmssr_jax.parallel.rules import with_shardings
+from mmssr_jax.training.bundle import as_computed
 from mmssr_jax.training.losses import read_logits
 from mmssr_jax.training.step import make_step
 
@@ -144,7 +146,7 @@ def routed_flops(decoder: DecoderConfig, *, tokens: int, job: str) -> float:
 def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int, targets: int, optimizer: str):
     """The traced program and the abstract parameters; to be called and lowered inside `jax.set_mesh(mesh)`."""
     graphdef, params = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
-    params = with_shardings(params, mesh)
+    params = with_shardings(as_computed(params, config) if job == "score" else params, mesh)
     batch = abstract_batch(config, rows=rows, length=length, targets=targets, mesh=mesh)
     layout = jax.tree.map(lambda x: x.sharding, params)
     if job == "score":

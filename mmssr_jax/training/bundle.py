@@ -94,7 +94,7 @@ def load_bundle(
     tokenizer = load_tokenizer(folder / _TOKENIZER)
     graphdef, shapes = abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     if compute is not None:
-        shapes = paths.map_with_name(lambda name, leaf: _as_computed(name, leaf, config), shapes)
+        shapes = as_computed(shapes, config)
     if on_host:
         target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
     else:
@@ -111,9 +111,14 @@ def export_bundle(folder: Path, bundle: ModelBundle, *, dtype: str = "float16") 
     files.write_bytes(folder / _WEIGHTS, safetensors.numpy.save(flat))
 
 
-def _as_computed(name: str, leaf: jax.ShapeDtypeStruct, config: VLMConfig) -> jax.ShapeDtypeStruct:
-    dtype = config.dtype if _IN_COMPUTE_DTYPE.search(name) else leaf.dtype
-    return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype))
+def as_computed(shapes: Params, config: VLMConfig) -> Params:
+    """Parameters' shapes in the dtypes in which a model that is only asked uses them."""
+
+    def used(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        dtype = config.dtype if _IN_COMPUTE_DTYPE.search(name) else leaf.dtype
+        return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype))
+
+    return paths.map_with_name(used, shapes)
 
 
 def _read_weights(path: Path, target: Params) -> Params:
