@@ -6,9 +6,13 @@ r"""A scorer that was trained elsewhere, unchanged, on a pool of one's own, and 
         --config.score.quality.in_domain=runs/tiny/results/scorer.json
 
 Needs a finished run of configs/tiny.py (or another that trained a scorer) and ratings of the pool to measure against;
-nothing is trained. Minutes for thousands of samples on two CPU cores. results/transfer.json holds this pool's numbers
-beside those of the scorer's own pool. Expect them to be worse: a scorer that learned from drawn pictures has never
-seen a photograph.
+nothing is trained. results/transfer.json holds this pool's numbers beside those of the scorer's own pool.
+
+The scorer of configs/tiny.py does not carry over, and this is the run that says so: on 2,650 real samples, measured on
+480 ratings by a large model, its concordance was 0.538 (0.518 to 0.555; chance is 0.5) where it is 0.907 at home, its
+rank correlation 0.08 where it is 0.53. It rated better with the pictures greyed out (0.591): photographs mislead a
+model of 2.4 million parameters that has seen 1,500 drawn scenes. It took four and a half minutes on two busy CPU cores
+and 1.1 GiB. A pool of one's own needs a scorer trained on ratings of it, or a larger one.
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -43,6 +43,8 @@ def test_a_mesh_that_does_not_fit_is_a_users_error(config):
         ("decoder.layers.attn.q.kernel", (4, 8, 15), P(None, "fsdp", None)),  # 2 does not divide 15
         ("v_row.decoder.layers.mlp.up.kernel", (4,), P()),  # a moment of another rank
         ("decoder.norm.scale", (8,), P()),
+        ("decoder.layers.attn.q.kernel.levels", (4, 8, 16), P(None, "fsdp", "tensor")),  # int8 weights
+        ("decoder.layers.attn.q.kernel.scale", (4, 1, 16), P(None, None, "tensor")),
     ],
 )
 def test_rules(name, shape, spec):

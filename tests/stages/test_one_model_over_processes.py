@@ -1,0 +1,152 @@
+"""One model spread over two processes gives the scores and answers of one process, killed in between or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from mmssr_jax import main
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.training.bundle import describe
+from mmssr_jax.training.checkpoint import Checkpoints
+from tests.small import bundle
+
+pytestmark = pytest.mark.slow
+
+SHARDS = 6
+CONFIG = """
+from ml_collections import ConfigDict
+
+def get_config():
+    c = ConfigDict()
+    c.stages = ("score", "evaluate")
+    c.mesh = MESH
+    c.base = "MODEL"
+    c.scorer = {"max_prefix": 240, "holdout": 0.0}
+    c.score = {
+        "model": "MODEL", "shards": SHARDS, "details": True, "agreement": 2, "quality": {"samples": 4, "pairs": 1},
+        "buckets": {"rows": 4, "lengths": (704,), "images": (4,)},
+    }
+    c.evaluate = {
+        "benchmarks": {"found": {"procedural": {"task": "grounding", "questions": 10}, "instruction": ""}},
+        "runs": ("base",), "max_new_tokens": 4, "save_every": 4,
+        "answerer": {"rows": 4, "images": (1,), "length_step": 256},
+    }
+    return c
+"""
+
+
+class Case:
+    """A pool, a model as training leaves it, and the program over them on a mesh."""
+
+    def __init__(self, folder: Path, repo: Path):
+        self.folder, self.repo = folder, repo
+        model = bundle()
+        describe(folder / "model", model.config, model.tokenizer)
+        with Checkpoints(folder / "model") as checkpoints:
+            checkpoints.save_params(1, model.params)
+        files.write_json(folder / "model" / "manifest.json", {})
+        pool = ConfigDict({"pool": {"procedural": {"size": 24, "seed": 3}, "packed": True}})
+        main.run_stages(StageContext(config=pool, workdir=Workdir(folder / "pool")), ["ingest"])
+
+    def start(self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1) -> subprocess.Popen:
+        """Starts the program in the workdir `name`, or goes on with it."""
+        workdir, config = self.folder / name, self.folder / f"{name}.py"
+        if not workdir.exists():
+            subprocess.run(["cp", "-r", self.folder / "pool", workdir], check=True)
+        text = CONFIG.replace("MESH", str(mesh)).replace("MODEL", str(self.folder / "model"))
+        config.write_text(text.replace("SHARDS", str(SHARDS)))
+        group = ["launch/local.py", f"--processes={processes}", "--joined", "--"]
+        program = ["-m", "mmssr_jax.main"] if processes == 1 else group
+        env = {
+            **os.environ, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_cpu_multi_thread_eigen=false",
+        }  # fmt: skip
+        command = [sys.executable, *program, f"--config={config}", f"--workdir={workdir}"]
+        with open(self.folder / f"{name}.log", "a") as log:
+            return subprocess.Popen(command, cwd=self.repo, env=env, stderr=log)
+
+    def finish(self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1) -> Path:
+        """Runs it to its end; the workdir."""
+        status = self.start(name, mesh, processes=processes, devices=devices).wait(timeout=600)
+        assert status == 0, (self.folder / f"{name}.log").read_text()[-3000:]
+        return self.folder / name
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Case:
+    return Case(tmp_path_factory.mktemp("split"), repo)
+
+
+@pytest.fixture(scope="module")
+def alone(case: Case) -> Path:
+    return case.finish("alone", {"data": 1}, processes=1)
+
+
+@pytest.fixture(scope="module")
+def split(case: Case) -> Path:
+    return case.finish("split", {"data": 1, "fsdp": 2}, processes=2)
+
+
+def same(found: Path, alone: Path) -> None:
+    """Equal but for the last digits of scores."""
+    table, expected = (tables.read_parts(folder / "scores") for folder in (found, alone))
+    slugs = tables.capability_slugs(expected)
+    assert table.drop_columns(slugs).equals(expected.drop_columns(slugs))
+    np.testing.assert_allclose(tables.matrix(table, slugs), tables.matrix(expected, slugs), atol=1e-4)
+    digits, expected = (tables.read_parts(folder / "features" / "digits") for folder in (found, alone))
+    assert digits.select(["id", *slugs]).equals(expected.select(["id", *slugs]))
+    answers, expected = (files.read_parquet(f / "predictions" / "base" / "found.parquet") for f in (found, alone))
+    assert answers.equals(expected)
+    assert (found / "results" / "base.json").read_bytes() == (alone / "results" / "base.json").read_bytes()
+
+
+def written(workdir: Path) -> dict[str, bytes]:
+    folders = (workdir / name for name in ("scores", "features", "predictions", "results"))
+    return {str(p.relative_to(workdir)): p.read_bytes() for f in folders for p in f.rglob("*") if p.is_file()}
+
+
+def test_a_model_of_which_each_process_has_half(split, alone):
+    same(split, alone)
+    steps = [json.loads(line)["step"] for line in (split / "metrics" / "score.jsonl").read_text().splitlines()]
+    assert sorted(set(steps)) == list(range(SHARDS))
+    assert len(steps) == len(set(steps)) * 4, "every shard is written once, by one process"
+
+
+@pytest.mark.parametrize(
+    ("mesh", "devices"),
+    [
+        pytest.param({"data": 1, "tensor": 2}, 1, id="heads over processes"),
+        pytest.param({"data": 1, "fsdp": 2, "tensor": 2}, 2, id="four devices in two processes"),
+        pytest.param({"data": 2, "fsdp": 2}, 2, id="a copy in each process"),
+    ],
+)
+def test_other_meshes(case: Case, alone, mesh, devices):
+    same(case.finish(f"mesh{len(list(case.folder.glob('mesh*.py')))}", mesh, processes=2, devices=devices), alone)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_member_ends_the_group_and_nothing_is_lost(case: Case, split, victim):
+    name, mesh = f"killed{victim}", {"data": 1, "fsdp": 2}
+    group = case.start(name, mesh, processes=2)
+    end = time.monotonic() + 300
+    while not list((case.folder / name / "scores").glob("part-*.parquet")):
+        assert time.monotonic() < end, "no part comes"
+        assert group.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    children = Path(f"/proc/{group.pid}/task/{group.pid}/children").read_text().split()
+    os.kill(int(children[victim]), signal.SIGKILL)
+    assert group.wait(timeout=120) != 0
+    assert not (case.folder / name / "scores" / "manifest.json").exists()
+    assert written(case.finish(name, mesh, processes=2)) == written(split)

@@ -1,0 +1,78 @@
+"""Models read from disk: straight to where they are computed, in the dtype that they are computed in."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from mmssr_jax.models.config import DecoderConfig, MoEConfig, VisionConfig, VLMConfig
+from mmssr_jax.models.vlm import VLM
+from mmssr_jax.parallel import paths
+from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
+from mmssr_jax.parallel.rules import shardings
+from mmssr_jax.training.bundle import ModelBundle, describe, export_bundle, load_bundle
+from mmssr_jax.training.checkpoint import Checkpoints
+from tests.filled import filled
+from tests.small import tokenizer
+
+CONFIG = VLMConfig(
+    vision=VisionConfig(image_size=8, patch_size=4, width=16, depth=2, heads=2, mlp=32),
+    decoder=DecoderConfig(vocab=32, width=32, depth=2, heads=4, kv_heads=2, mlp=48),
+)
+
+
+def made(config: VLMConfig = CONFIG) -> ModelBundle:
+    return ModelBundle(config, tokenizer(), *filled(lambda: VLM(config, rngs=nnx.Rngs(0))))
+
+
+def saved(folder: Path, model: ModelBundle, kind: str) -> Path:
+    if kind == "exported":
+        export_bundle(folder, model, dtype="float32")
+        return folder
+    describe(folder, model.config, model.tokenizer)
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save_params(1, model.params)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["exported", "checkpoint"])
+def test_each_device_gets_its_part_alone(tmp_path: Path, kind: str):
+    model, mesh = made(), make_mesh(MeshConfig(data=1, fsdp=2, tensor=2), devices=jax.devices()[4:8])
+    found = load_bundle(saved(tmp_path, model, kind), mesh=mesh).params
+    for leaf, wanted, value in zip(*map(jax.tree.leaves, (found, shardings(found, mesh), model.params)), strict=True):
+        assert leaf.sharding == wanted
+        np.testing.assert_array_equal(leaf, value)
+    kernel = found["decoder"]["layers"]["mlp"]["up"]["kernel"]
+    assert {shard.data.size for shard in kernel.addressable_shards} == {kernel.size // 4}
+
+
+@pytest.mark.parametrize("kind", ["exported", "checkpoint"])
+def test_alone_it_lies_on_one_device_or_on_the_host(tmp_path: Path, kind: str):
+    params = made().params
+    wide = dataclasses.replace(made(), params=jax.device_put(params, shardings(params, make_mesh())))
+    folder = saved(tmp_path, wide, kind)  # eight devices have it
+    assert {leaf.sharding.num_devices for leaf in jax.tree.leaves(load_bundle(folder).params)} == {1}
+    host = load_bundle(folder, on_host=True).params
+    assert {type(leaf) for leaf in jax.tree.leaves(host)} == {np.ndarray}
+    jax.tree.map(np.testing.assert_array_equal, host, params)
+
+
+@pytest.mark.parametrize("kind", ["exported", "checkpoint"])
+def test_what_is_only_asked_takes_half_of_a_model_in_16_bits(tmp_path: Path, kind: str):
+    decoder = dataclasses.replace(CONFIG.decoder, moe=MoEConfig(experts=2, top_k=1))
+    folder = saved(tmp_path, made(dataclasses.replace(CONFIG, decoder=decoder, dtype="bfloat16")), kind)
+    trained, asked = (paths.flatten(load_bundle(folder, compute=c).params) for c in (None, "model"))
+    assert {leaf.dtype for leaf in trained.values()} == {jnp.dtype("float32")}
+    whole = {name for name, leaf in asked.items() if leaf.dtype == jnp.float32}
+    assert {"decoder.layers.sparse.mlp.router.kernel", "decoder.norm.scale"} <= whole
+    assert not any(name.endswith(("experts.up", "attn.q.kernel", "embedding")) for name in whole)
+    assert sum(leaf.nbytes for leaf in asked.values()) < 0.6 * sum(leaf.nbytes for leaf in trained.values())
+    for name, leaf in asked.items():
+        np.testing.assert_array_equal(leaf, trained[name].astype(leaf.dtype))
+    assert load_bundle(folder, compute="float32").config.dtype == "float32"
