@@ -45,6 +45,8 @@ def write_task_benchmark(path: Path, *, task: str, questions: int, seed: int) ->
 def write_exercises(folder: Path, *, tasks: Mapping[str, float], size: int, seed: int, frames: int = 8) -> None:
     """Writes a pool of `size` conversations of one exercise each, all of them right; `source` is the task.
 
+    Where an exercise has `more` questions about its pictures, the conversation goes on with them.
+
     Args:
       folder: for `pool.json` and `images/`.
       tasks: how often each task is drawn, relative to the others.
@@ -73,7 +75,6 @@ def write_exercises(folder: Path, *, tasks: Mapping[str, float], size: int, seed
         named = image_names(name, images)
         for file, image in named.items():
             (folder / file).write_bytes(encode(image))
-        prompt = dataclasses.replace(made, images=images).prompt(right)
-        turns = [{"from": "human", "value": prompt}, {"from": "gpt", "value": made.reply(right)}]
+        turns = dataclasses.replace(made, images=images).turns(right)
         records.append({"id": name, "source": source, "image": list(named), "conversations": turns})
     write_records(folder / POOL, records)

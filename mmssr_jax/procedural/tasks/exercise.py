@@ -28,12 +28,15 @@ class Exercise:
       answer: the right option's text, or what is to be written.
       images: the pictures.
       others: the wrong options; none for an open question.
+      more: further questions about the same pictures, with their answers. A pool asks them after the first one, in the
+        same conversation; a benchmark leaves them out.
     """
 
     question: str
     answer: str
     images: tuple[Image.Image, ...]
     others: tuple[str, ...] = ()
+    more: tuple[tuple[str, str], ...] = ()
 
     def options(self, right: int) -> list[str]:
         """All options with the right one at place `right`; none for an open question."""
@@ -50,6 +53,12 @@ class Exercise:
     def reply(self, right: int) -> str:
         """The assistant's turn: the letter, or the answer."""
         return string.ascii_uppercase[right] if self.others else self.answer
+
+    def turns(self, right: int) -> list[dict[str, str]]:
+        """The whole conversation, as LLaVA's files have it."""
+        pairs = [(self.prompt(right), self.reply(right)), *self.more]
+        roles = ("human", "gpt")
+        return [{"from": role, "value": text} for pair in pairs for role, text in zip(roles, pair, strict=True)]
 
     def row(self, index: int, category: str, right: int) -> dict[str, str]:
         """The cells of a benchmark's row; several pictures are a list of base64 texts."""

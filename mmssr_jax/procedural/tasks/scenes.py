@@ -1,23 +1,28 @@
 """Grounding and referring: coloured shapes whose boxes are known, written as MM1.5 writes them.
 
 `<x1,y1,x2,y2>` in the units of `core.grounding`; the shapes stand about the places of a three by three grid, so that
-a constant box is seldom right.
+a constant box is seldom right. To train on, every shape of a scene is asked for in turn, as grounding data has many
+boxes a picture; a benchmark asks for one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from PIL import Image
 
 from mmssr_jax.core import grounding
 from mmssr_jax.procedural.draw import COLOURS, PLACES, SHAPES, SIZE, Canvas, Point
-from mmssr_jax.procedural.picture import pick, several
+from mmssr_jax.procedural.picture import chance, pick, several
 from mmssr_jax.procedural.tasks.exercise import Exercise, Task
 
 _RADII = (32, 40)
 _SHIFT = 6  # pixels that a shape may stand beside its place
+_OWN = 0.75  # of the further questions of a conversation are of its own kind
 Box = tuple[float, float, float, float]
+Ask = Callable[[str, Box], tuple[str, str]]  # (name, box) -> question and answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +31,10 @@ class _Shape:
     name: str
     centre: Point
     radius: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.colour} {self.name}"
 
     @property
     def box(self) -> Box:
@@ -39,8 +48,8 @@ def box_text(box: Box) -> str:
 
 
 def _scene(rng: np.random.Generator, vary: str) -> tuple[Canvas, list[_Shape]]:
-    """One to four shapes that differ in their colour, their form, or both."""
-    count = int(rng.integers(1, 5))
+    """Three to five shapes that differ in their colour, their form, or both."""
+    count = int(rng.integers(3, 6))
     places = several(rng, tuple(PLACES.values()), count)
     colours = [pick(rng, tuple(COLOURS))] * count if vary == "shape" else several(rng, tuple(COLOURS), count)
     names = [pick(rng, SHAPES)] * count if vary == "colour" else several(rng, SHAPES, count)
@@ -53,19 +62,38 @@ def _scene(rng: np.random.Generator, vary: str) -> tuple[Canvas, list[_Shape]]:
     return canvas, shapes
 
 
+def where(name: str, box: Box) -> tuple[str, str]:
+    """Question and answer of grounding."""
+    return f"Which box holds the {name}?", box_text(box)
+
+
+def what(name: str, box: Box) -> tuple[str, str]:
+    """Question and answer of referring."""
+    return f"What is at {box_text(box)}?", name
+
+
+def ask_of_each(
+    image: Image.Image, things: Sequence[tuple[str, Box]], own: Ask, other: Ask, rng: np.random.Generator
+) -> Exercise:
+    """The first thing is asked for by `own`; the others, once each, mostly so and else by `other`.
+
+    A thing that is asked for both ways would be answered from the text, without a look at the picture.
+    """
+    asks = [own, *(own if chance(rng, _OWN) else other for _ in things[1:])]
+    (question, answer), *more = [ask(*thing) for ask, thing in zip(asks, things, strict=True)]
+    return Exercise(question, answer, (image,), more=tuple(more))
+
+
 def ground(rng: np.random.Generator, category: str) -> Exercise:
     """Where a named shape is: its box."""
     canvas, shapes = _scene(rng, category)
-    asked = shapes[0]
-    question = f"Where is the {asked.colour} {asked.name}? Answer with its box <x1,y1,x2,y2>."
-    return Exercise(question, box_text(asked.box), (canvas.image,))
+    return ask_of_each(canvas.image, [(s.label, s.box) for s in shapes], where, what, rng)
 
 
 def refer(rng: np.random.Generator, category: str) -> Exercise:
     """What is in a box: the shape's colour and name."""
     canvas, shapes = _scene(rng, category)
-    asked = shapes[0]
-    return Exercise(f"What is at {box_text(asked.box)}?", f"{asked.colour} {asked.name}", (canvas.image,))
+    return ask_of_each(canvas.image, [(s.label, s.box) for s in shapes], what, where, rng)
 
 
 _VARIED = ("colour", "shape", "both")

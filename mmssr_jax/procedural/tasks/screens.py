@@ -10,7 +10,7 @@ from mmssr_jax.procedural.draw import COLOURS, GREY, INK, WHITE, Canvas
 from mmssr_jax.procedural.kinds.screens import screen
 from mmssr_jax.procedural.picture import chance, pick, several
 from mmssr_jax.procedural.tasks.exercise import Exercise, Task
-from mmssr_jax.procedural.tasks.scenes import Box, box_text
+from mmssr_jax.procedural.tasks.scenes import Box, ask_of_each, box_text, what, where
 from mmssr_jax.procedural.words import COMMON
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 30, 30, 92, 54  # of the first of two by three places
@@ -66,28 +66,32 @@ def _paint(canvas: Canvas, widget: _Widget) -> None:
         canvas.text(middle, widget.label, size=32, colour=colour)
 
 
+def _asked(rng: np.random.Generator, kind: str) -> tuple[Canvas, list[tuple[str, Box]]]:
+    """A screen and its widgets, names and boxes; one of the kind asked for is the first."""
+    canvas, widgets = _drawn(rng)
+    first = next(w for w in widgets if w.kind == kind)
+    return canvas, [(w.name, w.box) for w in (first, *(w for w in widgets if w is not first))]
+
+
 def ground(rng: np.random.Generator, category: str) -> Exercise:
     """Where a widget is: its box."""
-    canvas, widgets = _drawn(rng)
-    asked = next(w for w in widgets if w.kind == category)
-    question = f"Where is the {asked.name}? Answer with its box <x1,y1,x2,y2>."
-    return Exercise(question, box_text(asked.box), (canvas.image,))
+    canvas, widgets = _asked(rng, category)
+    return ask_of_each(canvas.image, widgets, where, what, rng)
 
 
 def refer(rng: np.random.Generator, category: str) -> Exercise:
     """What is in a box: the widget's colour and kind."""
-    canvas, widgets = _drawn(rng)
-    asked = next(w for w in widgets if w.kind == category)
-    return Exercise(f"What is at {box_text(asked.box)}?", asked.name, (canvas.image,))
+    canvas, widgets = _asked(rng, category)
+    return ask_of_each(canvas.image, widgets, what, where, rng)
 
 
 def tap(rng: np.random.Generator, category: str) -> Exercise:
     """Whether what is in a box does something when it is tapped; half of the answers are no."""
-    canvas, widgets = _drawn(rng)
     kind = pick(rng, _TAPPED) if chance(rng, 0.5) else "text"
-    asked = next(w for w in widgets if w.kind == kind)
-    question = f"Can one tap what is at {box_text(asked.box)}? Answer yes or no."
-    return Exercise(question, "yes" if kind in _TAPPED else "no", (canvas.image,))
+    canvas, ((_, box), *others) = _asked(rng, kind)
+    question = f"Can one tap what is at {box_text(box)}? Answer yes or no."
+    more = tuple(what(*other) for other in others)
+    return Exercise(question, "yes" if kind in _TAPPED else "no", (canvas.image,), more=more)
 
 
 def sum_up(rng: np.random.Generator, category: str) -> Exercise:

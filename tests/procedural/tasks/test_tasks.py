@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import json
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core import grounding
-from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
+from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.evaluation.benchmark import read_benchmark
 from mmssr_jax.evaluation.kinds import kind_named
 from mmssr_jax.evaluation.runner import make_questions
@@ -18,6 +20,7 @@ from mmssr_jax.procedural.draw import COLOURS, SIZE
 from mmssr_jax.procedural.task_files import write_exercises, write_task_benchmark
 from mmssr_jax.procedural.tasks import TASKS
 from mmssr_jax.procedural.tasks.video import FRAMES
+from tests.small import tokenizer
 
 
 def draws(name: str, count: int = 60):
@@ -73,6 +76,36 @@ def test_names_in_few_shot_questions_hang_on_the_examples():
             assert colours[2] == colours[(first, second).index(made.answer)]
             assert colours[0] != colours[1]
         assert {made.answer, *made.others} == {first, second}
+
+
+@pytest.mark.parametrize("name", ["grounding", "referring", "screen_grounding", "screen_referring"])
+def test_a_conversation_asks_for_everything_in_the_picture_once(name):
+    """A name and a box in every turn, no name and no box twice; both ways of asking occur after either."""
+    ways = collections.Counter()
+    for _, made in draws(name):
+        turns = [(made.question, made.answer), *made.more]
+        assert len(turns) == 4 if name.startswith("screen") else 3 <= len(turns) <= 5
+        boxes = [grounding.find(question + answer, height=SIZE, width=SIZE)[0].numbers for question, answer in turns]
+        assert all(grounding.iou(a, b) < 0.2 for a, b in itertools.combinations(boxes, 2))
+        names = [a if q.startswith("What is at <") else q.removeprefix("Which box holds the ") for q, a in turns]
+        assert len({n.rstrip("?") for n in names}) == len(turns)
+        ways.update(q.startswith("What is at <") for q, _ in made.more)
+    own = ways["referring" in name] / ways.total()
+    assert 0.6 < own < 0.9
+
+
+@pytest.mark.parametrize("name", ["grounding", "referring", "screen_taps"])
+def test_every_answer_of_a_conversation_is_trained_on(name, tmp_path: Path):
+    write_exercises(tmp_path, tasks={name: 1.0}, size=3, seed=0)
+    no_pixels = np.zeros((0, 4, 4, 3), np.uint8)
+    for record in json.loads((tmp_path / "pool.json").read_text()):
+        values = [turn["value"] for turn in record["conversations"]]
+        assert [turn["from"] for turn in record["conversations"]] == ["human", "gpt"] * (len(values) // 2)
+        assert len(values) >= 6
+        turns = [Turn(("user", "assistant")[i % 2], value.replace(IMAGE_TAG, "")) for i, value in enumerate(values)]
+        example = encode_chat(Sample("s", name, tuple(turns)), tokenizer(), no_pixels, patches=4, max_length=4096)
+        trained = tokenizer().decode(example.loss_target[example.loss_weight > 0])
+        assert [text for text in values[1::2] if text not in trained] == []
 
 
 def _main_colour(pixels: np.ndarray) -> str:
