@@ -103,8 +103,8 @@ def share_rows(batch: Any, mesh: Mesh) -> Any:
     """A batch (a tree of numpy arrays, batch first) that every process holds whole, split over the mesh by rows.
 
     Raises:
-      RuntimeError: the mesh spans processes, and they do not hold the same batch; whatever it was that one of them
-        read otherwise (a picture that was there for one only), answers would be given to the wrong rows.
+      UserError: the mesh spans processes, and they do not hold the same batch, because one of them read other data (a
+        picture is there for one only); answers would be given to the wrong rows.
     """
     rows = batch_sharding(mesh)
     shared = spread(batch, jax.tree.map(lambda _: rows, batch))
@@ -114,5 +114,8 @@ def share_rows(batch: Any, mesh: Mesh) -> Any:
             digest = zlib.crc32(np.ascontiguousarray(leaf).data, digest)
         found = multihost_utils.process_allgather(np.uint32(digest))
         if np.unique(found).size > 1:
-            raise RuntimeError("the processes that share a model read different samples; run the same command again")
+            raise UserError(
+                "the processes that share a model read different samples; see that all have the same files, and run "
+                "the same command again"
+            )
     return shared

@@ -1,7 +1,9 @@
 """Stage `score`: the whole pool through the scorer, then how good the scorer is on what it never saw.
 
 Several processes may share the work: one group under `jax.distributed`, or any number started with the same command.
-Each takes shards that nobody holds; what a killed one held, another takes over.
+Each takes shards that nobody holds; what a killed one held, another takes over. Where `config.mesh` spreads one model
+over a group, its processes take every shard together and the first one writes; if one dies all end, and the same
+command goes on.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def write_all(
     Raises:
       UserError: a model is not there or does not fit its kind.
     """
-    load = functools.cache(load_bundle)  # once for all kinds
+    load = functools.cache(functools.partial(load_bundle, mesh=mesh))  # once for all kinds
     for kind in config.kinds:
         folder = _folder(ctx, config, kind)
         target = ctx.workdir.root / "features" / kind
