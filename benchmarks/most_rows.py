@@ -8,7 +8,7 @@ from collections.abc import Callable
 from mmssr_jax.core.errors import UserError
 
 
-def most_rows(hbm: Callable[[int], float], limit: float, *, compiles: int = 6) -> int:
+def most_rows(hbm: Callable[[int], float], limit: float, *, compiles: int = 8) -> int:
     """Rows a device that fill it: the program needs more than 95 % of `limit`, or one row more does not fit.
 
     Memory is taken to grow by a line through the two largest sizes that are known to fit.
