@@ -50,9 +50,9 @@ def run(command: Sequence[str], *, count: int, joined: bool, gpus: bool) -> int:
     children = [subprocess.Popen(command, env=environment(i, count, port=port, gpus=gpus)) for i in range(count)]
     failed = 0
     try:
-        while any(c.poll() is None for c in children):
+        while None in (states := [c.poll() for c in children]):
             time.sleep(0.1)
-            ended = next((c.returncode for c in children if c.returncode), 0)
+            ended = next((status for status in states if status), 0)
             if ended and not failed:
                 failed = ended
                 print(f"a process ended with status {ended}", file=sys.stderr)
