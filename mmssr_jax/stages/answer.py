@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation.config import EvaluateConfig
 from mmssr_jax.evaluation.vlm_answerer import VLMAnswerer
@@ -23,14 +25,25 @@ def make_prompter(bundle: ModelBundle, config: PromptConfig) -> Prompter:
     )
 
 
-def make_answerer(ctx: StageContext, run: str) -> VLMAnswerer:
-    """The checkpoint of a run, ready to answer on the devices that `meshes.asking_mesh` gives it.
+def load_answerer(ctx: StageContext, folder: Path, config: PromptConfig, *, field: str) -> VLMAnswerer:
+    """The model of a folder, ready to answer on the devices that `meshes.asking_mesh` gives it.
+
+    Args:
+      ctx: the config, for its mesh.
+      folder: of the model.
+      config: shapes of the batches.
+      field: where they are set, for what is said of them.
 
     Raises:
       UserError: the devices do not fit the mesh, or cannot share the rows of a batch.
     """
     mesh = asking_mesh(mesh_config(ctx))
-    config = ctx.section("evaluate", EvaluateConfig).answerer
-    check_rows(config.rows, mesh, field="config.evaluate.answerer.rows")
-    bundle = load_bundle(model_folder(ctx, run), mesh=mesh, compute="model")
+    check_rows(config.rows, mesh, field=f"{field}.rows")
+    bundle = load_bundle(folder, mesh=mesh, compute="model")
     return VLMAnswerer(bundle.graphdef, bundle.params, make_prompter(bundle, config), mesh)
+
+
+def make_answerer(ctx: StageContext, run: str) -> VLMAnswerer:
+    """The checkpoint of a run, as `load_answerer` loads it."""
+    config = ctx.section("evaluate", EvaluateConfig).answerer
+    return load_answerer(ctx, model_folder(ctx, run), config, field="config.evaluate.answerer")

@@ -9,6 +9,7 @@ with the reason. A run that is cut off goes on after the last `save_every` pictu
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,17 +26,16 @@ from mmssr_jax.core.sample import IMAGE_TAG, ImageRef
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.benchmark import Question
-from mmssr_jax.evaluation.vlm_answerer import VLMAnswerer
 from mmssr_jax.generation.prompting import PromptConfig
 from mmssr_jax.parallel import hosts
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.procedural.pool import POOL, write_records
 from mmssr_jax.stages import together
-from mmssr_jax.stages.answer import make_prompter
+from mmssr_jax.stages.answer import load_answerer
 from mmssr_jax.stages.ingest import PoolConfig, take_in
+from mmssr_jax.stages.meshes import mesh_config, spans_processes
 from mmssr_jax.stages.mixtures import OWN_POOL, pool_folder
 from mmssr_jax.stages.models import model_digest, model_folder
-from mmssr_jax.training.bundle import load_bundle
 
 STAGE = "captions"
 SOURCE = "captions"
@@ -91,14 +91,12 @@ class CaptionsStageConfig:
             raise ValueError(f"name {self.name!r} must be a plain file name")
 
 
-def model_answerer(folder: Path, config: PromptConfig) -> runner.Answerer:
-    """The model of a folder, ready to describe."""
-    bundle = load_bundle(folder, compute="model")
-    return VLMAnswerer(bundle.graphdef, bundle.params, make_prompter(bundle, config))
-
-
-def run(ctx: StageContext, *, make_answerer: MakeAnswerer = model_answerer) -> None:
+def run(ctx: StageContext, *, make_answerer: MakeAnswerer | None = None) -> None:
     """Describes the pictures, filters, and takes the result in as a pool; see the module.
+
+    Args:
+      ctx: the config (section `captions`) and the workdir.
+      make_answerer: turns a folder into a model that answers, `answer.load_answerer` by default.
 
     Raises:
       UserError: model or pool is missing, the pool has no sample with one picture, or the filter leaves nothing.
@@ -116,12 +114,13 @@ def run(ctx: StageContext, *, make_answerer: MakeAnswerer = model_answerer) -> N
     inputs = {"pool": input_digest(pool_path), "model": model_digest(model_path)}
     artifact = together.claim(ctx, folder, stage=STAGE, settings=config, inputs=inputs)
     if not artifact.done:
-        answerer = make_answerer(model_path, config.answerer)
+        make = make_answerer or functools.partial(load_answerer, ctx, field="config.captions.answerer")
+        answerer = make(model_path, config.answerer)
         questions = _Questions(pool, rows, config.prompt)
         runner.answer_parts(
             questions, answerer, folder / "parts", label=f"captions {config.name}",
             max_new_tokens=config.max_new_tokens, save_every=config.save_every, process=hosts.index(),
-            processes=hosts.count(),
+            processes=hosts.count(), joint=spans_processes(mesh_config(ctx)),
         )  # fmt: skip
         hosts.wait("captions")
         if hosts.is_main():
