@@ -9,6 +9,7 @@ __all__ = ["TASKS", "Exercise", "Task"]
 
 TASKS: dict[str, Task] = {
     "grounding": scenes.GROUNDING,
+    "locating": scenes.LOCATING,
     "referring": scenes.REFERRING,
     "multi_image": several_images.MULTI_IMAGE,
     "few_shot": several_images.FEW_SHOT,

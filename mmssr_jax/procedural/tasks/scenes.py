@@ -21,6 +21,10 @@ from mmssr_jax.procedural.tasks.exercise import Exercise, Task
 _RADII = (32, 40)
 _SHIFT = 6  # pixels that a shape may stand beside its place
 _OWN = 0.75  # of the further questions of a conversation are of its own kind
+_VARIED = ("colour", "shape", "both")
+# How many shapes stand in a scene: one has to be found, of more the right one. A model that is shown many at once from
+# the start learns neither.
+_COUNTS = {"alone": (1,), "two": (2,), "several": (3, 4)}
 Box = tuple[float, float, float, float]
 Ask = Callable[[str, Box], tuple[str, str]]  # (name, box) -> question and answer
 
@@ -47,9 +51,9 @@ def box_text(box: Box) -> str:
     return grounding.write(box, height=SIZE, width=SIZE)
 
 
-def _scene(rng: np.random.Generator, vary: str) -> tuple[Canvas, list[_Shape]]:
-    """Three to five shapes that differ in their colour, their form, or both."""
-    count = int(rng.integers(3, 6))
+def _scene(rng: np.random.Generator, category: str) -> tuple[Canvas, list[_Shape]]:
+    """Shapes that differ in their colour, their form, or both."""
+    count, vary = int(rng.choice(_COUNTS[category])), pick(rng, _VARIED)
     places = several(rng, tuple(PLACES.values()), count)
     colours = [pick(rng, tuple(COLOURS))] * count if vary == "shape" else several(rng, tuple(COLOURS), count)
     names = [pick(rng, SHAPES)] * count if vary == "colour" else several(rng, SHAPES, count)
@@ -96,6 +100,6 @@ def refer(rng: np.random.Generator, category: str) -> Exercise:
     return ask_of_each(canvas.image, [(s.label, s.box) for s in shapes], what, where, rng)
 
 
-_VARIED = ("colour", "shape", "both")
-GROUNDING = Task("grounding", _VARIED, ground)
-REFERRING = Task("short_answer", _VARIED, refer)
+GROUNDING = Task("grounding", tuple(_COUNTS), ground)
+LOCATING = Task("grounding", ("alone",), ground)
+REFERRING = Task("short_answer", tuple(_COUNTS), refer)

@@ -48,14 +48,14 @@ def test_exercises_hang_on_the_generator_alone_and_have_distinct_options(name):
 @pytest.mark.parametrize("name", ["grounding", "screen_grounding"])
 def test_the_box_holds_what_is_asked_for(name):
     """The colour asked for is found inside the box and, where no other thing has it, not outside."""
-    for category, made in draws(name):
+    for _, made in draws(name):
         (box,) = grounding.find(made.answer, height=SIZE, width=SIZE)
         colour = next(word for word in made.question.split() if word in COLOURS)
         found = (np.asarray(made.images[0], int) == COLOURS[colour]).all(-1)
         x1, y1, x2, y2 = (round(n) for n in box.numbers)
         inside = found[max(y1, 0) : y2, max(x1, 0) : x2].sum()
         assert inside > 40
-        if name == "grounding" and category != "shape":
+        if name == "grounding" and not any(colour in question + answer for question, answer in made.more):
             edge = found[max(y1 - 6, 0) : y2 + 7, max(x1 - 6, 0) : x2 + 7].sum()
             assert edge == found.sum()
 
@@ -82,9 +82,10 @@ def test_names_in_few_shot_questions_hang_on_the_examples():
 def test_a_conversation_asks_for_everything_in_the_picture_once(name):
     """A name and a box in every turn, no name and no box twice; both ways of asking occur after either."""
     ways = collections.Counter()
-    for _, made in draws(name):
+    counts = {"alone": {1}, "two": {2}, "several": {3, 4}}
+    for category, made in draws(name):
         turns = [(made.question, made.answer), *made.more]
-        assert len(turns) == 4 if name.startswith("screen") else 3 <= len(turns) <= 5
+        assert len(turns) in counts.get(category, {4})
         boxes = [grounding.find(question + answer, height=SIZE, width=SIZE)[0].numbers for question, answer in turns]
         assert all(grounding.iou(a, b) < 0.2 for a, b in itertools.combinations(boxes, 2))
         names = [a if q.startswith("What is at <") else q.removeprefix("Which box holds the ") for q, a in turns]
@@ -101,7 +102,7 @@ def test_every_answer_of_a_conversation_is_trained_on(name, tmp_path: Path):
     for record in json.loads((tmp_path / "pool.json").read_text()):
         values = [turn["value"] for turn in record["conversations"]]
         assert [turn["from"] for turn in record["conversations"]] == ["human", "gpt"] * (len(values) // 2)
-        assert len(values) >= 6
+        assert len(values) >= 2
         turns = [Turn(("user", "assistant")[i % 2], value.replace(IMAGE_TAG, "")) for i, value in enumerate(values)]
         example = encode_chat(Sample("s", name, tuple(turns)), tokenizer(), no_pixels, patches=4, max_length=4096)
         trained = tokenizer().decode(example.loss_target[example.loss_weight > 0])
