@@ -5,7 +5,7 @@ r"""MM1.5's life cycle at tiny size: pre-train, continue on text in pictures, SF
 
 Everything is generated. The start is the base model that ships with the package, as the paper starts from a tower and
 a language model that are trained. Phases, ratios, alphas and group weights are the paper's (arXiv 2409.20566, sections
-2 and 3), but for two things: SFT's optimizer is Muon instead of AdaFactor, for there are a few hundred steps, and before
+2 and 3), but for two things: SFT's optimizer is Muon instead of AdaFactor, as there are a few hundred steps, and before
 it stands a phase on boxes of single shapes, without which a model of this size finds none among several. Each phase
 reports its held-out loss before and after and its shares as realised in results/training/<run>.json; results/sft.json
 holds the benchmarks, each beside guessing and beside the blind twin.
