@@ -94,7 +94,8 @@ def benchmarks() -> dict[str, Any]:
         for name, (task, tokens) in TASKS.items()
     }
     found["video"]["frames"] = 4
-    found["capabilities"] = {"procedural": {"questions": 140, "seed": 1}, "instruction": ""}
+    found["multi_image"]["procedural"]["questions"] = 400
+    found["capabilities"] = {"procedural": {"questions": 420, "seed": 1}, "instruction": ""}
     return found
 
 
@@ -157,7 +158,8 @@ def get_config(arg: str = "") -> ConfigDict:
         start = "continual"
     locating = {"boxes": {"pool": "single_shapes"}}
     c.train.phases.boxes = phase(130, 2e-3, init=start, mixture=locating, optimizer=muon, **views)
-    c.train.phases.sft = phase(800, 1.5e-3, init="boxes", mixture=members, groups=shares, optimizer=muon, **views)
+    steps = 500 if "moe" in words else 800  # a step of experts takes half as long again
+    c.train.phases.sft = phase(steps, 1.5e-3, init="boxes", mixture=members, groups=shares, optimizer=muon, **views)
     runs = ["sft"]
     for word, sources in (("video_sft", ("video",)), ("ui", ("screen_*",))):
         if word in words:
