@@ -8,7 +8,11 @@ a language model that are trained. Phases, ratios, alphas and group weights are 
 2 and 3), but for two things: SFT's optimizer is Muon instead of AdaFactor, as there are a few hundred steps, and before
 it stands a phase on boxes of single shapes, without which a model of this size finds none among several. Each phase
 reports its held-out loss before and after and its shares as realised in results/training/<run>.json; results/sft.json
-holds the benchmarks, each beside guessing and beside the blind twin.
+holds the benchmarks, each beside guessing and beside the blind twin. The dense run took 12½ minutes on two cores and
+1.8 GiB. Expect every phase to lower its loss. Found were 43 of 100 boxes of shapes (by a constant box 15; of single
+shapes 76 %, among two 27 %, among several 24 %), 26 of 100 things on screens (by a constant box 22), and 47 % of the
+right answers about two and three pictures (guessing and the blind twin 33). Choices about one picture (28 %, guessing
+26), few-shot names and clips stay at chance.
 
 The argument is a variant, and several are joined by "+":
 
