@@ -4,11 +4,11 @@
     python benchmarks/training.py                                                (2 threads, float32, CPU)
     python benchmarks/training.py --preset=llava_ov_7b --dtype=bfloat16 --torch=false --loop=false    (on a GPU)
 
-Prints one JSON line. `step` is that of benchmarks/model_speed.py: seconds of the fastest of --repeats steps and the
-ratios torch / ours, above 1 where ours is faster (goal: at least 0.9 of both). `loop` trains the preset `tiny` on a
-generated pool and tells, without its first steps, which compile: tokens a second, `packing` (share of the places of a
-batch that hold tokens), `input_wait_share` (of the time, the device had nothing to do), operations a second, and
-`flop_utilisation` where the device's peak is known. Operations are those of the model, padding included.
+Prints one JSON line. `step` is that of benchmarks/model_speed.py: seconds of the fastest of --repeats steps, all taking
+turns, and the ratios torch / ours, above 1 where ours is faster (goal: at least 0.9 of both). `loop` trains the preset
+`tiny` on a generated pool and tells, without its first steps, which compile: tokens a second, `packing` (share of the
+places of a batch that hold tokens), `input_wait_share` (of the time, the device had nothing to do), operations a second,
+and `flop_utilisation` where the device's peak is known. Operations are those of the model, padding included.
 """
 
 from __future__ import annotations
@@ -38,15 +38,17 @@ def time_step() -> dict[str, Any]:
     config = model_speed.shape_config(_PRESET.value, values.dtype)
     sizes = {"rows": values.rows, "targets": values.targets}
     arrays = model_speed.batch_arrays(config, text=values.text, **sizes)
-    ours = model_speed.time_ours(config, arrays, values.repeats)
-    found: dict[str, Any] = {"shape": _PRESET.value, "dtype": values.dtype, **sizes, "ours_s": ours["step"]}
-    found["tflops"] = _flops(config, arrays) / ours["step"] / 1e12
+    ours, _ = model_speed.our_runs(config, arrays)
+    rivals = {"torch_eager": False, "torch_compiled": True} if values.torch else {}
+    racers = {"ours": ours["step"]}
+    racers |= {name: model_speed.torch_runs(config, arrays, compiled=c)["step"] for name, c in rivals.items()}
+    best = model_speed.race(racers, values.repeats)
+    found: dict[str, Any] = {"shape": _PRESET.value, "dtype": values.dtype, **sizes}
+    found |= {f"{name}_s": seconds for name, seconds in best.items()}
+    found |= {f"ratio_{name}": best[name] / best["ours"] for name in rivals}
+    found["tflops"] = _flops(config, arrays) / best["ours"] / 1e12
     peak = peak_tflops(jax.devices()[0].device_kind)
     found["flop_utilisation"] = found["tflops"] / peak if peak is not None else None
-    if values.torch:
-        for name, compiled in (("torch_eager", False), ("torch_compiled", True)):
-            seconds = model_speed.time_torch(config, arrays, values.repeats, compiled=compiled)["step"]
-            found |= {f"{name}_s": seconds, f"ratio_{name}": seconds / ours["step"]}
     return found
 
 
