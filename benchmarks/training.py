@@ -7,8 +7,8 @@
 Prints one JSON line. `step` is that of benchmarks/model_speed.py: seconds of the fastest of --repeats steps, all taking
 turns, and the ratios torch / ours, above 1 where ours is faster (goal: at least 0.9 of both). `loop` trains the preset
 `tiny` on a generated pool and tells, without its first steps, which compile: tokens a second, `packing` (share of the
-places of a batch that hold tokens), `input_wait_share` (of the time, the device had nothing to do), operations a second,
-and `flop_utilisation` where the device's peak is known. Operations are those of the model, padding included.
+places of a batch that hold tokens), `input_wait_share` (of the time, the device had nothing to do), operations a
+second, and `flop_utilisation` where the device's peak is known. Operations are those of the model, padding included.
 """
 
 from __future__ import annotations
