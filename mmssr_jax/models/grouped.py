@@ -37,7 +37,7 @@ class Layout:
 
 
 def block_rows(assignments: int, experts: int) -> int:
-    """Rows of a block: a power of two, at most half an even share, so that padding stays small."""
+    """Rows of a block: the power of two at or below half an even share, that padding stays small; within 8 and 256."""
     half = assignments // (2 * experts)
     return min(max(1 << max(half, 1).bit_length() - 1, _SMALLEST), _LARGEST)
 
