@@ -194,7 +194,10 @@ def _parse(argv: Sequence[str]) -> None:
     try:
         rest = flags.FLAGS([argv[0], *given])
     except flags.Error as e:
-        raise UserError(" ".join(str(e).split())) from None
+        text = str(e)
+        if "Traceback (most recent call last)" in text:  # of a ValueError of the config's own, which ends it
+            text = f"--config={path}: {text.rstrip().splitlines()[-1].partition(': ')[2]}"
+        raise UserError(" ".join(text.split())) from None
     except SyntaxError as e:
         raise UserError(f"--config: {e.msg} ({e.filename}, line {e.lineno})") from None
     except Exception as e:  # the file is the user's own code, and an override may name anything

@@ -137,6 +137,10 @@ def test_mistakes_of_the_command(program, pool, tmp_path, arguments, line):
         ("x = 1", r".*bad\.py.*get_config.*"),
         ("def get_config():\n    return ConfigDict()", r".*bad\.py.*ConfigDict.*"),
         ("import no_such_module", r".*bad\.py.*no_such_module.*"),
+        (
+            "def get_config():\n    raise ValueError('no variant is called x')",
+            r"--config=\S*bad\.py: no variant is called x",
+        ),
         ("def get_config():\n    return 3", r".*bad\.py.*ConfigDict.*"),
         (CONFIG.replace('("ingest",)', "3"), r"config\.stages.*3.*"),
         (CONFIG.replace('"packed"', '"pakced"'), r"config\.pool: there is no field 'pakced'; did you mean 'packed'\?"),
