@@ -59,7 +59,7 @@ def shape_config(name: str, dtype: str) -> Any:
     else:
         vision = VisionConfig(224, 14, width=896, depth=4, heads=14, mlp=3584, final_norm=True)
         config = VLMConfig(vision, DecoderConfig(_VOCAB, width=896, depth=4, heads=14, kv_heads=2, mlp=4864))
-    return dataclasses.replace(config, dtype=dtype, remat=False)
+    return dataclasses.replace(config, dtype=dtype, remat="minimal")
 
 
 def batch_arrays(config: Any, *, rows: int, text: int, targets: int) -> dict[str, Any]:

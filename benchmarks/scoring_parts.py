@@ -39,7 +39,7 @@ def shape_config(name: str, layers: int, dtype: str) -> Any:
         vocab = max(decoder.vocab * layers // decoder.depth, 4096)
         decoder = dataclasses.replace(decoder, depth=layers, vocab=vocab)
         vision = dataclasses.replace(vision, depth=layers)
-    return dataclasses.replace(config, decoder=decoder, vision=vision, dtype=dtype, remat=False)
+    return dataclasses.replace(config, decoder=decoder, vision=vision, dtype=dtype, remat="minimal")
 
 
 def random_params(config: Any) -> Any:

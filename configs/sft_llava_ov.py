@@ -39,7 +39,7 @@ def get_config(arg: str = "") -> ConfigDict:
             "guard": {"action": "stop"},
         },
         "dtype": "bfloat16",
-        "remat": True,
+        "remat": "full",
         "holdout": {"share": 0.001, "limit": 256},
         "checkpoint_every": 500,
     }

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from mmssr_jax.models.blockwise import attend_in_blocks, visible
 from mmssr_jax.models.config import Attention
+from mmssr_jax.models.remat import keep
 from mmssr_jax.models.tree_attention import PrefixTree, Visibility, attend_tree
 
 
@@ -54,7 +55,7 @@ def attend(
         return splash(q, k, v, until)
     if implementation == "cudnn" and same_tokens and q.dtype in (jnp.bfloat16, jnp.float16):
         mask = None if until is None else visible(until, starts, q.shape[1])[:, None]
-        return jax.nn.dot_product_attention(q, k, v, mask=mask, implementation="cudnn")
+        return keep(jax.nn.dot_product_attention(q, k, v, mask=mask, implementation="cudnn"))
     if until is not None and same_tokens and starts == 0:
         return attend_in_blocks(q, k, v, until)
     return _xla(q, k, v, until, starts)
@@ -68,4 +69,4 @@ def _xla(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None, star
     if until is not None:
         scores = jnp.where(visible(until, starts, T)[:, None, None], scores, jnp.finfo(jnp.float32).min)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("bkgts,bskh->btkgh", weights, v).reshape(B, T, H, h)
+    return keep(jnp.einsum("bkgts,bskh->btkgh", weights, v).reshape(B, T, H, h))

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmssr_jax.models.remat import keep
+
 _BLOCK = 128  # queries
 _MAX_BLOCKS = 8  # each is unrolled into the program
 _HIDDEN = -1e30
@@ -72,8 +74,8 @@ def _forward(q: jax.Array, k: jax.Array, v: jax.Array, until: jax.Array | None) 
         out, norm = _block(queries[:, :, start:end], keys[:, :, :end], values[:, :, :end], seen)
         outs.append(out)
         norms.append(norm)
-    out = _by_token(jnp.concatenate(outs, axis=2)).astype(q.dtype)
-    return out, (q, k, v, until, out, jnp.concatenate(norms, axis=2))
+    out = keep(_by_token(jnp.concatenate(outs, axis=2)).astype(q.dtype))
+    return out, (q, k, v, until, out, keep(jnp.concatenate(norms, axis=2)))
 
 
 def _block(queries: jax.Array, keys: jax.Array, values: jax.Array, seen: jax.Array) -> tuple[jax.Array, jax.Array]:

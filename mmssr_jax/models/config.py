@@ -13,6 +13,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Attention = Literal["auto", "xla", "splash", "cudnn"]
+Remat = Literal["none", "minimal", "full"]
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
 
 
@@ -22,12 +23,13 @@ class Compute:
 
     Attributes:
       dtype: of activations and matrix products. Parameters, norms, softmax and logits are float32 whatever it is.
-      remat: recompute a layer's inside in the backward pass instead of keeping it.
+      remat: what of a layer is computed again in the backward pass: nothing ("none"), what stands between matrix
+        products ("minimal"; costs next to nothing, and on a CPU saves more time than it takes), or all ("full").
       attention: which implementation, see `attention.attend`.
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: bool = False
+    remat: Remat = "minimal"
     attention: Attention = "auto"
 
 
@@ -275,7 +277,7 @@ class VLMConfig:
     views: ViewConfig = dataclasses.field(default_factory=ViewConfig)
     anyres: AnyresSpec | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
-    remat: bool = False
+    remat: Remat = "minimal"
     attention: Attention = "auto"
 
     @property

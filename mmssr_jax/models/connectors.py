@@ -24,7 +24,6 @@ class RegBlock(nnx.Module):
     """RegNet's bottleneck (arXiv 2003.13678): depthwise 3x3 convolution, squeeze-excitation, layer norms, SiLU."""
 
     def __init__(self, inputs: int, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.dtype = dtype
         self.conv1 = linear(inputs, width, bias=False, dtype=dtype, rngs=rngs)
         self.norm1 = LayerNorm(width, eps=_EPS)
         self.depthwise = nnx.Param(nnx.initializers.normal(1 / 3)(rngs.params(), (3, 3, 1, width)))
@@ -42,14 +41,23 @@ class RegBlock(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[N, H, W, inputs] -> [N, H, W, width]."""
         y = jax.nn.silu(self.norm1(self.conv1(x)))
-        y = jax.lax.conv_general_dilated(
-            y, self.depthwise[...].astype(self.dtype), (1, 1), "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=y.shape[-1],
-        )  # fmt: skip
+        y = depthwise(y, self.depthwise[:, :, 0])
         y = jax.nn.silu(self.norm2(y))
         gate = self.excite(jax.nn.silu(self.squeeze(y.mean((1, 2), keepdims=True))))
         y = self.norm3(self.conv3(y * jax.nn.sigmoid(gate)))
         return jax.nn.silu(y + (self.norm_shortcut(self.shortcut(x)) if self.widens else x))
+
+
+def depthwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Each channel's own 3 x 3 convolution, zeros around: [N, H, W, C] with [3, 3, C] -> [N, H, W, C].
+
+    A sum of shifted products in float32, which XLA fuses; its own convolution of single channels takes 7 times as long
+    on a CPU, forward and backward.
+    """
+    H, W = x.shape[1:3]
+    padded = jnp.pad(x.astype(jnp.float32), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [padded[:, i : i + H, j : j + W] * kernel[i, j] for i in range(3) for j in range(3)]
+    return sum(shifted[1:], shifted[0]).astype(x.dtype)
 
 
 class CAbstractor(nnx.Module):

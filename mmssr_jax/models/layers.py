@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from mmssr_jax.models.config import Activation
+from mmssr_jax.models.config import Activation, Remat
+from mmssr_jax.models.remat import rematerialised
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -113,7 +114,7 @@ def stack(make: Callable[[nnx.Rngs], M], depth: int, *, rngs: nnx.Rngs) -> M:
 
 
 def scan(
-    layers: M, step: Callable[[M, Any, Any], tuple[Any, Any]], carry: Any, xs: Any = None, *, remat: bool = False
+    layers: M, step: Callable[[M, Any, Any], tuple[Any, Any]], carry: Any, xs: Any = None, *, remat: Remat = "none"
 ) -> tuple[Any, Any]:
     """Runs a `stack` layer after layer in one compiled loop body.
 
@@ -122,7 +123,7 @@ def scan(
       step: (layer, carry, x) -> (carry, y).
       carry: handed from layer to layer.
       xs: a tree whose leaves lead with the axis of layers, or None.
-      remat: keep only the carry of each layer for the backward pass.
+      remat: what is computed again in the backward pass, see `config.Compute`.
 
     Returns:
       the last carry, and the stacked y.
@@ -133,6 +134,4 @@ def scan(
         params, rest = x
         return step(nnx.merge(graphdef, params), carry, rest)
 
-    if remat:
-        body = jax.checkpoint(body, prevent_cse=False)
-    return jax.lax.scan(body, carry, (state, xs))
+    return jax.lax.scan(rematerialised(body, remat), carry, (state, xs))

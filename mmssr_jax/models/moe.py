@@ -19,6 +19,7 @@ from mmssr_jax.models import grouped
 from mmssr_jax.models.config import DecoderConfig, MoEConfig
 from mmssr_jax.models.grouped import Weights
 from mmssr_jax.models.layers import linear
+from mmssr_jax.models.remat import keep
 from mmssr_jax.parallel.mesh import BATCH_AXES
 
 _EXPERT_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", batch_axis=0)
@@ -138,9 +139,9 @@ def _run_experts(
 ) -> jax.Array:
     """The share of the experts `first`, `first` + 1, ... in the result."""
     E, k, D = experts[0].shape[0], choice.shape[-1], x.shape[-1]
-    layout = grouped.lay_out(choice.reshape(-1) - first, E, grouped.block_rows(choice.size, E))
+    layout = keep(grouped.lay_out(choice.reshape(-1) - first, E, grouped.block_rows(choice.size, E)))
     rows = jnp.take(x.reshape(-1, D), layout.assignment // k, axis=0, mode="fill", fill_value=0)
-    y = grouped.grouped_mlp(rows, layout.expert, layout.used, experts)
+    y = keep(grouped.grouped_mlp(rows, layout.expert, layout.used, experts))
     taken = jnp.take(y, layout.row, axis=0, mode="fill", fill_value=0).reshape(*choice.shape, D)
     return jnp.einsum("blkd,blk->bld", taken, weights.astype(taken.dtype))
 

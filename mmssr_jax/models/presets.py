@@ -69,7 +69,7 @@ def _llava_ov_0_5b(vocab: int | None) -> VLMConfig:
             vocab=vocab or 152_000, width=896, depth=24, heads=14, kv_heads=2, mlp=4864, tie_embeddings=True
         ),
         dtype="bfloat16",
-        remat=True,
+        remat="full",
     )
 
 
@@ -78,7 +78,7 @@ def _llava_ov_7b(vocab: int | None) -> VLMConfig:
         vision=SIGLIP_SO400M,
         decoder=DecoderConfig(vocab=vocab or 152_128, width=3584, depth=28, heads=28, kv_heads=4, mlp=18944),
         dtype="bfloat16",
-        remat=True,
+        remat="full",
     )
 
 
@@ -96,7 +96,7 @@ def _mm15(*, width: int, depth: int, heads: int, kv_heads: int, mlp: int, tied: 
             qkv_bias=False, tie_embeddings=tied, rope_theta=500_000.0, moe=MoEConfig() if moe else None,
         )  # fmt: skip
         views = ViewConfig("dynamic", newline=False)
-        return VLMConfig(CLIP_VIT_H, decoder, ConnectorConfig("c_abstractor"), views, dtype="bfloat16", remat=True)
+        return VLMConfig(CLIP_VIT_H, decoder, ConnectorConfig("c_abstractor"), views, dtype="bfloat16", remat="full")
 
     return make
 

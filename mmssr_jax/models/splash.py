@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ke
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 from jax.sharding import PartitionSpec as P
 
+from mmssr_jax.models.remat import KEPT
 from mmssr_jax.parallel.mesh import BATCH_AXES
 
 _LANES = 128  # the kernel's blocks are multiples of this
@@ -50,12 +52,13 @@ def _local(
     _, L, H, h = q.shape
     room = -(-L // _LANES) * _LANES
     q, k, v = (jnp.pad(x, ((0, 0), (0, room - L), (0, 0), (0, 0))).swapaxes(1, 2) for x in (q * h**-0.5, k, v))
-    sizes = _blocks(room)
+    options: dict[str, Any] = {
+        "block_sizes": _blocks(room), "head_shards": 1, "q_seq_shards": 1, "interpret": interpret,
+        "residual_checkpoint_name": KEPT,
+    }  # fmt: skip
     if until is None:
         mask = masks.CausalMask((room, room)) if causal else masks.FullMask((room, room))
-        kernel = kernels.make_splash_mha(
-            masks.MultiHeadMask([mask] * H), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
-        )
+        kernel = kernels.make_splash_mha(masks.MultiHeadMask([mask] * H), **options)
         segment = (jnp.arange(room) >= L).astype(jnp.int32)  # padding sees padding
         y = jax.vmap(lambda q, k, v: kernel(q, k, v, kernels.SegmentIds(segment, segment)))(q, k, v)
     else:
@@ -65,9 +68,7 @@ def _local(
         seen = (index <= index[:, None]) & (index[:, None] < until[:, None, :])
 
         def one(q: jax.Array, k: jax.Array, v: jax.Array, seen: jax.Array) -> jax.Array:
-            kernel = kernels.make_splash_mha(
-                seen[None], block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
-            )
+            kernel = kernels.make_splash_mha(seen[None], **options)
             # jax makes a traced array of this flag, and then asks it for its truth.
             kernel.fwd_mask_info = kernel.fwd_mask_info._replace(is_dynamic_mask=True)
             return kernel(q, k, v)

@@ -20,7 +20,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.splitting import ViewConfig
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer
-from mmssr_jax.models.config import VLMConfig
+from mmssr_jax.models.config import Remat, VLMConfig
 from mmssr_jax.models.state import param_count
 from mmssr_jax.parallel.mesh import make_mesh
 from mmssr_jax.stages.meshes import mesh_config
@@ -43,7 +43,7 @@ class ConvertConfig:
       dtype: what the parameters are kept in: as they are stored, or all in one. Whoever loads the run takes them as
         float32, which holds both exactly; a conversion takes about the memory of what it keeps.
       bfloat16: compute in bfloat16.
-      remat: recompute layers in the backward pass instead of keeping them.
+      remat: what a phase that trains it computes again, see `models.config.Compute`.
     """
 
     source: str
@@ -52,7 +52,7 @@ class ConvertConfig:
     views: ViewConfig = ViewConfig()
     dtype: DType = "stored"
     bfloat16: bool = False
-    remat: bool = False
+    remat: Remat = "full"
 
 
 def run(ctx: StageContext) -> None:

@@ -23,7 +23,7 @@ from mmssr_jax.data.example import Example
 from mmssr_jax.data.mixture import alone
 from mmssr_jax.data.pipeline import held_out_batches, training_batches
 from mmssr_jax.data.splitting import see
-from mmssr_jax.models.config import MoEConfig
+from mmssr_jax.models.config import MoEConfig, Remat
 from mmssr_jax.models.moe import upcycle
 from mmssr_jax.models.state import param_count
 from mmssr_jax.models.vit import resize_positions
@@ -96,7 +96,7 @@ class PhaseConfig:
     views: ViewConfig | None = None
     image_size: int | None = None
     dtype: Literal["float32", "bfloat16"] | None = None
-    remat: bool | None = None
+    remat: Remat | None = None
     moe: MoEConfig | None = None
     lora: LoraConfig | None = None
     tensorboard: bool = False

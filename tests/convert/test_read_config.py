@@ -66,7 +66,7 @@ LMMS_7B = {
 
 def test_the_released_7b():
     found = llava_config(LMMS_7B)
-    expected = dataclasses.replace(presets.preset("llava_ov_7b", vocab=152_064), dtype="float32", remat=False)
+    expected = dataclasses.replace(presets.preset("llava_ov_7b", vocab=152_064), dtype="float32", remat="minimal")
     assert found.model == expected
     assert found.anyres == AnyresSpec()
     assert found.image_token == 151646

@@ -11,7 +11,7 @@ from flax import nnx
 
 from mmssr_jax.models import presets, state
 from mmssr_jax.models.config import ConnectorConfig
-from mmssr_jax.models.connectors import CAbstractor, RegBlock, adaptive_pool
+from mmssr_jax.models.connectors import CAbstractor, RegBlock, adaptive_pool, depthwise
 from mmssr_jax.models.vlm import VLM
 from tests.filled import filled_model
 
@@ -49,6 +49,15 @@ def test_the_block_against_loops():
     y = norm("norm3", project("conv3", y / (1 + np.exp(-gate))))
     expected = silu(y + norm("norm_shortcut", project("shortcut", x)))
     np.testing.assert_allclose(jax.jit(block)(x), expected, atol=1e-5)
+
+
+def test_the_depthwise_convolution_is_that_of_lax():
+    rng = np.random.default_rng(1)
+    x, kernel = rng.normal(size=(2, 5, 4, 6)).astype(np.float32), rng.normal(size=(3, 3, 6)).astype(np.float32)
+    expected = jax.lax.conv_general_dilated(
+        x, kernel[:, :, None], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=6
+    )
+    np.testing.assert_allclose(depthwise(jnp.asarray(x), jnp.asarray(kernel)), expected, atol=1e-5)
 
 
 def test_any_grid_becomes_the_asked_tokens():
