@@ -14,7 +14,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
 
-from mmssr_jax.models.config import ConnectorConfig
+from mmssr_jax.models.config import Compute, ConnectorConfig
 from mmssr_jax.models.layers import LayerNorm, linear, scan, stack
 
 _EPS = 1e-6
@@ -63,8 +63,8 @@ def depthwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
 class CAbstractor(nnx.Module):
     """`depth` blocks, pooling to a square of `tokens`, `depth` blocks, a two-layer readout."""
 
-    def __init__(self, config: ConnectorConfig, inputs: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        width = config.width
+    def __init__(self, config: ConnectorConfig, inputs: int, outputs: int, *, compute: Compute, rngs: nnx.Rngs):
+        width, dtype, self.remat = config.width, compute.dtype, compute.remat
         self.side = math.isqrt(config.tokens)
         self.first = RegBlock(inputs, width, dtype=dtype, rngs=rngs)
         self.before = stack(lambda r: RegBlock(width, width, dtype=dtype, rngs=r), config.depth - 1, rngs=rngs)
@@ -77,9 +77,9 @@ class CAbstractor(nnx.Module):
         N, T, D = features.shape
         grid = math.isqrt(T)
         x = self.first(features.reshape(N, grid, grid, D))
-        x, _ = scan(self.before, lambda block, x, _: (block(x), None), x)
+        x, _ = scan(self.before, lambda block, x, _: (block(x), None), x, remat=self.remat)
         x = adaptive_pool(x, self.side)
-        x, _ = scan(self.after, lambda block, x, _: (block(x), None), x)
+        x, _ = scan(self.after, lambda block, x, _: (block(x), None), x, remat=self.remat)
         x = x.reshape(N, self.side**2, -1)
         return self.fc2(jax.nn.silu(self.fc1(x)))
 

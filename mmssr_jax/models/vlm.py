@@ -46,7 +46,7 @@ class VLM(nnx.Module):
         if config.connector.kind == "mlp":
             self.projector: nnx.Module = MLP(inputs, width, width, activation="gelu", dtype=dtype, rngs=rngs)
         else:
-            self.projector = CAbstractor(config.connector, inputs, width, dtype=dtype, rngs=rngs)
+            self.projector = CAbstractor(config.connector, inputs, width, compute=config.compute, rngs=rngs)
         self.image_newline = nnx.Param(nnx.initializers.normal(width**-0.5)(rngs.params(), (width,)))
         self.decoder = Decoder(config.decoder, compute=config.compute, rngs=rngs)
 

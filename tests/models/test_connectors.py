@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from mmssr_jax.models import presets, state
-from mmssr_jax.models.config import ConnectorConfig
+from mmssr_jax.models.config import FLOAT32, ConnectorConfig
 from mmssr_jax.models.connectors import CAbstractor, RegBlock, adaptive_pool, depthwise
 from mmssr_jax.models.vlm import VLM
 from tests.filled import filled_model
@@ -62,7 +62,7 @@ def test_the_depthwise_convolution_is_that_of_lax():
 
 def test_any_grid_becomes_the_asked_tokens():
     sizes = ConnectorConfig("c_abstractor", tokens=9, width=8, depth=2)
-    connector = filled_model(lambda: CAbstractor(sizes, 6, 10, dtype=jnp.float32, rngs=nnx.Rngs(0)))
+    connector = filled_model(lambda: CAbstractor(sizes, 6, 10, compute=FLOAT32, rngs=nnx.Rngs(0)))
     for patches in (49, 64):
         assert jax.eval_shape(connector, jnp.zeros((2, patches, 6))).shape == (2, 9, 10)
 
