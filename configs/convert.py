@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
         "tokenizer": config_dict.placeholder(str),  # where it is not beside the weights
         "views": {"mode": "single"},  # or "static", "dynamic"
         "bfloat16": False,
-        "remat": "full",
+        "remat": "minimal",
     }
     c.export = {
         "model": "converted",

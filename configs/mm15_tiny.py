@@ -129,7 +129,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.stages = ("ingest", "train", "evaluate", "report")
     c.pools = {
         "captions": {"captions": {"size": 1500, "seed": 9}, "verify_images": "header"},
-        "instructions": {"procedural": {"size": 2500, "seed": 0, "flaw_share": 0.0}, "verify_images": "header"},
+        "instructions": {"procedural": {"size": 4000, "seed": 0, "flaw_share": 0.0}, "verify_images": "header"},
         "exercises": {
             "exercises": {
                 "tasks": {"grounding": 6.0, "referring": 2.0, "screen_grounding": 2.0, "screen_taps": 1.0,

@@ -52,7 +52,7 @@ class ConvertConfig:
     views: ViewConfig = ViewConfig()
     dtype: DType = "stored"
     bfloat16: bool = False
-    remat: Remat = "full"
+    remat: Remat = "minimal"
 
 
 def run(ctx: StageContext) -> None:
