@@ -8,8 +8,8 @@ a language model that are trained. Phases, ratios, alphas and group weights are 
 2 and 3), but for two things: SFT's optimizer is Muon instead of AdaFactor, as there are a few hundred steps, and before
 it stands a phase on boxes of single shapes, without which a model of this size finds none among several. Each phase
 reports its held-out loss before and after and its shares as realised in results/training/<run>.json; results/sft.json
-holds the benchmarks, each beside guessing and beside the blind twin. On two cores the dense run took 12½ minutes, and
-the one with experts 14, before training became a fifth faster; memory is 1.5 and 2.3 GiB.
+holds the benchmarks, each beside guessing and beside the blind twin. On two cores the dense run took 13 minutes and
+1.1 GiB, the one with experts 14 and 2.3 before the training step was made faster.
 
 Expect every phase to lower its loss. Found were 37 of 100 boxes of shapes (by a constant box 15; of single shapes 53 %,
 among two 30 %, among several 27 %), 48 % of the right answers about several pictures (guessing 33, the blind twin 39),
