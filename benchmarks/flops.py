@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.models.config import VLMConfig
-from mmssr_jax.models.state import Params
+from mmssr_jax.models.module_params import Params
 from mmssr_jax.training.flops import step_flops
 
 

@@ -37,12 +37,12 @@ sys.path.insert(0, str(ROOT))  # the server lies in tests/
 
 from mmssr_jax.core.progress import Progress  # noqa: E402
 from mmssr_jax.core.sample import Sample, Turn  # noqa: E402
-from mmssr_jax.judge.api import Requests  # noqa: E402
-from mmssr_jax.judge.api_config import ApiConfig, LimitsConfig  # noqa: E402
-from mmssr_jax.judge.backends import Request  # noqa: E402
+from mmssr_jax.judge.api.config import ApiConfig, LimitsConfig  # noqa: E402
+from mmssr_jax.judge.api.live import LiveJudge, make_client  # noqa: E402
+from mmssr_jax.judge.api.requests import Requests  # noqa: E402
+from mmssr_jax.judge.api.retry import RetryAdjustments  # noqa: E402
+from mmssr_jax.judge.base import Request  # noqa: E402
 from mmssr_jax.judge.ledger import Ledger  # noqa: E402
-from mmssr_jax.judge.live import LiveJudge, make_client  # noqa: E402
-from mmssr_jax.judge.outcomes import FollowUp  # noqa: E402
 from mmssr_jax.judge.rubric import Rubric  # noqa: E402
 
 _SAMPLES = flags.DEFINE_integer("samples", 100_000, "samples of the overhead measure", lower_bound=100)
@@ -94,7 +94,7 @@ class Watched(Progress):
 async def bare_loop(config: ApiConfig, numbers: range) -> float:
     """Requests a second of the client alone."""
     requests = Requests(config, Rubric(), lookup)
-    queue = iter([requests.body(requests.prepare(f"s{i}"), "json_schema", FollowUp()) for i in numbers])
+    queue = iter([requests.body(requests.prepare(f"s{i}"), "json_schema", RetryAdjustments()) for i in numbers])
     async with make_client(config, None) as client:
 
         async def work() -> None:

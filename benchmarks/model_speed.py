@@ -92,7 +92,7 @@ def our_runs(config: Any, arrays: dict[str, Any]) -> tuple[Runs, float]:
     from flax import nnx
 
     from mmssr_jax.data.batch import Batch
-    from mmssr_jax.models import state
+    from mmssr_jax.models import module_params
     from mmssr_jax.models.vlm import VLM
     from mmssr_jax.training.losses import read_logits
     from mmssr_jax.training.step import make_step
@@ -107,13 +107,13 @@ def our_runs(config: Any, arrays: dict[str, Any]) -> tuple[Runs, float]:
             arrays["loss_position"], arrays["loss_target"], weight,
         )
     )  # fmt: skip
-    graphdef, _ = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
-    params = jax.jit(lambda: state.split(VLM(config, rngs=nnx.Rngs(0)))[1])()
+    graphdef, _ = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    params = jax.jit(lambda: module_params.split(VLM(config, rngs=nnx.Rngs(0)))[1])()
     tx = optax.adamw(1e-5)
     carry = [params, jax.jit(tx.init)(params)]
     start = time.perf_counter()
-    forward = jax.jit(lambda p, b: read_logits(state.merge(graphdef, p), b)).lower(params, batch).compile()
-    step = jax.jit(make_step(graphdef, tx, patches=config.image_tokens), donate_argnums=(0, 1))
+    forward = jax.jit(lambda p, b: read_logits(module_params.merge(graphdef, p), b)).lower(params, batch).compile()
+    step = jax.jit(make_step(graphdef, tx, tokens_per_image=config.image_tokens), donate_argnums=(0, 1))
     compiled = step.lower(*carry, batch).compile()
     seconds = time.perf_counter() - start
 
@@ -132,7 +132,7 @@ def torch_runs(config: Any, arrays: dict[str, Any], *, compiled: bool) -> Runs:
 
     from mmssr_jax.convert.read_config import LlavaConfig
     from mmssr_jax.convert.write_config import to_hf
-    from mmssr_jax.core.vision_spec import AnyresSpec
+    from mmssr_jax.images.anyres import AnyresSpec
 
     torch.set_num_threads(_THREADS.value)
     image_token = 1
@@ -174,14 +174,14 @@ def main(_: list[str]) -> None:
     import jax
     from flax import nnx
 
-    from mmssr_jax.models import state
+    from mmssr_jax.models import module_params
     from mmssr_jax.models.vlm import VLM
 
     config = shape_config(_SHAPE.value, _DTYPE.value)
     sizes = {"rows": _ROWS.value, "targets": _TARGETS.value}
     arrays = batch_arrays(config, text=_TEXT.value, **sizes)
     length = arrays["tokens"].shape[1]
-    _, params = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    _, params = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     flops = forward_flops(config, params, length=length, **sizes)
     ours, compile_s = our_runs(config, arrays)
     rivals = {"torch_eager": False, "torch_compiled": True} if _TORCH.value else {}

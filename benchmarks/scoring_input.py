@@ -38,13 +38,13 @@ def input_rates(*, threads: int) -> dict[str, Any]:
     """Samples/s of the pipeline that feeds a scorer of 384 pixels, over decoding alone with as many threads."""
     from scoring_parts import questions
 
-    from mmssr_jax.core.splitting import SINGLE
-    from mmssr_jax.data.splitting import see
-    from mmssr_jax.pool.decode import open_rgb
-    from mmssr_jax.scoring.panel import Panel
-    from mmssr_jax.scoring.rater import Buckets
-    from mmssr_jax.scoring.run import Failed
-    from mmssr_jax.scoring.run import questions as asked
+    from mmssr_jax.images.decode import open_rgb
+    from mmssr_jax.images.preprocess import preprocess
+    from mmssr_jax.images.views import SINGLE
+    from mmssr_jax.scoring.ensemble import ScorerEnsemble
+    from mmssr_jax.scoring.score_pool import Failed
+    from mmssr_jax.scoring.score_pool import questions as asked
+    from mmssr_jax.scoring.scorer import Buckets
 
     class NoModel:
         """What the input needs to know of a rater."""
@@ -55,7 +55,7 @@ def input_rates(*, threads: int) -> dict[str, Any]:
             return Buckets(lengths=(4096,)).shape(example, 300)
 
     samples = photographs(SAMPLES)
-    panel = Panel(NoModel())  # type: ignore[arg-type]
+    panel = ScorerEnsemble(NoModel())  # type: ignore[arg-type]
 
     def pipeline() -> None:
         assert not any(isinstance(x, Failed) for x in asked(samples, panel, max_pixels=10**8, threads=threads))
@@ -68,7 +68,7 @@ def input_rates(*, threads: int) -> dict[str, Any]:
     for n in range(ROUNDS + 1):
         for name, run in (
             ("pipeline", pipeline),
-            ("views", lambda: over(lambda s: see(s, SINGLE, 384, max_pixels=10**8))),
+            ("views", lambda: over(lambda s: preprocess(s, SINGLE, 384, max_pixels=10**8))),
             ("decode", lambda: over(lambda s: open_rgb(s.images[0].read()))),
         ):
             begin = time.perf_counter()
@@ -83,37 +83,40 @@ def input_rates(*, threads: int) -> dict[str, Any]:
 
 
 def pool_rate(*, threads: int) -> dict[str, Any]:
-    """Samples/s of the tiny model over a packed procedural pool, all programs compiled before; padding and waiting."""
+    """Samples/s of the tiny model over a packed synthetic pool, all programs compiled before; padding and waiting."""
     import jax
     from ml_collections import ConfigDict
 
+    from mmssr_jax.core import model_folder
     from mmssr_jax.core.stage import StageContext
     from mmssr_jax.core.vocabulary import CAPABILITIES
     from mmssr_jax.core.workdir import Workdir
     from mmssr_jax.parallel.mesh import make_mesh
     from mmssr_jax.pool.pool import open_pool
-    from mmssr_jax.scoring.encode import ScorerEncoder
-    from mmssr_jax.scoring.panel import Panel
-    from mmssr_jax.scoring.rater import Buckets, Rater
-    from mmssr_jax.scoring.run import Meter, score_pool
-    from mmssr_jax.stages import ingest, models
+    from mmssr_jax.scoring.encoder import ScorerEncoder
+    from mmssr_jax.scoring.ensemble import ScorerEnsemble
+    from mmssr_jax.scoring.score_pool import ScoringThroughput, score_pool
+    from mmssr_jax.scoring.scorer import Buckets, Scorer
+    from mmssr_jax.stages import ingest
     from mmssr_jax.training.bundle import load_bundle
 
     with tempfile.TemporaryDirectory() as folder:
-        config = ConfigDict({"base": "base_tiny", "pool": {"procedural": {"size": POOL, "seed": 0}, "packed": True}})
+        config = ConfigDict({"base": "base_tiny", "pool": {"synthetic": {"size": POOL, "seed": 0}, "packed": True}})
         context = StageContext(config, Workdir(Path(folder)))
         ingest.run(context)
         pool = open_pool(context.workdir.pool)
-        bundle = load_bundle(models.model_folder(context, "base"))
-        encoder = ScorerEncoder(bundle.tokenizer, CAPABILITIES, patches=bundle.config.image_tokens, max_prefix=384)
+        bundle = load_bundle(model_folder.model_folder(context, "base"))
+        encoder = ScorerEncoder(
+            bundle.tokenizer, CAPABILITIES, tokens_per_image=bundle.config.image_tokens, max_prefix=384
+        )
         mesh = make_mesh(devices=jax.devices()[:1])
-        rater = Rater(
+        rater = Scorer(
             bundle.graphdef, bundle.params, encoder, image_size=bundle.config.vision.image_size, mesh=mesh,
             buckets=Buckets(rows=8),
         )  # fmt: skip
-        panel = Panel(rater)
+        panel = ScorerEnsemble(rater)
         for name in ("first", "timed"):
-            meter = Meter(panel)
+            meter = ScoringThroughput(panel)
             begin = time.perf_counter()
             score_pool(pool, panel, Path(folder) / name, shards=1, max_pixels=10**8, todo=[0], threads=threads)
             seconds = time.perf_counter() - begin

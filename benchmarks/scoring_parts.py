@@ -47,14 +47,14 @@ def random_params(config: Any) -> Any:
     import jax
     from flax import nnx
 
-    from mmssr_jax.models import state
+    from mmssr_jax.models import module_params
     from mmssr_jax.models.vlm import VLM
 
     def make() -> Any:
-        params = state.split(VLM(config, rngs=nnx.Rngs(0)))[1]
+        params = module_params.split(VLM(config, rngs=nnx.Rngs(0)))[1]
         return jax.tree.map(lambda x: x.astype(config.dtype), params)
 
-    graphdef, _ = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    graphdef, _ = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     return graphdef, jax.jit(make)()
 
 
@@ -66,7 +66,7 @@ def questions(asked: str, folder: str | None = None) -> Any:
     from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
     from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
     from mmssr_jax.scoring import instructions
-    from mmssr_jax.scoring.encode import ScorerEncoder
+    from mmssr_jax.scoring.encoder import ScorerEncoder
 
     if folder:
         tokenizer = load_tokenizer(Path(folder))
@@ -75,7 +75,7 @@ def questions(asked: str, folder: str | None = None) -> Any:
         tokenizer = train_tokenizer([*texts, *"012345", "user\n", "assistant\n", "A: b\n"] * 20, vocab_size=640)
     capabilities = CAPABILITIES if asked != "styles" else ()
     styles = STYLES if asked != "scores" else ()
-    return ScorerEncoder(tokenizer, capabilities, patches=729, max_prefix=4096, styles=styles)
+    return ScorerEncoder(tokenizer, capabilities, tokens_per_image=729, max_prefix=4096, styles=styles)
 
 
 def sample_batch(config: Any, *, rows: int, text: int, vocab: int = 600) -> Any:
@@ -105,9 +105,9 @@ def compiled(
     import jax
     import jax.numpy as jnp
 
-    from mmssr_jax.models import state
-    from mmssr_jax.models.tree_attention import PrefixTree
-    from mmssr_jax.scoring import ask
+    from mmssr_jax.models import module_params
+    from mmssr_jax.models.attention.tree import PrefixTreeMask
+    from mmssr_jax.scoring import forward
     from mmssr_jax.scoring.prompt_tree import build_tree
 
     whole, scores, styles = (questions(asked, tokenizer) for asked in ("all", "scores", "styles"))
@@ -115,20 +115,22 @@ def compiled(
 
     def prefix(params: Any, batch: Any) -> Any:
         B, L = batch.tokens.shape
-        seen = PrefixTree(jnp.full(B, L, jnp.int32), L, ())
-        hidden = state.merge(graphdef, params)(batch.tokens, batch.pixels, batch.image_index, batch.positions, seen)
-        return state.merge(graphdef, params).logits(hidden[:, -1])
+        seen = PrefixTreeMask(jnp.full(B, L, jnp.int32), L, ())
+        hidden = module_params.merge(graphdef, params)(
+            batch.tokens, batch.pixels, batch.image_index, batch.positions, seen
+        )
+        return module_params.merge(graphdef, params).logits(hidden[:, -1])
 
     def asking(encoder: Any) -> Callable[[Any, Any], Any]:
         def run(params: Any, batch: Any) -> Any:
-            logits = ask.leaf_logits(state.merge(graphdef, params), batch, encoder.tree)
-            digits = ask.read_digits(logits[:, : len(encoder.capabilities)], jnp.asarray(encoder.digits))
-            return digits, ask.read_styles(logits, encoder.style_steps)
+            logits = forward.leaf_logits(module_params.merge(graphdef, params), batch, encoder.tree)
+            digits = forward.read_digits(logits[:, : len(encoder.capabilities)], jnp.asarray(encoder.digits))
+            return digits, forward.read_styles(logits, encoder.style_steps)
 
         return run
 
     def alone(params: Any, batch: Any) -> Any:
-        return ask.leaf_logits(state.merge(graphdef, params), batch, one)
+        return forward.leaf_logits(module_params.merge(graphdef, params), batch, one)
 
     device = jax.device_put(batch)
     made = {}

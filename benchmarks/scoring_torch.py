@@ -68,7 +68,7 @@ def _load(config: Any, params: Any, folder: Path) -> Any:
 
     from mmssr_jax.convert.export_hf import export_vlm
     from mmssr_jax.convert.read_config import LlavaConfig
-    from mmssr_jax.core.vision_spec import AnyresSpec
+    from mmssr_jax.images.anyres import AnyresSpec
 
     spec = AnyresSpec(config.vision.image_size, config.vision.patch_size)
     export_vlm(LlavaConfig(config, spec, IMAGE_TOKEN), params, folder)
@@ -101,10 +101,10 @@ def _agreement(config: Any, graphdef: Any, params: Any, batch: Any, tokens: Any,
     import jax
     import numpy as np
 
-    from mmssr_jax.models import state
-    from mmssr_jax.scoring import ask
+    from mmssr_jax.models import module_params
+    from mmssr_jax.scoring import forward
 
     same = dataclasses.replace(batch, tokens=np.asarray(tokens, np.int32))
-    run = jax.jit(lambda p, b: ask.leaf_logits(state.merge(graphdef, p), b, encoder.tree))
+    run = jax.jit(lambda p, b: forward.leaf_logits(module_params.merge(graphdef, p), b, encoder.tree))
     ours = np.asarray(run(params, same))[0, : len(theirs)]
     return float(np.abs(ours - theirs.float().numpy()).max())

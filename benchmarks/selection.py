@@ -35,9 +35,9 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.vocabulary import SLUGS, STYLES
 from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.candidates import build
-from mmssr_jax.selection.ids import write_sorted
-from mmssr_jax.selection.read import read_scores
-from mmssr_jax.selection.settings import SelectionConfig
+from mmssr_jax.selection.config import SelectionConfig
+from mmssr_jax.selection.id_files import write_sorted
+from mmssr_jax.selection.read_scores import read_scores
 from mmssr_jax.selection.table import ScoreTable
 
 _ROWS = flags.DEFINE_integer("rows", 2_600_000, "rows of the score table", lower_bound=1)

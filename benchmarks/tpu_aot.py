@@ -49,7 +49,7 @@ from jax.sharding import Mesh
 from most_rows import most_rows
 
 from mmssr_jax.data.batch import Batch
-from mmssr_jax.models import presets, state
+from mmssr_jax.models import module_params, presets
 from mmssr_jax.models.config import DecoderConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel.mesh import MeshConfig, batch_sharding, make_mesh, replicated
@@ -145,12 +145,12 @@ def routed_flops(decoder: DecoderConfig, *, tokens: int, job: str) -> float:
 
 def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int, targets: int, optimizer: str):
     """The traced program and the abstract parameters; to be called and lowered inside `jax.set_mesh(mesh)`."""
-    graphdef, params = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    graphdef, params = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     params = with_shardings(as_computed(params, config) if job == "score" else params, mesh)
     batch = abstract_batch(config, rows=rows, length=length, targets=targets, mesh=mesh)
     layout = jax.tree.map(lambda x: x.sharding, params)
     if job == "score":
-        run = jax.jit(lambda p, b: jax.nn.softmax(read_logits(state.merge(graphdef, p), b)))
+        run = jax.jit(lambda p, b: jax.nn.softmax(read_logits(module_params.merge(graphdef, p), b)))
         return run.trace(params, batch), params
     tx = {
         "adamw": lambda: optax.adamw(1e-5, weight_decay=0.1),
@@ -159,7 +159,7 @@ def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int
     }[optimizer]()
     opt_state = with_shardings(jax.eval_shape(tx.init, params), mesh)
     opt_layout = jax.tree.map(lambda x: x.sharding, opt_state)
-    step = make_step(graphdef, tx, patches=config.image_tokens)
+    step = make_step(graphdef, tx, tokens_per_image=config.image_tokens)
     run = jax.jit(step, out_shardings=(layout, opt_layout, replicated(mesh)), donate_argnums=(0, 1))
     return run.trace(params, opt_state, batch), params
 

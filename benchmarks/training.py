@@ -32,7 +32,7 @@ def time_step() -> dict[str, Any]:
     """The training step, ours and PyTorch's."""
     import jax
 
-    from mmssr_jax.training.speed import peak_tflops
+    from mmssr_jax.training.throughput import peak_tflops
 
     values = flags.FLAGS
     config = model_speed.shape_config(_PRESET.value, values.dtype)
@@ -57,10 +57,10 @@ def _flops(config: Any, arrays: dict[str, Any]) -> float:
     from flax import nnx
     from flops import forward_flops
 
-    from mmssr_jax.models import state
+    from mmssr_jax.models import module_params
     from mmssr_jax.models.vlm import VLM
 
-    _, params = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    _, params = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     rows, length = arrays["tokens"].shape
     return 3 * forward_flops(config, params, rows=rows, length=length, targets=arrays["loss_target"].shape[1])
 

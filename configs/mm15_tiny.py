@@ -37,7 +37,7 @@ from ml_collections import ConfigDict
 
 ALPHAS = {"general": 1.0, "text_rich": 3.3, "refer": 2.0, "math": 0.5, "code": 0.2, "science": 0.1}
 SHARES = {"single": 0.8, "multi": 0.1, "text": 0.1}
-SOURCES = {  # of the procedural pool, by the paper's categories
+SOURCES = {  # of the synthetic pool, by the paper's categories
     "general": ("shapeworld", "everyday", "captioner", "versus"),
     "text_rich": ("chartville", "signpost"),
     "math": ("riddles", "stepwise"),
@@ -55,7 +55,7 @@ TASKS = {
 
 
 def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
-    """A training phase; see `PhaseConfig` in mmssr_jax/stages/phases.py."""
+    """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phases.py."""
     optimizer = {"learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98, **more.pop("optimizer", {})}
     shape = {"rows": 8, "length": 384, "images": 4, "targets": 256}
     holdout = {"share": 0.04, "limit": 32}
@@ -97,12 +97,12 @@ def continual(words: list[str]) -> dict[str, Any]:
 def benchmarks() -> dict[str, Any]:
     """One for each kind of question, and the capabilities."""
     found = {
-        name: {"procedural": {"task": task, "questions": 100, "seed": 5}, "instruction": "", "max_new_tokens": tokens}
+        name: {"synthetic": {"task": task, "questions": 100, "seed": 5}, "instruction": "", "max_new_tokens": tokens}
         for name, (task, tokens) in TASKS.items()
     }
     found["video"]["frames"] = 4
-    found["multi_image"]["procedural"]["questions"] = 400
-    found["capabilities"] = {"procedural": {"questions": 420, "seed": 1}, "instruction": ""}
+    found["multi_image"]["synthetic"]["questions"] = 400
+    found["capabilities"] = {"synthetic": {"questions": 420, "seed": 1}, "instruction": ""}
     return found
 
 
@@ -131,7 +131,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.stages = ("ingest", "train", "evaluate", "report")
     c.pools = {
         "captions": {"captions": {"size": 1500, "seed": 9}, "verify_images": "header"},
-        "instructions": {"procedural": {"size": 4000, "seed": 0, "flaw_share": 0.0}, "verify_images": "header"},
+        "instructions": {"synthetic": {"size": 4000, "seed": 0, "flaw_share": 0.0}, "verify_images": "header"},
         "exercises": {
             "exercises": {
                 "tasks": {"grounding": 6.0, "referring": 2.0, "screen_grounding": 2.0, "screen_taps": 1.0,

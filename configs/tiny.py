@@ -14,7 +14,7 @@ SEEDS = (0, 1, 2)
 
 
 def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
-    """A training phase; see `PhaseConfig` in mmssr_jax/stages/phases.py."""
+    """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phases.py."""
     optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
     return {"steps": steps, "rows": 8, "length": 384, "images": 4, "optimizer": optimizer, **more}
 
@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     c.name = "tiny: mmSSR on a generated pool"
     c.stages = ("ingest", "judge", "train_scorer", "score", "select", "train", "evaluate", "report")
     c.base = "base_tiny"  # ships with the package; configs/base.py makes it
-    c.pool = {"procedural": {"size": 4000, "seed": 0}, "verify_images": "header"}
+    c.pool = {"synthetic": {"size": 4000, "seed": 0}, "verify_images": "header"}
     c.judge = {"backend": "oracle", "count": 1500, "repeat_share": 0.05}
     c.scorer = {"max_prefix": 384, "holdout": 0.0}  # the truth of all that no judge saw is known
     c.train_scorer = {"phase": phase(600, 1e-3, rows=4, length=640, targets=96)}
@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     c.train = {"phases": {f"mmssr_{s}": phase(40, 1e-3, rows=4, selection="mmssr", seed=s) for s in SEEDS}}
     c.train.phases.update({f"random_{s}": phase(40, 1e-3, rows=4, selection=f"random_{s}", seed=s) for s in SEEDS})
     c.evaluate = {
-        "benchmarks": {"procedural": {"procedural": {"questions": 280, "seed": 1}, "instruction": ""}},
+        "benchmarks": {"synthetic": {"synthetic": {"questions": 280, "seed": 1}, "instruction": ""}},
         "runs": ("base", *(f"{m}_{s}" for m in ("mmssr", "random") for s in SEEDS)),
         "groups": {m: tuple(f"{m}_{s}" for s in SEEDS) for m in ("mmssr", "random")},
         "baseline": "random",

@@ -59,7 +59,10 @@ def load_stage(name: str) -> Stage:
     """
     if name not in STAGES:
         raise UserError(f"there is no stage {name!r}; known are {', '.join(STAGES)}")
-    return importlib.import_module(f"mmssr_jax.stages.{name}").run
+    module = f"mmssr_jax.stages.{name}"
+    if (_PACKAGE / "stages" / name).is_dir():  # a stage with helpers is a folder
+        module += ".stage"
+    return importlib.import_module(module).run
 
 
 def run_stages(context: StageContext, names: Sequence[str]) -> None:
@@ -223,6 +226,8 @@ def _no_such_field(error: Exception, given: Sequence[str]) -> str | None:
     for argument in given:
         name = argument.lstrip("-").partition("=")[0]
         if name.startswith("config.") and wrong in re.split(r"[.\[\]]", name):
+            if wrong in config_lib.RENAMED:
+                return f"--{name}: the config has no field {wrong!r}; it is called {config_lib.RENAMED[wrong]!r} now"
             return f"--{name}: the config has no field {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     return None
 

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 from mmssr_jax.parallel import paths
 
 
-def filled(make: Callable[[], nnx.Module], *, seed: int = 0) -> tuple[nnx.GraphDef, state.Params]:
+def filled(make: Callable[[], nnx.Module], *, seed: int = 0) -> tuple[nnx.GraphDef, module_params.Params]:
     """Structure and random parameters of a model: scales near 1, all else of the size that keeps activations near 1."""
-    graphdef, target = state.abstract(make)
+    graphdef, target = module_params.abstract(make)
     rng = np.random.default_rng(seed)
 
     def draw(name: str, leaf: Any) -> Any:
@@ -31,4 +31,4 @@ def filled(make: Callable[[], nnx.Module], *, seed: int = 0) -> tuple[nnx.GraphD
 
 def filled_model(make: Callable[[], nnx.Module], *, seed: int = 0) -> Any:
     """The same as a module."""
-    return state.merge(*filled(make, seed=seed))
+    return module_params.merge(*filled(make, seed=seed))

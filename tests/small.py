@@ -73,6 +73,6 @@ def image_text_pair(folder: Path, goldens: Path, name: str) -> Path:
 
 def pixels(one: Sample) -> np.ndarray:
     """uint8 [I, SIZE, SIZE, 3]."""
-    from mmssr_jax.data.image import sample_views
+    from mmssr_jax.images.resize import sample_views
 
     return sample_views(one, SIZE, max_pixels=10_000)

@@ -23,15 +23,15 @@ from mmssr_jax.evaluation.config import EvaluateConfig
 from mmssr_jax.parallel.mesh import MeshConfig
 from mmssr_jax.report.inputs import ReportConfig
 from mmssr_jax.serving.config import ServeConfig
-from mmssr_jax.stages import select
 from mmssr_jax.stages.captions import CaptionsStageConfig
 from mmssr_jax.stages.convert import ConvertConfig
 from mmssr_jax.stages.export import ExportConfig
 from mmssr_jax.stages.ingest import PoolConfig
 from mmssr_jax.stages.judge import JudgeConfig
 from mmssr_jax.stages.pretrain import PretrainConfig
-from mmssr_jax.stages.score import ScoreConfig
-from mmssr_jax.stages.train import TrainConfig, in_order
+from mmssr_jax.stages.score.stage import ScoreConfig
+from mmssr_jax.stages.select import stage as select_stage
+from mmssr_jax.stages.train.stage import TrainConfig, in_order
 from mmssr_jax.stages.train_scorer import ScorerConfig, TrainScorerConfig
 
 REPO = Path(__file__).resolve().parents[1]
@@ -45,7 +45,7 @@ SECTIONS: dict[str, type] = {
     "scorer": ScorerConfig,
     "train_scorer": TrainScorerConfig,
     "score": ScoreConfig,
-    "select": select.SelectConfig,
+    "select": select_stage.SelectConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "report": ReportConfig,
@@ -186,8 +186,8 @@ def test_names_lead_somewhere(path):
     config = given(path)
     selections: set[str | None] = {None}
     if "select" in config:
-        chosen = to_dataclass(select.SelectConfig, config.select, "config.select")
-        selections |= {job.folder for job in select.plan(chosen)}
+        chosen = to_dataclass(select_stage.SelectConfig, config.select, "config.select")
+        selections |= {job.folder for job in select_stage.plan(chosen)}
     runs = {"base"} | ({"scorer"} if "train_scorer" in config else set())
     if "train" in config:
         phases = to_dataclass(TrainConfig, config.train, "config.train").phases

@@ -16,16 +16,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "mmssr_jax"
 SETUP = PACKAGE.parent / "setup.py"
 
-_MODEL = {"core", "parallel", "models"}
-_DATA = {"core", "pool", "data"}
+_IMAGES = {"core", "images"}
+_MODEL = _IMAGES | {"parallel", "models"}
+_DATA = _IMAGES | {"pool", "data"}
 _GENERATION = _MODEL | _DATA | {"generation"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
+    "images": {"core"},
     "parallel": {"core"},
-    "models": {"core", "parallel"},
+    "models": _IMAGES | {"parallel"},
     "convert": _MODEL,
-    "pool": {"core"},
-    "data": {"core", "pool"},
+    "pool": _IMAGES,
+    "data": _IMAGES | {"pool"},
     "generation": _MODEL | _DATA,
     "training": _MODEL | _DATA,
     "judge": _GENERATION,
@@ -33,8 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": _GENERATION | {"judge"},
     "serving": _GENERATION,
     "selection": {"core", "parallel"},
-    "report": {"core"},
-    "procedural": {"core"},
+    "report": _IMAGES,
+    "synthetic": _IMAGES,
     "main": {"core", "parallel", "stages"},
 }
 MAY_IMPORT["stages"] = set(MAY_IMPORT) - {"main"}
@@ -118,7 +120,7 @@ def test_what_only_moves_files_and_draws_pictures_needs_no_jax():
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path in files_of_package()
-        if part_of(path) in ("core", "report", "pool", "procedural")
+        if part_of(path) in ("core", "images", "report", "pool", "synthetic")
         for name in imports(path)
         if name.split(".")[0] in ("jax", "flax", "optax", "orbax")
     ]

@@ -12,7 +12,7 @@ import numpy as np
 from mmssr_jax.convert import checkpoint, llava, read_config, write_config
 from mmssr_jax.convert.keymap import Entry, expand
 from mmssr_jax.core import files
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 from mmssr_jax.parallel import paths
 
 DType = Literal["float32", "bfloat16"]
@@ -21,7 +21,7 @@ _DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloa
 
 def export_vlm(
     config: read_config.LlavaConfig,
-    params: state.Params,
+    params: module_params.Params,
     folder: Path,
     *,
     layout: llava.LayoutName = "hf",
@@ -46,7 +46,7 @@ def export_vlm(
     checkpoint.write(folder, _tensors(llava.entries(layout), params, dtype), shard_bytes=shard_bytes)
 
 
-def _tensors(table: Sequence[Entry], params: state.Params, dtype: DType) -> Iterator[tuple[str, np.ndarray]]:
+def _tensors(table: Sequence[Entry], params: module_params.Params, dtype: DType) -> Iterator[tuple[str, np.ndarray]]:
     """Every tensor in their arrangement; one parameter at a time is brought to this process."""
     ours = paths.flatten(params)
     held: tuple[str, np.ndarray] | None = None

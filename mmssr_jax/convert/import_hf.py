@@ -19,7 +19,7 @@ from mmssr_jax.convert.keymap import Entry, Tensor, check, expand
 from mmssr_jax.convert.preprocessor import with_pair_preprocessor
 from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 from mmssr_jax.models.clip import Clip
 from mmssr_jax.models.config import ClipConfig
 from mmssr_jax.models.decoder import Decoder
@@ -28,7 +28,7 @@ from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.rules import with_shardings
 
-Loaded = tuple[nnx.GraphDef, state.Params]
+Loaded = tuple[nnx.GraphDef, module_params.Params]
 DType = Literal["stored", "float32", "bfloat16"]
 """What parameters are held in: as each tensor is stored, or all alike. Wider types hold narrower ones exactly."""
 
@@ -85,7 +85,7 @@ def load_vision(folder: Path, *, image_size: int | None = None, mesh: Mesh | Non
     if image_size in (None, config.image_size):
         return loaded
     wide = dataclasses.replace(config, image_size=image_size)
-    graphdef, _ = state.abstract(lambda: VisionTower(wide, rngs=nnx.Rngs(0)))
+    graphdef, _ = module_params.abstract(lambda: VisionTower(wide, rngs=nnx.Rngs(0)))
     position = resize_positions(loaded[1]["position"], side=wide.grid, class_token=wide.class_token)
     return graphdef, {**loaded[1], "position": position}
 
@@ -94,15 +94,15 @@ def _load(
     make: Callable[[], nnx.Module], checkpoint: Checkpoint, table: Sequence[Entry], mesh: Mesh | None,
     dtype: DType = "float32",
 ) -> Loaded:  # fmt: skip
-    graphdef, target = state.abstract(make)
+    graphdef, target = module_params.abstract(make)
     if mesh is not None:
         target = with_shardings(target, mesh)
     return graphdef, load_params(checkpoint, table, target, dtype=dtype)
 
 
 def load_params(
-    checkpoint: Checkpoint, table: Sequence[Entry], target: state.Params, *, dtype: DType = "float32"
-) -> state.Params:
+    checkpoint: Checkpoint, table: Sequence[Entry], target: module_params.Params, *, dtype: DType = "float32"
+) -> module_params.Params:
     """Reads every parameter of `target`.
 
     Of each tensor only the boxes that this process's devices hold are read; beyond the parameters themselves no more

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmssr_jax.convert.read_config import LlavaConfig
-from mmssr_jax.convert.section import Section
+from mmssr_jax.convert.section import ConfigSection
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import ClipConfig, VisionConfig
@@ -59,9 +59,9 @@ def with_pair_preprocessor(config: ClipConfig, folder: Path) -> ClipConfig:
     return dataclasses.replace(config, vision=_normalised(config.vision, s), crop=bool(cropped))
 
 
-def _section(values: dict[str, Any], where: str) -> tuple[Section, str]:
+def _section(values: dict[str, Any], where: str) -> tuple[ConfigSection, str]:
     """What is left when resizing, rescaling and normalising are found to be done as we do them."""
-    s = Section(values, where)
+    s = ConfigSection(values, where)
     for key in ("do_convert_rgb", "do_normalize", "do_rescale", "do_resize"):
         if s.take(key, True) not in (True, None):
             raise UserError(f"{where}: {key} = False is not supported")
@@ -71,7 +71,7 @@ def _section(values: dict[str, Any], where: str) -> tuple[Section, str]:
     return s, where
 
 
-def _normalised(vision: VisionConfig, s: Section) -> VisionConfig:
+def _normalised(vision: VisionConfig, s: ConfigSection) -> VisionConfig:
     """The tower's config with mean and deviation of the section, which is read to its end."""
     mean, std = (
         _colour(s.take(key, list(default)), key, s.where)

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from mmssr_jax.convert.section import NEUTRAL, Section
+from mmssr_jax.convert.section import NEUTRAL, ConfigSection
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.core.vision_spec import AnyresSpec
+from mmssr_jax.images.anyres import AnyresSpec
 from mmssr_jax.models.config import (
     CLIP_MEAN,
     CLIP_STD,
@@ -49,7 +49,7 @@ def decoder_config(values: Mapping[str, Any], where: str, *, tied: bool | None =
     Raises:
       UserError: a setting is missing or not supported.
     """
-    s = Section(values, where)
+    s = ConfigSection(values, where)
     family = values.get("model_type", "qwen2")
     s.expect("model_type", "qwen2", "llama")
     config = _decoder(s, qkv_bias=family == "qwen2", tied=tied)
@@ -57,7 +57,7 @@ def decoder_config(values: Mapping[str, Any], where: str, *, tied: bool | None =
     return config
 
 
-def _decoder(s: Section, *, qkv_bias: bool, tied: bool | None) -> DecoderConfig:
+def _decoder(s: ConfigSection, *, qkv_bias: bool, tied: bool | None) -> DecoderConfig:
     s.expect("hidden_act", "silu")
     s.expect("attention_dropout", 0.0, 0)
     s.expect("use_sliding_window", False)
@@ -86,7 +86,7 @@ def _decoder(s: Section, *, qkv_bias: bool, tied: bool | None) -> DecoderConfig:
     )
 
 
-def _rope(s: Section) -> tuple[float, RopeScaling | None]:
+def _rope(s: ConfigSection) -> tuple[float, RopeScaling | None]:
     """Base and scaling, from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (4)."""
     given = {"rope_theta": s.take("rope_theta", None)}
     for part in (s.take("rope_scaling", None), s.take("rope_parameters", None)):
@@ -112,7 +112,7 @@ def siglip_config(values: Mapping[str, Any], where: str, *, alone: bool = True) 
     Raises:
       UserError: a setting is missing or not supported.
     """
-    s = Section(values, where)
+    s = ConfigSection(values, where)
     s.expect("model_type", "siglip_vision_model")
     head = s.take("vision_use_head", alone)
     config = VisionConfig(
@@ -128,7 +128,7 @@ def clip_vision_config(values: Mapping[str, Any], where: str) -> VisionConfig:
     Raises:
       UserError: a setting is missing or not supported.
     """
-    s = Section(values, where)
+    s = ConfigSection(values, where)
     s.expect("model_type", "clip_vision_model")
     tower = _tower(s, eps=1e-5)
     s.expect("dropout", 0.0)
@@ -140,7 +140,7 @@ def clip_vision_config(values: Mapping[str, Any], where: str) -> VisionConfig:
     )  # fmt: skip
 
 
-def _tower(s: Section, *, eps: float = 1e-6) -> dict[str, Any]:
+def _tower(s: ConfigSection, *, eps: float = 1e-6) -> dict[str, Any]:
     s.expect("num_channels", 3)
     s.expect("attention_dropout", 0.0, 0)
     return {
@@ -181,7 +181,7 @@ def llava_config(values: Mapping[str, Any], where: str = "config.json") -> Llava
 
 
 def _hf_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
-    s = Section(values, where)
+    s = ConfigSection(values, where)
     s.expect("model_type", "llava_onevision")
     s.expect("projector_hidden_act", "gelu")
     s.expect("multimodal_projector_bias", True)
@@ -199,7 +199,7 @@ def _hf_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
 
 
 def _lmms_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
-    s = Section(values, where)
+    s = ConfigSection(values, where)
     s.expect("model_type", "qwen2", "llava", "llava_qwen")
     s.expect("mm_projector_type", "mlp2x_gelu")
     s.expect("mm_patch_merge_type", "spatial_unpad")
@@ -216,7 +216,7 @@ def _lmms_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
     return LlavaConfig(VLMConfig(vision, decoder), anyres, 151646 if image_token in (None, -200) else image_token)
 
 
-def _lmms_tower(s: Section, where: str) -> VisionConfig:
+def _lmms_tower(s: ConfigSection, where: str) -> VisionConfig:
     """The tower is given by name; one without a public name, as in tests, by a section in transformers' form."""
     section = s.take("vision_config", None)
     name = s.take("mm_vision_tower")
@@ -227,7 +227,7 @@ def _lmms_tower(s: Section, where: str) -> VisionConfig:
     return SIGLIP_SO400M
 
 
-def _anyres(s: Section, vision: VisionConfig, *, aspect: str) -> AnyresSpec:
+def _anyres(s: ConfigSection, vision: VisionConfig, *, aspect: str) -> AnyresSpec:
     mode = s.take(aspect, "anyres_max_9")
     if not mode.startswith("anyres_max_") or not mode.removeprefix("anyres_max_").isdigit():
         raise UserError(f"{s.where}: {aspect} = {mode!r} is not supported, only 'anyres_max_N'")

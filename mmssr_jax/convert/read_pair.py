@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmssr_jax.convert.read_config import clip_vision_config, siglip_config
-from mmssr_jax.convert.section import Section
+from mmssr_jax.convert.section import ConfigSection
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import ClipConfig, ClipTextConfig
 
@@ -34,7 +34,7 @@ def clip_config(values: Mapping[str, Any], where: str) -> ClipConfig:
     Raises:
       UserError: a setting is missing or not supported.
     """
-    s = Section(values, where)
+    s = ConfigSection(values, where)
     siglip = values.get("model_type") == "siglip"
     s.expect("model_type", "clip", "siglip")
     s.take("logit_scale_init_value", None)  # of a model that is trained from scratch
@@ -43,7 +43,7 @@ def clip_config(values: Mapping[str, Any], where: str) -> ClipConfig:
         sections[part] = {**default, **(_SIGLIP_DEFAULTS if siglip else _CLIP_DEFAULTS)[part], **sections[part]}
     read = siglip_config if siglip else clip_vision_config
     vision = read(sections["vision"], f"{where}: vision_config")
-    text_section = Section(sections["text"], f"{where}: text_config")
+    text_section = ConfigSection(sections["text"], f"{where}: text_config")
     text = _siglip_text(text_section) if siglip else _clip_text(text_section)
     width = sections["text"].get("projection_size", text.width) if siglip else s.take("projection_dim", 512)
     s.finish()
@@ -53,7 +53,7 @@ def clip_config(values: Mapping[str, Any], where: str) -> ClipConfig:
         raise UserError(f"{where}: {e}") from None
 
 
-def _clip_text(s: Section) -> ClipTextConfig:
+def _clip_text(s: ConfigSection) -> ClipTextConfig:
     s.expect("model_type", "clip_text_model")
     s.expect("dropout", 0.0, 0)
     end, vocab = s.take("eos_token_id", 49407), s.take("vocab_size")
@@ -66,7 +66,7 @@ def _clip_text(s: Section) -> ClipTextConfig:
     return config
 
 
-def _siglip_text(s: Section) -> ClipTextConfig:
+def _siglip_text(s: ConfigSection) -> ClipTextConfig:
     s.expect("model_type", "siglip_text_model")
     s.take("projection_size", None)
     config = ClipTextConfig(
@@ -77,7 +77,7 @@ def _siglip_text(s: Section) -> ClipTextConfig:
     return config
 
 
-def _text_tower(s: Section) -> dict[str, Any]:
+def _text_tower(s: ConfigSection) -> dict[str, Any]:
     s.expect("attention_dropout", 0.0, 0)
     return {
         "width": s.take("hidden_size"),

@@ -25,7 +25,7 @@ NEUTRAL = frozenset({
 """Keys that do not change the function we compute: how to train, generate, print or store the model."""
 
 
-class Section:
+class ConfigSection:
     """A JSON object whose every key has to be asked for."""
 
     def __init__(self, values: Mapping[str, Any], where: str):

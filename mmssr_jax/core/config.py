@@ -8,7 +8,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +17,9 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.files import digest
 
 T = TypeVar("T")
+
+RENAMED = {"procedural": "synthetic"}
+"""Keys of earlier versions and what they are called now."""
 
 
 def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
@@ -39,9 +42,7 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
     hints = typing.get_type_hints(cls)
     for name in section:
         if name not in fields:
-            near = difflib.get_close_matches(str(name), fields, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
-            raise UserError(f"{where}: there is no field {name!r}; {hint}")
+            raise UserError(f"{where}: there is no field {name!r}; {_hint(str(name), fields)}")
     values = {}
     for name, field in fields.items():
         if name in section:
@@ -52,6 +53,14 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
         return cls(**values)
     except ValueError as e:  # __post_init__ checks
         raise UserError(f"{where}: {e}") from None
+
+
+def _hint(name: str, fields: Collection[str]) -> str:
+    """What to say of an unknown name: its new name, a near one, or all that are known."""
+    if RENAMED.get(name) in fields:
+        return f"it is called {RENAMED[name]!r} now"
+    near = difflib.get_close_matches(name, fields, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
 
 
 def _not_set(where: str) -> str:

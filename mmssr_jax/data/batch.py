@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmssr_jax.core.vision_spec import Blend, Rows, blended, moved
 from mmssr_jax.data.example import TEXT_SLOT, Example
+from mmssr_jax.images.anyres import FeatureIndex, WeightedIndex, as_weighted, shift
 
 Array = Any  # numpy on the host, jax.Array inside a step
 
@@ -34,8 +34,8 @@ class Batch:
 
     tokens: Array
     positions: Array
-    until: Array
-    image_index: Rows
+    visible_until: Array
+    image_index: FeatureIndex
     pixels: Array
     loss_position: Array
     loss_target: Array
@@ -59,7 +59,9 @@ class BatchShape:
     blended: bool = False
 
 
-def collate(examples: Sequence[Example], shape: BatchShape, *, patches: int, image_size: int, pad: int) -> Batch:
+def collate(
+    examples: Sequence[Example], shape: BatchShape, *, tokens_per_image: int, image_size: int, pad: int
+) -> Batch:
     """One example a row; rows that are left over are padding.
 
     Args:
@@ -72,21 +74,23 @@ def collate(examples: Sequence[Example], shape: BatchShape, *, patches: int, ima
     B, L, K = shape.rows, shape.length, shape.targets
     tokens = np.full((B, L), pad, np.int32)
     positions = np.zeros((B, L), np.int32)
-    until = np.tile(np.arange(1, L + 1, dtype=np.int32), (B, 1))
+    visible_until = np.tile(np.arange(1, L + 1, dtype=np.int32), (B, 1))
     pixels = np.zeros((B * shape.images, image_size, image_size, 3), np.uint8)
     at, target, weight = np.zeros((B, K), np.int32), np.zeros((B, K), np.int32), np.zeros((B, K), np.float32)
     for row, e in enumerate(examples):
         n, k = len(e), len(e.loss_position)
-        tokens[row, :n], positions[row, :n], until[row, :n] = e.tokens, e.positions, e.until
+        tokens[row, :n], positions[row, :n], visible_until[row, :n] = e.tokens, e.positions, e.visible_until
         first = row * shape.images
         pixels[first : first + len(e.pixels)] = e.pixels
         at[row, :k], target[row, :k], weight[row, :k] = e.loss_position, e.loss_target, e.loss_weight
     slots = [e.image_slot for e in examples]
-    index = place_images(slots, rows=B, length=L, step=shape.images * patches, blend=shape.blended)
-    return Batch(tokens, positions, until, index, pixels, at, target, weight)
+    index = place_images(slots, rows=B, length=L, step=shape.images * tokens_per_image, blend=shape.blended)
+    return Batch(tokens, positions, visible_until, index, pixels, at, target, weight)
 
 
-def place_images(slots: Sequence[Rows], *, rows: int, length: int, step: int, blend: bool = False) -> Rows:
+def place_images(
+    slots: Sequence[FeatureIndex], *, rows: int, length: int, step: int, blend: bool = False
+) -> FeatureIndex:
     """Image slots of samples, one a row, as feature rows of their batch.
 
     Args:
@@ -98,16 +102,16 @@ def place_images(slots: Sequence[Rows], *, rows: int, length: int, step: int, bl
     if not blend:
         index = np.full((rows, length), TEXT_SLOT, np.int32)
         for row, own in enumerate(slots):
-            index[row, : len(own)] = moved(own, row * step)
+            index[row, : len(own)] = shift(own, row * step)
         return index
-    found = Blend(np.full((rows, length, 4), TEXT_SLOT, np.int32), np.zeros((rows, length, 4), np.float32))
+    found = WeightedIndex(np.full((rows, length, 4), TEXT_SLOT, np.int32), np.zeros((rows, length, 4), np.float32))
     for row, own in enumerate(slots):
-        at = blended(moved(own, row * step))
+        at = as_weighted(shift(own, row * step))
         found.rows[row, : len(at.rows)], found.weights[row, : len(at.rows)] = at
     return found
 
 
-def unpack_packed(packed: dict[str, np.ndarray], *, patches: int, fixed_images: bool = False) -> Batch:
+def unpack_packed(packed: dict[str, np.ndarray], *, tokens_per_image: int, fixed_images: bool = False) -> Batch:
     """A batch of rows that hold several examples each, as grain's first-fit packing leaves them.
 
     Grain concatenates a row's examples feature by feature and tells them apart by `<feature>_segment_ids` (1-based, 0
@@ -125,17 +129,17 @@ def unpack_packed(packed: dict[str, np.ndarray], *, patches: int, fixed_images: 
     B, L = segment.shape
     starts = _segment_starts(segment)
     row = np.arange(B)[:, None]
-    until = np.where(segment > 0, packed["until"] + starts[row, segment], np.arange(1, L + 1))
+    visible_until = np.where(segment > 0, packed["visible_until"] + starts[row, segment], np.arange(1, L + 1))
     used, room = int((packed["pixels_segment_ids"] > 0).sum(1).max()), packed["pixels"].shape[1]
     images = room if fixed_images else min(1 << max(used - 1, 0).bit_length(), room)
     pixels = packed["pixels"][:, :images]
     first_image = _segment_starts(packed["pixels_segment_ids"], segments=int(segment.max()))
-    image_rows = (first_image[row, segment] + row * images) * patches
+    image_rows = (first_image[row, segment] + row * images) * tokens_per_image
     loss_segment = packed["loss_position_segment_ids"]
     return Batch(
         tokens=packed["tokens"].astype(np.int32),
         positions=packed["positions"].astype(np.int32),
-        until=until.astype(np.int32),
+        visible_until=visible_until.astype(np.int32),
         image_index=_unpacked_rows(packed, image_rows),
         pixels=pixels.reshape(-1, *pixels.shape[2:]),
         loss_position=(packed["loss_position"] + starts[row, loss_segment] * (loss_segment > 0)).astype(np.int32),
@@ -144,13 +148,13 @@ def unpack_packed(packed: dict[str, np.ndarray], *, patches: int, fixed_images: 
     )
 
 
-def _unpacked_rows(packed: dict[str, np.ndarray], first: np.ndarray) -> Rows:
+def _unpacked_rows(packed: dict[str, np.ndarray], first: np.ndarray) -> FeatureIndex:
     """`Batch.image_index`; `first` [B, L] is the feature row before the first of each token's sample."""
     slots, there = packed["image_slot"], packed["tokens_segment_ids"] > 0
     if "image_weight" not in packed:
-        return np.where(there, moved(slots, first), TEXT_SLOT).astype(np.int32)
-    rows = np.where(there[..., None], moved(slots, first[..., None]), TEXT_SLOT).astype(np.int32)
-    return Blend(rows, packed["image_weight"].astype(np.float32))
+        return np.where(there, shift(slots, first), TEXT_SLOT).astype(np.int32)
+    rows = np.where(there[..., None], shift(slots, first[..., None]), TEXT_SLOT).astype(np.int32)
+    return WeightedIndex(rows, packed["image_weight"].astype(np.float32))
 
 
 def _segment_starts(segment_ids: np.ndarray, segments: int | None = None) -> np.ndarray:

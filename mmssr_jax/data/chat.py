@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
-from mmssr_jax.core.vision_spec import is_image, part
-from mmssr_jax.data.example import Example, Piece, causal_targets, flatten, image_piece, tiled_piece
-from mmssr_jax.data.tiling import TiledRef
+from mmssr_jax.data.example import Example, Segment, causal_targets, flatten, image_segment, tiled_segment
 from mmssr_jax.data.tokenizer import Tokenizer
+from mmssr_jax.images.anyres import is_image, slice_index
+from mmssr_jax.images.tiles import TiledRef
 
 SYSTEM = "You are a helpful assistant."
 
@@ -26,7 +26,7 @@ Labels = Literal["answers", "llava_next"]
 every `<|im_start|>`, `<|im_end|>` and newline wherever it stands, in the system's and the user's turns too."""
 
 
-def pictures(sample: Sample, tokenizer: Tokenizer, *, patches: int, newline: bool = True) -> Iterator[Piece]:
+def pictures(sample: Sample, tokenizer: Tokenizer, *, tokens_per_image: int, newline: bool = True) -> Iterator[Segment]:
     """The pieces of a sample's images, in order.
 
     Args:
@@ -38,14 +38,14 @@ def pictures(sample: Sample, tokenizer: Tokenizer, *, patches: int, newline: boo
     first = 0
     for ref in sample.images:
         if isinstance(ref, TiledRef):
-            yield tiled_piece(tokenizer.image, first, ref.layout)
+            yield tiled_segment(tokenizer.image, first, ref.layout)
             first += ref.layout.tiles
         else:
-            yield image_piece(tokenizer.image, first, patches, newline=newline)
+            yield image_segment(tokenizer.image, first, tokens_per_image, newline=newline)
             first += 1
 
 
-def text_and_images(text: str, tokenizer: Tokenizer, images: Iterator[Piece]) -> list[Piece]:
+def text_and_images(text: str, tokenizer: Tokenizer, images: Iterator[Segment]) -> list[Segment]:
     """Cuts `text` at its `<image>` tags, each of which takes the next of `images`.
 
     Args:
@@ -64,27 +64,27 @@ def text_and_images(text: str, tokenizer: Tokenizer, images: Iterator[Piece]) ->
                 raise ValueError("it has more <image> tags than pictures")
             pieces.append(image)
         if words:
-            pieces.append(Piece(tokenizer.encode(words)))
+            pieces.append(Segment(tokenizer.encode(words)))
     return pieces
 
 
-def chat_pieces(
-    sample: Sample, tokenizer: Tokenizer, *, patches: int, newline: bool = True, prompt_only: bool = False
-) -> list[Piece]:
+def chat_segments(
+    sample: Sample, tokenizer: Tokenizer, *, tokens_per_image: int, newline: bool = True, prompt_only: bool = False
+) -> list[Segment]:
     """The whole conversation as pieces; with `prompt_only` it stops where the last answer would begin."""
-    pieces = [Piece([tokenizer.im_start, *tokenizer.encode_fixed(f"system\n{SYSTEM}"), tokenizer.im_end])]
-    images = pictures(sample, tokenizer, patches=patches, newline=newline)
+    pieces = [Segment([tokenizer.im_start, *tokenizer.encode_fixed(f"system\n{SYSTEM}"), tokenizer.im_end])]
+    images = pictures(sample, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
     turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns
     for turn in turns:
-        pieces.append(Piece([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))
+        pieces.append(Segment([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))
         text = f"user\n{turn.text}" if turn.role == "user" else turn.text
-        said = [*text_and_images(text, tokenizer, images), Piece([tokenizer.im_end])]
+        said = [*text_and_images(text, tokenizer, images), Segment([tokenizer.im_end])]
         if turn.role == "assistant":
-            pieces.append(Piece(tokenizer.encode_fixed("assistant\n")))
-            said = [dataclasses.replace(p, trained=p.slots is None and not prompt_only) for p in said]
+            pieces.append(Segment(tokenizer.encode_fixed("assistant\n")))
+            said = [dataclasses.replace(p, loss_mask=p.slots is None and not prompt_only) for p in said]
         pieces += said
     end = [*tokenizer.encode_fixed("\n"), tokenizer.im_start, *tokenizer.encode_fixed("assistant\n")]
-    pieces.append(Piece(end) if prompt_only else Piece(tokenizer.encode_fixed("\n")))
+    pieces.append(Segment(end) if prompt_only else Segment(tokenizer.encode_fixed("\n")))
     return pieces
 
 
@@ -93,7 +93,7 @@ def encode_chat(
     tokenizer: Tokenizer,
     pixels: np.ndarray,
     *,
-    patches: int,
+    tokens_per_image: int,
     max_length: int,
     newline: bool = True,
     labels: Labels = "answers",
@@ -112,7 +112,7 @@ def encode_chat(
     Raises:
       ValueError: the images alone do not fit, or nothing trainable is left.
     """
-    pieces = chat_pieces(sample, tokenizer, patches=patches, newline=newline)
+    pieces = chat_segments(sample, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
     always: tuple[int, ...] = ()
     if labels == "llava_next":
         always = (tokenizer.im_start, tokenizer.im_end, *tokenizer.encode_fixed("\n"))
@@ -120,7 +120,7 @@ def encode_chat(
 
 
 def sequence_example(
-    pieces: Sequence[Piece], pixels: np.ndarray, *, max_length: int, always: Sequence[int] = ()
+    pieces: Sequence[Segment], pixels: np.ndarray, *, max_length: int, always: Sequence[int] = ()
 ) -> Example:
     """A causal sequence of pieces, cut off after `max_length` tokens.
 
@@ -133,19 +133,19 @@ def sequence_example(
     Raises:
       ValueError: the images alone do not fit, or no piece that is trained is left.
     """
-    tokens, slots, trained = flatten(pieces)
+    tokens, slots, loss_mask = flatten(pieces)
     cut = max(len(tokens) - max_length, 0)
-    if is_image(part(slots, slice(max_length, None))).any():
+    if is_image(slice_index(slots, slice(max_length, None))).any():
         raise ValueError(f"its images do not fit into {max_length} tokens")
-    tokens, slots, trained = tokens[:max_length], part(slots, slice(max_length)), trained[:max_length]
-    if not trained.any():
+    tokens, slots, loss_mask = tokens[:max_length], slice_index(slots, slice(max_length)), loss_mask[:max_length]
+    if not loss_mask.any():
         raise ValueError(f"nothing of its answers is left within {max_length} tokens")
-    positions, targets, weights = causal_targets(tokens, trained | np.isin(tokens, always))
+    positions, targets, weights = causal_targets(tokens, loss_mask | np.isin(tokens, always))
     n = len(tokens)
     return Example(
         tokens=tokens,
         positions=np.arange(n, dtype=np.int32),
-        until=np.full(n, n, np.int32),
+        visible_until=np.full(n, n, np.int32),
         image_slot=slots,
         pixels=pixels,
         loss_position=positions,

@@ -18,7 +18,7 @@ import numpy as np
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
 from mmssr_jax.data.chat import pictures, sequence_example, text_and_images
-from mmssr_jax.data.example import Example, Piece
+from mmssr_jax.data.example import Example, Segment
 from mmssr_jax.data.tokenizer import Tokenizer
 
 
@@ -125,21 +125,27 @@ class Captions:
 
 
 def encode_document(
-    document: Document, tokenizer: Tokenizer, pixels: np.ndarray, *, patches: int, max_length: int, newline: bool = True
+    document: Document,
+    tokenizer: Tokenizer,
+    pixels: np.ndarray,
+    *,
+    tokens_per_image: int,
+    max_length: int,
+    newline: bool = True,
 ) -> Example:
     """A training sequence: every word but the first token is a target, pictures are not; `<|endoftext|>` ends it.
 
     Arguments and errors are as in `chat.encode_chat`.
     """
-    images = pictures(document, tokenizer, patches=patches, newline=newline)
+    images = pictures(document, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
     pieces = text_and_images(document.text, tokenizer, images)
-    pieces.append(Piece([tokenizer.pad]))
-    trained = [dataclasses.replace(p, trained=p.slots is None) for p in pieces]
-    return sequence_example(trained, pixels, max_length=max_length)
+    pieces.append(Segment([tokenizer.pad]))
+    loss_mask = [dataclasses.replace(p, loss_mask=p.slots is None) for p in pieces]
+    return sequence_example(loss_mask, pixels, max_length=max_length)
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class Subset:
     """Some rows of a sequence of samples, in the order given; nothing is copied."""
 
     samples: Any

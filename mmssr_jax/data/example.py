@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmssr_jax.core.vision_spec import NEWLINE_ROW, TEXT_ROW, Layout, Rows, feature_rows, joined, moved
+from mmssr_jax.images.anyres import NEWLINE_ROW, TEXT_ROW, FeatureIndex, TileLayout, concat, feature_index, shift
 
 TEXT_SLOT = TEXT_ROW
 NEWLINE_SLOT = NEWLINE_ROW
@@ -37,8 +37,8 @@ class Example:
 
     tokens: np.ndarray
     positions: np.ndarray
-    until: np.ndarray
-    image_slot: Rows
+    visible_until: np.ndarray
+    image_slot: FeatureIndex
     pixels: np.ndarray
     loss_position: np.ndarray
     loss_target: np.ndarray
@@ -50,40 +50,40 @@ class Example:
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
+class Segment:
     """A run of tokens: text (`slots` is None), or one image with the feature (or blend) each token takes."""
 
     tokens: Sequence[int]
-    slots: Rows | None = None
-    trained: bool = False
+    slots: FeatureIndex | None = None
+    loss_mask: bool = False
 
 
-def image_piece(token: int, image: int, patches: int, *, newline: bool = True) -> Piece:
+def image_segment(token: int, image: int, tokens_per_image: int, *, newline: bool = True) -> Segment:
     """Image number `image` of a sample: one token a patch, and one for the `newline` that ends it, if any."""
-    first = 1 + image * patches
+    first = 1 + image * tokens_per_image
     end = [NEWLINE_SLOT] if newline else []
-    return Piece([token] * (patches + len(end)), slots=[*range(first, first + patches), *end])
+    return Segment([token] * (tokens_per_image + len(end)), slots=[*range(first, first + tokens_per_image), *end])
 
 
-def tiled_piece(token: int, first_tile: int, layout: Layout) -> Piece:
+def tiled_segment(token: int, first_tile: int, layout: TileLayout) -> Segment:
     """A picture of mode "anyres", whose tiles are the sample's images from `first_tile` on."""
-    found = moved(feature_rows(layout), first_tile * layout.side**2)
-    return Piece([token] * layout.tokens, slots=found if layout.shrinks else found.rows[:, 0])
+    found = shift(feature_index(layout), first_tile * layout.side**2)
+    return Segment([token] * layout.tokens, slots=found if layout.shrinks else found.rows[:, 0])
 
 
-def flatten(pieces: Sequence[Piece]) -> tuple[np.ndarray, Rows, np.ndarray]:
+def flatten(pieces: Sequence[Segment]) -> tuple[np.ndarray, FeatureIndex, np.ndarray]:
     """Concatenates pieces: tokens int32 [L], image_slot int32 [L] or a `Blend`, trained bool [L]."""
     tokens: list[int] = []
-    slots: list[Rows] = [np.zeros(0, np.int32)]
-    trained: list[bool] = []
+    slots: list[FeatureIndex] = [np.zeros(0, np.int32)]
+    loss_mask: list[bool] = []
     for piece in pieces:
         tokens.extend(piece.tokens)
         slots.append(piece.slots if piece.slots is not None else [TEXT_SLOT] * len(piece.tokens))
-        trained.extend([piece.trained] * len(piece.tokens))
-    return np.array(tokens, np.int32), joined(slots), np.array(trained, bool)
+        loss_mask.extend([piece.loss_mask] * len(piece.tokens))
+    return np.array(tokens, np.int32), concat(slots), np.array(loss_mask, bool)
 
 
-def causal_targets(tokens: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def causal_targets(tokens: np.ndarray, loss_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Loss targets of an ordinary causal sequence: every trained token, predicted from the one before it."""
-    positions = np.flatnonzero(trained[1:]).astype(np.int32)
+    positions = np.flatnonzero(loss_mask[1:]).astype(np.int32)
     return positions, tokens[positions + 1], np.ones(len(positions), np.float32)

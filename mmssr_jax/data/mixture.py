@@ -27,7 +27,7 @@ BLOCK = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
+class Component:
     """A part of a mixture.
 
     Attributes:
@@ -50,7 +50,7 @@ class Mixture:
       UserError: a member is empty, a weight is no positive number, or two members share a name.
     """
 
-    def __init__(self, members: Sequence[Member]):
+    def __init__(self, members: Sequence[Component]):
         for member in members:
             if not len(member.samples):
                 raise UserError(f"mixture: member {member.name!r} has no samples")
@@ -65,10 +65,10 @@ class Mixture:
         return int(self._first[-1])
 
     def __getitem__(self, number: int) -> Any:
-        member = int(self.member_of(np.array([number]))[0])
+        member = int(self.component_of(np.array([number]))[0])
         return self.members[member].samples[number - int(self._first[member])]
 
-    def member_of(self, numbers: np.ndarray) -> np.ndarray:
+    def component_of(self, numbers: np.ndarray) -> np.ndarray:
         """Which member each sample number belongs to."""
         return np.searchsorted(self._first, numbers, side="right") - 1
 
@@ -96,9 +96,9 @@ class Mixture:
         return grain.MapDataset.source(_Numbered(self, 0))
 
 
-def alone(samples: Any, name: str = "all") -> Mixture:
+def as_mixture(samples: Any, name: str = "all") -> Mixture:
     """A mixture of one member."""
-    return samples if isinstance(samples, Mixture) else Mixture([Member(name, samples, 1.0)])
+    return samples if isinstance(samples, Mixture) else Mixture([Component(name, samples, 1.0)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,19 +13,28 @@ from absl import logging
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.core.vision_spec import blended, moved
 from mmssr_jax.data.batch import Batch, BatchShape, unpack_packed
 from mmssr_jax.data.example import Example
-from mmssr_jax.data.mixture import alone
+from mmssr_jax.data.mixture import as_mixture
+from mmssr_jax.images.anyres import as_weighted, shift
 
 Encode = Callable[[Any], Example]
 
-_FEATURES = ("tokens", "positions", "until", "image_slot", "pixels", "loss_position", "loss_target", "loss_weight")
+_FEATURES = (
+    "tokens",
+    "positions",
+    "visible_until",
+    "image_slot",
+    "pixels",
+    "loss_position",
+    "loss_target",
+    "loss_weight",
+)
 _BINS_PER_BATCH = 4  # more bins waste less; packing mixes neighbours only
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class BatchProvenance:
     """Where the sequences of a batch come from: entry [b, k] is of the k-th sequence packed into row b.
 
     Attributes:
@@ -67,7 +76,7 @@ class _Encode:
         self._misses = 0
         features = {name: getattr(example, name) for name in _FEATURES}
         if self._shape.blended:
-            features["image_slot"], features["image_weight"] = blended(example.image_slot)
+            features["image_slot"], features["image_weight"] = as_weighted(example.image_slot)
         return {**features, "sample": np.array([number], np.int32), "cut": np.array([example.cut], np.int32)}
 
     def _checked(self, sample: Sample) -> Example:
@@ -98,7 +107,7 @@ def training_batches(
     encode: Encode,
     shape: BatchShape,
     *,
-    patches: int,
+    tokens_per_image: int,
     seed: int,
     threads: int = 2,
     part: tuple[int, int] = (0, 1),
@@ -124,26 +133,26 @@ def training_batches(
         raise UserError("there is no sample to train on")
     process, processes = part
     rows = shape.rows // processes
-    ds = alone(samples).dataset(seed)
+    ds = as_mixture(samples).dataset(seed)
     if processes > 1:
         ds = ds.slice(slice(process, None, processes))
     ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
     packed = _packed(stream, shape, rows, seed=seed).batch(rows, drop_remainder=True)
-    return packed.map(_ToBatch(patches, fixed_images=processes > 1, first_row=process * rows))
+    return packed.map(_ToBatch(tokens_per_image, fixed_images=processes > 1, first_row=process * rows))
 
 
-def held_out_batches(
-    samples: Any, encode: Encode, shape: BatchShape, *, patches: int
-) -> Iterator[tuple[Batch, Origin]]:
+def validation_batches(
+    samples: Any, encode: Encode, shape: BatchShape, *, tokens_per_image: int
+) -> Iterator[tuple[Batch, BatchProvenance]]:
     """One pass over samples in their order, packed like training; the last batch is filled up with empty rows.
 
     Arguments are as in `training_batches`; samples that cannot be used are left out.
     """
-    ds = alone(samples).ordered().map(_Encode(encode, shape, samples=len(samples)))
+    ds = as_mixture(samples).ordered().map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=16))
     packed = _packed(stream, shape, shape.rows, seed=0).batch(shape.rows, drop_remainder=False)
-    convert = _ToBatch(patches)
+    convert = _ToBatch(tokens_per_image)
     for features in packed:
         missing = shape.rows - len(features["tokens"])
         filled = {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in features.items()}
@@ -153,7 +162,7 @@ def held_out_batches(
 def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: int) -> grain.IterDataset:
     """Rows of several examples each, as dicts; see `unpack_packed`."""
     lengths = {
-        **dict.fromkeys(("tokens", "positions", "until", "image_slot"), shape.length),
+        **dict.fromkeys(("tokens", "positions", "visible_until", "image_slot"), shape.length),
         **dict.fromkeys(("loss_position", "loss_target", "loss_weight"), shape.targets),
         **({"image_weight": shape.length} if shape.blended else {}),
         "pixels": shape.images,
@@ -168,15 +177,15 @@ def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: in
 class _ToBatch:
     """Packed rows to a batch; `first_row` is the number of the first of them in the batch of all processes."""
 
-    patches: int
+    tokens_per_image: int
     fixed_images: bool = False
     first_row: int = 0
 
-    def __call__(self, packed: dict[str, np.ndarray]) -> tuple[Batch, Origin]:
+    def __call__(self, packed: dict[str, np.ndarray]) -> tuple[Batch, BatchProvenance]:
         there = packed["sample_segment_ids"] > 0
-        origin = Origin(np.where(there, packed["sample"], -1), np.where(there, packed["cut"], 0))
-        batch = unpack_packed(packed, patches=self.patches, fixed_images=self.fixed_images)
+        origin = BatchProvenance(np.where(there, packed["sample"], -1), np.where(there, packed["cut"], 0))
+        batch = unpack_packed(packed, tokens_per_image=self.tokens_per_image, fixed_images=self.fixed_images)
         if self.first_row:
-            before = self.first_row * len(batch.pixels) // len(batch.tokens) * self.patches
-            batch = dataclasses.replace(batch, image_index=moved(batch.image_index, before))
+            before = self.first_row * len(batch.pixels) // len(batch.tokens) * self.tokens_per_image
+            batch = dataclasses.replace(batch, image_index=shift(batch.image_index, before))
         return batch, origin

@@ -13,10 +13,10 @@ from absl import logging
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.evaluation.grading import GradeRequest
-from mmssr_jax.judge import prices
-from mmssr_jax.judge.api_config import ApiConfig, LimitsConfig, read_key
-from mmssr_jax.judge.ledger import Entry, Ledger, now
-from mmssr_jax.judge.outcomes import of_status, one_line, usage_of
+from mmssr_jax.judge.api import prices
+from mmssr_jax.judge.api.config import ApiConfig, LimitsConfig, read_key
+from mmssr_jax.judge.api.retry import of_status, one_line, usage_of
+from mmssr_jax.judge.ledger import Ledger, LedgerEntry, now
 
 _SYSTEM = "You check answers to questions about pictures. Reply exactly in the form that you are asked for."
 
@@ -127,7 +127,7 @@ class ApiGrader:
     def _keep(self, request: GradeRequest, ledger: Ledger, start: float, **fields: object) -> None:
         latency = round(time.monotonic() - start, 3)
         ledger.append(
-            Entry(request.id, self.name, request.prompt_hash, latency_s=latency, time=now(), **fields)  # type: ignore[arg-type]
+            LedgerEntry(request.id, self.name, request.prompt_hash, latency_s=latency, time=now(), **fields)  # type: ignore[arg-type]
         )
 
     def _stopped(self, why: str) -> str:

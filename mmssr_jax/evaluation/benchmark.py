@@ -27,9 +27,8 @@ from PIL import Image
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef
-from mmssr_jax.pool.decode import ImageError
-from mmssr_jax.pool.reasons import RejectedError
-from mmssr_jax.pool.video import DEFAULT_FRAMES, check_video, frame_refs
+from mmssr_jax.images.decode import ImageError
+from mmssr_jax.images.frames import DEFAULT_FRAMES, check_video, frame_refs
 
 _LONGEST_REFERENCE = 64  # characters; the kit takes a shorter `image` for another row's index
 _FIELD_LIMIT = 2**31 - 1  # bytes; a base64 picture exceeds the csv module's default of 128 KiB
@@ -92,7 +91,7 @@ def answered_rows(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def pictured(rows: list[Row]) -> list[Row]:
+def with_images(rows: list[Row]) -> list[Row]:
     """The rows that have a picture: the kit drops the others from every benchmark of pictures."""
     return [row for row in rows if row.images]
 
@@ -261,7 +260,7 @@ class _Pictures:
                     self._checked(index, image.read())
             else:
                 check_video(found, self._frames, max_pixels=MAX_PIXELS, decode=False)
-        except (ValueError, OSError, ImageError, RejectedError) as e:
+        except (ValueError, OSError, ImageError) as e:
             raise UserError(f"{self._path}: index {index}: video_path {name!r} is not readable ({e})") from None
         return shown
 

@@ -14,15 +14,15 @@ CAPABILITIES = "capabilities"
 
 
 @dataclasses.dataclass(frozen=True)
-class ProceduralConfig:
+class SyntheticBenchmarkConfig:
     """A benchmark generated on the spot.
 
     Attributes:
       questions: rows.
       seed: of everything.
-      task: "capabilities", the questions of the procedural pool (kind "mixed"), or one of `procedural.tasks.TASKS`:
+      task: "capabilities", the questions of the synthetic pool (kind "mixed"), or one of `synthetic.tasks.TASKS`:
         grounding, referring, multi_image, few_shot, video, caption, screen_grounding, screen_referring, screen_taps,
-        screen_summary. Each has a kind of its own, which `kind` need not repeat. `procedural.task_files` makes pools
+        screen_summary. Each has a kind of its own, which `kind` need not repeat. `synthetic.task_files` makes pools
         to train on of the same tasks, worded as they are asked under `instruction=""`.
     """
 
@@ -56,10 +56,10 @@ class BenchmarkConfig:
 
     Attributes:
       kind: the file in `evaluation/benchmarks/` that asks and scores it; "mixed" takes any TSV of multiple choice,
-        yes/no and short answers. By default the procedural task's own, else "mixed".
-      path: the TSV; None where `procedural` is set.
+        yes/no and short answers. By default the synthetic task's own, else "mixed".
+      path: the TSV; None where `synthetic` is set.
       images: the folder of `image_path` and `video_path`; by default the TSV's own.
-      procedural: generate the TSV instead of reading one.
+      synthetic: generate the TSV instead of reading one.
       instruction: replaces the prompt's closing line ("" leaves it out); None keeps the kit's.
       max_new_tokens: replaces the stage's for this benchmark.
       shots: ask few-shot.
@@ -71,7 +71,7 @@ class BenchmarkConfig:
     kind: str = ""
     path: str | None = None
     images: str | None = None
-    procedural: ProceduralConfig | None = None
+    synthetic: SyntheticBenchmarkConfig | None = None
     instruction: str | None = None
     max_new_tokens: int | None = None
     shots: ShotsConfig | None = None
@@ -81,8 +81,8 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         if self.frames is not None and self.frames < 1:
             raise ValueError("frames must be at least 1")
-        if (self.path is None) == (self.procedural is None):
-            raise ValueError("set either path (a VLMEvalKit TSV) or procedural (questions, seed)")
+        if (self.path is None) == (self.synthetic is None):
+            raise ValueError("set either path (a VLMEvalKit TSV) or synthetic (questions, seed)")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.files import digest
 from mmssr_jax.core.progress import Progress
-from mmssr_jax.evaluation.kinds import Kind
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.score import GRADE, Fields
 from mmssr_jax.judge.ledger import Key, Ledger, read_ledger
 
@@ -56,13 +56,13 @@ class Grader(Protocol):
         ...
 
 
-def grading_prompt_of(kind: Kind) -> Callable[[Fields], str | None] | None:
+def grading_prompt_of(kind: Benchmark) -> Callable[[Fields], str | None] | None:
     """The function that asks a judge about an answer, where the kind has one."""
     return getattr(kind, "grading_prompt", None)
 
 
 def graded(
-    answered: Sequence[Fields], kind: Kind, grader: Grader, path: Path, *, benchmark: str
+    answered: Sequence[Fields], kind: Benchmark, grader: Grader, path: Path, *, benchmark: str
 ) -> tuple[list[Fields], dict[str, Any] | None]:
     """Adds the judge's reply to each row that needs one, asking for those that the ledger does not hold.
 

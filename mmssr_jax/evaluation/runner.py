@@ -36,7 +36,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.evaluation.benchmark import Question, Row
-from mmssr_jax.evaluation.kinds import Kind
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.score import Fields, Score, summary
 from mmssr_jax.parallel import hosts
 
@@ -46,7 +46,7 @@ BASELINES = ("chance", "constant box", "always yes")
 _GREY = (127, 127, 127)
 
 
-class Answerer(Protocol):
+class Predictor(Protocol):
     """A model that answers questions."""
 
     def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
@@ -54,7 +54,7 @@ class Answerer(Protocol):
         ...
 
 
-def make_questions(kind: Kind, rows: list[Row], *, instruction: str | None = None) -> list[Question]:
+def make_questions(kind: Benchmark, rows: list[Row], *, instruction: str | None = None) -> list[Question]:
     """The questions of a benchmark.
 
     Raises:
@@ -69,7 +69,7 @@ def make_questions(kind: Kind, rows: list[Row], *, instruction: str | None = Non
     return [kind.ask(row, instruction) for row in kept]
 
 
-def blinded(questions: Sequence[Question]) -> list[Question]:
+def without_images(questions: Sequence[Question]) -> list[Question]:
     """The same questions with every picture an even grey of the same size, so that token counts stay."""
     blanks: dict[tuple[int, int], ImageRef] = {}
 
@@ -86,7 +86,7 @@ def blinded(questions: Sequence[Question]) -> list[Question]:
 
 
 def predict(
-    questions: Sequence[Question], answerer: Answerer, path: Path, *, parts: Path, label: str, max_new_tokens: int,
+    questions: Sequence[Question], answerer: Predictor, path: Path, *, parts: Path, label: str, max_new_tokens: int,
     save_every: int,
 ) -> None:  # fmt: skip
     """Asks every question and writes the prediction table; goes on after the last finished part.
@@ -105,7 +105,7 @@ def predict(
 
 
 def answer_parts(
-    questions: Sequence[Question], answerer: Answerer, parts: Path, *, label: str, max_new_tokens: int,
+    questions: Sequence[Question], answerer: Predictor, parts: Path, *, label: str, max_new_tokens: int,
     save_every: int, process: int = 0, processes: int = 1, joint: bool = False,
 ) -> None:  # fmt: skip
     """Asks this process's share of the questions; what is on disk is not asked again.
@@ -126,7 +126,11 @@ def answer_parts(
     mine = range(process * save_every, len(questions), processes * save_every)
     sizes = {start: len(questions[start : start + save_every]) for start in mine}
     there = np.array([_part(parts, start).exists() for start in mine], bool)
-    done = {start for start, written in zip(mine, hosts.of_main(there) if joint else there, strict=True) if written}
+    done = {
+        start
+        for start, written in zip(mine, hosts.broadcast_from_main(there) if joint else there, strict=True)
+        if written
+    }
     progress = Progress(label, sum(sizes.values()), "questions", done=sum(sizes[start] for start in done))
     for start in mine:
         if start in done:

@@ -9,12 +9,12 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.files import digest
-from mmssr_jax.core.frames import even_frames
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.evaluation.benchmark import Question, Row, parse_list
+from mmssr_jax.images.frames import even_frames
 
 
-def with_frames(row: Row, count: int) -> Row:
+def subsample_frames(row: Row, count: int) -> Row:
     """The row with at most `count` of its pictures, taken evenly.
 
     Raises:

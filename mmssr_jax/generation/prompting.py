@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
-from mmssr_jax.core.splitting import ViewConfig
-from mmssr_jax.core.vision_spec import Blend, Rows
 from mmssr_jax.data.batch import place_images
-from mmssr_jax.data.chat import chat_pieces
-from mmssr_jax.data.example import Piece, flatten
-from mmssr_jax.data.splitting import see
+from mmssr_jax.data.chat import chat_segments
+from mmssr_jax.data.example import Segment, flatten
 from mmssr_jax.data.tokenizer import Tokenizer
+from mmssr_jax.images.anyres import FeatureIndex, WeightedIndex
+from mmssr_jax.images.preprocess import preprocess
+from mmssr_jax.images.views import ViewConfig
 
 LITERAL_IMAGE = "\ue000image\ue001"
 """Stands in a conversation for an `<image>` that somebody wrote as text, and is encoded as that text."""
@@ -75,7 +75,7 @@ class Prompt:
     """Tokens int32 [L], image slots (see `Example`) and views uint8 [V, S, S, 3]."""
 
     tokens: np.ndarray
-    slots: Rows
+    slots: FeatureIndex
     pixels: np.ndarray
 
 
@@ -92,7 +92,7 @@ class PromptBatch:
 
     tokens: np.ndarray
     pixels: np.ndarray | None
-    image_index: Rows
+    image_index: FeatureIndex
     lengths: np.ndarray
 
 
@@ -108,11 +108,11 @@ class Prompter:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, *, patches: int, image_size: int, views: ViewConfig = _SINGLE,
+        self, tokenizer: Tokenizer, *, tokens_per_image: int, image_size: int, views: ViewConfig = _SINGLE,
         config: PromptConfig = _DEFAULT,
     ):  # fmt: skip
         self.tokenizer, self.config = _Literal(tokenizer), config
-        self._patches, self._image_size, self._views = patches, image_size, views
+        self._patches, self._image_size, self._views = tokens_per_image, image_size, views
 
     def prompt(self, sample: Sample, *, system: str | None = None) -> Prompt:
         """The conversation up to where the next answer begins; `system` replaces the template's system message.
@@ -120,13 +120,13 @@ class Prompter:
         Raises:
           OSError, ValueError: a picture cannot be read, or the prompt fits no shape.
         """
-        sample, pixels = see(sample, self._views, self._image_size, max_pixels=self.config.max_pixels)
-        pieces = chat_pieces(
-            sample, self.tokenizer, patches=self._patches, newline=self._views.newline, prompt_only=True
+        sample, pixels = preprocess(sample, self._views, self._image_size, max_pixels=self.config.max_pixels)
+        pieces = chat_segments(
+            sample, self.tokenizer, tokens_per_image=self._patches, newline=self._views.newline, prompt_only=True
         )
         if system is not None:
             words = self.tokenizer.encode(f"system\n{system}")
-            pieces[0] = Piece([self.tokenizer.im_start, *words, self.tokenizer.im_end])
+            pieces[0] = Segment([self.tokenizer.im_start, *words, self.tokenizer.im_end])
         tokens, slots, _ = flatten(pieces)
         made = Prompt(tokens, slots, pixels)
         self.shape(made)
@@ -145,7 +145,7 @@ class Prompter:
                 f"{len(prompt.tokens)} tokens and {len(prompt.pixels)} images do not fit "
                 f"({self.config.max_length} and {self.config.images[-1]} do)"
             )
-        return PromptShape(-(-len(prompt.tokens) // step) * step, images, isinstance(prompt.slots, Blend))
+        return PromptShape(-(-len(prompt.tokens) // step) * step, images, isinstance(prompt.slots, WeightedIndex))
 
     def batch(self, prompts: Sequence[Prompt], shape: PromptShape) -> PromptBatch:
         """At most `config.rows` prompts of one shape; rows that are left over are padding."""

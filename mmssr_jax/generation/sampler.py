@@ -22,7 +22,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from mmssr_jax.generation.sampling import Sampling, draw
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.decoder import Decoder
 from mmssr_jax.parallel import hosts
@@ -109,7 +109,7 @@ def _program(graphdef: nnx.GraphDef, settings: Generation, mesh: Mesh) -> Callab
     """
 
     def run(params, tokens, pixels, image_index, lengths, seeds):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         features = None if pixels is None else model.image_features(pixels)
         return continue_prompts(model.decoder, model.embed(tokens, features, image_index), lengths, seeds, settings)
 
@@ -126,9 +126,11 @@ class Generator:
         spans processes, all of them make the same calls.
     """
 
-    def __init__(self, graphdef: nnx.GraphDef, params: state.Params, settings: Generation, mesh: Mesh | None = None):
+    def __init__(
+        self, graphdef: nnx.GraphDef, params: module_params.Params, settings: Generation, mesh: Mesh | None = None
+    ):
         self._mesh = make_mesh(devices=jax.local_devices()[:1]) if mesh is None else mesh
-        self._params = hosts.spread(params, shardings(params, self._mesh))
+        self._params = hosts.shard_pytree(params, shardings(params, self._mesh))
         self._run = _program(graphdef, settings, self._mesh)
 
     def __call__(
@@ -151,7 +153,7 @@ class Generator:
         The devices that share a batch must divide B.
         """
         seeds = np.arange(len(tokens), dtype=np.int32) if seeds is None else seeds
-        rows = hosts.share_rows((tokens, pixels, image_index, np.maximum(lengths, 1), seeds), self._mesh)
+        rows = hosts.shard_batch((tokens, pixels, image_index, np.maximum(lengths, 1), seeds), self._mesh)
         with jax.set_mesh(self._mesh):
             answers = self._run(self._params, *rows)
         return [[int(t) for t in row if t != PAD] for row in np.asarray(answers)]

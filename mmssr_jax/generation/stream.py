@@ -18,7 +18,7 @@ from flax import nnx
 from mmssr_jax.generation.prompting import PromptBatch
 from mmssr_jax.generation.sampler import read_prompts, read_token
 from mmssr_jax.generation.sampling import draw_rows
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 from mmssr_jax.models.cache import KVCache
 
 
@@ -51,7 +51,7 @@ class StreamGenerator:
       chunk: tokens that one call of `next_tokens` gives; divides `max_tokens`.
     """
 
-    def __init__(self, graphdef: nnx.GraphDef, params: state.Params, *, max_tokens: int, chunk: int):
+    def __init__(self, graphdef: nnx.GraphDef, params: module_params.Params, *, max_tokens: int, chunk: int):
         if max_tokens % chunk:
             raise ValueError(f"chunk={chunk} does not divide max_tokens={max_tokens}")
         self.params, self.max_tokens, self.chunk = params, max_tokens, chunk
@@ -82,13 +82,13 @@ class StreamGenerator:
 @functools.lru_cache(maxsize=8)
 def _programs(graphdef: nnx.GraphDef, max_tokens: int, chunk: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def start(params, tokens, pixels, image_index, lengths):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         features = None if pixels is None else model.image_features(pixels)
         embeddings = model.embed(tokens, features, image_index)
         return read_prompts(model.decoder, embeddings, lengths, room=tokens.shape[1] + max_tokens)
 
     def go_on(params, last, cache, lengths, step, temperature, top_p, seeds):
-        decoder = state.merge(graphdef, params).decoder
+        decoder = module_params.merge(graphdef, params).decoder
 
         def one(carry, n):
             last, cache = carry

@@ -25,12 +25,12 @@ from absl import logging
 
 from mmssr_jax.core.errors import UserError
 
-Outcome = Literal["ok", "retry", "skip", "stop"]
+OutcomeName = Literal["ok", "retry", "skip", "stop"]
 Key = tuple[str, str, str, int]  # judge, prompt hash, sample id, repeat
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """One request and what came of it.
 
     Attributes:
@@ -54,7 +54,7 @@ class Entry:
     prompt_hash: str
     repeat: int = 0
     attempt: int = 1
-    outcome: Outcome = "ok"
+    outcome: OutcomeName = "ok"
     reason: str = ""
     detail: str = ""
     raw: str | None = None
@@ -79,7 +79,7 @@ class Entry:
         return self.outcome in ("ok", "skip")
 
 
-_FIELDS = tuple(f.name for f in dataclasses.fields(Entry))
+_FIELDS = tuple(f.name for f in dataclasses.fields(LedgerEntry))
 
 
 def now() -> str:
@@ -87,7 +87,7 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
-def read_ledger(path: Path) -> Iterator[Entry]:
+def read_ledger(path: Path) -> Iterator[LedgerEntry]:
     """Yields the entries of a ledger, whose last line may be torn.
 
     Raises:
@@ -100,7 +100,7 @@ def read_ledger(path: Path) -> Iterator[Entry]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield Entry(**json.loads(line))
+                yield LedgerEntry(**json.loads(line))
             except (ValueError, TypeError) as e:
                 raise UserError(f"{path}:{number}: not a ledger line ({e}); move the file away or mend it") from None
 
@@ -163,14 +163,14 @@ class Ledger:
         if not torn:
             return
         try:
-            Entry(**json.loads(torn))
+            LedgerEntry(**json.loads(torn))
             os.write(self._fd, b"\n")
         except (ValueError, TypeError):
             os.ftruncate(self._fd, size - len(torn))
             logging.warning("%s: its last line was torn (%d bytes) and is cut off", self.path, len(torn))
         os.fsync(self._fd)
 
-    def _count(self, entry: Entry, *, again: bool) -> None:
+    def _count(self, entry: LedgerEntry, *, again: bool) -> None:
         if entry.settled and not again:
             self.settled.add(entry.key)
             self.attempts.pop(entry.key, None)
@@ -189,7 +189,7 @@ class Ledger:
             text = text.replace(secret, "[secret]")
         return text
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: LedgerEntry) -> None:
         """Queues a line for the next commit.
 
         Raises:

@@ -10,19 +10,19 @@ from absl import logging
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.judge.api_config import ApiConfig
-from mmssr_jax.judge.backends import Judge, Lookup, Request
-from mmssr_jax.judge.local_config import LocalConfig
-from mmssr_jax.judge.oracle import OracleJudge
-from mmssr_jax.judge.recorded import RecordedJudge
+from mmssr_jax.judge.api.config import ApiConfig
+from mmssr_jax.judge.backends.local_config import LocalConfig
+from mmssr_jax.judge.backends.oracle import OracleJudge
+from mmssr_jax.judge.backends.recorded import RecordedJudge
+from mmssr_jax.judge.base import Judge, Lookup, Request
+from mmssr_jax.judge.config import Backend, JudgeConfig, OtherJudge
+from mmssr_jax.judge.draw import cheap_signals, draw_order, repeated
 from mmssr_jax.judge.rounds import Round
 from mmssr_jax.judge.rubric import Rubric
-from mmssr_jax.judge.sampling import cheap_signals, draw_order, repeated
-from mmssr_jax.judge.settings import Backend, JudgeConfig, OtherJudge
 from mmssr_jax.pool.pool import Pool
 
 if TYPE_CHECKING:  # model code is loaded for local judges only
-    from mmssr_jax.judge.local import LocalSource
+    from mmssr_jax.judge.backends.local import LocalSource
 
 # What a name in the config means: "base", a run of the workdir, a folder.
 FindModel = Callable[[str], "LocalSource"]
@@ -34,7 +34,7 @@ def plan_rounds(
     """Who rates what.
 
     Args:
-      truth: the procedural pool's, for the oracle.
+      truth: the synthetic pool's, for the oracle.
       find_model: for local judges.
 
     Raises:
@@ -73,7 +73,7 @@ def _first_judge(config: JudgeConfig, rubric: Rubric, pool: Pool, truth: Path, f
     if config.backend == "oracle":
         if not truth.exists():
             raise UserError(
-                f"{truth}: no such file; the oracle judges the procedural pool only, set config.judge.backend"
+                f"{truth}: no such file; the oracle judges the synthetic pool only, set config.judge.backend"
             )
         return OracleJudge(truth, rubric, config.oracle)
     if config.backend == "recorded":
@@ -89,7 +89,7 @@ def _model_judge(config: JudgeConfig | OtherJudge, rubric: Rubric, pool: Pool, f
         return pool[rows[sample_id]]
 
     if config.backend == "local":
-        from mmssr_jax.judge.local import LocalJudge
+        from mmssr_jax.judge.backends.local import LocalJudge
 
         local = config.local or LocalConfig()
         return LocalJudge(local, rubric, lookup, find_model(local.model))
@@ -98,8 +98,8 @@ def _model_judge(config: JudgeConfig | OtherJudge, rubric: Rubric, pool: Pool, f
 
 
 def _api_judge(backend: Backend, api: ApiConfig, rubric: Rubric, pool: Pool, lookup: Lookup) -> Judge:
-    from mmssr_jax.judge.batch import BatchJudge
-    from mmssr_jax.judge.live import LiveJudge
+    from mmssr_jax.judge.api.batch_judge import BatchJudge
+    from mmssr_jax.judge.api.live import LiveJudge
 
     names = sorted(set(pool.sources))
     origin = f"{pool.folder} (sources: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''})"

@@ -59,7 +59,7 @@ _RATIONALE = "Give one or two sentences of reasons in `rationale` before the sco
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptConfig:
+class JudgePromptConfig:
     """What is sent of a sample.
 
     Attributes:
@@ -159,7 +159,9 @@ def conversation(sample: Sample, *, shown: int) -> list[dict[str, Any]]:
     return turns
 
 
-def messages(sample: Sample, image_urls: Sequence[str], rubric: Rubric, settings: PromptConfig) -> list[dict[str, Any]]:
+def messages(
+    sample: Sample, image_urls: Sequence[str], rubric: Rubric, settings: JudgePromptConfig
+) -> list[dict[str, Any]]:
     """The chat messages of one request; their number, roles and parts depend on the number of pictures alone.
 
     Args:
@@ -184,7 +186,7 @@ def repair_message(raw: str, problem: str) -> dict[str, Any]:
     }
 
 
-def prompt_hash(rubric: Rubric, settings: PromptConfig, decoding: dict[str, Any]) -> str:
+def prompt_hash(rubric: Rubric, settings: JudgePromptConfig, decoding: dict[str, Any]) -> str:
     """Changes whenever a request for the same sample would."""
     return config.fingerprint(
         {

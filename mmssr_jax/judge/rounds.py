@@ -18,9 +18,9 @@ from absl import logging
 
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.judge.agreement import agreement, histograms, style_counts
-from mmssr_jax.judge.backends import Estimate, Judge, Request
+from mmssr_jax.judge.base import Estimate, Judge, Request
 from mmssr_jax.judge.ledger import Key, Ledger
-from mmssr_jax.judge.parse import JudgedSample, Ratings, combined, read_ratings
+from mmssr_jax.judge.parse_answer import JudgedSample, JudgeRatings, combined, read_ratings
 from mmssr_jax.judge.rubric import Judgment, Rubric
 
 
@@ -69,7 +69,7 @@ def run_rounds(rounds: Sequence[Round], ledger: Ledger) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class RoundResults:
     """What the ledger holds for the rounds.
 
     Attributes:
@@ -80,10 +80,10 @@ class Outcome:
 
     rows: tuple[JudgedSample, ...]
     skipped: tuple[tuple[str, str], ...]
-    ratings: Ratings
+    ratings: JudgeRatings
 
 
-def read_outcome(ledger: Path, rounds: Sequence[Round], rubric: Rubric, *, sources: Mapping[str, str]) -> Outcome:
+def read_results(ledger: Path, rounds: Sequence[Round], rubric: Rubric, *, sources: Mapping[str, str]) -> RoundResults:
     """Parses the ledger for these rounds.
 
     Args:
@@ -103,16 +103,16 @@ def read_outcome(ledger: Path, rounds: Sequence[Round], rubric: Rubric, *, sourc
         else:
             reasons = (ratings.skipped.get(r.key(sample_id)) for r in rounds if r.votes)
             skipped.append((sample_id, next((r for r in reasons if r), "not answered")))
-    return Outcome(tuple(rows), tuple(skipped), ratings)
+    return RoundResults(tuple(rows), tuple(skipped), ratings)
 
 
-def _ratings_of(one: Round, outcome: Outcome) -> dict[str, Judgment]:
+def _ratings_of(one: Round, outcome: RoundResults) -> dict[str, Judgment]:
     found = ((i, outcome.ratings.judgments.get(one.key(i))) for i in one.ids)
     return {i: judgment for i, judgment in found if judgment is not None}
 
 
 def summary(
-    rounds: Sequence[Round], outcome: Outcome, rubric: Rubric, *, estimates: Sequence[Estimate],
+    rounds: Sequence[Round], outcome: RoundResults, rubric: Rubric, *, estimates: Sequence[Estimate],
     pool_sizes: dict[str, int],
 ) -> dict[str, Any]:  # fmt: skip
     """The content of `results/judge.json`.

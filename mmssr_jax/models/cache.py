@@ -22,7 +22,7 @@ class KVCache:
 
     keys: jax.Array
     values: jax.Array
-    until: jax.Array
+    visible_until: jax.Array
 
     @classmethod
     def empty(cls, config: DecoderConfig, *, rows: int, length: int, dtype: DTypeLike) -> KVCache:

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mmssr_jax.models.config import FLOAT32, ClipConfig, ClipTextConfig, Compute
-from mmssr_jax.models.encoder import EncoderLayer
 from mmssr_jax.models.layers import LayerNorm, linear, scan, stack
+from mmssr_jax.models.transformer_block import EncoderLayer
 from mmssr_jax.models.vit import VisionTower
 
 
@@ -34,9 +34,9 @@ class ClipText(nnx.Module):
         """
         B, L = tokens.shape
         x = jnp.take(self.embedding[...], tokens, axis=0) + self.position[:L]
-        until = jnp.full((B, L), L, jnp.int32) if self.config.causal else None
+        visible_until = jnp.full((B, L), L, jnp.int32) if self.config.causal else None
         x, _ = scan(
-            self.layers, lambda layer, x, _: (layer(x, until), None), x.astype(self.compute.dtype),
+            self.layers, lambda layer, x, _: (layer(x, visible_until), None), x.astype(self.compute.dtype),
             remat=self.compute.remat,
         )  # fmt: skip
         if self.config.end_token is None:

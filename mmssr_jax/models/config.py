@@ -6,8 +6,8 @@ import dataclasses
 import math
 from typing import Literal
 
-from mmssr_jax.core.splitting import AnyresViews, ViewConfig
-from mmssr_jax.core.vision_spec import AnyresSpec
+from mmssr_jax.images.anyres import AnyresSpec
+from mmssr_jax.images.views import AnyresViewConfig, ViewConfig
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -285,12 +285,12 @@ class VLMConfig:
         return Compute(self.dtype, self.remat, self.attention)
 
     @property
-    def seen(self) -> ViewConfig:
+    def view_config(self) -> ViewConfig:
         """`views` with all that showing a picture takes: what `data.splitting.see` is given."""
         if self.views.mode != "anyres":
             return self.views
         spec = self.anyres or AnyresSpec(self.vision.image_size, self.vision.patch_size)
-        return AnyresViews(spec=spec, mean=self.vision.mean)
+        return AnyresViewConfig(spec=spec, mean=self.vision.mean)
 
     def __post_init__(self) -> None:
         if self.views.mode == "anyres" and self.connector.kind != "mlp":

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mmssr_jax.models import rope
-from mmssr_jax.models.attention import attend
+from mmssr_jax.models.attention.api import attend
+from mmssr_jax.models.attention.tree import AttentionMask
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.config import FLOAT32, Compute, DecoderConfig
 from mmssr_jax.models.layers import RMSNorm, SwiGLU, linear, scan, stack
-from mmssr_jax.models.moe import MoE
-from mmssr_jax.models.tree_attention import Visibility
+from mmssr_jax.models.moe.moe import MoE
 from mmssr_jax.parallel.rules import constrain_batch
 
-Angles = tuple[jax.Array, jax.Array]
+CosSin = tuple[jax.Array, jax.Array]
 
 
 class DecoderAttention(nnx.Module):
@@ -29,14 +29,14 @@ class DecoderAttention(nnx.Module):
         self.v = linear(config.width, keys, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
         self.o = linear(queries, config.width, bias=False, dtype=compute.dtype, rngs=rngs)
 
-    def project(self, x: jax.Array, turns: Angles) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def project(self, x: jax.Array, turns: CosSin) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Queries [B, L, H, h], keys and values [B, L, K, h]; queries and keys are turned."""
         q, k, v = (p(x).reshape(*x.shape[:2], -1, self.head_size) for p in (self.q, self.k, self.v))
-        return rope.rotate(q, *turns), rope.rotate(k, *turns), v
+        return rope.apply_rope(q, *turns), rope.apply_rope(k, *turns), v
 
-    def attend(self, q: jax.Array, k: jax.Array, v: jax.Array, until: Visibility) -> jax.Array:
+    def attend(self, q: jax.Array, k: jax.Array, v: jax.Array, visible_until: AttentionMask) -> jax.Array:
         """`attention.attend` without a cache."""
-        return attend(q, k, v, until=until, implementation=self.implementation)
+        return attend(q, k, v, visible_until=visible_until, implementation=self.implementation)
 
     def output(self, y: jax.Array) -> jax.Array:
         """[B, L, H, h] -> [B, L, D]."""
@@ -56,18 +56,18 @@ class DecoderLayer(nnx.Module):
         else:
             self.mlp = SwiGLU(config.width, config.mlp, dtype=compute.dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, turns: Angles, until: Visibility) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, turns: CosSin, visible_until: AttentionMask) -> tuple[jax.Array, jax.Array]:
         """[B, L, D] -> [B, L, D] and the router's losses [2] (0 without a router)."""
         q, k, v = self.attn.project(self.norm1(x), turns)
-        return self._feed(x + self.attn.output(self.attn.attend(q, k, v, until)))
+        return self._feed(x + self.attn.output(self.attn.attend(q, k, v, visible_until)))
 
     def extend(
-        self, x: jax.Array, turns: Angles, cache: KVCache, layer: jax.Array, starts: jax.Array
+        self, x: jax.Array, turns: CosSin, cache: KVCache, layer: jax.Array, starts: jax.Array
     ) -> tuple[jax.Array, KVCache]:
         """The same for the tokens that follow those in the cache, which they join."""
         q, k, v = self.attn.project(self.norm1(x), turns)
         cache = cache.write(layer, k, v, starts)
-        y = attend(q, cache.keys[layer], cache.values[layer], until=cache.until, starts=starts)
+        y = attend(q, cache.keys[layer], cache.values[layer], visible_until=cache.visible_until, starts=starts)
         return self._feed(x + self.attn.output(y))[0], cache
 
     def _feed(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -86,13 +86,13 @@ class DecoderGroup(nnx.Module):
             self.dense = stack(lambda r: DecoderLayer(config, compute=compute, rngs=r), self.every - 1, rngs=rngs)
         self.sparse = DecoderLayer(config, sparse=True, compute=compute, rngs=rngs)
 
-    def __call__(self, x: jax.Array, turns: Angles, until: Visibility) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, turns: CosSin, visible_until: AttentionMask) -> tuple[jax.Array, jax.Array]:
         if self.every > 1:
-            x, _ = scan(self.dense, lambda layer, x, _: layer(x, turns, until), x)
-        return self.sparse(x, turns, until)
+            x, _ = scan(self.dense, lambda layer, x, _: layer(x, turns, visible_until), x)
+        return self.sparse(x, turns, visible_until)
 
     def extend(
-        self, x: jax.Array, turns: Angles, cache: KVCache, group: jax.Array, starts: jax.Array
+        self, x: jax.Array, turns: CosSin, cache: KVCache, group: jax.Array, starts: jax.Array
     ) -> tuple[jax.Array, KVCache]:
         first = group * self.every
         for i in range(self.every - 1):
@@ -119,12 +119,16 @@ class Decoder(nnx.Module):
         """int32 [B, L] -> [B, L, D]."""
         return constrain_batch(jnp.take(self.embedding[...], tokens, axis=0)).astype(self.compute.dtype)
 
-    def turns(self, positions: jax.Array) -> Angles:
+    def turns(self, positions: jax.Array) -> CosSin:
         """The rotary angles of positions [B, L]."""
         config = self.config
-        return rope.angles(positions, head_dim=config.head_size, theta=config.rope_theta, scaling=config.rope_scaling)
+        return rope.rope_cos_sin(
+            positions, head_dim=config.head_size, theta=config.rope_theta, scaling=config.rope_scaling
+        )
 
-    def run(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> tuple[jax.Array, jax.Array]:
+    def run(
+        self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask
+    ) -> tuple[jax.Array, jax.Array]:
         """Runs the layers and the final norm.
 
         Args:
@@ -136,14 +140,16 @@ class Decoder(nnx.Module):
           [B, L, D], and what the routers add to the training loss of a token: a weighted mean over layers, 0 without.
         """
         turns = self.turns(positions)
-        x, losses = scan(self.layers, lambda layer, x, _: layer(x, turns, until), embeddings, remat=self.compute.remat)
+        x, losses = scan(
+            self.layers, lambda layer, x, _: layer(x, turns, visible_until), embeddings, remat=self.compute.remat
+        )
         moe = self.config.moe
         weights = jnp.zeros(2) if moe is None else jnp.array([moe.balance_loss, moe.z_loss])
         return self.norm(x), losses.mean(0) @ weights
 
-    def __call__(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> jax.Array:
+    def __call__(self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
         """`run` without the routers' loss: hidden states [B, L, D]."""
-        return self.run(embeddings, positions, until)[0]
+        return self.run(embeddings, positions, visible_until)[0]
 
     def extend(
         self, embeddings: jax.Array, positions: jax.Array, cache: KVCache, starts: jax.Array
@@ -169,10 +175,10 @@ class Decoder(nnx.Module):
         (x, cache), _ = scan(self.layers, step, (embeddings, cache), jnp.arange(self.blocks))
         return self.norm(x), cache
 
-    def hidden_states(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> jax.Array:
+    def hidden_states(self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
         """The input of every layer (or group) and the output after the final norm, [depth + 1, B, L, D]."""
         turns = self.turns(positions)
-        x, inputs = scan(self.layers, lambda layer, x, _: (layer(x, turns, until)[0], x), embeddings)
+        x, inputs = scan(self.layers, lambda layer, x, _: (layer(x, turns, visible_until)[0], x), embeddings)
         return jnp.concatenate([inputs, self.norm(x)[None]])
 
     def logits(self, hidden: jax.Array) -> jax.Array:

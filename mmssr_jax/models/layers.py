@@ -11,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from mmssr_jax.models.config import Activation, Remat
-from mmssr_jax.models.remat import rematerialised
+from mmssr_jax.models.remat import apply_remat
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -134,4 +134,4 @@ def scan(
         params, rest = x
         return step(nnx.merge(graphdef, params), carry, rest)
 
-    return jax.lax.scan(rematerialised(body, remat), carry, (state, xs))
+    return jax.lax.scan(apply_remat(body, remat), carry, (state, xs))

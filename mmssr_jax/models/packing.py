@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from mmssr_jax.core.vision_spec import TEXT_ROW, Blend, Rows
+from mmssr_jax.images.anyres import TEXT_ROW, FeatureIndex, WeightedIndex
 
 
 def resample(features: jax.Array, rows: jax.Array, weights: jax.Array) -> jax.Array:
@@ -21,10 +21,10 @@ def resample(features: jax.Array, rows: jax.Array, weights: jax.Array) -> jax.Ar
     Returns:
       [M, D]; token m is row m.
     """
-    return pick(lambda at: jnp.take(features, jnp.maximum(at, 0), axis=0), Blend(rows, weights))
+    return gather(lambda at: jnp.take(features, jnp.maximum(at, 0), axis=0), WeightedIndex(rows, weights))
 
 
-def pick(take: Callable[[jax.Array], jax.Array], rows: Rows) -> jax.Array:
+def gather(take: Callable[[jax.Array], jax.Array], rows: FeatureIndex) -> jax.Array:
     """The features of tokens.
 
     Args:
@@ -34,7 +34,7 @@ def pick(take: Callable[[jax.Array], jax.Array], rows: Rows) -> jax.Array:
     Returns:
       [..., D], summed in float32 where they are blends.
     """
-    if not isinstance(rows, Blend):
+    if not isinstance(rows, WeightedIndex):
         return take(rows)
     parts = [take(rows.rows[..., n]) for n in range(4)]
     weights = rows.weights
@@ -42,9 +42,9 @@ def pick(take: Callable[[jax.Array], jax.Array], rows: Rows) -> jax.Array:
     return jnp.asarray(total, parts[0].dtype)
 
 
-def with_text(rows: Rows, count: int) -> Rows:
+def with_text(rows: FeatureIndex, count: int) -> FeatureIndex:
     """The rows of [B, L] tokens, and of `count` tokens of text after each."""
-    if isinstance(rows, Blend):
+    if isinstance(rows, WeightedIndex):
         room = ((0, 0), (0, count), (0, 0))
-        return Blend(jnp.pad(rows.rows, room, constant_values=TEXT_ROW), jnp.pad(rows.weights, room))
+        return WeightedIndex(jnp.pad(rows.rows, room, constant_values=TEXT_ROW), jnp.pad(rows.weights, room))
     return jnp.pad(rows, ((0, 0), (0, count)), constant_values=TEXT_ROW)

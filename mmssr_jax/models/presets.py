@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.core.splitting import ViewConfig
+from mmssr_jax.images.views import ViewConfig
 from mmssr_jax.models.config import (
     CLIP_MEAN,
     CLIP_STD,

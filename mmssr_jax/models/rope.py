@@ -11,7 +11,7 @@ import numpy as np
 from mmssr_jax.models.config import RopeScaling
 
 
-def frequencies(head_dim: int, theta: float, scaling: RopeScaling | None = None) -> np.ndarray:
+def inv_freq(head_dim: int, theta: float, scaling: RopeScaling | None = None) -> np.ndarray:
     """Radians a position, float32 [head_dim / 2]."""
     plain = 1.0 / theta ** (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim))
     if scaling is None:
@@ -24,15 +24,15 @@ def frequencies(head_dim: int, theta: float, scaling: RopeScaling | None = None)
     return (keep * plain + (1 - keep) * slow).astype(np.float32)
 
 
-def angles(
+def rope_cos_sin(
     positions: jax.Array, *, head_dim: int, theta: float, scaling: RopeScaling | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Cosine and sine, float32 [B, L, head_dim / 2], of positions [B, L]."""
-    turns = positions[..., None].astype(jnp.float32) * frequencies(head_dim, theta, scaling)
+    turns = positions[..., None].astype(jnp.float32) * inv_freq(head_dim, theta, scaling)
     return jnp.cos(turns), jnp.sin(turns)
 
 
-def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+def apply_rope(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
     """Turns [B, L, heads, head_dim]: element i pairs with element i + head_dim / 2. Float32 inside."""
     a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     cos, sin = cos[:, :, None], sin[:, :, None]

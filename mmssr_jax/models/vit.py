@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mmssr_jax.models.attention import attend
+from mmssr_jax.models.attention.api import attend
 from mmssr_jax.models.config import FLOAT32, Compute, VisionConfig
-from mmssr_jax.models.encoder import EncoderLayer
 from mmssr_jax.models.layers import MLP, LayerNorm, linear, scan, stack
+from mmssr_jax.models.transformer_block import EncoderLayer
 from mmssr_jax.parallel.rules import constrain_batch
 
 Colour = tuple[float, float, float]
@@ -80,7 +80,7 @@ class PoolingHead(nnx.Module):
         q = self.attn(probe)[..., :D]
         k, v = jnp.split(self.attn(x)[..., D:], 2, axis=-1)
         q, k, v = (y.reshape(N, -1, self.heads, D // self.heads) for y in (q, k, v))
-        y = self.o(attend(q, k, v, until=None).reshape(N, 1, D))
+        y = self.o(attend(q, k, v, visible_until=None).reshape(N, 1, D))
         return (y + self.mlp(self.norm(y)))[:, 0]
 
 

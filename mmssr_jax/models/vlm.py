@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mmssr_jax.core.vision_spec import NEWLINE_ROW as NEWLINE
-from mmssr_jax.core.vision_spec import Rows, is_image
+from mmssr_jax.images.anyres import NEWLINE_ROW as NEWLINE
+from mmssr_jax.images.anyres import FeatureIndex, is_image
+from mmssr_jax.models.attention.tree import AttentionMask
 from mmssr_jax.models.config import VLMConfig
 from mmssr_jax.models.connectors import CAbstractor
 from mmssr_jax.models.decoder import Decoder
 from mmssr_jax.models.layers import MLP
-from mmssr_jax.models.packing import pick
-from mmssr_jax.models.tree_attention import Visibility
+from mmssr_jax.models.packing import gather
 from mmssr_jax.models.vit import VisionTower
 from mmssr_jax.parallel.rules import constrain_batch
 
@@ -61,7 +61,7 @@ class VLM(nnx.Module):
         """`pack_features` of `encode_images`: [1 + N * T, D]."""
         return pack_features(self.encode_images(pixels), self.image_newline[...])
 
-    def embed(self, tokens: jax.Array, image_features: jax.Array | None, image_index: Rows) -> jax.Array:
+    def embed(self, tokens: jax.Array, image_features: jax.Array | None, image_index: FeatureIndex) -> jax.Array:
         """The decoder's input.
 
         Args:
@@ -75,10 +75,10 @@ class VLM(nnx.Module):
         text = self.decoder.embed(tokens)
         if image_features is None:
             return text
-        image = pick(lambda at: jnp.take(image_features, jnp.maximum(at, 0), axis=0).astype(text.dtype), image_index)
+        image = gather(lambda at: jnp.take(image_features, jnp.maximum(at, 0), axis=0).astype(text.dtype), image_index)
         return constrain_batch(jnp.where(is_image(image_index)[..., None], image, text))
 
-    def embed_rows(self, tokens: jax.Array, features: jax.Array, image_index: Rows) -> jax.Array:
+    def embed_rows(self, tokens: jax.Array, features: jax.Array, image_index: FeatureIndex) -> jax.Array:
         """`embed` for batches whose row b has the images b * N / B onward: no feature crosses rows, hence devices.
 
         Args:
@@ -97,11 +97,11 @@ class VLM(nnx.Module):
             image = jnp.take_along_axis(features, own[..., None], axis=1)
             return jnp.where((at == NEWLINE)[..., None], newline, image)
 
-        return constrain_batch(jnp.where(is_image(image_index)[..., None], pick(take, image_index), text))
+        return constrain_batch(jnp.where(is_image(image_index)[..., None], gather(take, image_index), text))
 
-    def decode(self, embeddings: jax.Array, positions: jax.Array, until: Visibility) -> jax.Array:
+    def decode(self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
         """Hidden states [B, L, D] after the final norm; `positions`, `until` as in `Decoder.__call__`."""
-        return self.decoder(embeddings, positions, until)
+        return self.decoder(embeddings, positions, visible_until)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """[..., D] -> float32 [..., V]. Gather the positions that are needed before: this is the large product."""
@@ -111,9 +111,9 @@ class VLM(nnx.Module):
         self,
         tokens: jax.Array,
         pixels: jax.Array | None,
-        image_index: Rows,
+        image_index: FeatureIndex,
         positions: jax.Array,
-        until: Visibility,
+        visible_until: AttentionMask,
     ) -> tuple[jax.Array, jax.Array]:
         """From tokens and pixels to hidden states [B, L, D] and the routers' loss a token (0 for a dense decoder).
 
@@ -126,15 +126,15 @@ class VLM(nnx.Module):
             embeddings = self.embed(tokens, None, image_index)
         else:
             embeddings = self.embed_rows(tokens, self.encode_images(pixels), image_index)
-        return self.decoder.run(embeddings, positions, until)
+        return self.decoder.run(embeddings, positions, visible_until)
 
     def __call__(
         self,
         tokens: jax.Array,
         pixels: jax.Array | None,
-        image_index: Rows,
+        image_index: FeatureIndex,
         positions: jax.Array,
-        until: Visibility,
+        visible_until: AttentionMask,
     ) -> jax.Array:
         """`run` without the routers' loss: hidden states [B, L, D]."""
-        return self.run(tokens, pixels, image_index, positions, until)[0]
+        return self.run(tokens, pixels, image_index, positions, visible_until)[0]

@@ -58,14 +58,14 @@ def wait(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def total(values: Any) -> Any:
+def process_sum(values: Any) -> Any:
     """The sum over processes of a tree of host numbers: sums and counts, never means."""
     if count() == 1:
         return jax.tree.map(np.asarray, values)
     return jax.tree.map(lambda x: np.asarray(x).sum(0), multihost_utils.process_allgather(values))
 
 
-def of_main(values: np.ndarray) -> np.ndarray:
+def broadcast_from_main(values: np.ndarray) -> np.ndarray:
     """What the first process has, in every process."""
     return values if count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(values))
 
@@ -73,7 +73,7 @@ def of_main(values: np.ndarray) -> np.ndarray:
 def masked_sum(values: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
     """Sum and count over all processes of the values whose mask is true (rows of padding are masked out)."""
     kept = np.asarray(mask, bool)
-    result = total(np.array([np.asarray(values, np.float64)[kept].sum(), kept.sum()], np.float64))
+    result = process_sum(np.array([np.asarray(values, np.float64)[kept].sum(), kept.sum()], np.float64))
     return float(result[0]), float(result[1])
 
 
@@ -83,7 +83,7 @@ def to_global(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
-def spread(tree: Any, layout: Any) -> Any:
+def shard_pytree(tree: Any, layout: Any) -> Any:
     """Arrays as `layout`, a tree of shardings, has them.
 
     Of devices of several processes each process fills its own: what is not laid out already must then be whole, and
@@ -99,7 +99,7 @@ def spread(tree: Any, layout: Any) -> Any:
     return jax.tree.map(placed, tree, layout)
 
 
-def share_rows(batch: Any, mesh: Mesh) -> Any:
+def shard_batch(batch: Any, mesh: Mesh) -> Any:
     """A batch (a tree of numpy arrays, batch first) that every process holds whole, split over the mesh by rows.
 
     Raises:
@@ -107,7 +107,7 @@ def share_rows(batch: Any, mesh: Mesh) -> Any:
         picture is there for one only); answers would be given to the wrong rows.
     """
     rows = batch_sharding(mesh)
-    shared = spread(batch, jax.tree.map(lambda _: rows, batch))
+    shared = shard_pytree(batch, jax.tree.map(lambda _: rows, batch))
     if mesh.is_multi_process:
         digest = 0
         for leaf in jax.tree.leaves(batch):

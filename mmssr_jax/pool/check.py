@@ -14,12 +14,12 @@ import pyarrow as pa
 from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import ImageRef
-from mmssr_jax.pool.decode import ImageError, check_header, check_image
+from mmssr_jax.images.decode import ImageError, check_header, check_image
+from mmssr_jax.images.frames import FrameRef, check_video
+from mmssr_jax.pool.identity import RecordConfig
+from mmssr_jax.pool.parse import read_sample, used_records
 from mmssr_jax.pool.reasons import Reason, RejectedError
 from mmssr_jax.pool.record import Reader, Record
-from mmssr_jax.pool.rules import Rules
-from mmssr_jax.pool.scan import read_sample, used_records
-from mmssr_jax.pool.video import FrameRef, check_video
 
 Verify = Literal["full", "header"]
 
@@ -33,7 +33,7 @@ _BATCH = 32  # rows that a thread takes at once
 def check_images(
     reader: Reader,
     rows: pa.Table,
-    rules: Rules,
+    rules: RecordConfig,
     *,
     verify: Verify,
     max_pixels: int,
@@ -77,7 +77,7 @@ def check_images(
     return pa.concat_tables(blocks) if blocks else CHECKS.empty_table()
 
 
-def _check_record(record: Record, root: Path, rules: Rules, verify: Verify, max_pixels: int) -> _Checked:
+def _check_record(record: Record, root: Path, rules: RecordConfig, verify: Verify, max_pixels: int) -> _Checked:
     """One row of `CHECKS`."""
     try:
         sample = read_sample(record, root, rules, id="")
@@ -111,7 +111,7 @@ def _check(image: ImageRef, verify: Verify, max_pixels: int) -> int:
     except OSError as e:
         raise RejectedError(Reason.UNREADABLE_IMAGE, f"{name}: {e.strerror or e}") from None
     except ImageError as e:
-        raise RejectedError(e.reason, f"{name}: {e}") from None
+        raise RejectedError(Reason(e.defect), f"{name}: {e}") from None
 
 
 def _check_frame(frame: FrameRef, verify: Verify, max_pixels: int) -> int:

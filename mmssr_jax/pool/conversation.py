@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmssr_jax.core.sample import IMAGE_TAG, Role, Turn
-from mmssr_jax.pool.reasons import Mend, Reason, RejectedError
-from mmssr_jax.pool.rules import is_unicode
+from mmssr_jax.pool.identity import is_unicode
+from mmssr_jax.pool.reasons import Reason, RejectedError, Repair
 
 _ROLES: dict[str, Role] = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 
@@ -26,7 +26,7 @@ class Conversation:
 
     turns: tuple[Turn, ...]
     images: tuple[str, ...]
-    mends: tuple[Mend, ...] = ()
+    repairs: tuple[Repair, ...] = ()
     videos: tuple[str, ...] = ()
 
 
@@ -46,18 +46,18 @@ def parse_conversation(record: dict[str, Any], *, mend: bool) -> Conversation:
     images, videos = image_names(record), video_names(record)
     n_media = len(images) + len(videos)
     turns = _turns(record)
-    mends: list[Mend] = []
+    repairs: list[Repair] = []
     if mend:
-        turns = _mend_order(turns, mends)
+        turns = _mend_order(turns, repairs)
     _check_order(turns)
     if mend:
-        turns = _mend_tags(turns, n_media, mends)
+        turns = _mend_tags(turns, n_media, repairs)
     _check_text(turns)
     tags = sum(t.text.count(IMAGE_TAG) for t in turns)
     if tags != n_media:
         kind = "videos" if videos else "images"
         raise RejectedError(Reason.IMAGE_TAG_MISMATCH, f"{tags} {IMAGE_TAG} tags, {n_media} {kind}")
-    return Conversation(tuple(turns), images, tuple(mends), videos)
+    return Conversation(tuple(turns), images, tuple(repairs), videos)
 
 
 def image_names(record: dict[str, Any]) -> tuple[str, ...]:
@@ -119,13 +119,13 @@ def _turn(message: Any, number: int) -> Turn:
     return Turn(_ROLES[role], text)
 
 
-def _mend_order(turns: list[Turn], mends: list[Mend]) -> list[Turn]:
+def _mend_order(turns: list[Turn], repairs: list[Repair]) -> list[Turn]:
     if turns[0].role == "assistant" and len(turns) > 1:
         turns = turns[1:]
-        mends.append(Mend.DROPPED_LEADING_TURN)
+        repairs.append(Repair.DROPPED_LEADING_TURN)
     if turns[-1].role == "user" and len(turns) > 1:
         turns = turns[:-1]
-        mends.append(Mend.DROPPED_UNANSWERED_TURN)
+        repairs.append(Repair.DROPPED_UNANSWERED_TURN)
     return turns
 
 
@@ -138,17 +138,17 @@ def _check_order(turns: Sequence[Turn]) -> None:
         raise RejectedError(Reason.UNANSWERED, f"turn {len(turns)}, the last, has no answer")
 
 
-def _mend_tags(turns: list[Turn], n_images: int, mends: list[Mend]) -> list[Turn]:
+def _mend_tags(turns: list[Turn], n_images: int, repairs: list[Repair]) -> list[Turn]:
     tags = sum(t.text.count(IMAGE_TAG) for t in turns)
     if tags and not n_images:
-        mends.append(Mend.DROPPED_IMAGE_TAG)
+        repairs.append(Repair.DROPPED_IMAGE_TAG)
         return [Turn(t.role, t.text.replace(IMAGE_TAG, "").strip() if IMAGE_TAG in t.text else t.text) for t in turns]
     if n_images and not tags:
-        mends.append(Mend.ADDED_IMAGE_TAG)
+        repairs.append(Repair.ADDED_IMAGE_TAG)
         return [Turn("user", f"{IMAGE_TAG}\n" * n_images + turns[0].text), *turns[1:]]
     moved = [_tag_to_front(t) for t in turns]
     if moved != turns:
-        mends.append(Mend.MOVED_IMAGE_TAG)
+        repairs.append(Repair.MOVED_IMAGE_TAG)
     return moved
 
 

@@ -21,10 +21,10 @@ from mmssr_jax.core.artifact import read_manifest
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
+from mmssr_jax.pool.identity import RecordConfig
+from mmssr_jax.pool.parse import read_sample
 from mmssr_jax.pool.reasons import RejectedError
 from mmssr_jax.pool.record import Record
-from mmssr_jax.pool.rules import Rules
-from mmssr_jax.pool.scan import read_sample
 from mmssr_jax.pool.writer import INDEX, SPLIT
 
 
@@ -160,7 +160,7 @@ class _InPlace:
         # Paths inside the workdir are relative to the pool's folder, others absolute.
         self._files = [folder / f["path"] for f in manifest["files"]]
         self._images = [(folder / f["images"]).resolve() for f in manifest["files"]]
-        self._rules = to_dataclass(Rules, manifest["rules"], "rules")
+        self._rules = to_dataclass(RecordConfig, manifest["rules"], "rules")
         self._handles: dict[int, int] = {}
 
     def __del__(self) -> None:

@@ -35,7 +35,7 @@ class Reason(enum.StrEnum):
     UNREADABLE_VIDEO = "unreadable_video"
 
 
-class Mend(enum.StrEnum):
+class Repair(enum.StrEnum):
     """What `repair="llava"` changed; the `repairs` column of the index."""
 
     DROPPED_LEADING_TURN = "dropped_leading_turn"

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from mmssr_jax.core import files
 from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.images.decode import ImageError
+from mmssr_jax.images.frames import frame_refs
 from mmssr_jax.pool.reasons import Reason, RejectedError
-from mmssr_jax.pool.video import frame_refs
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,7 +103,10 @@ def video_refs(
     found = []
     for name in names:
         path = _path(root, name, follow_links, Reason.MISSING_VIDEO, folder=True)
-        found.append(frame_refs(path, frames))
+        try:
+            found.append(frame_refs(path, frames))
+        except ImageError as e:
+            raise RejectedError(Reason(e.defect), str(e)) from None
     return tuple(found)
 
 

@@ -15,11 +15,11 @@ from mmssr_jax.core import files
 from mmssr_jax.core.artifact import Artifact
 from mmssr_jax.core.config import to_plain
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.distributed.passes import DistributedPasses, Execute, PoolJob
+from mmssr_jax.pool.parse import read_sample, used_records
 from mmssr_jax.pool.reasons import RejectedError
 from mmssr_jax.pool.record import Reader
-from mmssr_jax.pool.scan import read_sample, used_records
-from mmssr_jax.pool.spread import Execute, Spread, Task
-from mmssr_jax.pool.survey import Intake, Survey, survey
+from mmssr_jax.pool.validate import IngestConfig, Validation, validate
 
 INDEX = "index.parquet"
 REJECTS_FILE = "rejects.jsonl"
@@ -30,8 +30,8 @@ _PLACE = ["file", "offset", "length", "crc"]  # where an unpacked record stands
 
 
 def write_pool(
-    artifact: Artifact, reader: Reader, intake: Intake, *, packed: bool, execute: Execute | None = None
-) -> Survey:
+    artifact: Artifact, reader: Reader, intake: IngestConfig, *, packed: bool, execute: Execute | None = None
+) -> Validation:
     """Takes a foreign pool in and seals it. A run that was cut off goes on where it was.
 
     Args:
@@ -51,8 +51,8 @@ def write_pool(
     checks = folder / "checks"
     for leftover in folder.rglob(".*.tmp"):  # half-written files of a run that was killed
         leftover.unlink()
-    spread = Spread(Task(reader, intake, checks), execute) if execute is not None else None
-    found = survey(reader, intake, checks=checks, spread=spread)
+    spread = DistributedPasses(PoolJob(reader, intake, checks), execute) if execute is not None else None
+    found = validate(reader, intake, checks=checks, spread=spread)
     if packed:
         _pack(folder, reader, intake, found.rows, spread)
     _write_index(folder / INDEX, found.rows, packed=packed)
@@ -104,7 +104,7 @@ def file_names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(p, common) for p in paths]
 
 
-def _pack(folder: Path, reader: Reader, intake: Intake, rows: pa.Table, spread: Spread | None) -> None:
+def _pack(folder: Path, reader: Reader, intake: IngestConfig, rows: pa.Table, spread: DistributedPasses | None) -> None:
     from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder  # TFDS takes a second to import
 
     positions, ids = rows["position"].to_numpy(), rows["id"]

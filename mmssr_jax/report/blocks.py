@@ -15,7 +15,7 @@ _LONG_NAME = 6
 
 
 @dataclasses.dataclass(frozen=True)
-class Fact:
+class KeyFigure:
     """One number to remember: what it is, its value, and a line that says how to read it."""
 
     label: str
@@ -24,11 +24,11 @@ class Fact:
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
+class KeyFigures:
     """A row of tiles."""
 
     kind: ClassVar[str] = "facts"
-    facts: Sequence[Fact]
+    facts: Sequence[KeyFigure]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +195,7 @@ class Fold:
     open: bool = False
 
 
-Block = Facts | Table | Bars | Tracks | Heat | Charts | Grid | Cards | Note | Fold
+Block = KeyFigures | Table | Bars | Tracks | Heat | Charts | Grid | Cards | Note | Fold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,4 +216,4 @@ class Section:
     lead: str
     blocks: Sequence[Block] = ()
     missing: Sequence[str] = ()
-    headline: Fact | None = None
+    headline: KeyFigure | None = None

@@ -53,7 +53,7 @@ class Inputs:
       config: the resolved config; empty where there is none.
       index: the pool's, one row a sample.
       scores: all parts, one row a sample.
-      truth: of a procedural pool.
+      truth: of a synthetic pool.
       selections: name -> picks in order.
     """
 
@@ -94,8 +94,8 @@ def read_inputs(workdir: Workdir, name: str) -> Inputs:
 
 
 def truth_path(workdir: Workdir) -> Path:
-    """What the generator of the procedural pool knows of each sample."""
-    return workdir.root / "procedural" / "truth.parquet"
+    """What the generator of the synthetic pool knows of each sample."""
+    return workdir.root / "synthetic" / "truth.parquet"
 
 
 def selection_paths(workdir: Workdir) -> list[Path]:
@@ -130,7 +130,7 @@ def main_styles(table: pa.Table) -> pa.Array:
 
 
 def flaws(truth: pa.Table | None) -> pa.ChunkedArray | None:
-    """The named flaw of each sample of a procedural pool, null where it has none; None without such truth."""
+    """The named flaw of each sample of a synthetic pool, null where it has none; None without such truth."""
     if truth is None or "flaw" not in truth.schema.names:
         return None
     column = truth["flaw"].cast(pa.string())

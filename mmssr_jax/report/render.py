@@ -9,13 +9,13 @@ import jinja2
 from markupsafe import Markup
 
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.report.blocks import Facts, Section
+from mmssr_jax.report.blocks import KeyFigures, Section
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.sections.downstream import downstream_section
 from mmssr_jax.report.sections.gallery import gallery_section
 from mmssr_jax.report.sections.judge import judge_section
-from mmssr_jax.report.sections.pool import pool_section
-from mmssr_jax.report.sections.scorer import scorer_section
+from mmssr_jax.report.sections.pool_overview import pool_section
+from mmssr_jax.report.sections.scorer_report import scorer_section
 from mmssr_jax.report.sections.scores import scores_section
 from mmssr_jax.report.sections.selection import selection_section
 from mmssr_jax.report.sections.times import times_section
@@ -62,7 +62,7 @@ def render(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample]) 
         title=inputs.name,
         lead=LEAD,
         style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # our own file
-        facts=Facts([s.headline for s in sections if s.headline is not None]),
+        facts=KeyFigures([s.headline for s in sections if s.headline is not None]),
         sections=sections,
         times=times_section(inputs),
     )

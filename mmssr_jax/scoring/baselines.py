@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from mmssr_jax.scoring.agreement import macro_concordance
+from mmssr_jax.scoring.ranking_metrics import macro_concordance
 
 _HASH_STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth's multiplicative hashing)
 

@@ -16,13 +16,13 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import BatchShape
-from mmssr_jax.scoring.rater import Buckets
-from mmssr_jax.scoring.run import Rows, is_done, shard_rows
+from mmssr_jax.scoring.score_pool import RowSubset, is_done, shard_rows
+from mmssr_jax.scoring.scorer import Buckets
 
 _AHEAD = 64
 
 
-class Reader(Protocol):
+class FeatureExtractor(Protocol):
     """One kind of feature: what is read of a sample (one or more things with `pixels`), and what that becomes."""
 
     @property
@@ -46,7 +46,7 @@ class Reader(Protocol):
 class _Read:
     """sample -> its sequences, or why there is none; runs in grain's threads."""
 
-    reader: Reader
+    reader: FeatureExtractor
     buckets: Buckets
     max_pixels: int
 
@@ -63,7 +63,7 @@ class _Read:
 class _Batches:
     """Sequences on their way through a reader; `values[k]` has the features of each sample's sequence k."""
 
-    def __init__(self, reader: Reader, buckets: Buckets, count: int):
+    def __init__(self, reader: FeatureExtractor, buckets: Buckets, count: int):
         self._reader, self._buckets, self._count = reader, buckets, count
         self._waiting: dict[tuple[int, BatchShape], list[tuple[int, Any]]] = {}
         self.values: list[np.ndarray] = []
@@ -89,7 +89,7 @@ class _Batches:
 
 
 def write_features(
-    pool: Any, reader: Reader, folder: Path, *, shards: int, buckets: Buckets, max_pixels: int,
+    pool: Any, reader: FeatureExtractor, folder: Path, *, shards: int, buckets: Buckets, max_pixels: int,
     todo: Iterable[int], threads: int = 2,
 ) -> None:  # fmt: skip
     """Writes `part-*.parquet` (`id` and the reader's columns) and beside each what was rejected, for shards in `todo`.
@@ -105,7 +105,7 @@ def write_features(
     progress = Progress(f"features: {reader.kind}", len(pool), done=done)
     read = _Read(reader, buckets, max_pixels)
     for shard in todo:
-        rows = Rows(pool, shard_rows(len(pool), shard, shards))
+        rows = RowSubset(pool, shard_rows(len(pool), shard, shards))
         batches = _Batches(reader, buckets, len(rows))
         ids: list[str] = []
         known: list[tuple[Any, ...]] = []

@@ -28,16 +28,16 @@ from jax.sharding import Mesh
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
-from mmssr_jax.core.vision_spec import is_image, part
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.data.example import Example
-from mmssr_jax.data.splitting import see
-from mmssr_jax.models.state import Params, merge
+from mmssr_jax.images.anyres import is_image, slice_index
+from mmssr_jax.images.preprocess import preprocess
+from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
-from mmssr_jax.scoring.rater import Buckets
+from mmssr_jax.scoring.scorer import Buckets
 from mmssr_jax.training.bundle import ModelBundle
 from mmssr_jax.training.step import split_batch
 
@@ -75,7 +75,7 @@ class FeatureConfig:
 
 def answer_nll(model: VLM, batch: Batch) -> jax.Array:
     """Mean -log p of each row's targets, float32 [B]; a row at a time, since the logits of all would not fit."""
-    hidden = model(batch.tokens, _pixels(batch), batch.image_index, batch.positions, batch.until)
+    hidden = model(batch.tokens, _pixels(batch), batch.image_index, batch.positions, batch.visible_until)
     at = jnp.take_along_axis(hidden, batch.loss_position[:, :, None], axis=1)
 
     def row(x: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
@@ -89,8 +89,8 @@ def answer_nll(model: VLM, batch: Batch) -> jax.Array:
 
 def last_state(model: VLM, batch: Batch) -> jax.Array:
     """The state of each row's last token, a unit vector, float32 [B, D]."""
-    hidden = model(batch.tokens, _pixels(batch), batch.image_index, batch.positions, batch.until)
-    last = jnp.take_along_axis(hidden, (batch.until[:, :1] - 1)[..., None], axis=1)[:, 0].astype(jnp.float32)
+    hidden = model(batch.tokens, _pixels(batch), batch.image_index, batch.positions, batch.visible_until)
+    last = jnp.take_along_axis(hidden, (batch.visible_until[:, :1] - 1)[..., None], axis=1)[:, 0].astype(jnp.float32)
     return last / jnp.linalg.norm(last, axis=-1, keepdims=True)
 
 
@@ -100,15 +100,15 @@ def pooled_states(model: VLM, batch: Batch, layers: tuple[int, ...]) -> jax.Arra
         x = model.embed_rows(batch.tokens, model.encode_images(batch.pixels), batch.image_index)
     else:
         x = model.embed(batch.tokens, None, batch.image_index)
-    states = model.decoder.hidden_states(x, batch.positions, batch.until)[np.array(layers)].astype(jnp.float32)
-    here = jnp.arange(x.shape[1]) < batch.until[:, :1]
+    states = model.decoder.hidden_states(x, batch.positions, batch.visible_until)[np.array(layers)].astype(jnp.float32)
+    here = jnp.arange(x.shape[1]) < batch.visible_until[:, :1]
     image = is_image(batch.image_index)
     masks = jnp.stack([image & here, ~image & here], axis=1).astype(jnp.float32)
     return jnp.einsum("kbld,bml->bkmd", states, masks) / jnp.maximum(masks.sum(-1), 1.0)[:, None, :, None]
 
 
 def projected_gradients(
-    graphdef: Any, params: Params, batch: Batch, config: FeatureConfig, *, patches: int
+    graphdef: Any, params: Params, batch: Batch, config: FeatureConfig, *, tokens_per_image: int
 ) -> jax.Array:
     """Each row's gradient of `answer_nll` by the chosen parameters, projected: float32 [B, d]."""
     flat = paths.flatten(params)
@@ -121,7 +121,7 @@ def projected_gradients(
         gradient = jax.grad(loss)(chosen, row)
         return sum((_sketch(n, g, config) for n, g in gradient.items()), jnp.zeros(config.dimensions))
 
-    return jax.lax.map(one, split_batch(batch, len(batch.tokens), patches=patches))
+    return jax.lax.map(one, split_batch(batch, len(batch.tokens), tokens_per_image=tokens_per_image))
 
 
 def _sketch(name: str, gradient: jax.Array, config: FeatureConfig) -> jax.Array:
@@ -136,7 +136,7 @@ def _pixels(batch: Batch) -> jax.Array | None:
     return batch.pixels if batch.pixels.shape[0] else None
 
 
-class FeatureReader:
+class ModelFeatureExtractor:
     """One kind of feature of one model; compiles once a bucket. A `feature_run.Reader`.
 
     Raises:
@@ -145,7 +145,7 @@ class FeatureReader:
 
     def __init__(self, bundle: ModelBundle, kind: ModelKind, config: FeatureConfig, *, mesh: Mesh):
         self.bundle, self.kind, self.config, self._mesh = bundle, kind, config, mesh
-        depth, patches = bundle.config.decoder.depth, bundle.config.image_tokens
+        depth, tokens_per_image = bundle.config.decoder.depth, bundle.config.image_tokens
         if kind == "activations" and any(not 0 <= k <= depth for k in config.layers):
             raise UserError(f"config.score.features.layers: the model has layers 0 to {depth}, not {config.layers}")
         if kind == "gradients" and not any(re.search(config.gradient_of, n) for n in paths.flatten(bundle.params)):
@@ -155,7 +155,7 @@ class FeatureReader:
             "likelihood": lambda p, b: answer_nll(merge(graphdef, p), b),
             "embedding": lambda p, b: last_state(merge(graphdef, p), b),
             "activations": lambda p, b: pooled_states(merge(graphdef, p), b, config.layers),
-            "gradients": lambda p, b: projected_gradients(graphdef, p, b, config, patches=patches),
+            "gradients": lambda p, b: projected_gradients(graphdef, p, b, config, tokens_per_image=tokens_per_image),
         }
         self._params = jax.device_put(bundle.params, layout)
         self._run = jax.jit(
@@ -174,13 +174,13 @@ class FeatureReader:
             shown.append(_blind(sample))
         found = []
         for one in shown:
-            seen, pixels = see(one, model.seen, model.vision.image_size, max_pixels=max_pixels)
+            seen, pixels = preprocess(one, model.view_config, model.vision.image_size, max_pixels=max_pixels)
             found.append(
                 encode_chat(
                     seen,
                     self.bundle.tokenizer,
                     pixels,
-                    patches=model.image_tokens,
+                    tokens_per_image=model.image_tokens,
                     newline=model.views.newline,
                     max_length=self.config.max_length,
                 )
@@ -197,7 +197,7 @@ class FeatureReader:
         """The features of a batch, [examples, ...]."""
         model = self.bundle.config
         batch = collate(
-            examples, dataclasses.replace(shape, targets=shape.length), patches=model.image_tokens,
+            examples, dataclasses.replace(shape, targets=shape.length), tokens_per_image=model.image_tokens,
             image_size=model.vision.image_size, pad=self.bundle.tokenizer.pad,
         )  # fmt: skip
         with jax.set_mesh(self._mesh):
@@ -239,5 +239,5 @@ def _prompt_of(example: Example) -> Example:
     """The sequence up to where the answer begins."""
     n = int(example.loss_position[0]) + 1
     cut = {name: getattr(example, name)[:n] for name in ("tokens", "positions")}
-    slots = part(example.image_slot, slice(n))
-    return dataclasses.replace(example, **cut, image_slot=slots, until=np.full(n, n, np.int32))
+    slots = slice_index(example.image_slot, slice(n))
+    return dataclasses.replace(example, **cut, image_slot=slots, visible_until=np.full(n, n, np.int32))

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
 from mmssr_jax.parallel import paths
-from mmssr_jax.scoring.rater import Ratings
+from mmssr_jax.scoring.scorer import ScorerOutput
 from mmssr_jax.training.bundle import ModelBundle, load_bundle
 
 Precision = Literal["model", "float32", "bfloat16", "int8"]
@@ -82,7 +82,7 @@ def in_int8(bundle: ModelBundle) -> ModelBundle:
     return dataclasses.replace(bundle, params=paths.map_with_name(kept, bundle.params))
 
 
-def agreement(found: Ratings, exact: Ratings) -> dict[str, float]:
+def agreement(found: ScorerOutput, exact: ScorerOutput) -> dict[str, float]:
     """How two ratings of the same samples differ.
 
     Returns:

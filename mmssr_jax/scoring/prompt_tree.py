@@ -30,7 +30,7 @@ class PromptTree:
 
     tokens: np.ndarray
     positions: np.ndarray
-    until: np.ndarray
+    visible_until: np.ndarray
     paths: tuple[np.ndarray, ...]
 
     @property
@@ -66,12 +66,12 @@ def build_tree(prompts: Sequence[Sequence[int]]) -> PromptTree:
     order = np.full(len(children), -1)
     tokens: list[int] = []
     positions: list[int] = []
-    until = np.zeros(len(children) - 1, np.int32)
+    visible_until = np.zeros(len(children) - 1, np.int32)
     stack: list[tuple[int, int, bool]] = [(n, 0, False) for n in reversed(children[0].values())]
     while stack:
         node, depth, closing = stack.pop()
         if closing:
-            until[order[node]] = len(tokens)
+            visible_until[order[node]] = len(tokens)
             continue
         order[node] = len(tokens)
         tokens.append(token_of[node])
@@ -79,4 +79,4 @@ def build_tree(prompts: Sequence[Sequence[int]]) -> PromptTree:
         stack.append((node, depth, True))
         stack.extend((n, depth + 1, False) for n in reversed(children[node].values()))
     paths = tuple(order[np.array(walk)].astype(np.int32) for walk in walks)
-    return PromptTree(np.array(tokens, np.int32), np.array(positions, np.int32), until, paths)
+    return PromptTree(np.array(tokens, np.int32), np.array(positions, np.int32), visible_until, paths)

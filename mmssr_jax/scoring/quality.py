@@ -14,7 +14,7 @@ import numpy as np
 
 from mmssr_jax.core import statistics
 from mmssr_jax.core.vocabulary import STYLES
-from mmssr_jax.scoring import agreement
+from mmssr_jax.scoring import ranking_metrics
 
 CONSTANT_STD = 1e-3  # scores move by less than this between backends, so less is no information
 MIN_DIGIT_MASS = 0.5
@@ -121,20 +121,20 @@ def capability_quality(scores: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     s, t = scores[kept].astype(np.float64), truth[kept].astype(np.float64)
     if not len(s):
         return {"n": 0, "missing": len(scores), "pairs": 0, "concordance": None}
-    value, pairs = agreement.concordance(s, t)
-    table = agreement.confusion(s, t)
+    value, pairs = ranking_metrics.concordance(s, t)
+    table = ranking_metrics.confusion(s, t)
     return {
         "n": len(s),
         "missing": len(scores) - len(s),
         "pairs": int(pairs),
         "concordance": _json(value),
-        "top": {k: _json(v) for k, v in agreement.top_precision(s, t).items()},
+        "top": {k: _json(v) for k, v in ranking_metrics.top_precision(s, t).items()},
         "mae": _json(np.abs(s - t).mean()),
         "bias": _json((s - t).mean()),
-        "quadratic_kappa": _json(statistics.quadratic_kappa(agreement.rounded(s), agreement.rounded(t))),
+        "quadratic_kappa": _json(statistics.quadratic_kappa(ranking_metrics.rounded(s), ranking_metrics.rounded(t))),
         "spearman": {"value": _json(statistics.spearman(s, t)), "ceiling": _json(statistics.spearman_ceiling(t))},
         "confusion": table.tolist(),
-        "calibration": [{k: _json(v) for k, v in row.items()} for row in agreement.calibration(s, t)],
+        "calibration": [{k: _json(v) for k, v in row.items()} for row in ranking_metrics.calibration(s, t)],
     }
 
 
@@ -143,7 +143,7 @@ def scorer_report(
     truth: np.ndarray,
     *,
     slugs: Sequence[str],
-    truth_kind: Literal["procedural", "judge"],
+    truth_kind: Literal["synthetic", "judge"],
     styles: Sequence[Sequence[str]] | None = None,
     true_styles: Sequence[Sequence[str]] | None = None,
     baselines: Mapping[str, np.ndarray] | None = None,
@@ -198,11 +198,11 @@ def scorer_report(
         if digit_mass is not None:
             column = digit_mass if digit_mass.ndim == 1 else digit_mass[:, c]
             capabilities[slug]["digit_mass"] = _json(np.mean(column))
-    drawn = agreement.bootstrap_concordance([scores, *baselines.values()], truth, resamples=resamples, seed=seed)
+    drawn = ranking_metrics.bootstrap_concordance([scores, *baselines.values()], truth, resamples=resamples, seed=seed)
     report: dict[str, Any] = {
         "n": len(truth),
         "truth": truth_kind,
-        "concordance": _json(agreement.macro_concordance(scores, truth)),
+        "concordance": _json(ranking_metrics.macro_concordance(scores, truth)),
         "concordance_interval": _interval(drawn[:, 0]),
         "measured": sum(v["concordance"] is not None for v in capabilities.values()),
         "capabilities": capabilities,
@@ -229,14 +229,15 @@ def _baseline_report(
     drawn: np.ndarray,
 ) -> dict[str, Any]:
     """Each trivial predictor's concordance and the scorer's lead; `drawn` is [resamples, 1 + baselines]."""
-    lead = agreement.macro_concordance(scores, truth)
+    lead = ranking_metrics.macro_concordance(scores, truth)
     out = {}
     for b, (name, predicted) in enumerate(baselines.items(), 1):
-        value = agreement.macro_concordance(predicted, truth)
+        value = ranking_metrics.macro_concordance(predicted, truth)
         out[name] = {
             "concordance": _json(value),
             "capabilities": {
-                slug: _json(agreement.concordance(predicted[:, c], truth[:, c])[0]) for c, slug in enumerate(slugs)
+                slug: _json(ranking_metrics.concordance(predicted[:, c], truth[:, c])[0])
+                for c, slug in enumerate(slugs)
             },
             "gap": _json(lead - value),
             "gap_interval": _interval(drawn[:, 0] - drawn[:, b]),

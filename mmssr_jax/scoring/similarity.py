@@ -22,12 +22,12 @@ from jax.sharding import Mesh
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
 from mmssr_jax.data.batch import BatchShape
-from mmssr_jax.data.image import centre_view, sample_images, square_view
+from mmssr_jax.images.resize import centre_view, sample_images, square_view
 from mmssr_jax.models.config import ClipConfig
-from mmssr_jax.models.state import Params, merge
+from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.parallel import rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
-from mmssr_jax.scoring.rater import Buckets
+from mmssr_jax.scoring.scorer import Buckets
 
 
 class PairText:
@@ -78,7 +78,7 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
+class PairExample:
     """What a pair reads of a sample: int32 [length] and uint8 [I, S, S, 3]; no picture where there is no text."""
 
     tokens: np.ndarray
@@ -86,7 +86,7 @@ class Shown:
     cut: int
 
 
-class SimilarityReader:
+class SimilarityExtractor:
     """The similarities of one pair; compiles once a number of pictures. A `feature_run.Reader`."""
 
     kind = "similarity"
@@ -107,7 +107,7 @@ class SimilarityReader:
         self._rows = rows
         self._run = jax.jit(similarity, in_shardings=(layout, rows, rows, rows), out_shardings=replicated(mesh))
 
-    def examples(self, sample: Sample, *, max_pixels: int) -> tuple[Shown]:
+    def examples(self, sample: Sample, *, max_pixels: int) -> tuple[PairExample]:
         """What the pair reads of a sample.
 
         Raises:
@@ -119,9 +119,9 @@ class SimilarityReader:
         side, view = config.vision.image_size, centre_view if config.crop else square_view
         images = sample_images(sample, max_pixels=max_pixels) if text else []
         pixels = [view(image, side) for image in images]
-        return (Shown(tokens, np.stack(pixels) if pixels else np.zeros((0, side, side, 3), np.uint8), cut),)
+        return (PairExample(tokens, np.stack(pixels) if pixels else np.zeros((0, side, side, 3), np.uint8), cut),)
 
-    def shape(self, shown: Shown, buckets: Buckets) -> BatchShape:
+    def shape(self, shown: PairExample, buckets: Buckets) -> BatchShape:
         """Rows and room for pictures of the buckets; every text has the same length.
 
         Raises:
@@ -133,7 +133,7 @@ class SimilarityReader:
             raise ValueError(f"it has {count} images; at most {buckets.images[-1]} fit")
         return BatchShape(buckets.rows, len(shown.tokens), room if count else 0, 0)
 
-    def run(self, group: list[Shown], shape: BatchShape) -> np.ndarray:
+    def run(self, group: list[PairExample], shape: BatchShape) -> np.ndarray:
         """The similarities of a batch, float32 [len(group)]; NaN without pictures."""
         if not shape.images:
             return np.full(len(group), np.nan, np.float32)
@@ -147,7 +147,7 @@ class SimilarityReader:
         with jax.set_mesh(self._mesh):
             return np.asarray(self._run(self._params, *batch))[: len(group)]
 
-    def columns(self, values: list[np.ndarray], shown: list[tuple[Shown]]) -> dict[str, pa.Array]:
+    def columns(self, values: list[np.ndarray], shown: list[tuple[PairExample]]) -> dict[str, pa.Array]:
         """`similarity`, float32, and `similarity_cut`, int32: tokens of the text that were not read."""
         cut = [s.cut for (s,) in shown]
         return {"similarity": pa.array(values[0], pa.float32()), "similarity_cut": pa.array(cut, pa.int32())}

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from mmssr_jax.core import tables
-from mmssr_jax.scoring.encode import Labels
+from mmssr_jax.scoring.encoder import ScorerLabels
 
 
-def labels_by_id(judgments: pa.Table, slugs: Sequence[str]) -> dict[str, Labels]:
+def labels_by_id(judgments: pa.Table, slugs: Sequence[str]) -> dict[str, ScorerLabels]:
     """The judge's answers of every sample that has all of the named scores.
 
     Raises:
@@ -24,7 +24,7 @@ def labels_by_id(judgments: pa.Table, slugs: Sequence[str]) -> dict[str, Labels]
     for row, sample_id in enumerate(judgments["id"].to_pylist()):
         if np.isfinite(scores[row]).all():
             values = {slug: int(score) for slug, score in zip(slugs, scores[row], strict=True)}
-            labels[sample_id] = Labels(values, styles[row] or [])
+            labels[sample_id] = ScorerLabels(values, styles[row] or [])
     return labels
 
 

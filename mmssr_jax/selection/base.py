@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.selection import ids as ids_lib
+from mmssr_jax.selection import id_files as ids_lib
 from mmssr_jax.selection.table import ScoreTable
 
 SCHEMA = pa.schema(

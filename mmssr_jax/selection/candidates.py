@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from absl import logging
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.selection import ids as ids_lib
+from mmssr_jax.selection import id_files as ids_lib
 from mmssr_jax.selection.base import Candidates
-from mmssr_jax.selection.settings import RowFilter, SelectionConfig
+from mmssr_jax.selection.config import RowFilter, SelectionConfig
 from mmssr_jax.selection.table import ScoreTable
-from mmssr_jax.selection.ties import tie_keys
+from mmssr_jax.selection.tie_break import tie_keys
 
 
 @dataclasses.dataclass(frozen=True)

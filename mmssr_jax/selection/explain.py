@@ -24,9 +24,9 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.selection.base import Selection
 from mmssr_jax.selection.candidates import positions
-from mmssr_jax.selection.derive import Derived
 from mmssr_jax.selection.groups import Groups
-from mmssr_jax.selection.mmssr import MmssrSelector
+from mmssr_jax.selection.methods.mmssr import MmssrSelector
+from mmssr_jax.selection.run_selection import SelectionRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Explanation:
     needed: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
 
-def explain(derived: Derived, id: str, *, counterfactual: bool = True) -> Explanation:
+def explain(derived: SelectionRun, id: str, *, counterfactual: bool = True) -> Explanation:
     """Why the sample was or was not taken.
 
     Args:
@@ -111,7 +111,7 @@ def explain(derived: Derived, id: str, *, counterfactual: bool = True) -> Explan
     return Explanation(id, False, _outranked(derived, row, standings), standings=standings, needed=needed)
 
 
-def needed_score(derived: Derived, row: int, capability: str) -> float | None:
+def needed_score(derived: SelectionRun, row: int, capability: str) -> float | None:
     """The smallest float32 score that would get a row picked that is not; None where none up to 5 would."""
     selector = derived.config.selector()
     assert isinstance(selector, MmssrSelector)
@@ -129,14 +129,14 @@ def needed_score(derived: Derived, row: int, capability: str) -> float | None:
     return needed if needed <= MAX_SCORE else None
 
 
-def _with_score(derived: Derived, row: int, capability: str, score: float) -> Selection:
+def _with_score(derived: SelectionRun, row: int, capability: str, score: float) -> Selection:
     """The selection if one score were another."""
     column = derived.table.column(capability).copy()
     column[row] = score
     return derived.again(dataclasses.replace(derived.table, scores={**derived.table.scores, capability: column}))
 
 
-def _needed_by_group(derived: Derived, selection: Selection, row: int, capability: str) -> list[float]:
+def _needed_by_group(derived: SelectionRun, selection: Selection, row: int, capability: str) -> list[float]:
     """For each group of the row that gave the capability rows out of the row's slot: the score that overtakes one."""
     table, tie = derived.table, derived.candidates.tie
     column, found = table.column(capability), []
@@ -152,7 +152,7 @@ def _needed_by_group(derived: Derived, selection: Selection, row: int, capabilit
     return found
 
 
-def _bisect(derived: Derived, row: int, capability: str, lowest: float) -> float | None:
+def _bisect(derived: SelectionRun, row: int, capability: str, lowest: float) -> float | None:
     """The smallest score that gets the row picked, by trying; positive float32 numbers are ordered like their bits."""
     if row not in _with_score(derived, row, capability, MAX_SCORE).rows:
         return None
@@ -167,14 +167,14 @@ def _bisect(derived: Derived, row: int, capability: str, lowest: float) -> float
     return float(np.array(low, np.int32).view(np.float32))
 
 
-def _groups_of(derived: Derived, row: int) -> list[tuple[int, str]]:
+def _groups_of(derived: SelectionRun, row: int) -> list[tuple[int, str]]:
     """The slots of a row and the group in each."""
     table = derived.table
     source = table.source_names[table.source[row]]
     return [(slot, f"{table.style_names[s]}+{source}") for slot, s in enumerate(table.styles[row]) if s >= 0]
 
 
-def _standings(derived: Derived, selector: MmssrSelector, row: int) -> tuple[Standing, ...]:
+def _standings(derived: SelectionRun, selector: MmssrSelector, row: int) -> tuple[Standing, ...]:
     """The row's place in every list that it is in, or would be in if it were eligible."""
     table, selection, candidates = derived.table, derived.selection, derived.candidates
     groups = Groups(table, candidates.allowed)
@@ -222,7 +222,7 @@ def _count_before(
     return before, total
 
 
-def _taken(derived: Derived, id: str, at: int, standings: tuple[Standing, ...]) -> Explanation:
+def _taken(derived: SelectionRun, id: str, at: int, standings: tuple[Standing, ...]) -> Explanation:
     """The explanation of a pick."""
     selection = derived.selection
     capability = selection.capability_names[selection.capability[at]] if selection.capability[at] >= 0 else None
@@ -242,7 +242,7 @@ def _taken(derived: Derived, id: str, at: int, standings: tuple[Standing, ...]) 
     return Explanation(id, True, reason, at + 1, capability, group, score, round_, standings)
 
 
-def _ruled_out(derived: Derived, row: int) -> str | None:
+def _ruled_out(derived: SelectionRun, row: int) -> str | None:
     """Why no score could get the row picked; None where one might."""
     for reason, marked in derived.excluded.reasons.items():
         if marked[row]:
@@ -256,7 +256,7 @@ def _ruled_out(derived: Derived, row: int) -> str | None:
     return None
 
 
-def _place(derived: Derived, row: int) -> str:
+def _place(derived: SelectionRun, row: int) -> str:
     """The reason of the methods that take candidates in one order."""
     table, tie = derived.table, derived.candidates.tie
     if derived.config.method == "length":
@@ -273,7 +273,7 @@ def _place(derived: Derived, row: int) -> str:
     return f"not taken: place {place} in the random order, of which {taken} were taken"
 
 
-def _feature_place(derived: Derived, row: int) -> str:
+def _feature_place(derived: SelectionRun, row: int) -> str:
     """The reason of the methods that go by feature tables."""
     config = derived.config
     if config.method == "votes":
@@ -286,7 +286,7 @@ def _feature_place(derived: Derived, row: int) -> str:
     return f"not taken: its {config.feature} of {value:.4g} was not among the {config.take}"
 
 
-def _outranked(derived: Derived, row: int, standings: tuple[Standing, ...]) -> str:
+def _outranked(derived: SelectionRun, row: int, standings: tuple[Standing, ...]) -> str:
     """The reason of a candidate that mmSSR did not take."""
     eligible = [s for s in standings if s.rank is not None]
     if not eligible:

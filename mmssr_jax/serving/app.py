@@ -23,10 +23,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from mmssr_jax.serving.api_error import ApiError, too_busy
+from mmssr_jax.serving.chat_requests import Ask, read_request
 from mmssr_jax.serving.config import ServeConfig
-from mmssr_jax.serving.engine import Engine, Event, Job
-from mmssr_jax.serving.errors import ApiError, too_busy
-from mmssr_jax.serving.requests import Ask, read_request
+from mmssr_jax.serving.engine import Engine, Event, GenerationJob
 
 _GLANCE_S = 1.0  # how often it is looked whether a client is still there
 
@@ -113,7 +113,7 @@ async def _body(request: Request, limit: int) -> bytes:
 class _Reply:
     """The answer to one job, whole or in pieces."""
 
-    def __init__(self, job: Job, config: ServeConfig, *, created: int):
+    def __init__(self, job: GenerationJob, config: ServeConfig, *, created: int):
         self._job, self._config = job, config
         self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": created, "model": config.served_name}
 

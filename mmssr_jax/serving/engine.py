@@ -20,9 +20,9 @@ from absl import logging
 
 from mmssr_jax.generation.prompting import Prompt, Prompter
 from mmssr_jax.generation.stream import RowSampling, StreamGenerator
-from mmssr_jax.serving.answer import AnswerText
-from mmssr_jax.serving.errors import ApiError, too_busy
-from mmssr_jax.serving.requests import Ask
+from mmssr_jax.serving.answer_text import AnswerText
+from mmssr_jax.serving.api_error import ApiError, too_busy
+from mmssr_jax.serving.chat_requests import Ask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Event:
     error: ApiError | None = None
 
 
-class Job:
+class GenerationJob:
     """One request on its way. `cancelled` may be set at any time; `events` are read in the event loop."""
 
     def __init__(self, ask: Ask, prompt: Prompt, answer: AnswerText):
@@ -66,7 +66,7 @@ class Engine:
 
     def __init__(self, generator: StreamGenerator, prompter: Prompter, *, wait_s: float, queue: int):
         self._generator, self._prompter, self._wait_s, self._queue = generator, prompter, wait_s, queue
-        self._waiting: collections.deque[Job] = collections.deque()
+        self._waiting: collections.deque[GenerationJob] = collections.deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="serve", daemon=True)
@@ -82,7 +82,7 @@ class Engine:
             self._changed.notify_all()
         self._thread.join()
 
-    async def submit(self, ask: Ask) -> Job:
+    async def submit(self, ask: Ask) -> GenerationJob:
         """Puts a request into the queue.
 
         Raises:
@@ -97,7 +97,7 @@ class Engine:
             raise ApiError(400, str(e), param="messages", code=code) from None
         tokenizer = self._prompter.tokenizer
         ends = (tokenizer.im_end, tokenizer.pad)
-        job = Job(ask, prompt, AnswerText(tokenizer, ends=ends, stop=ask.stop, max_tokens=ask.max_tokens))
+        job = GenerationJob(ask, prompt, AnswerText(tokenizer, ends=ends, stop=ask.stop, max_tokens=ask.max_tokens))
         with self._changed:
             if len(self._waiting) >= self._queue:
                 raise too_busy()
@@ -116,7 +116,7 @@ class Engine:
                 for job in batch:
                     job.send(Event(error=ApiError(500, "the server had an error while answering")))
 
-    def _take(self) -> list[Job] | None:
+    def _take(self) -> list[GenerationJob] | None:
         """The next batch; None when the engine is closed and nothing is left."""
         with self._changed:
             while True:
@@ -137,7 +137,7 @@ class Engine:
                     return batch
                 self._changed.wait(left)
 
-    def _answer(self, batch: list[Job]) -> None:
+    def _answer(self, batch: list[GenerationJob]) -> None:
         prompts = self._prompter.batch([job.prompt for job in batch], self._prompter.shape(batch[0].prompt))
         stream = self._generator.start(prompts, _sampling(batch, self._prompter.config.rows))
         while not all(job.is_over for job in batch):
@@ -150,7 +150,7 @@ class Engine:
                     job.send(Event(text, job.answer.finish))
 
 
-def _sampling(batch: list[Job], rows: int) -> RowSampling:
+def _sampling(batch: list[GenerationJob], rows: int) -> RowSampling:
     temperature, top_p = np.zeros(rows, np.float32), np.ones(rows, np.float32)
     seeds = np.zeros(rows, np.int32)
     for row, job in enumerate(batch):

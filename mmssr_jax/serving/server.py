@@ -16,9 +16,9 @@ from starlette.applications import Starlette
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
+from mmssr_jax.serving.chat_requests import Ask
 from mmssr_jax.serving.config import ServeConfig
 from mmssr_jax.serving.engine import Engine
-from mmssr_jax.serving.requests import Ask
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -22,24 +22,23 @@ from absl import logging
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import input_digest
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.benchmark import Question
 from mmssr_jax.generation.prompting import PromptConfig
-from mmssr_jax.parallel import hosts
+from mmssr_jax.parallel import hosts, processes
+from mmssr_jax.parallel.inference_mesh import mesh_config, spans_processes
 from mmssr_jax.pool.pool import Pool, open_pool
-from mmssr_jax.procedural.pool import POOL, write_records
-from mmssr_jax.stages import together
-from mmssr_jax.stages.answer import load_answerer
-from mmssr_jax.stages.ingest import PoolConfig, take_in
-from mmssr_jax.stages.meshes import mesh_config, spans_processes
-from mmssr_jax.stages.mixtures import OWN_POOL, pool_folder
-from mmssr_jax.stages.models import model_digest, model_folder
+from mmssr_jax.stages.evaluate.predictor import load_predictor
+from mmssr_jax.stages.ingest import PoolConfig, ingest_pool
+from mmssr_jax.stages.train.mixtures import OWN_POOL, pool_folder
+from mmssr_jax.synthetic.generate import POOL, write_records
 
 STAGE = "captions"
 SOURCE = "captions"
-MakeAnswerer = Callable[[Path, PromptConfig], runner.Answerer]
+MakeAnswerer = Callable[[Path, PromptConfig], runner.Predictor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +111,9 @@ def run(ctx: StageContext, *, make_answerer: MakeAnswerer | None = None) -> None
         return
     folder = ctx.workdir.root / STAGE / config.name
     inputs = {"pool": input_digest(pool_path), "model": model_digest(model_path)}
-    artifact = together.claim(ctx, folder, stage=STAGE, settings=config, inputs=inputs)
+    artifact = processes.claim(ctx, folder, stage=STAGE, settings=config, inputs=inputs)
     if not artifact.done:
-        make = make_answerer or functools.partial(load_answerer, ctx, field="config.captions.answerer")
+        make = make_answerer or functools.partial(load_predictor, ctx, field="config.captions.answerer")
         answerer = make(model_path, config.answerer)
         questions = _Questions(pool, rows, config.prompt)
         runner.answer_parts(
@@ -129,7 +128,7 @@ def run(ctx: StageContext, *, make_answerer: MakeAnswerer | None = None) -> None
         hosts.wait("captions written")
     if hosts.is_main():
         out = PoolConfig(path=str(folder / POOL), images=str(_images_root(pool, rows, folder)), verify_images="header")
-        take_in(ctx, out, ctx.workdir.root / "pools" / config.name, folder)
+        ingest_pool(ctx, out, ctx.workdir.root / "pools" / config.name, folder)
     hosts.wait("captions taken in")
 
 

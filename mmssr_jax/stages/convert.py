@@ -17,13 +17,13 @@ from mmssr_jax.convert.import_hf import DType, load_vlm
 from mmssr_jax.convert.preprocessor import with_preprocessor
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.core.splitting import ViewConfig
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer
+from mmssr_jax.images.views import ViewConfig
 from mmssr_jax.models.config import Remat, VLMConfig
-from mmssr_jax.models.state import param_count
+from mmssr_jax.models.module_params import param_count
+from mmssr_jax.parallel.inference_mesh import mesh_config
 from mmssr_jax.parallel.mesh import make_mesh
-from mmssr_jax.stages.meshes import mesh_config
 from mmssr_jax.training.bundle import describe
 from mmssr_jax.training.checkpoint import Checkpoints
 

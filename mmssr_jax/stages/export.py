@@ -15,10 +15,10 @@ from mmssr_jax.convert.export_hf import DType, export_vlm
 from mmssr_jax.convert.preprocessor import FILE, to_preprocessor
 from mmssr_jax.convert.read_config import LlavaConfig
 from mmssr_jax.core import files
+from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.core.vision_spec import AnyresSpec
+from mmssr_jax.images.anyres import AnyresSpec
 from mmssr_jax.parallel import hosts
-from mmssr_jax.stages.models import model_digest, model_folder
 from mmssr_jax.training.bundle import ModelBundle, load_bundle
 
 

@@ -2,7 +2,7 @@
 
 `pool/` then holds the index and the rejects, and the samples too where they are packed. `config.pools` names further
 pools, for mixtures of training data, which are taken in to `pools/<name>/` alike. Without a pool of the user's
-the procedural one is generated first, in `procedural/`, and taken in like any other.
+the synthetic one is generated first, in `synthetic/`, and taken in like any other.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from mmssr_jax.core.artifact import input_digest
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
+from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
+from mmssr_jax.images.frames import DEFAULT_FRAMES
 from mmssr_jax.parallel import hosts
-from mmssr_jax.pool import beam
-from mmssr_jax.pool.beam import BeamConfig
 from mmssr_jax.pool.check import Verify
-from mmssr_jax.pool.decode import DEFAULT_MAX_PIXELS
+from mmssr_jax.pool.distributed import beam
+from mmssr_jax.pool.distributed.beam import BeamConfig
+from mmssr_jax.pool.identity import RecordConfig, SourceConfig
 from mmssr_jax.pool.readers.hf_parquet import HfParquet
 from mmssr_jax.pool.readers.llava_json import LlavaJson
-from mmssr_jax.pool.readers.mixture import Mixture, expand_braces, read_yaml
+from mmssr_jax.pool.readers.mixture import MixtureReader, expand_braces, read_yaml
 from mmssr_jax.pool.readers.tfds import Tfds
 from mmssr_jax.pool.readers.webdataset import WebDataset, WebDatasetConfig
 from mmssr_jax.pool.record import Reader
-from mmssr_jax.pool.rules import Rules, SourceConfig
-from mmssr_jax.pool.survey import Intake, Survey, survey
-from mmssr_jax.pool.video import DEFAULT_FRAMES
+from mmssr_jax.pool.validate import IngestConfig, Validation, validate
 from mmssr_jax.pool.writer import REJECTS_FILE, file_names, portable, write_pool
-from mmssr_jax.procedural import pool as procedural_pool
-from mmssr_jax.procedural.captions import write_captions
-from mmssr_jax.procedural.pool import ProceduralConfig
-from mmssr_jax.procedural.task_files import write_exercises
-from mmssr_jax.procedural.tasks import TASKS
+from mmssr_jax.synthetic import generate as synthetic_pool
+from mmssr_jax.synthetic.caption_pool import write_captions
+from mmssr_jax.synthetic.generate import SyntheticConfig
+from mmssr_jax.synthetic.task_files import write_exercises
+from mmssr_jax.synthetic.tasks import TASKS
 
 _SHOWN_IDS = 3
 POOLS = "pools"  # folder of the further pools
@@ -55,7 +55,7 @@ class CaptionsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExercisesConfig:
-    """Generated exercises of MM1.5's further kinds; see `procedural.task_files.write_exercises`.
+    """Generated exercises of MM1.5's further kinds; see `synthetic.task_files.write_exercises`.
 
     Attributes:
       tasks: task -> how often it is drawn, relative to the others; it is also the samples' source.
@@ -82,7 +82,7 @@ class PoolConfig:
     Attributes:
       path: the pool: a LLaVA JSON or JSONL, a mixture of them (yaml, or a list in braces), or what must be packed:
         a folder of Parquet files as of LLaVA-OneVision-Data, of WebDataset shards, or of a TFDS data set.
-      procedural: what is generated where no path is given.
+      synthetic: what is generated where no path is given.
       captions: pictures with descriptions, generated where neither is given: what a base model learns to see from.
       exercises: exercises of MM1.5's further kinds, generated where none of these is given.
       images: the folder its image paths are relative to; the file's own by default.
@@ -103,7 +103,7 @@ class PoolConfig:
     """
 
     path: str | None = None
-    procedural: ProceduralConfig | None = None
+    synthetic: SyntheticConfig | None = None
     captions: CaptionsConfig | None = None
     exercises: ExercisesConfig | None = None
     images: str | None = None
@@ -128,16 +128,16 @@ class PoolConfig:
         self.intake  # noqa: B018 - checks max_pixels and limit
 
     @property
-    def generated(self) -> ProceduralConfig | CaptionsConfig | ExercisesConfig | None:
+    def generated(self) -> SyntheticConfig | CaptionsConfig | ExercisesConfig | None:
         """What is generated where no path is given."""
-        return self.procedural or self.captions or self.exercises
+        return self.synthetic or self.captions or self.exercises
 
     @property
-    def intake(self) -> Intake:
-        rules = Rules(
+    def intake(self) -> IngestConfig:
+        rules = RecordConfig(
             id=self.id, source=self.source, repair=self.repair, follow_links=self.follow_links, frames=self.frames
         )
-        return Intake(rules, verify_images=self.verify_images, max_pixels=self.max_pixels, limit=self.limit)
+        return IngestConfig(rules, verify_images=self.verify_images, max_pixels=self.max_pixels, limit=self.limit)
 
 
 def run(ctx: StageContext) -> None:
@@ -149,14 +149,14 @@ def run(ctx: StageContext) -> None:
     if hosts.is_main():
         more = ctx.config.get("pools", {})
         if "pool" in ctx.config or not more:
-            take_in(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.root / "procedural")
+            ingest_pool(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.root / "synthetic")
         for name in more:
             config = to_dataclass(PoolConfig, more[name], f"config.pools.{name}")
-            take_in(ctx, config, ctx.workdir.root / POOLS / name, ctx.workdir.root / "procedural_pools" / name)
+            ingest_pool(ctx, config, ctx.workdir.root / POOLS / name, ctx.workdir.root / "synthetic_pools" / name)
     hosts.wait("ingest")
 
 
-def take_in(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path) -> None:
+def ingest_pool(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path) -> None:
     """Takes one pool in to `folder`; what is generated for it lies in `generated`."""
     path = Path(config.path) if config.path is not None else _generate(ctx, config, generated)
     if ctx.dry_run and config.path is None and not path.exists():
@@ -165,7 +165,7 @@ def take_in(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path
     if not reader.in_place and not config.packed and not ctx.dry_run:
         raise UserError(f"{path} is no LLaVA JSON, and can only be used packed; set --config.pool.packed=true")
     if ctx.dry_run:
-        describe(survey(reader, config.intake), str(path))
+        describe(validate(reader, config.intake), str(path))
         return
     settings = {
         "intake": config.intake,
@@ -193,9 +193,9 @@ def open_reader(path: Path, config: PoolConfig) -> Reader:
     """
     images = Path(config.images) if config.images is not None else None
     if path.suffix in (".yaml", ".yml"):
-        return Mixture(read_yaml(path, missing=config.missing_files), images=images, seed=config.seed)
+        return MixtureReader(read_yaml(path, missing=config.missing_files), images=images, seed=config.seed)
     if "{" in path.name:
-        return Mixture(expand_braces(str(path), missing=config.missing_files), images=images, seed=config.seed)
+        return MixtureReader(expand_braces(str(path), missing=config.missing_files), images=images, seed=config.seed)
     if (path / "dataset_info.json").is_file():
         return Tfds(path, config.tfds_split)
     if path.suffix == ".parquet" or _holds(path, "*.parquet"):
@@ -212,25 +212,25 @@ def _holds(folder: Path, pattern: str) -> bool:
 
 
 def _generate(ctx: StageContext, config: PoolConfig, folder: Path) -> Path:
-    """The procedural pool's file; in a dry run it may not be there."""
+    """The synthetic pool's file; in a dry run it may not be there."""
     wanted = config.generated
     assert wanted is not None
     if ctx.dry_run:
-        logging.info("ingest: a procedural pool of %d samples would be generated", wanted.size)
-        return folder / procedural_pool.POOL
+        logging.info("ingest: a synthetic pool of %d samples would be generated", wanted.size)
+        return folder / synthetic_pool.POOL
     artifact = ctx.claim(folder, stage="ingest", settings=wanted)
     if not artifact.done:
-        if isinstance(wanted, ProceduralConfig):
-            procedural_pool.write_pool(folder, wanted)
+        if isinstance(wanted, SyntheticConfig):
+            synthetic_pool.write_pool(folder, wanted)
         elif isinstance(wanted, ExercisesConfig):
             write_exercises(folder, tasks=wanted.tasks, size=wanted.size, seed=wanted.seed, frames=wanted.frames)
         else:
             write_captions(folder, size=wanted.size, seed=wanted.seed)
         artifact.seal({"samples": wanted.size})
-    return folder / procedural_pool.POOL
+    return folder / synthetic_pool.POOL
 
 
-def describe(found: Survey, name: str) -> None:
+def describe(found: Validation, name: str) -> None:
     """Logs what a pool holds: per source, by use of images, what is rejected or repaired and why."""
     counts = found.counts()
     logging.info(

@@ -16,20 +16,20 @@ from absl import logging
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import CLAIM, MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.judge.backends import Estimate, Request
+from mmssr_jax.judge.api.retry import TRANSIENT
+from mmssr_jax.judge.base import Estimate, Request
+from mmssr_jax.judge.config import JudgeConfig
 from mmssr_jax.judge.ledger import Ledger, read_ledger
-from mmssr_jax.judge.outcomes import TRANSIENT
-from mmssr_jax.judge.parse import Ratings, judgment_table
+from mmssr_jax.judge.parse_answer import JudgeRatings, judgment_table
 from mmssr_jax.judge.plan import plan_rounds
-from mmssr_jax.judge.rounds import Round, read_outcome, run_rounds, summary
+from mmssr_jax.judge.rounds import Round, read_results, run_rounds, summary
 from mmssr_jax.judge.rubric import rubric_of
-from mmssr_jax.judge.settings import JudgeConfig
 from mmssr_jax.pool.pool import open_pool
-from mmssr_jax.stages.models import model_digest, model_folder
 
 if TYPE_CHECKING:  # model code is loaded for local judges only
-    from mmssr_jax.judge.local import LocalSource
+    from mmssr_jax.judge.backends.local import LocalSource
 
 LEDGER = "ledger.jsonl"
 JUDGMENTS = "judgments.parquet"
@@ -45,7 +45,7 @@ def run(ctx: StageContext) -> None:
         return
     rubric = rubric_of(config.capabilities, config.styles)
     pool = open_pool(ctx.workdir.pool)
-    truth = ctx.workdir.root / "procedural" / "truth.parquet"
+    truth = ctx.workdir.root / "synthetic" / "truth.parquet"
     rounds = plan_rounds(config, rubric, pool, truth, lambda name: _model_of(ctx, name))
     if ctx.dry_run:
         _describe(rounds, ctx.workdir.judge / LEDGER, config)
@@ -61,7 +61,7 @@ def run(ctx: StageContext) -> None:
         with Ledger(artifact.path / LEDGER, ask_again=(*TRANSIENT, *config.ask_again)) as ledger:
             run_rounds(rounds, ledger)
     sources = dict(zip(pool.ids, pool.sources, strict=True))
-    outcome = read_outcome(artifact.path / LEDGER, rounds, rubric, sources=sources)
+    outcome = read_results(artifact.path / LEDGER, rounds, rubric, sources=sources)
     if not outcome.rows:
         raise UserError(f"judge: none of the {len(outcome.skipped)} samples was rated; see {artifact.path / LEDGER}")
     files.write_parquet(artifact.path / JUDGMENTS, judgment_table(outcome.rows, rubric))
@@ -79,7 +79,7 @@ def run(ctx: StageContext) -> None:
 
 def _model_of(ctx: StageContext, name: str) -> LocalSource:
     """The local judge's model: "base", a run of this workdir or a folder; read at its first request."""
-    from mmssr_jax.judge.local import LocalModel, LocalSource
+    from mmssr_jax.judge.backends.local import LocalModel, LocalSource
 
     folder = model_folder(ctx, name)
 
@@ -132,7 +132,7 @@ def _price(estimate: Estimate) -> str:
     return f"about ${estimate.usd:.2f}{looked_up}"
 
 
-def _compare(estimates: Sequence[Estimate], ratings: Ratings) -> None:
+def _compare(estimates: Sequence[Estimate], ratings: JudgeRatings) -> None:
     """Logs what was expected beside what the ledger holds."""
     prompt = sum(e.text_tokens + e.image_tokens for e in estimates)
     answer = sum(e.output_tokens for e in estimates)

@@ -14,8 +14,8 @@ from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from mmssr_jax.models.presets import preset
 from mmssr_jax.scoring import instructions
-from mmssr_jax.stages.phases import PhaseConfig, phase_data, run_phase
-from mmssr_jax.stages.train import ChatEncoder
+from mmssr_jax.stages.train.phases import PhaseConfig, phase_data, run_phase
+from mmssr_jax.stages.train.stage import ChatEncoder
 from mmssr_jax.training.bundle import export_bundle, load_bundle, random_bundle
 
 

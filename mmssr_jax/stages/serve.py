@@ -12,12 +12,12 @@ import os
 from absl import logging
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.model_folder import model_folder
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.generation.stream import StreamGenerator
 from mmssr_jax.parallel import hosts
 from mmssr_jax.serving.config import ServeConfig
-from mmssr_jax.stages.answer import make_prompter
-from mmssr_jax.stages.models import model_folder
+from mmssr_jax.stages.evaluate.predictor import make_prompter
 from mmssr_jax.training.bundle import load_bundle
 
 STAGE = "serve"

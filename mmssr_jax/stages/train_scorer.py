@@ -12,9 +12,9 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES, Capability, capabilities_named, slugify
 from mmssr_jax.pool.pool import open_pool
-from mmssr_jax.scoring.encode import Labels, ScorerEncoder
+from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.scoring.supervision import held_out, labels_by_id
-from mmssr_jax.stages.phases import Encoder, PhaseConfig, pool_inputs, run_phase
+from mmssr_jax.stages.train.phases import Encoder, PhaseConfig, pool_inputs, run_phase
 from mmssr_jax.training.bundle import ModelBundle
 
 Asked = Literal["all", "scores", "styles"]
@@ -60,13 +60,13 @@ class ScorerConfig:
     def encoder(self, bundle: ModelBundle, *, asked: Asked = "all") -> ScorerEncoder:
         """The questions for a given model; of a pair of models each is asked its part."""
         return ScorerEncoder(
-            bundle.tokenizer, self.chosen() if asked != "styles" else (), patches=bundle.config.image_tokens,
+            bundle.tokenizer, self.chosen() if asked != "styles" else (), tokens_per_image=bundle.config.image_tokens,
             max_prefix=self.max_prefix, newline=bundle.config.views.newline,
             styles=STYLES if asked != "scores" else (), phrases={slugify(n): p for n, p in self.phrases.items()},
             strip_characters=self.strip_characters, written_styles=self.styles == "greedy" and asked != "scores",
         )  # fmt: skip
 
-    def for_lessons(self) -> ScorerConfig:
+    def for_training_examples(self) -> ScorerConfig:
         """What training hangs on: how a model is asked later is not among it."""
         return dataclasses.replace(self, styler=None, styles="one_pass")
 
@@ -79,17 +79,17 @@ class TrainScorerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class _LessonEncoder:
+class _ScorerExampleEncoder:
     """model -> (sample, pixels) -> the prompt tree with the judge's answers."""
 
     scorer: ScorerConfig
-    labels: Mapping[str, Labels]
+    labels: Mapping[str, ScorerLabels]
 
     def __call__(self, bundle: ModelBundle) -> Encoder:
         encoder = self.scorer.encoder(bundle)
 
         def encode(sample, pixels):
-            return encoder.lesson(sample, pixels, self.labels[sample.id])
+            return encoder.training_example(sample, pixels, self.labels[sample.id])
 
         return encode
 
@@ -102,7 +102,7 @@ def judgments_path(ctx: StageContext):
 def run(ctx: StageContext) -> None:
     """Trains run `scorer` on the judged samples that are not held out."""
     config = ctx.section("train_scorer", TrainScorerConfig)
-    scorer = ctx.section("scorer", ScorerConfig).for_lessons()
+    scorer = ctx.section("scorer", ScorerConfig).for_training_examples()
     pool = open_pool(ctx.workdir.pool)
     judgments = files.read_parquet(judgments_path(ctx))
     labels = labels_by_id(judgments, [c.slug for c in scorer.chosen()])
@@ -119,6 +119,6 @@ def run(ctx: StageContext) -> None:
         stage="train_scorer",
         samples=pool.subset(kept),
         inputs={**pool_inputs(ctx, None), "judgments": input_digest(judgments_path(ctx))},
-        make_encoder=_LessonEncoder(scorer, labels),
+        make_encoder=_ScorerExampleEncoder(scorer, labels),
         settings={"phase": config.phase, "scorer": scorer},
     )

@@ -26,7 +26,7 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer
 from mmssr_jax.models.config import VLMConfig
-from mmssr_jax.models.state import Params, abstract, split
+from mmssr_jax.models.module_params import Params, abstract, split
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import make_mesh

@@ -12,9 +12,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.models.state import Params
+from mmssr_jax.models.module_params import Params
 from mmssr_jax.parallel import hosts
-from mmssr_jax.training.tally import Tally
+from mmssr_jax.training.counters import TrainCounters
 
 
 class Checkpoints:
@@ -60,7 +60,7 @@ class Checkpoints:
         params: Params,
         opt_state: Any,
         data: grain.DatasetIterator | None,
-        tally: Tally | None = None,
+        tally: TrainCounters | None = None,
     ) -> None:
         """Saves in the background; the arrays are copied before this returns."""
         items: dict[str, Any] = {
@@ -74,8 +74,8 @@ class Checkpoints:
         self._manager.save(step, args=ocp.args.Composite(**items))
 
     def restore(
-        self, step: int, params: Params, opt_state: Any, data: grain.DatasetIterator, tally: Tally
-    ) -> tuple[Params, Any, Tally]:
+        self, step: int, params: Params, opt_state: Any, data: grain.DatasetIterator, tally: TrainCounters
+    ) -> tuple[Params, Any, TrainCounters]:
         """Restores into the shapes and shardings of the arguments; `data` is moved to where it was."""
         restored = self._manager.restore(
             step,

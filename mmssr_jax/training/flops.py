@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.models.config import VLMConfig
-from mmssr_jax.models.state import Params, param_count
+from mmssr_jax.models.module_params import Params, param_count
 
 
 def step_flops(config: VLMConfig, params: Params) -> Callable[[Batch], float]:
@@ -25,9 +25,9 @@ def step_flops(config: VLMConfig, params: Params) -> Callable[[Batch], float]:
     if decoder.moe is not None:
         experts = decoder.depth // decoder.moe.every * 3 * decoder.width * decoder.mlp
         layers["decoder"] -= experts * (decoder.moe.experts - decoder.moe.top_k)
-    patches = vision.tokens + vision.class_token
-    view = patches * (layers["vision"] + 2 * vision.depth * vision.width * patches)
-    view += patches * 3 * vision.patch_size**2 * vision.width
+    tokens_per_image = vision.tokens + vision.class_token
+    view = tokens_per_image * (layers["vision"] + 2 * vision.depth * vision.width * tokens_per_image)
+    view += tokens_per_image * 3 * vision.patch_size**2 * vision.width
     view += config.image_tokens * param_count(params["projector"])
     width = decoder.heads * decoder.head_size
 

@@ -19,7 +19,7 @@ from flax import nnx
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.layers import Linear
-from mmssr_jax.models.state import Params, abstract
+from mmssr_jax.models.module_params import Params, abstract
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
 from mmssr_jax.training.bundle import ModelBundle

@@ -26,7 +26,7 @@ def _read(model: VLM, batch: Batch) -> tuple[jax.Array, jax.Array]:
     if batch.pixels.shape[0]:
         is_siglip = set(model.config.vision.mean + model.config.vision.std) == {0.5}
         pixels = normalise(batch.pixels) if is_siglip else batch.pixels  # the tower normalises uint8 by its own rule
-    hidden, routers = model.run(batch.tokens, pixels, batch.image_index, batch.positions, batch.until)
+    hidden, routers = model.run(batch.tokens, pixels, batch.image_index, batch.positions, batch.visible_until)
     at = jnp.take_along_axis(hidden, batch.loss_position[:, :, None], axis=1)
     return model.logits(at), routers
 

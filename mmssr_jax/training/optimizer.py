@@ -13,10 +13,10 @@ import optax
 from optax import contrib
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.models.state import Params
+from mmssr_jax.models.module_params import Params
 from mmssr_jax.parallel import paths
-from mmssr_jax.training.averaging import averaged
-from mmssr_jax.training.guard import GuardConfig, guarded
+from mmssr_jax.training.ema import ema
+from mmssr_jax.training.skip_bad_steps import SkipBadStepsConfig, skip_bad_steps
 
 _MATRIX = re.compile(r"(kernel|embedding|experts\.(gate|up|down))$")
 _HIDDEN_MATRIX = re.compile(r"layers\..*(kernel|experts\.(gate|up|down))$")
@@ -58,7 +58,7 @@ class OptimizerConfig:
     freeze: tuple[str, ...] = ()
     ema: float = 0.0
     z_loss: float = 0.0
-    guard: GuardConfig = GuardConfig()
+    guard: SkipBadStepsConfig = SkipBadStepsConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
@@ -111,8 +111,8 @@ def make_optimizer(config: OptimizerConfig, params: Params, *, steps: int) -> op
     )
     tx = optax.chain(by_label, optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, factors)))
     if config.guard.active:
-        tx = guarded(tx, spike=config.guard.spike)
-    return averaged(tx, decay=config.ema) if config.ema else tx
+        tx = skip_bad_steps(tx, spike=config.guard.spike)
+    return ema(tx, decay=config.ema) if config.ema else tx
 
 
 def _scaling(config: OptimizerConfig) -> optax.GradientTransformation:

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from mmssr_jax.core.vision_spec import moved
 from mmssr_jax.data.batch import Batch
-from mmssr_jax.models.state import Params, merge
+from mmssr_jax.images.anyres import shift
+from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.parallel import paths
-from mmssr_jax.training.guard import skips_in_a_row
 from mmssr_jax.training.losses import weighted_loss
+from mmssr_jax.training.skip_bad_steps import consecutive_skips
 
 Step = Callable[[Params, Any, Batch], tuple[Params, Any, dict[str, jax.Array]]]
 
@@ -25,7 +25,7 @@ def make_step(
     graphdef: nnx.GraphDef,
     tx: optax.GradientTransformation,
     *,
-    patches: int,
+    tokens_per_image: int,
     accumulate: int = 1,
     z_loss: float = 0.0,
     frozen: Callable[[str], bool] | None = None,
@@ -56,7 +56,7 @@ def make_step(
         def add(carry: Any, part: Batch) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, carry, gradients(trained, fixed, part)), None
 
-        parts = split_batch(batch, accumulate, patches=patches)
+        parts = split_batch(batch, accumulate, tokens_per_image=tokens_per_image)
         shapes = jax.eval_shape(gradients, trained, fixed, jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.scan(add, zeros, parts)[0]
@@ -78,7 +78,7 @@ def make_step(
             metrics["entropy"] = sums["entropy"] / weight
         if "routers" in sums:
             metrics["router_loss"] = sums["routers"] / weight
-        skips = skips_in_a_row(opt_state)
+        skips = consecutive_skips(opt_state)
         if skips is not None:
             metrics["skips_in_a_row"] = skips
         moved = optax.apply_updates(trained, divide(updates, frozen)[0])
@@ -101,8 +101,8 @@ def join(a: Params, b: Params) -> Params:
     return paths.unflatten({**paths.flatten(a), **paths.flatten(b)}) if b else a
 
 
-def split_batch(batch: Batch, parts: int, *, patches: int) -> Batch:
+def split_batch(batch: Batch, parts: int, *, tokens_per_image: int) -> Batch:
     """A leading axis of `parts`: rows and images in equal shares, image rows counted from each part's first image."""
     split = jax.tree.map(lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), batch)
-    first = jnp.arange(parts)[:, None, None] * (split.pixels.shape[1] * patches)
-    return dataclasses.replace(split, image_index=moved(split.image_index, -first))
+    first = jnp.arange(parts)[:, None, None] * (split.pixels.shape[1] * tokens_per_image)
+    return dataclasses.replace(split, image_index=shift(split.image_index, -first))

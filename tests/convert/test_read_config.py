@@ -8,7 +8,7 @@ import pytest
 
 from mmssr_jax.convert.read_config import llava_config
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.core.vision_spec import AnyresSpec
+from mmssr_jax.images.anyres import AnyresSpec
 from mmssr_jax.models import presets
 
 # The settings of lmms-lab/llava-onevision-qwen2-7b-ov's config.json.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.data.documents import Captions, Documents, Rows, encode_document
+from mmssr_jax.data.documents import Captions, Documents, Subset, encode_document
 from tests.small import PATCHES, picture, pixels, sample, tokenizer
 
 
@@ -53,7 +53,7 @@ def test_a_missing_or_empty_file_is_said(tmp_path: Path):
 def test_words_are_trained_and_pictures_are_not(documents):
     """tokens   A | red | … \\n | I I I I N | What ? | I I I I N | end      every word but the first is a target"""
     t = tokenizer()
-    example = encode_document(documents[0], t, pixels(documents[0]), patches=PATCHES, max_length=99)
+    example = encode_document(documents[0], t, pixels(documents[0]), tokens_per_image=PATCHES, max_length=99)
     first, second = t.encode("A red cat.\n"), t.encode("What?")
     picture_ids = [t.image] * (PATCHES + 1)
     assert example.tokens.tolist() == [*first, *picture_ids, *second, *picture_ids, t.pad]
@@ -69,6 +69,6 @@ def test_captions_of_a_pool():
 
 
 def test_rows_show_some_of_the_samples(documents):
-    view = Rows(documents, np.array([1, 0]))
+    view = Subset(documents, np.array([1, 0]))
     assert list(view.ids) == ["docs.jsonl:2", "d1"]
     assert [len(view), view[1].id] == [2, "d1"]

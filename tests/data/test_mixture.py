@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.data.mixture import BLOCK, Member, Mixture, alone, group_weights
+from mmssr_jax.data.mixture import BLOCK, Component, Mixture, as_mixture, group_weights
 
 MM15 = {"text_rich": 37.2, "refer_ground": 22.5, "general": 11.3, "math": 5.6, "code": 2.3, "science": 1.1,
         "multi": 10.0, "text": 10.0}  # fmt: skip
@@ -17,12 +17,12 @@ MM15 = {"text_rich": 37.2, "refer_ground": 22.5, "general": 11.3, "math": 5.6, "
 
 def _mixture(weights: dict[str, float], size: int = 4000) -> Mixture:
     """Members of `size`, `size` + 1, ... samples; grain shuffles small ones slowly."""
-    return Mixture([Member(n, [f"{n}{i}" for i in range(size + k)], w) for k, (n, w) in enumerate(weights.items())])
+    return Mixture([Component(n, [f"{n}{i}" for i in range(size + k)], w) for k, (n, w) in enumerate(weights.items())])
 
 
 def _drawn(mixture: Mixture, start: int, count: int, seed: int = 0) -> np.ndarray:
     ds = mixture.dataset(seed)
-    return mixture.member_of(np.array([ds[n][0] for n in range(start, start + count)]))
+    return mixture.component_of(np.array([ds[n][0] for n in range(start, start + count)]))
 
 
 @pytest.mark.parametrize("start", [0, 3_777, 1_234_567])
@@ -97,17 +97,17 @@ def test_a_further_member_leaves_the_order_of_the_others():
 
 
 def test_one_member_needs_no_mixing():
-    ds = alone(["x", "y", "z"]).dataset(0)
+    ds = as_mixture(["x", "y", "z"]).dataset(0)
     assert sorted(ds[n][1] for n in range(3)) == ["x", "y", "z"]
 
 
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([Member("a", [], 1.0)], "'a' has no samples"),
-        ([Member("a", [1], 0.0)], "weight of 'a' is 0.0"),
-        ([Member("a", [1], float("nan"))], "weight of 'a' is nan"),
-        ([Member("a", [1], 1.0), Member("a", [1], 1.0)], "two members have the same name"),
+        ([Component("a", [], 1.0)], "'a' has no samples"),
+        ([Component("a", [1], 0.0)], "weight of 'a' is 0.0"),
+        ([Component("a", [1], float("nan"))], "weight of 'a' is nan"),
+        ([Component("a", [1], 1.0), Component("a", [1], 1.0)], "two members have the same name"),
     ],
 )
 def test_what_is_no_mixture_is_said(members, message):

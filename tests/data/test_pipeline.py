@@ -10,8 +10,8 @@ import pytest
 
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.chat import encode_chat
-from mmssr_jax.data.pipeline import held_out_batches, training_batches
-from mmssr_jax.models.state import merge
+from mmssr_jax.data.pipeline import training_batches, validation_batches
+from mmssr_jax.models.module_params import merge
 from mmssr_jax.training.losses import read_logits, weighted_loss
 from mmssr_jax.training.step import split_batch
 from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
@@ -25,11 +25,11 @@ SHAPE = BatchShape(rows=4, length=128, images=4, targets=48)
 
 
 def _encode(one):
-    return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=128)
+    return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=128)
 
 
 def _stream():
-    return training_batches(SAMPLES, _encode, SHAPE, patches=PATCHES, seed=3)
+    return training_batches(SAMPLES, _encode, SHAPE, tokens_per_image=PATCHES, seed=3)
 
 
 @jax.jit
@@ -48,7 +48,7 @@ def _losses_alone() -> dict[str, float]:
     for one in SAMPLES:
         example = _encode(one)
         shape = BatchShape(1, 128, 4, 48)
-        batch = collate([example], shape, patches=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+        batch = collate([example], shape, tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad)
         out[one.id] = float(_loss(batch))
     return out
 
@@ -56,7 +56,7 @@ def _losses_alone() -> dict[str, float]:
 @pytest.mark.parametrize("parts", [1, 2])
 def test_packed_batch_has_the_loss_of_its_samples(parts: int):
     batch, origin = next(iter(_stream()))
-    pieces = split_batch(batch, parts, patches=PATCHES)
+    pieces = split_batch(batch, parts, tokens_per_image=PATCHES)
     packed = sum(float(_loss(jax.tree.map(lambda x, p=p: x[p], pieces))) for p in range(parts))
     alone = _losses_alone()
     expected = sum(alone[SAMPLES[n].id] for n in origin.drawn)
@@ -82,9 +82,9 @@ def test_every_sample_that_fits_is_taken_as_often_as_the_others():
     samples = [*SAMPLES, sample("too long", answer="red cat " * 100)]
 
     def encode(one):
-        return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=500)
+        return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=500)
 
-    stream = iter(training_batches(samples, encode, SHAPE, patches=PATCHES, seed=0))
+    stream = iter(training_batches(samples, encode, SHAPE, tokens_per_image=PATCHES, seed=0))
     taken = np.concatenate([next(stream)[1].drawn for _ in range(4)])  # the rows that are packed at a time
     counts = np.bincount(taken, minlength=13)
     assert counts[12] == 0
@@ -108,7 +108,8 @@ def test_pictures_reach_the_tokens_that_stand_for_them():
 def test_the_parts_of_two_processes_make_one_batch():
     """Their rows under each other have the losses of the samples in them: every row finds its own pictures."""
     parts = [
-        next(iter(training_batches(SAMPLES, _encode, SHAPE, patches=PATCHES, seed=3, part=(p, 2)))) for p in (0, 1)
+        next(iter(training_batches(SAMPLES, _encode, SHAPE, tokens_per_image=PATCHES, seed=3, part=(p, 2))))
+        for p in (0, 1)
     ]
     batch = jax.tree.map(lambda *x: np.concatenate(x), *[batch for batch, _ in parts])
     drawn = np.concatenate([origin.drawn for _, origin in parts])
@@ -119,7 +120,7 @@ def test_the_parts_of_two_processes_make_one_batch():
 
 
 def test_held_out_samples_are_all_there_once():
-    batches = list(held_out_batches(SAMPLES, _encode, SHAPE, patches=PATCHES))
+    batches = list(validation_batches(SAMPLES, _encode, SHAPE, tokens_per_image=PATCHES))
     assert sorted(int(n) for _, origin in batches for n in origin.drawn) == list(range(len(SAMPLES)))
     assert {batch.tokens.shape for batch, _ in batches} == {(SHAPE.rows, SHAPE.length)}
     alone = _losses_alone()

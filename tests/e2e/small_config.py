@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     c.name = "small"
     c.stages = ("ingest", "judge", "train_scorer", "score", "select", "train", "evaluate", "report")
     c.base = config_dict.placeholder(str)
-    c.pool = {"procedural": {"size": 90, "seed": 3}, "packed": True}
+    c.pool = {"synthetic": {"size": 90, "seed": 3}, "packed": True}
     c.judge = {"backend": "oracle", "count": 40, "repeat_share": 0.2}
     c.scorer = {"max_prefix": 240, "holdout": 0.0}
     c.train_scorer = {"phase": phase(24, checkpoint_every=5, optimizer={"learning_rate": 1e-2})}
@@ -43,7 +43,7 @@ def get_config() -> ConfigDict:
         }
     }
     c.evaluate = {
-        "benchmarks": {"procedural": {"procedural": {"questions": 28, "seed": 1}}},
+        "benchmarks": {"synthetic": {"synthetic": {"questions": 28, "seed": 1}}},
         "runs": ("mmssr_0", "random_0"),
         "groups": {"mmssr": ("mmssr_0",), "random": ("random_0",)},
         "baseline": "random",

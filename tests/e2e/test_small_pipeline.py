@@ -57,14 +57,14 @@ def test_every_contract_is_there(finished: StageContext):
         assert (w.checkpoints(run) / "manifest.json").exists()
         assert w.metrics(run).exists()
     for run in ("mmssr_0", "random_0"):
-        assert len(pq.read_table(w.predictions(run) / "procedural.parquet")) == 28
+        assert len(pq.read_table(w.predictions(run) / "synthetic.parquet")) == 28
     assert w.results("comparison").exists()
     assert "</html>" in (w.report / "index.html").read_text()
 
 
 def test_the_scorer_is_measured_on_what_no_judge_saw(finished: StageContext):
     report = json.loads(finished.workdir.results("scorer").read_text())
-    assert report["truth"] == "procedural"
+    assert report["truth"] == "synthetic"
     assert 0 < report["n"] <= 40
     assert set(report["baselines"]) == {"source_mean", "source_style_mean", "ngram_ridge", "blind"}
     assert report["counterfactual"]["pairs"] > 0
@@ -74,7 +74,7 @@ def test_the_scorer_is_measured_on_what_no_judge_saw(finished: StageContext):
 def test_the_same_again_does_nothing(finished: StageContext, monkeypatch: pytest.MonkeyPatch):
     before = contents(finished.workdir.root)
     modified = {p: p.stat().st_mtime_ns for p in finished.workdir.checkpoints("scorer").rglob("*")}
-    monkeypatch.setattr("mmssr_jax.training.loop.make_step", None)  # training would fail
+    monkeypatch.setattr("mmssr_jax.training.trainer.make_step", None)  # training would fail
     main.run_stages(finished, finished.config.stages)
     assert contents(finished.workdir.root) == before
     assert modified == {p: p.stat().st_mtime_ns for p in finished.workdir.checkpoints("scorer").rglob("*")}

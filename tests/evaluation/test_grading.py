@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.evaluation.benchmark_registry import get_benchmark
 from mmssr_jax.evaluation.grading import graded, grading_prompt_of
-from mmssr_jax.evaluation.kinds import kind_named
 from mmssr_jax.evaluation.score import GRADE
-from mmssr_jax.judge.ledger import Entry
+from mmssr_jax.judge.ledger import LedgerEntry
 
-MMVET = kind_named("mmvet")
+MMVET = get_benchmark("mmvet")
 ROWS = [
     {"index": str(i), "question": "What?", "answer": "a bus", "prediction": p, "category": "rec"}
     for i, p in enumerate(("a bus", "a car"))
@@ -33,7 +33,7 @@ class Grader:
             said = request.prompt.rsplit("Answer:", 1)[1]
             skip = request.id in self.skips
             ledger.append(
-                Entry(
+                LedgerEntry(
                     request.id,
                     self.name,
                     request.prompt_hash,
@@ -80,7 +80,7 @@ def test_what_the_judge_gives_up_on_is_counted_as_unreadable(tmp_path):
 
 
 def test_a_kind_without_judge_asks_nothing(tmp_path):
-    kind = kind_named("multiple_choice")
+    kind = get_benchmark("multiple_choice")
     assert grading_prompt_of(kind) is None
     grader = Grader()
     assert graded(ROWS, kind, grader, tmp_path / "ledger.jsonl", benchmark="b") == (ROWS, None)

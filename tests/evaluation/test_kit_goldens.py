@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmssr_jax.evaluation import answers, metrics
-from mmssr_jax.evaluation.kinds import kind_named
+from mmssr_jax.evaluation.benchmark_registry import get_benchmark
 from mmssr_jax.evaluation.score import by_group
 
 GOLDEN = json.loads((Path(__file__).parent / "goldens" / "vlmevalkit.json").read_text())
@@ -32,7 +32,7 @@ def test_short_answers():
 @pytest.mark.parametrize("name", GOLDEN["benchmarks"])
 def test_benchmarks(name):
     golden = GOLDEN["benchmarks"][name]
-    score = kind_named(KINDS.get(name, name)).score(golden["rows"])
+    score = get_benchmark(KINDS.get(name, name)).score(golden["rows"])
     assert score.value() == pytest.approx(golden["value"])
     mine = {category: group["value"] for category, group in by_group(score, "category").items()}
     assert mine == pytest.approx(golden["categories"])

@@ -12,11 +12,11 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.benchmark import Row
-from mmssr_jax.evaluation.kinds import kind_named
+from mmssr_jax.evaluation.benchmark_registry import get_benchmark
 
 from .tsv import FakeAnswerer, png
 
-CHOICE = kind_named("multiple_choice")
+CHOICE = get_benchmark("multiple_choice")
 RIGHT = "ABABA"
 ROWS = [
     Row(
@@ -79,7 +79,7 @@ def test_a_model_that_answers_too_little_is_an_error(tmp_path):
 
 def test_blinded_keeps_sizes_and_shows_nothing():
     (question, *_) = runner.make_questions(CHOICE, ROWS)
-    (blind,) = runner.blinded([question])
+    (blind,) = runner.without_images([question])
     with Image.open(io.BytesIO(blind.images[0].read())) as picture:
         assert picture.size == (40, 30)
         assert picture.getcolors() == [(1200, (127, 127, 127))]
@@ -96,4 +96,4 @@ def test_no_question_and_a_foreign_prediction_are_refused():
 
 def test_an_unknown_kind_names_the_known():
     with pytest.raises(UserError, match=r"no kind of benchmark 'mcq'; known are .*multiple_choice"):
-        kind_named("mcq")
+        get_benchmark("mcq")

@@ -7,7 +7,7 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.evaluation.benchmark import Question, Row
-from mmssr_jax.evaluation.shots import with_frames, with_shots
+from mmssr_jax.evaluation.shots import subsample_frames, with_shots
 
 QUESTIONS = [
     Question(str(i), f"<image>\nWhat is {i}?\n", (ImageRef(data=bytes([i])),), {"index": str(i), "answer": f"['a{i}']"})
@@ -45,8 +45,8 @@ def test_mistakes():
 def test_a_clip_is_cut_to_even_frames():
     frames = tuple(ImageRef(data=bytes([i])) for i in range(8))
     row = Row({"index": "0", "question": "What moves?"}, frames)
-    assert [image.data for image in with_frames(row, 4).images] == [bytes([i]) for i in (0, 2, 5, 7)]
-    assert with_frames(row, 8) is row
+    assert [image.data for image in subsample_frames(row, 4).images] == [bytes([i]) for i in (0, 2, 5, 7)]
+    assert subsample_frames(row, 8) is row
     placed = Row({"index": "0", "question": "<image> or <image>?"}, frames[:2])
     with pytest.raises(UserError, match=r"index 0: its text places 2 images; they cannot be cut to 1"):
-        with_frames(placed, 1)
+        subsample_frames(placed, 1)

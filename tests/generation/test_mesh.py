@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmssr_jax.generation.sampler import Generation, Generator
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from tests.generation.test_sampler import INDEX, LENGTHS, PIXELS, STEPS, TOKENS
 
@@ -21,7 +21,7 @@ def fourfold(x: np.ndarray) -> np.ndarray:
 def test_rows_and_parameters_are_spread(model, mesh):
     if len(jax.devices()) < 8:
         pytest.skip("needs 8 devices")
-    graphdef, params = state.split(model)
+    graphdef, params = module_params.split(model)
     pixels = np.concatenate([PIXELS, np.zeros((5, 8, 8, 3), np.uint8)])
     index = fourfold(INDEX)
     index[3] = -1

@@ -9,7 +9,7 @@ from flax import nnx
 
 from mmssr_jax.generation.sampler import Generation, Generator, continue_prompts
 from mmssr_jax.generation.sampling import Sampling
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 from mmssr_jax.models.config import DecoderConfig, MoEConfig
 from mmssr_jax.models.decoder import Decoder
 from tests.filled import filled
@@ -39,11 +39,11 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
 @pytest.fixture(scope="module")
 def uncached(model):
     """next(tokens, index, length) -> logits at the last token, without a cache, padded to one shape."""
-    graphdef, params = state.split(model)
+    graphdef, params = module_params.split(model)
 
     @jax.jit
     def logits(tokens, index, length):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         L = tokens.shape[0]
         x = model.embed(tokens[None], model.image_features(PIXELS), index[None])
         hidden = model.decode(x, np.arange(L)[None], np.full((1, L), L))
@@ -69,7 +69,7 @@ def by_hand(uncached, row: int, steps: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def greedy(model):
-    return Generator(*state.split(model), Generation(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, LENGTHS)
+    return Generator(*module_params.split(model), Generation(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, LENGTHS)
 
 
 def test_greedy_equals_the_uncached_forward_pass(uncached, greedy):
@@ -80,7 +80,7 @@ def test_greedy_equals_the_uncached_forward_pass(uncached, greedy):
 def test_stop_tokens_end_a_row_and_only_that_row(model, greedy):
     stop = greedy[0][2]
     expected = [answer[: answer.index(stop)] if stop in answer else answer for answer in greedy]
-    found = Generator(*state.split(model), Generation(max_tokens=STEPS, stop=(stop, 99)))(
+    found = Generator(*module_params.split(model), Generation(max_tokens=STEPS, stop=(stop, 99)))(
         TOKENS, PIXELS, INDEX, LENGTHS
     )
     assert found == expected
@@ -89,12 +89,14 @@ def test_stop_tokens_end_a_row_and_only_that_row(model, greedy):
 
 def test_a_row_of_padding_is_no_trouble(model, greedy):
     lengths = np.array([9, 0, 3], np.int32)
-    found = Generator(*state.split(model), Generation(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, lengths)
+    found = Generator(*module_params.split(model), Generation(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, lengths)
     assert (found[0], found[2]) == (greedy[0], greedy[2])
 
 
 def test_sampling_depends_on_the_seeds_and_not_on_the_batch(model):
-    generator = Generator(*state.split(model), Generation(max_tokens=STEPS, sampling=Sampling(temperature=1.5, seed=4)))
+    generator = Generator(
+        *module_params.split(model), Generation(max_tokens=STEPS, sampling=Sampling(temperature=1.5, seed=4))
+    )
     seeds = np.array([7, 8, 9], np.int32)
     first = generator(TOKENS, PIXELS, INDEX, LENGTHS, seeds)
     turned = [2, 0, 1]
@@ -112,12 +114,12 @@ def test_a_sparse_decoder_generates_what_its_forward_pass_says():
 
     @jax.jit
     def generate(params):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         return continue_prompts(model, model.embed(np.array([[3, 4, 5]])), lengths, lengths, Generation(max_tokens=4))
 
     @jax.jit
     def logits(params, tokens):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         hidden = model(model.embed(tokens), np.arange(7)[None], np.full((1, 7), 7))
         return model.logits(hidden)[0]
 

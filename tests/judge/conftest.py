@@ -6,12 +6,12 @@ import pytest
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample, Turn
-from mmssr_jax.judge.api_config import ApiConfig
-from mmssr_jax.judge.backends import Request
+from mmssr_jax.judge.api.config import ApiConfig
+from mmssr_jax.judge.api.live import LiveJudge
+from mmssr_jax.judge.api.rate_limit import Clock
+from mmssr_jax.judge.api.retry import TRANSIENT
+from mmssr_jax.judge.base import Request
 from mmssr_jax.judge.ledger import Ledger, read_ledger
-from mmssr_jax.judge.live import LiveJudge
-from mmssr_jax.judge.outcomes import TRANSIENT
-from mmssr_jax.judge.pace import Clock
 from mmssr_jax.judge.rubric import Rubric
 from tests.judge.api_server import ApiServer, good
 

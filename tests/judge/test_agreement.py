@@ -3,7 +3,7 @@ import re
 import numpy as np
 
 from mmssr_jax.judge.agreement import agreement, histograms, style_counts
-from mmssr_jax.judge.recorded import read_recorded
+from mmssr_jax.judge.backends.recorded import read_recorded
 from mmssr_jax.judge.rubric import Judgment, Rubric, rubric_of
 
 SMALL = rubric_of({"counting": "", "ocr": ""}, ("yes/no", "list"))

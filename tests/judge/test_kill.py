@@ -10,9 +10,9 @@ import time
 import pytest
 
 from mmssr_jax.judge.ledger import read_ledger
+from tests.judge.api.test_live import check_ratings, misbehaving
 from tests.judge.api_server import ApiServer, Reply
 from tests.judge.conftest import KEY
-from tests.judge.test_live import check_ratings, misbehaving
 
 N, KILLS = 1000, 20
 
@@ -21,11 +21,11 @@ import sys
 from pathlib import Path
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.progress import Progress
-from mmssr_jax.judge.api_config import ApiConfig
-from mmssr_jax.judge.backends import Request
+from mmssr_jax.judge.api.config import ApiConfig
+from mmssr_jax.judge.base import Request
 from mmssr_jax.judge.ledger import Ledger
-from mmssr_jax.judge.live import LiveJudge
-from mmssr_jax.judge.outcomes import TRANSIENT
+from mmssr_jax.judge.api.live import LiveJudge
+from mmssr_jax.judge.api.retry import TRANSIENT
 from mmssr_jax.judge.rubric import Rubric
 from tests.judge.conftest import FastClock, lookup
 

@@ -6,11 +6,11 @@ import threading
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.judge.ledger import Entry, Ledger, read_ledger
+from mmssr_jax.judge.ledger import Ledger, LedgerEntry, read_ledger
 
 
 def entry(name, **kw):
-    return Entry(**{"id": name, "judge": "j", "prompt_hash": "p", "raw": "{}", **kw})
+    return LedgerEntry(**{"id": name, "judge": "j", "prompt_hash": "p", "raw": "{}", **kw})
 
 
 def write(path, *entries):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from mmssr_jax.core.sample import Sample, Turn
 from mmssr_jax.core.vocabulary import SLUGS, STYLES
-from mmssr_jax.judge.parse import parse_answer
+from mmssr_jax.judge.parse_answer import parse_answer
 from mmssr_jax.judge.prompts import (
-    PromptConfig,
+    JudgePromptConfig,
     answer_model,
     answer_schema,
     conversation,
@@ -46,7 +46,7 @@ def skeleton(built):
 @given(texts, texts)
 def test_a_sample_cannot_change_the_structure(question, answer):
     question, answer = question.replace("<image>", ""), answer.replace("<image>", "")
-    built = messages(sample(question, answer), ["data:x"], RUBRIC, PromptConfig())
+    built = messages(sample(question, answer), ["data:x"], RUBRIC, JudgePromptConfig())
     assert skeleton(built) == [("system", "text"), ("user", ["text", "image_url", "text"])]
     assert built[0]["content"] == system_prompt(RUBRIC, rationale=False)
     fence, data, end = built[1]["content"][2]["text"].split("\n")
@@ -74,12 +74,12 @@ def test_pictures_stand_where_they_stood():
 
 
 def test_pictures_carry_the_detail():
-    built = messages(sample("<image>", "x"), ["data:x"], RUBRIC, PromptConfig(detail="low"))
+    built = messages(sample("<image>", "x"), ["data:x"], RUBRIC, JudgePromptConfig(detail="low"))
     assert built[1]["content"][1] == {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}}
 
 
 def test_text_alone():
-    assert skeleton(messages(sample("2+2?", "4"), [], RUBRIC, PromptConfig())) == [
+    assert skeleton(messages(sample("2+2?", "4"), [], RUBRIC, JudgePromptConfig())) == [
         ("system", "text"),
         ("user", ["text"]),
     ]
@@ -139,13 +139,13 @@ def test_a_capability_may_be_called_title():
 
 
 def test_hash_follows_what_is_sent():
-    base = prompt_hash(RUBRIC, PromptConfig(), {})
-    assert base == prompt_hash(Rubric(), PromptConfig(), {})
+    base = prompt_hash(RUBRIC, JudgePromptConfig(), {})
+    assert base == prompt_hash(Rubric(), JudgePromptConfig(), {})
     others = [
-        prompt_hash(RUBRIC, PromptConfig(rationale=True), {}),
-        prompt_hash(RUBRIC, PromptConfig(max_side=512), {}),
-        prompt_hash(SMALL, PromptConfig(), {}),
-        prompt_hash(RUBRIC, PromptConfig(), {"temperature": 1.0}),
+        prompt_hash(RUBRIC, JudgePromptConfig(rationale=True), {}),
+        prompt_hash(RUBRIC, JudgePromptConfig(max_side=512), {}),
+        prompt_hash(SMALL, JudgePromptConfig(), {}),
+        prompt_hash(RUBRIC, JudgePromptConfig(), {"temperature": 1.0}),
     ]
     assert len({base, *others}) == 5
 
@@ -153,7 +153,7 @@ def test_hash_follows_what_is_sent():
 @pytest.mark.parametrize("field", ["max_side", "max_images", "max_chars", "jpeg_quality"])
 def test_settings_are_checked(field):
     with pytest.raises(ValueError, match=field):
-        PromptConfig(**{field: 0})
+        JudgePromptConfig(**{field: 0})
 
 
 @given(st.text())

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mmssr_jax.models import presets, state
+from mmssr_jax.models import module_params, presets
 from mmssr_jax.models.config import FLOAT32, ConnectorConfig
 from mmssr_jax.models.connectors import CAbstractor, RegBlock, adaptive_pool, depthwise
 from mmssr_jax.models.vlm import VLM
@@ -76,7 +76,7 @@ def test_a_vlm_with_it(config):
 
 def test_mm15_views_are_144_tokens():
     config = presets.preset("mm15_1b")
-    graphdef, params = state.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    graphdef, params = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     pixels = jax.ShapeDtypeStruct((2, 672, 672, 3), jnp.uint8)
-    features = jax.eval_shape(lambda p, x: state.merge(graphdef, p).encode_images(x), params, pixels)
+    features = jax.eval_shape(lambda p, x: module_params.merge(graphdef, p).encode_images(x), params, pixels)
     assert features.shape == (2, 144, 2048)

@@ -20,14 +20,12 @@ LLAMA3 = RopeScaling("llama3", factor=8.0, low=1.0, high=4.0, original_length=81
     ids=["linear", "llama3"],
 )
 def test_frequencies(theta, scaling, expected):
-    np.testing.assert_allclose(
-        rope.frequencies(16, theta, scaling), expected, rtol=5e-5
-    )  # the literals have five digits
+    np.testing.assert_allclose(rope.inv_freq(16, theta, scaling), expected, rtol=5e-5)  # the literals have five digits
 
 
 def test_rotation_is_a_complex_product():
     x = np.random.default_rng(0).normal(size=(1, 3, 2, 8)).astype(np.float32)
     positions = np.array([[0, 5, 1000]])
-    turned = rope.rotate(x, *rope.angles(positions, head_dim=8, theta=100.0))
+    turned = rope.apply_rope(x, *rope.rope_cos_sin(positions, head_dim=8, theta=100.0))
     z = (x[..., :4] + 1j * x[..., 4:]) * np.exp(1j * positions[..., None, None] * 100.0 ** (-np.arange(4) / 4))
     np.testing.assert_allclose(turned, np.concatenate([z.real, z.imag], -1), atol=2e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mmssr_jax.models import presets, state
+from mmssr_jax.models import module_params, presets
 from mmssr_jax.models.vlm import VLM, pack_features
 
 # Rows of features: 0 the newline, 1..4 image 0, 5..8 image 1.
@@ -50,9 +50,9 @@ def test_a_prompt_tree_equals_separate_prompts(model):
     """prefix 3 4 5, branches 6 7 and 8 9, in one row, against each branch in a row of its own."""
     tree = np.array([[3, 4, 5, 6, 7, 8, 9, 0]], np.int32)
     positions = np.array([[0, 1, 2, 3, 4, 3, 4, 0]], np.int32)
-    until = np.array([[7, 7, 7, 5, 5, 7, 7, 8]], np.int32)
+    visible_until = np.array([[7, 7, 7, 5, 5, 7, 7, 8]], np.int32)
     text = np.full((1, 8), -1, np.int32)
-    packed = model.logits(model(tree, None, text, positions, until))
+    packed = model.logits(model(tree, None, text, positions, visible_until))
     rows = np.array([[3, 4, 5, 6, 7], [3, 4, 5, 8, 9]], np.int32)
     alone = model.logits(
         model(rows, None, np.full((2, 5), -1), np.broadcast_to(np.arange(5), (2, 5)), np.full((2, 5), 5))
@@ -62,13 +62,13 @@ def test_a_prompt_tree_equals_separate_prompts(model):
 
 
 def test_what_is_computed_again_changes_no_gradient_and_takes_less_memory(config, model):
-    _, params = state.split(model)
+    _, params = module_params.split(model)
 
     def loss(remat):
-        graphdef, _ = state.abstract(lambda: VLM(dataclasses.replace(config, remat=remat), rngs=nnx.Rngs(0)))
+        graphdef, _ = module_params.abstract(lambda: VLM(dataclasses.replace(config, remat=remat), rngs=nnx.Rngs(0)))
 
         def squares(params):
-            hidden = state.merge(graphdef, params)(TOKENS, jnp.ones((2, 8, 8, 3)), INDEX, POSITIONS, CAUSAL)
+            hidden = module_params.merge(graphdef, params)(TOKENS, jnp.ones((2, 8, 8, 3)), INDEX, POSITIONS, CAUSAL)
             return jnp.square(hidden[..., 0]).mean()
 
         return squares
@@ -86,11 +86,13 @@ def test_what_is_computed_again_changes_no_gradient_and_takes_less_memory(config
 
 
 def test_bfloat16_keeps_parameters_and_logits_in_float32(config):
-    graphdef, params = state.abstract(lambda: VLM(dataclasses.replace(config, dtype="bfloat16"), rngs=nnx.Rngs(0)))
+    graphdef, params = module_params.abstract(
+        lambda: VLM(dataclasses.replace(config, dtype="bfloat16"), rngs=nnx.Rngs(0))
+    )
     assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
     def run(params):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         hidden = model(TOKENS, jnp.zeros((2, 8, 8, 3)), INDEX, POSITIONS, CAUSAL)
         return hidden, model.logits(hidden)
 
@@ -108,8 +110,8 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32(config):
     ],
 )
 def test_published_sizes(name, vocab, count):
-    _, params = state.abstract(lambda: VLM(presets.preset(name, vocab=vocab), rngs=nnx.Rngs(0)))
-    assert state.param_count(params) == count
+    _, params = module_params.abstract(lambda: VLM(presets.preset(name, vocab=vocab), rngs=nnx.Rngs(0)))
+    assert module_params.param_count(params) == count
 
 
 @pytest.mark.parametrize(
@@ -125,11 +127,11 @@ def test_published_sizes(name, vocab, count):
 )
 def test_mm15_sizes(name, billions):
     """Decoders of the named size; the tower is ViT-H's 632 M and its larger position table."""
-    _, params = state.abstract(lambda: VLM(presets.preset(name), rngs=nnx.Rngs(0)))
-    assert state.param_count(params["decoder"]) / 1e9 == pytest.approx(billions, rel=5e-3)
-    assert state.param_count(params["vision"]) == 633_387_520
+    _, params = module_params.abstract(lambda: VLM(presets.preset(name), rngs=nnx.Rngs(0)))
+    assert module_params.param_count(params["decoder"]) / 1e9 == pytest.approx(billions, rel=5e-3)
+    assert module_params.param_count(params["vision"]) == 633_387_520
 
 
 def test_tiny_is_small():
-    _, params = state.abstract(lambda: VLM(presets.preset("tiny", vocab=2000), rngs=nnx.Rngs(0)))
-    assert state.param_count(params) == 2_497_792
+    _, params = module_params.abstract(lambda: VLM(presets.preset("tiny", vocab=2000), rngs=nnx.Rngs(0)))
+    assert module_params.param_count(params) == 2_497_792

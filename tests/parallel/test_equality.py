@@ -13,12 +13,12 @@ from flax import nnx
 
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.generation.sampler import Generation, continue_prompts
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 from mmssr_jax.models.config import DecoderConfig, MoEConfig, VisionConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel.mesh import MeshConfig, batch_sharding, make_mesh, replicated
 from mmssr_jax.parallel.rules import shardings
-from mmssr_jax.scoring.ask import leaf_logits
+from mmssr_jax.scoring.forward import leaf_logits
 from mmssr_jax.scoring.prompt_tree import build_tree
 from mmssr_jax.training.step import make_step
 from tests.filled import filled
@@ -51,13 +51,13 @@ def batch() -> Batch:
     index = np.full((B, L), -1, np.int32)
     index[:, 1 : 1 + T] = 1 + np.arange(B * T).reshape(B, T)
     index[:, 1 + T] = 0
-    until = np.full((B, L), L - 1, np.int32)
-    until[::2, :8] = 8
-    until[:, -1] = L
+    visible_until = np.full((B, L), L - 1, np.int32)
+    visible_until[::2, :8] = 8
+    visible_until[:, -1] = L
     return Batch(
         tokens=rng.integers(0, 32, (B, L), np.int32),
         positions=np.broadcast_to(np.arange(L, dtype=np.int32), (B, L)).copy(),
-        until=until,
+        visible_until=visible_until,
         image_index=index,
         pixels=rng.integers(0, 256, (B, 8, 8, 3), np.uint8),
         loss_position=np.broadcast_to(np.array([6, 9], np.int32), (B, 2)).copy(),
@@ -80,19 +80,19 @@ def run_in(model, batch, mesh):
     opt_state = jax.jit(tx.init, out_shardings=opt_shardings)(params)
     batch = jax.device_put(batch, batch_sharding(mesh))
     step = jax.jit(
-        make_step(graphdef, tx, patches=CONFIG.vision.tokens),
+        make_step(graphdef, tx, tokens_per_image=CONFIG.vision.tokens),
         out_shardings=(shardings(params, mesh), opt_shardings, replicated(mesh)),
     )
     after, _, metrics = step(params, opt_state, batch)
 
     @jax.jit
     def answers(params, batch):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         x = model.embed(batch.tokens, model.image_features(batch.pixels), batch.image_index)
         lengths = np.array([12, 11, 10, 9, 8, 7, 12, 12], np.int32)
         return continue_prompts(model.decoder, x, lengths, lengths, Generation(max_tokens=6))
 
-    logits = jax.jit(lambda p, b: leaf_logits(state.merge(graphdef, p), b, TREE))(params, batch)
+    logits = jax.jit(lambda p, b: leaf_logits(module_params.merge(graphdef, p), b, TREE))(params, batch)
     return after, metrics, logits, answers(params, batch)
 
 

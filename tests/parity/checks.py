@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from mmssr_jax.convert.import_hf import load_vlm
-from mmssr_jax.core.vision_spec import anyres_layout, feature_rows, single_layout
 from mmssr_jax.generation.sampler import Generation, continue_prompts
-from mmssr_jax.models import state
+from mmssr_jax.images.anyres import anyres_layout, feature_index, single_layout
+from mmssr_jax.models import module_params
 from mmssr_jax.models.packing import resample
 from mmssr_jax.models.vlm import pack_features
 
@@ -39,17 +39,17 @@ def compiled(folder: Path) -> tuple[Any, Any, Any]:
 
     @jax.jit
     def features(params, pixels, rows, weights):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         return resample(pack_features(model.encode_images(pixels), model.image_newline[...]), rows, weights)
 
     @jax.jit
-    def logits(params, tokens, features, index, positions, until):
-        model = state.merge(graphdef, params)
-        return model.logits(model.decode(model.embed(tokens, features, index), positions, until))
+    def logits(params, tokens, features, index, positions, visible_until):
+        model = module_params.merge(graphdef, params)
+        return model.logits(model.decode(model.embed(tokens, features, index), positions, visible_until))
 
     @jax.jit
     def answers(params, tokens, features, index, lengths):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         x = model.embed(tokens, features, index)
         return continue_prompts(model.decoder, x, lengths, lengths, Generation(max_tokens=16))
 
@@ -66,7 +66,7 @@ def image_tokens(folder: Path, case: dict[str, np.ndarray]) -> tuple[np.ndarray 
     for image, count in enumerate(case["num_tiles"]):
         layout = anyres_layout(*case["image_sizes"][image].tolist(), spec) if count > 1 else single_layout(spec)
         assert layout.tiles == count
-        r, w = feature_rows(layout)
+        r, w = feature_index(layout)
         rows.append(np.where(r > 0, r + first * spec.side**2, r))
         weights.append(w)
         lengths.append(layout.tokens)
@@ -102,8 +102,8 @@ def check_features_and_logits(case_path: Path) -> None:
     tokens, index, counts = packed_left(case, loaded(folder)[0].image_token)
     B, L = tokens.shape
     positions = np.broadcast_to(np.arange(L, dtype=np.int32), (B, L))
-    until = np.full((B, L), L, np.int32)
-    found = compiled(folder)[1](loaded(folder)[1][1], tokens, features, index, positions, until)
+    visible_until = np.full((B, L), L, np.int32)
+    found = compiled(folder)[1](loaded(folder)[1][1], tokens, features, index, positions, visible_until)
     for row, count in enumerate(counts):
         expected = case["logits"][row, case["attention_mask"][row].astype(bool)]
         np.testing.assert_allclose(found[row, :count], expected, atol=ATOL, rtol=0)

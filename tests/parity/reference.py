@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mmssr_jax.core.vision_spec import AnyresSpec, anyres_layout, single_layout
+from mmssr_jax.images.anyres import AnyresSpec, anyres_layout, single_layout
 
 IMAGE_TOKEN = 90
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmssr_jax.core.vision_spec import AnyresSpec
-from mmssr_jax.data.tiling import prompt_tiles
+from mmssr_jax.images.anyres import AnyresSpec
+from mmssr_jax.images.decode import open_rgb
+from mmssr_jax.images.tiles import prompt_tiles
 from mmssr_jax.models.vit import normalise
-from mmssr_jax.pool.decode import open_rgb
 
 ATOL = 1e-5
 

@@ -9,7 +9,7 @@ import pytest
 
 from mmssr_jax.convert.export_hf import export_vlm
 from mmssr_jax.convert.import_hf import load_vlm
-from mmssr_jax.core.vision_spec import video_rows
+from mmssr_jax.images.anyres import video_feature_index
 from tests.parity import reference
 from tests.parity.checks import check_features_and_logits, check_greedy_tokens, compiled, loaded
 
@@ -47,7 +47,7 @@ def test_video_frames_are_pooled(written):
             torch.tensor(frames)[None], vision_feature_layer=-1, vision_feature_select_strategy="full"
         )
         expected = getattr(found, "pooler_output", found)[0].numpy()  # the newline at its end
-    rows, weights = video_rows(3, config.anyres)
+    rows, weights = video_feature_index(3, config.anyres)
     ours = np.asarray(compiled(folder)[0](params, frames.transpose(0, 2, 3, 1), rows, weights))
     np.testing.assert_allclose(ours, expected, atol=2e-4, rtol=0)
 

@@ -10,7 +10,7 @@ import pytest
 
 from mmssr_jax.convert.import_hf import load_clip, load_decoder, load_vision
 from mmssr_jax.generation.sampler import Generation, continue_prompts
-from mmssr_jax.models import state
+from mmssr_jax.models import module_params
 
 ATOL = 2e-4
 
@@ -27,7 +27,7 @@ def test_vision_tower(tower):
 
     @jax.jit
     def run(params):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         hidden = model.hidden_states(pixels)
         clip = model.config.class_token  # whose last_hidden_state is not normed, where SigLIP's is
         return hidden, model(pixels), hidden[-1] if clip else model.norm(hidden[-1])
@@ -37,7 +37,7 @@ def test_vision_tower(tower):
     np.testing.assert_allclose(patches, case["hidden_states"][-1][:, -patches.shape[1] :], atol=ATOL, rtol=0)
     np.testing.assert_allclose(last, case["last_hidden_state"], atol=ATOL, rtol=0)
     if "pooler_output" in case:
-        pooled = jax.jit(lambda p: state.merge(graphdef, p).pooled(pixels))(params)
+        pooled = jax.jit(lambda p: module_params.merge(graphdef, p).pooled(pixels))(params)
         np.testing.assert_allclose(pooled, case["pooler_output"], atol=ATOL, rtol=0)
 
 
@@ -49,7 +49,7 @@ def test_clip_pair(pair):
 
     @jax.jit
     def run(params):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         return model.embed_images(pixels), model.embed_texts(tokens)
 
     images, texts = run(params)
@@ -64,13 +64,13 @@ def test_decoder(decoder):
     L = ids.shape[1]
     # Padding on either side: it sees itself alone, and positions count the real tokens.
     positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0).astype(np.int32)
-    until = np.where(mask, L, np.arange(1, L + 1)).astype(np.int32)
+    visible_until = np.where(mask, L, np.arange(1, L + 1)).astype(np.int32)
 
     @jax.jit
     def run(params):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         x = model.embed(ids)
-        return model.hidden_states(x, positions, until), model.logits(model(x, positions, until))
+        return model.hidden_states(x, positions, visible_until), model.logits(model(x, positions, visible_until))
 
     hidden, logits = run(params)
     np.testing.assert_allclose(hidden[:, mask], case["hidden_states"][:, mask], atol=ATOL, rtol=0)
@@ -86,7 +86,7 @@ def test_decoder_generates(decoder):
 
     @jax.jit
     def run(params):
-        model = state.merge(graphdef, params)
+        model = module_params.merge(graphdef, params)
         lengths = np.array([ids.shape[1]], np.int32)
         return continue_prompts(model, model.embed(ids), lengths, lengths, Generation(max_tokens=16))
 

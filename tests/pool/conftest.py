@@ -15,7 +15,7 @@ from PIL import Image
 from mmssr_jax.core.artifact import Artifact
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.pool.readers.llava_json import LlavaJson
-from mmssr_jax.pool.survey import Intake
+from mmssr_jax.pool.validate import IngestConfig
 from mmssr_jax.pool.writer import write_pool
 
 Record = dict[str, Any]
@@ -65,11 +65,13 @@ def good_records() -> list[Record]:
 def make_pool(folder: Path) -> Callable[..., Pool]:
     """Takes records in: `make_pool(records, name="pool", packed=False, intake=Intake())`."""
 
-    def make(records: list[Record], *, name: str = "pool", packed: bool = False, intake: Intake | None = None) -> Pool:
+    def make(
+        records: list[Record], *, name: str = "pool", packed: bool = False, intake: IngestConfig | None = None
+    ) -> Pool:
         path = folder / f"{name}.json"
         path.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
         artifact = Artifact(folder / name, stage="ingest", settings={"packed": packed})
-        write_pool(artifact, LlavaJson(path), intake or Intake(), packed=packed)
+        write_pool(artifact, LlavaJson(path), intake or IngestConfig(), packed=packed)
         return open_pool(folder / name)
 
     return make

@@ -9,9 +9,9 @@ import pytest
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.pool import check
 from mmssr_jax.pool.check import check_images
+from mmssr_jax.pool.identity import RecordConfig
+from mmssr_jax.pool.parse import scan
 from mmssr_jax.pool.readers.llava_json import LlavaJson
-from mmssr_jax.pool.rules import Rules
-from mmssr_jax.pool.scan import scan
 from tests.pool.conftest import Record, record
 
 
@@ -21,8 +21,8 @@ def _check(
     path = folder / "pool.json"
     path.write_text(json.dumps(records))
     reader = LlavaJson(path)
-    rows = scan(reader, Rules()).rows
-    return check_images(reader, rows, Rules(), verify=verify, max_pixels=10_000, folder=blocks)
+    rows = scan(reader, RecordConfig()).rows
+    return check_images(reader, rows, RecordConfig(), verify=verify, max_pixels=10_000, folder=blocks)
 
 
 def _records(folder: Path) -> list[Record]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mmssr_jax.core.sample import IMAGE_TAG, Turn
 from mmssr_jax.pool.conversation import Conversation, parse_conversation
-from mmssr_jax.pool.reasons import Mend, Reason, RejectedError
+from mmssr_jax.pool.reasons import Reason, RejectedError, Repair
 
 
 def _turns(*texts: Any, first: str = "human") -> list[dict[str, Any]]:
@@ -103,51 +103,51 @@ def test_a_video_takes_the_place_of_pictures():
 
 
 @pytest.mark.parametrize(
-    ("fields", "strict", "texts", "mends"),
+    ("fields", "strict", "texts", "repairs"),
     [
         (
             {"conversations": _turns("hello", "q", "a", first="gpt")},
             Reason.ROLE_ORDER,
             ["q", "a"],
-            (Mend.DROPPED_LEADING_TURN,),
+            (Repair.DROPPED_LEADING_TURN,),
         ),
-        ({"conversations": _turns("q", "a", "r")}, Reason.UNANSWERED, ["q", "a"], (Mend.DROPPED_UNANSWERED_TURN,)),
+        ({"conversations": _turns("q", "a", "r")}, Reason.UNANSWERED, ["q", "a"], (Repair.DROPPED_UNANSWERED_TURN,)),
         (
             {"conversations": _turns("q", "a"), "image": ["a", "b"]},
             Reason.IMAGE_TAG_MISMATCH,
             [f"{IMAGE_TAG}\n{IMAGE_TAG}\nq", "a"],
-            (Mend.ADDED_IMAGE_TAG,),
+            (Repair.ADDED_IMAGE_TAG,),
         ),
         (
             {"conversations": _turns(f"{IMAGE_TAG}\nq", "a")},
             Reason.IMAGE_TAG_MISMATCH,
             ["q", "a"],
-            (Mend.DROPPED_IMAGE_TAG,),
+            (Repair.DROPPED_IMAGE_TAG,),
         ),
         (
             {"conversations": _turns("x", f"q {IMAGE_TAG}", "a", first="gpt"), "image": "a"},
             Reason.ROLE_ORDER,
             [f"{IMAGE_TAG}\nq", "a"],
-            (Mend.DROPPED_LEADING_TURN, Mend.MOVED_IMAGE_TAG),
+            (Repair.DROPPED_LEADING_TURN, Repair.MOVED_IMAGE_TAG),
         ),
     ],
 )
 def test_llava_mode_mends_what_strict_mode_rejects(
-    fields: dict[str, Any], strict: Reason, texts: list[str], mends: tuple[Mend, ...]
+    fields: dict[str, Any], strict: Reason, texts: list[str], repairs: tuple[Repair, ...]
 ):
     with pytest.raises(RejectedError) as e:
         parse_conversation(fields, mend=False)
     assert e.value.reason == strict
     conversation = parse_conversation(fields, mend=True)
     assert [t.text for t in conversation.turns] == texts
-    assert conversation.mends == mends
+    assert conversation.repairs == repairs
 
 
 def test_a_tag_among_others_in_its_turn_is_not_moved():
     text = f"between {IMAGE_TAG} and {IMAGE_TAG}"
     conversation = parse_conversation({"conversations": _turns(text, "a"), "image": ["a", "b"]}, mend=True)
     assert conversation.turns[0].text == text
-    assert conversation.mends == ()
+    assert conversation.repairs == ()
 
 
 _TEXTS = st.lists(st.sampled_from(["q", "", IMAGE_TAG, "x ", "\ud800"]), max_size=4).map("".join) | st.none()
@@ -166,10 +166,10 @@ def test_what_is_accepted_keeps_the_promise_of_a_sample(messages: list[Any], ima
     assert [t.role for t in conversation.turns] == ["user", "assistant"] * (len(conversation.turns) // 2)
     assert all(t.text.replace(IMAGE_TAG, "").strip() for t in conversation.turns)
     assert sum(t.text.count(IMAGE_TAG) for t in conversation.turns) == len(conversation.images)
-    assert mend or conversation.mends == ()
+    assert mend or conversation.repairs == ()
     again = parse_conversation(
         {"image": image and list(conversation.images),
          "conversations": [{"role": t.role, "content": t.text} for t in conversation.turns]},
         mend=mend,
     )  # fmt: skip
-    assert (again.turns, again.images, again.mends) == (conversation.turns, conversation.images, ())
+    assert (again.turns, again.images, again.repairs) == (conversation.turns, conversation.images, ())

@@ -11,9 +11,9 @@ import pytest
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
+from mmssr_jax.pool.identity import RecordConfig
 from mmssr_jax.pool.pool import Pool, open_pool
-from mmssr_jax.pool.rules import Rules
-from mmssr_jax.pool.survey import Intake
+from mmssr_jax.pool.validate import IngestConfig
 from tests.pool.conftest import Record, record
 
 MakePool = Callable[..., Pool]
@@ -64,7 +64,7 @@ def test_the_original_record_is_untouched(pool: Pool, good_records: list[Record]
 def test_a_repaired_sample_keeps_its_original_record(make_pool: MakePool):
     broken = record("a", image="images/0.jpg")
     for packed in (False, True):
-        pool = make_pool([broken], name=f"p{packed}", packed=packed, intake=Intake(Rules(repair="llava")))
+        pool = make_pool([broken], name=f"p{packed}", packed=packed, intake=IngestConfig(RecordConfig(repair="llava")))
         assert pool[0].turns[0].text == "<image>\nWhat is a?"
         assert pool.record(0) == broken
         assert pool.index["repairs"].to_pylist() == [["added_image_tag"]]
@@ -73,7 +73,7 @@ def test_a_repaired_sample_keeps_its_original_record(make_pool: MakePool):
 def test_auto_ids_reach_the_samples(make_pool: MakePool):
     records = [{**record("x"), "id": 5}, {**record("x"), "id": 6}]
     for packed in (False, True):
-        pool = make_pool(records, name=f"p{packed}", packed=packed, intake=Intake(Rules(id="auto")))
+        pool = make_pool(records, name=f"p{packed}", packed=packed, intake=IngestConfig(RecordConfig(id="auto")))
         assert [s.id for s in pool] == pool.ids.tolist()
         assert [i[-2:] for i in pool.ids] == ["-0", "-1"]
         assert [pool.record(i)["id"] for i in range(2)] == [5, 6]

@@ -9,7 +9,7 @@ import pytest
 from mmssr_jax.core.artifact import Artifact
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.pool.readers.llava_json import LlavaJson
-from mmssr_jax.pool.survey import Intake, survey
+from mmssr_jax.pool.validate import IngestConfig, validate
 from mmssr_jax.pool.writer import file_names, portable, write_pool
 from tests.pool.conftest import Record, record
 
@@ -22,7 +22,7 @@ def _reader(folder: Path, records: list[Any]) -> LlavaJson:
 
 def test_paths_inside_the_workdir_are_relative(tmp_path: Path):
     pool = tmp_path / "work" / "pool"
-    assert portable(tmp_path / "work" / "procedural" / "pool.json", pool) == "../procedural/pool.json"
+    assert portable(tmp_path / "work" / "synthetic" / "pool.json", pool) == "../synthetic/pool.json"
     assert portable(tmp_path / "pool.json", pool) == str(tmp_path / "pool.json")
 
 
@@ -34,7 +34,7 @@ def test_files_are_named_from_their_common_folder_on(tmp_path: Path):
 def test_rejects_keep_ids_that_are_no_text_or_no_unicode(folder: Path):
     records = [record("a"), {**record("b"), "id": 7}, {**record("c"), "id": "\ud800"}, 5]
     artifact = Artifact(folder / "pool", stage="ingest", settings={})
-    write_pool(artifact, _reader(folder, records), Intake(), packed=False)
+    write_pool(artifact, _reader(folder, records), IngestConfig(), packed=False)
     rows = [json.loads(line) for line in (folder / "pool" / "rejects.jsonl").read_text().splitlines()]
     assert [(r["id"], r["source"], r["reason"], r["record"]) for r in rows] == [
         (7, "s", "bad_id", 1), ("\ud800", "s", "bad_id", 2), (None, "unknown", "not_an_object", 3),
@@ -44,7 +44,7 @@ def test_rejects_keep_ids_that_are_no_text_or_no_unicode(folder: Path):
 def test_a_picture_that_goes_between_checking_and_packing_is_one_line(folder: Path, good_records: list[Record]):
     reader = _reader(folder, good_records)
     artifact = Artifact(folder / "pool", stage="ingest", settings={})
-    survey(reader, Intake(), checks=folder / "pool" / "checks")
+    validate(reader, IngestConfig(), checks=folder / "pool" / "checks")
     (folder / "images" / "1.jpg").unlink()
     with pytest.raises(UserError, match=r"'several' was in order when it was checked, .*missing_image: images/1\.jpg"):
-        write_pool(artifact, reader, Intake(), packed=True)
+        write_pool(artifact, reader, IngestConfig(), packed=True)

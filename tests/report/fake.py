@@ -84,7 +84,7 @@ def add_truth(workdir: Workdir) -> None:
     flaws = [None] * 12 + ["blank_picture"] * 8 + ["wrong_answer"] * 4
     flaws[22], flaws[21] = None, None
     truth = pa.table({"id": IDS, "flaw": pa.array(flaws, pa.string())})
-    files.write_parquet(workdir.root / "procedural" / "truth.parquet", truth)
+    files.write_parquet(workdir.root / "synthetic" / "truth.parquet", truth)
 
 
 def judge_result() -> dict:

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from mmssr_jax.scoring import agreement, baselines
+from mmssr_jax.scoring import baselines, ranking_metrics
 
 
 def test_source_mean_falls_back_to_the_mean_of_all():
@@ -53,7 +53,7 @@ def test_ridge_learns_what_the_text_gives_away():
     texts = [" ".join(words[row]) + " ?" for row in chosen]
     truth = np.stack([(chosen == 0).sum(axis=1), (chosen == 3).sum(axis=1)], axis=1).astype(float)
     got = baselines.ngram_ridge(texts[:80], truth[:80], texts[80:])
-    assert agreement.macro_concordance(got, truth[80:]) > 0.95
+    assert ranking_metrics.macro_concordance(got, truth[80:]) > 0.95
     np.testing.assert_array_equal(got, baselines.ngram_ridge(texts[:80], truth[:80], texts[80:]))
 
 
@@ -77,5 +77,5 @@ def test_order_of_strength_on_real_judgments(shared):
         baselines.source_style_mean(sources[:360], styles[:360], truth[:360], sources[360:], styles[360:]),
         baselines.ngram_ridge(texts[:360], truth[:360], texts[360:]),
     ]
-    reached = [agreement.macro_concordance(p, truth[360:]) for p in predicted]
+    reached = [ranking_metrics.macro_concordance(p, truth[360:]) for p in predicted]
     assert 0.82 < reached[0] < reached[1] < reached[2] < 0.97

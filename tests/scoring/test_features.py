@@ -12,12 +12,12 @@ import pytest
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.data.batch import BatchShape, collate
-from mmssr_jax.models.state import merge
+from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import make_mesh
 from mmssr_jax.scoring.feature_run import write_features
-from mmssr_jax.scoring.features import FeatureConfig, FeatureReader, _sketch
-from mmssr_jax.scoring.rater import Buckets
+from mmssr_jax.scoring.features import FeatureConfig, ModelFeatureExtractor, _sketch
+from mmssr_jax.scoring.scorer import Buckets
 from mmssr_jax.training.losses import weighted_loss
 from tests.small import PATCHES, SIZE, bundle, sample, tokenizer
 
@@ -28,7 +28,7 @@ BROKEN = dataclasses.replace(sample("broken"), images=(dataclasses.replace(sampl
 
 
 def _table(kind, folder, samples=SAMPLES):
-    reader = FeatureReader(MODEL, kind, CONFIG, mesh=make_mesh(devices=jax.devices()[:1]))
+    reader = ModelFeatureExtractor(MODEL, kind, CONFIG, mesh=make_mesh(devices=jax.devices()[:1]))
     write_features(
         samples, reader, folder, shards=1, buckets=Buckets(4, (128,), (1,)), max_pixels=10_000, todo=[0]
     )  # fmt: skip
@@ -39,7 +39,7 @@ def _alone(reader, one, sequence=0):
     """The sample's batch without any padding."""
     example = reader.examples(one, max_pixels=10_000)[sequence]
     shape = BatchShape(1, len(example), len(example.pixels), len(example.loss_position))
-    return collate([example], shape, patches=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+    return collate([example], shape, tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad)
 
 
 def _model():
@@ -65,7 +65,7 @@ def test_embedding(tmp_path):
     for row, one in enumerate(SAMPLES):
         batch = _alone(reader, one)
         assert tokenizer().decode(batch.tokens[0]).endswith("Summary above in one word: \nassistant\n")
-        last = _model()(batch.tokens, _pixels(batch), batch.image_index, batch.positions, batch.until)[0, -1]
+        last = _model()(batch.tokens, _pixels(batch), batch.image_index, batch.positions, batch.visible_until)[0, -1]
         np.testing.assert_allclose(table["embedding"][row].as_py(), last / jnp.linalg.norm(last), atol=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_activations(tmp_path):
     assert table.schema.names == ["id", "layer1_image", "layer1_text", "layer2_image", "layer2_text"]
     batch, model = _alone(reader, SAMPLES[0]), _model()
     embedded = model.embed_rows(batch.tokens, model.encode_images(batch.pixels), batch.image_index)
-    states = model.decoder.hidden_states(embedded, batch.positions, batch.until)
+    states = model.decoder.hidden_states(embedded, batch.positions, batch.visible_until)
     seen = batch.image_index[0] >= 0
     for layer in (1, 2):
         for name, mask in (("image", seen), ("text", ~seen)):
@@ -118,4 +118,4 @@ def test_the_projection_keeps_inner_products():
 )
 def test_settings_that_fit_no_model(kind, settings, message):
     with pytest.raises(UserError, match=message):
-        FeatureReader(MODEL, kind, FeatureConfig(**settings), mesh=make_mesh(devices=jax.devices()[:1]))
+        ModelFeatureExtractor(MODEL, kind, FeatureConfig(**settings), mesh=make_mesh(devices=jax.devices()[:1]))

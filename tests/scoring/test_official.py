@@ -12,7 +12,7 @@ import transformers
 from mmssr_jax.core.sample import Sample, Turn
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.data.tokenizer import load_tokenizer
-from mmssr_jax.scoring.encode import ScorerEncoder
+from mmssr_jax.scoring.encoder import ScorerEncoder
 from mmssr_jax.scoring.instructions import render_conversation
 from tests.small import picture
 
@@ -41,7 +41,7 @@ def test_rendering(question, strip_characters, expected):
     assert render_conversation(sample, strip_characters=strip_characters) == expected
 
 
-def _officially(tokenizer, turns: list[str], query: str, patches: int) -> list[int]:
+def _officially(tokenizer, turns: list[str], query: str, tokens_per_image: int) -> list[int]:
     """The layout written by hand, chunk by chunk, with the image token `patches` + 1 times for the image's features."""
     rounds = []
     for question, answer in zip(turns[::2], turns[1::2], strict=True):
@@ -58,7 +58,7 @@ def _officially(tokenizer, turns: list[str], query: str, patches: int) -> list[i
     found += [start, *ids("user"), *newline]
     for k, chunk in enumerate(("\n".join(rounds) + "\n" + query).split("<image>")):
         if k:
-            found += [image] * (patches + 1) + newline
+            found += [image] * (tokens_per_image + 1) + newline
         found += ids(chunk)
     return [*found, end, *newline, start, *ids("assistant"), *newline]
 
@@ -66,7 +66,9 @@ def _officially(tokenizer, turns: list[str], query: str, patches: int) -> list[i
 def test_prompts_are_the_official_ones_token_by_token(shared: Path):
     folder = shared / "tokenizers" / "qwen2_small"
     theirs = transformers.AutoTokenizer.from_pretrained(str(folder))
-    encoder = ScorerEncoder(load_tokenizer(folder), CAPABILITIES, patches=3, max_prefix=4096, strip_characters=True)
+    encoder = ScorerEncoder(
+        load_tokenizer(folder), CAPABILITIES, tokens_per_image=3, max_prefix=4096, strip_characters=True
+    )
     queries = [*(QUERY.format(c.name) for c in CAPABILITIES), STYLES]
     records = json.loads((shared / "pool" / "pool.json").read_text())[::60]
     checked = 0
@@ -99,5 +101,5 @@ def test_expected_ids_of_pieces(shared: Path):
 def test_phrases_take_the_place_of_names(shared: Path):
     tokenizer = load_tokenizer(shared / "tokenizers" / "qwen2_small")
     phrases = {"logical_deduction": "logical reasoning capability"}
-    encoder = ScorerEncoder(tokenizer, CAPABILITIES[2:3], patches=1, max_prefix=64, phrases=phrases)
+    encoder = ScorerEncoder(tokenizer, CAPABILITIES[2:3], tokens_per_image=1, max_prefix=64, phrases=phrases)
     assert QUERY.format("logical reasoning capability") in tokenizer.decode(encoder.queries[0])

@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
-from mmssr_jax.scoring.encode import ScorerEncoder
+from mmssr_jax.scoring.encoder import ScorerEncoder
 from mmssr_jax.scoring.precision import Int8Kernel, agreement, in_int8, load_with_precision
-from mmssr_jax.scoring.rater import Buckets, Rater, Ratings
+from mmssr_jax.scoring.scorer import Buckets, Scorer, ScorerOutput
 from mmssr_jax.training.bundle import ModelBundle, export_bundle, with_config
 from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
 
@@ -32,9 +32,9 @@ def test_levels_are_the_nearest_of_255():
     np.testing.assert_array_equal(stacked.levels[0], stacked.levels[1])
 
 
-def rated(model: ModelBundle, mesh: Mesh) -> Ratings:
-    encoder = ScorerEncoder(tokenizer(), CAPABILITIES[:4], patches=PATCHES, max_prefix=120)
-    rater = Rater(
+def rated(model: ModelBundle, mesh: Mesh) -> ScorerOutput:
+    encoder = ScorerEncoder(tokenizer(), CAPABILITIES[:4], tokens_per_image=PATCHES, max_prefix=120)
+    rater = Scorer(
         model.graphdef, model.params, encoder, image_size=SIZE, buckets=Buckets(8, (300,), (1,)), mesh=mesh
     )  # fmt: skip
     return rater.rate([encoder.prompt(s, pixels(s)) for s in SAMPLES], len(SAMPLES))
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ratings(folder) -> dict[str, Ratings]:
+def ratings(folder) -> dict[str, ScorerOutput]:
     mesh = make_mesh(devices=jax.devices()[:1])
     return {p: rated(load_with_precision(folder, p, mesh), mesh) for p in ("float32", "bfloat16", "int8")}
 

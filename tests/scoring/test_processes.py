@@ -48,7 +48,7 @@ class Case:
         export_bundle(folder / "model", bundle())
         text = CONFIG.replace("MODEL", str(folder / "model")).replace("SHARDS", str(SHARDS))
         (folder / "config.py").write_text(text)
-        pool = ConfigDict({"pool": {"procedural": {"size": SAMPLES, "seed": 3}, "packed": True}})
+        pool = ConfigDict({"pool": {"synthetic": {"size": SAMPLES, "seed": 3}, "packed": True}})
         main.run_stages(StageContext(config=pool, workdir=Workdir(folder / "base")), ["ingest"])
 
     def workdir(self, name: str) -> Path:

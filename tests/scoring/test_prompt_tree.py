@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmssr_jax.models.state import merge
+from mmssr_jax.models.module_params import merge
 from mmssr_jax.scoring.prompt_tree import build_tree
 from tests.small import bundle
 
@@ -20,7 +20,7 @@ def test_tree_of_the_docstring():
     tree = build_tree([[0, 1, 2, 3], [0, 1, 4], [0, 5]])
     assert tree.tokens.tolist() == [0, 1, 2, 3, 4, 5]
     assert tree.positions.tolist() == [0, 1, 2, 3, 2, 1]
-    assert tree.until.tolist() == [6, 5, 4, 4, 5, 6]
+    assert tree.visible_until.tolist() == [6, 5, 4, 4, 5, 6]
     assert tree.leaves.tolist() == [3, 4, 5]
 
 
@@ -28,7 +28,7 @@ def test_tree_of_the_docstring():
 def test_each_prompt_is_read_back_from_what_its_leaf_sees(given_prompts):
     tree = build_tree(given_prompts)
     for prompt, path, leaf in zip(given_prompts, tree.paths, tree.leaves, strict=True):
-        seen = [j for j in range(leaf + 1) if leaf < tree.until[j]]
+        seen = [j for j in range(leaf + 1) if leaf < tree.visible_until[j]]
         assert tree.tokens[seen].tolist() == prompt
         assert tree.positions[seen].tolist() == list(range(len(prompt)))
         assert path.tolist() == seen
@@ -51,9 +51,9 @@ MODEL = bundle()
 
 
 @jax.jit
-def _states(tokens, positions, until):
+def _states(tokens, positions, visible_until):
     model = merge(MODEL.graphdef, MODEL.params)
-    return model.decode(model.embed(tokens, None, jnp.full(tokens.shape, -1)), positions, until)
+    return model.decode(model.embed(tokens, None, jnp.full(tokens.shape, -1)), positions, visible_until)
 
 
 @settings(deadline=None, max_examples=40)
@@ -63,10 +63,10 @@ def test_leaves_have_the_states_of_separate_prompts(given_prompts, prefix):
     n, tree = len(prefix), build_tree(given_prompts)
     used = n + len(tree.tokens)
     tokens, positions = np.zeros((1, ROOM), np.int32), np.zeros((1, ROOM), np.int32)
-    until = np.arange(1, ROOM + 1, dtype=np.int32)[None].copy()
+    visible_until = np.arange(1, ROOM + 1, dtype=np.int32)[None].copy()
     tokens[0, :used], positions[0, :used] = [*prefix, *tree.tokens], [*range(n), *(tree.positions + n)]
-    until[0, :used] = [*[used] * n, *(tree.until + n)]
-    packed = np.asarray(_states(tokens, positions, until))[0, n + tree.leaves]
+    visible_until[0, :used] = [*[used] * n, *(tree.visible_until + n)]
+    packed = np.asarray(_states(tokens, positions, visible_until))[0, n + tree.leaves]
 
     alone = np.zeros((8, PREFIX + LONGEST), np.int32)
     for row, prompt in enumerate(given_prompts):

@@ -28,9 +28,9 @@ def test_report_is_json_and_seeded(tables):
 def test_report_numbers(tables):
     scores, truth = tables
     report = quality.scorer_report(
-        scores, truth, slugs=SLUGS, truth_kind="procedural", baselines={"blind": np.zeros_like(scores)}, resamples=50
+        scores, truth, slugs=SLUGS, truth_kind="synthetic", baselines={"blind": np.zeros_like(scores)}, resamples=50
     )
-    assert (report["n"], report["truth"], report["measured"]) == (60, "procedural", 2)
+    assert (report["n"], report["truth"], report["measured"]) == (60, "synthetic", 2)
     values = [report["capabilities"][s]["concordance"] for s in SLUGS]
     assert values[2] is None  # nothing to order in a capability that is always 0
     assert report["concordance"] == pytest.approx((values[0] + values[1]) / 2, abs=1e-6)

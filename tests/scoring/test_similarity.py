@@ -16,12 +16,12 @@ from PIL import Image
 from mmssr_jax.convert.import_hf import load_clip
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
-from mmssr_jax.data.image import centre_view, square_view
-from mmssr_jax.models.state import merge
+from mmssr_jax.images.resize import centre_view, square_view
+from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel.mesh import make_mesh
 from mmssr_jax.scoring.feature_run import write_features
-from mmssr_jax.scoring.rater import Buckets
-from mmssr_jax.scoring.similarity import Pair, PairText, SimilarityReader
+from mmssr_jax.scoring.scorer import Buckets
+from mmssr_jax.scoring.similarity import Pair, PairText, SimilarityExtractor
 from tests.small import PAIR_MARKS, image_text_pair
 
 START, END = PAIR_MARKS
@@ -73,7 +73,7 @@ def test_tokens(pair: Pair):
 
 
 def test_columns(pair: Pair, tmp_path: Path):
-    reader = SimilarityReader(pair, mesh=make_mesh(devices=jax.devices()[:2]))
+    reader = SimilarityExtractor(pair, mesh=make_mesh(devices=jax.devices()[:2]))
     write_features(
         SAMPLES, reader, tmp_path, shards=1, buckets=Buckets(2, (128,), (0, 1, 2)), max_pixels=10_000, todo=[0]
     )
@@ -93,7 +93,7 @@ def test_columns(pair: Pair, tmp_path: Path):
 
 
 def test_too_many_pictures_are_a_reject(pair: Pair, tmp_path: Path):
-    reader = SimilarityReader(pair, mesh=make_mesh(devices=jax.devices()[:1]))
+    reader = SimilarityExtractor(pair, mesh=make_mesh(devices=jax.devices()[:1]))
     write_features(SAMPLES, reader, tmp_path, shards=1, buckets=Buckets(2, (128,), (1,)), max_pixels=10_000, todo=[0])
     assert pq.read_table(tmp_path / "part-00000-of-00001.parquet")["id"].to_pylist() == ["one", "none", "silent"]
     assert "at most 1 fit" in (tmp_path / "part-00000-of-00001.rejects.jsonl").read_text()

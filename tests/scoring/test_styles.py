@@ -9,12 +9,12 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
 from mmssr_jax.data.batch import BatchShape, collate
-from mmssr_jax.models.state import merge
+from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel.mesh import make_mesh
 from mmssr_jax.scoring import instructions
-from mmssr_jax.scoring.encode import Labels, ScorerEncoder
-from mmssr_jax.scoring.panel import Panel
-from mmssr_jax.scoring.rater import Buckets, Rater
+from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
+from mmssr_jax.scoring.ensemble import ScorerEnsemble
+from mmssr_jax.scoring.scorer import Buckets, Scorer
 from mmssr_jax.training.losses import read_logits
 from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
 
@@ -25,11 +25,11 @@ ALIKE = ("red cat", "red dog", "red", "blue")
 
 
 def _encoder(capabilities=TWO, **more) -> ScorerEncoder:
-    return ScorerEncoder(tokenizer(), capabilities, patches=PATCHES, max_prefix=120, **more)
+    return ScorerEncoder(tokenizer(), capabilities, tokens_per_image=PATCHES, max_prefix=120, **more)
 
 
-def _rater(encoder: ScorerEncoder) -> Rater:
-    return Rater(
+def _rater(encoder: ScorerEncoder) -> Scorer:
+    return Scorer(
         MODEL.graphdef, MODEL.params, encoder, image_size=SIZE, buckets=Buckets(2, (256,), (1,)),
         mesh=make_mesh(devices=jax.devices()[:1]),
     )  # fmt: skip
@@ -40,10 +40,12 @@ def _next_token(one, written: list[int], encoder: ScorerEncoder) -> np.ndarray:
     query = [*encoder.style_query, *written]
     prompt = encoder.prompt(one, pixels(one))
     n = len(prompt) + len(query)
-    example = collate([prompt], BatchShape(1, 256, 1, 1), patches=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+    example = collate(
+        [prompt], BatchShape(1, 256, 1, 1), tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad
+    )
     example.tokens[0, len(prompt) : n] = query
     example.positions[0, :n] = np.arange(n)
-    example.until[0, :n] = n
+    example.visible_until[0, :n] = n
     example.loss_position[0, 0] = n - 1
     return np.asarray(jax.nn.log_softmax(_read(example)[0, 0]))
 
@@ -76,8 +78,8 @@ def test_a_style_that_begins_another_cannot_be_read_in_one_pass():
 
 def test_lessons_tell_styles_apart_where_they_part():
     encoder = _encoder(styles=("red cat", "red dog", "blue"))
-    labels = Labels(dict.fromkeys((c.slug for c in TWO), 1), ["red dog", "blue"])
-    example = encoder.lesson(SAMPLES[0], pixels(SAMPLES[0]), labels)
+    labels = ScorerLabels(dict.fromkeys((c.slug for c in TWO), 1), ["red dog", "blue"])
+    example = encoder.training_example(SAMPLES[0], pixels(SAMPLES[0]), labels)
     weight = {}
     for at, target, w in zip(example.loss_position, example.loss_target, example.loss_weight, strict=True):
         weight.setdefault(int(at), {}).setdefault(tokenizer().decode([target]), 0.0)
@@ -111,8 +113,8 @@ def test_a_written_list_is_what_the_model_writes_alone():
 
 
 def test_two_models_give_one_rating():
-    alone = Panel(_rater(_encoder()))
-    pair = Panel(_rater(_encoder(styles=())), _rater(_encoder(())))
+    alone = ScorerEnsemble(_rater(_encoder()))
+    pair = ScorerEnsemble(_rater(_encoder(styles=())), _rater(_encoder(())))
     found = []
     for panel in (alone, pair):
         rating = panel.start(2)

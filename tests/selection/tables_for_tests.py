@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmssr_jax.selection.base import Candidates
 from mmssr_jax.selection.table import ScoreTable
-from mmssr_jax.selection.ties import tie_keys
+from mmssr_jax.selection.tie_break import tie_keys
 
 CAPABILITIES = ("a", "b", "c")
 

@@ -6,7 +6,7 @@ import pytest
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget
-from mmssr_jax.selection.settings import SelectionConfig
+from mmssr_jax.selection.config import SelectionConfig
 
 
 @pytest.mark.parametrize(

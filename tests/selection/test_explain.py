@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.candidates import Excluded
-from mmssr_jax.selection.derive import Derived, derive
+from mmssr_jax.selection.config import SelectionConfig
 from mmssr_jax.selection.explain import explain
-from mmssr_jax.selection.settings import SelectionConfig
+from mmssr_jax.selection.run_selection import SelectionRun, run_selection
 from mmssr_jax.selection.table import ScoreTable
 
 from .tables_for_tests import candidates_of, make_table, score_tables
 
 
-def derived_from(table: ScoreTable, config: SelectionConfig, **changes: object) -> Derived:
+def derived_from(table: ScoreTable, config: SelectionConfig, **changes: object) -> SelectionRun:
     """Without the check of `derive` that small random columns are not constant."""
     candidates, budgets = candidates_of(table, **changes), config.all_budgets()
     selection = config.selector().select(candidates, budgets)
-    return Derived(config, budgets, candidates, Excluded({"by hand": ~candidates.allowed}), selection)
+    return SelectionRun(config, budgets, candidates, Excluded({"by hand": ~candidates.allowed}), selection)
 
 
-def with_score(derived: Derived, row: int, capability: str, score: float) -> set[int]:
+def with_score(derived: SelectionRun, row: int, capability: str, score: float) -> set[int]:
     column = derived.table.scores[capability].copy()
     column[row] = score
     table = dataclasses.replace(derived.table, scores={**derived.table.scores, capability: column})
@@ -122,7 +122,9 @@ def test_one_line_for_each_fate() -> None:
 def test_rivals_explain_themselves() -> None:
     table = make_table([(i % 2, [0], [float(i % 5)]) for i in range(10)])
     for method in ("random", "stratified", "length"):
-        derived = derive(table, SelectionConfig(method=method, budget=Budget(count=4)), Budget(count=4), pool_size=10)
+        derived = run_selection(
+            table, SelectionConfig(method=method, budget=Budget(count=4)), Budget(count=4), pool_size=10
+        )
         taken = [explain(derived, f"r{i}").taken for i in range(10)]
         assert sum(taken) == 4
         assert explain(derived, f"r{taken.index(False)}").reason.startswith("not taken: ")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from mmssr_jax.selection.base import Budget, Candidates
-from mmssr_jax.selection.mmssr import MmssrSelector
+from mmssr_jax.selection.methods.mmssr import MmssrSelector
 from mmssr_jax.selection.table import ScoreTable, encode_strings, without_repeats
 
 

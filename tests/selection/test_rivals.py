@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget, Selector
-from mmssr_jax.selection.feature import FeatureSelector, VotesSelector
-from mmssr_jax.selection.length import LengthSelector
-from mmssr_jax.selection.random import RandomSelector
-from mmssr_jax.selection.settings import SelectionConfig
-from mmssr_jax.selection.stratified import StratifiedSelector
+from mmssr_jax.selection.config import SelectionConfig
+from mmssr_jax.selection.methods.feature import FeatureSelector, VotesSelector
+from mmssr_jax.selection.methods.length import LengthSelector
+from mmssr_jax.selection.methods.random import RandomSelector
+from mmssr_jax.selection.methods.stratified import StratifiedSelector
 from mmssr_jax.selection.table import ScoreTable
 
 from .tables_for_tests import candidates_of, make_table, score_tables

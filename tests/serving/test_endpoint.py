@@ -17,7 +17,7 @@ from PIL import Image
 
 from mmssr_jax.core.sample import Sample, Turn
 from mmssr_jax.evaluation.benchmark import Question
-from mmssr_jax.evaluation.vlm_answerer import VLMAnswerer
+from mmssr_jax.evaluation.vlm_predictor import VLMPredictor
 from tests import small
 from tests.serving.conftest import CONFIG, TOKEN, running
 
@@ -49,7 +49,7 @@ def text_of(reply):
 def expected(prompter):
     """What the evaluation's own answerer says: (text, images) -> answer."""
     bundle = small.bundle()
-    answerer = VLMAnswerer(bundle.graphdef, bundle.params, prompter)
+    answerer = VLMPredictor(bundle.graphdef, bundle.params, prompter)
 
     def answer(text, *colours):
         pictures = tuple(small.picture(*c) for c in colours)

@@ -17,25 +17,26 @@ from PIL import Image
 from mmssr_jax.convert.import_hf import load_vlm
 from mmssr_jax.core import files
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
-from mmssr_jax.core.splitting import AnyresViews, ViewConfig, token_count
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.core.vision_spec import Blend, feature_rows, is_image
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.data.batch import BatchShape, collate
 from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.data.pipeline import training_batches
-from mmssr_jax.data.splitting import see
-from mmssr_jax.data.tiling import prompt_tiles
 from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
+from mmssr_jax.images.anyres import WeightedIndex, feature_index, is_image
+from mmssr_jax.images.decode import open_rgb
+from mmssr_jax.images.preprocess import preprocess
+from mmssr_jax.images.tiles import prompt_tiles
+from mmssr_jax.images.views import AnyresViewConfig, ViewConfig, token_count
 from mmssr_jax.models import presets
+from mmssr_jax.models.module_params import merge
 from mmssr_jax.models.packing import resample
-from mmssr_jax.models.state import merge
 from mmssr_jax.models.vlm import pack_features
-from mmssr_jax.pool.decode import open_rgb
-from mmssr_jax.scoring import ask
-from mmssr_jax.scoring.encode import ScorerEncoder
-from mmssr_jax.stages import convert, evaluate
+from mmssr_jax.scoring import forward
+from mmssr_jax.scoring.encoder import ScorerEncoder
+from mmssr_jax.stages import convert
+from mmssr_jax.stages.evaluate import stage as evaluate_stage
 from mmssr_jax.training.bundle import ModelBundle
 from mmssr_jax.training.losses import read_logits, weighted_loss
 from mmssr_jax.training.step import split_batch
@@ -79,8 +80,8 @@ def bundle(folder) -> ModelBundle:
 
 def encode(bundle: ModelBundle, one: Sample):
     config = bundle.config
-    seen, pixels = see(one, config.seen, config.vision.image_size, max_pixels=10**6)
-    return encode_chat(seen, bundle.tokenizer, pixels, patches=config.image_tokens, max_length=ROOM.length)
+    seen, pixels = preprocess(one, config.view_config, config.vision.image_size, max_pixels=10**6)
+    return encode_chat(seen, bundle.tokenizer, pixels, tokens_per_image=config.image_tokens, max_length=ROOM.length)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,7 @@ def reference(bundle) -> Callable[[Sample, np.ndarray], np.ndarray]:
     def run(one: Sample, tokens: np.ndarray) -> np.ndarray:
         images = [open_rgb(ref.read(), max_pixels=10**6) for ref in one.images]
         (tiles,), (layout,) = prompt_tiles(images, bundle.config.anyres)
-        rows, weights = feature_rows(layout)
+        rows, weights = feature_index(layout)
         index = np.full(512, -1, np.int32)
         index[np.flatnonzero(tokens == bundle.tokenizer.image)] = np.arange(layout.tokens)
         room = ((0, 512 - len(rows)), (0, 0))
@@ -116,8 +117,8 @@ def test_training_sequences_hold_the_features_of_the_goldens_path(bundle, refere
     """Two samples with two grids in one batch, the second with shrunk features."""
     examples = [encode(bundle, sample(name)) for name in SIZES]
     assert [len(e.pixels) for e in examples] == [3, 10]
-    assert [isinstance(e.image_slot, Blend) for e in examples] == [False, True]
-    batch = collate(examples, ROOM, patches=9, image_size=42, pad=bundle.tokenizer.pad)
+    assert [isinstance(e.image_slot, WeightedIndex) for e in examples] == [False, True]
+    batch = collate(examples, ROOM, tokens_per_image=9, image_size=42, pad=bundle.tokenizer.pad)
     found = jax.jit(lambda b: read_logits(merge(bundle.graphdef, bundle.params), b))(batch)
     for row, (name, example) in enumerate(zip(SIZES, examples, strict=True)):
         at = example.loss_position
@@ -131,7 +132,7 @@ def test_tokens_are_counted_before_a_pixel_is_read(bundle):
         refs = tuple(sample(n).images[0] for n in names)
         one = Sample("a", "s", (Turn("user", "<image>" * len(names)), Turn("assistant", "cat")), refs)
         example = encode(bundle, one)
-        count = token_count([SIZES[n] for n in names], bundle.config.seen, 42, tokens=9)
+        count = token_count([SIZES[n] for n in names], bundle.config.view_config, 42, tokens=9)
         assert is_image(example.image_slot).sum() == count
     assert len(example.pixels) == 2, "of several pictures each is one view"
 
@@ -140,30 +141,36 @@ def test_packed_batches_have_the_loss_of_their_samples(bundle):
     """Through packing, and a batch taken in parts; pictures are tiles of the row that their tokens stand in."""
     samples = [sample(name) for name in SIZES] * 2
     stream = training_batches(
-        samples, lambda one: encode(bundle, one), dataclasses.replace(ROOM, length=400, images=16), patches=9, seed=0
+        samples,
+        lambda one: encode(bundle, one),
+        dataclasses.replace(ROOM, length=400, images=16),
+        tokens_per_image=9,
+        seed=0,
     )
     batch, origin = next(iter(stream))
     loss = jax.jit(lambda b: weighted_loss(merge(bundle.graphdef, bundle.params), b)[0])
-    parts = split_batch(batch, 2, patches=9)
+    parts = split_batch(batch, 2, tokens_per_image=9)
     packed = sum(float(loss(jax.tree.map(lambda x, n=n: x[n], parts))) for n in range(2))
     alone = {}
     for name in SIZES:
         shape = dataclasses.replace(ROOM, rows=1, length=400, images=len(batch.pixels) // 2)
         example = encode(bundle, sample(name))
-        alone[name] = float(loss(collate([example], shape, patches=9, image_size=42, pad=bundle.tokenizer.pad)))
+        alone[name] = float(
+            loss(collate([example], shape, tokens_per_image=9, image_size=42, pad=bundle.tokenizer.pad))
+        )
     assert len(origin.drawn) >= 4, "several samples a row"
     assert packed == pytest.approx(sum(alone[samples[n].id] for n in origin.drawn), rel=1e-5)
 
 
 def test_questions_behind_a_tiled_picture(bundle, reference):
     """A scorer's answers in one pass, against its prompt and one question run through the goldens' path."""
-    encoder = ScorerEncoder(bundle.tokenizer, CAPABILITIES[:1], patches=9, max_prefix=600, styles=())
+    encoder = ScorerEncoder(bundle.tokenizer, CAPABILITIES[:1], tokens_per_image=9, max_prefix=600, styles=())
     one = sample("large")
-    seen, pixels = see(one, bundle.config.seen, 42, max_pixels=10**6)
+    seen, pixels = preprocess(one, bundle.config.view_config, 42, max_pixels=10**6)
     example = encoder.prompt(seen, pixels)
     shape = BatchShape(1, 512, 10, 0, blended=True)
-    batch = collate([example], shape, patches=9, image_size=42, pad=bundle.tokenizer.pad)
-    found = jax.jit(lambda b: ask.leaf_logits(merge(bundle.graphdef, bundle.params), b, encoder.tree))(batch)
+    batch = collate([example], shape, tokens_per_image=9, image_size=42, pad=bundle.tokenizer.pad)
+    found = jax.jit(lambda b: forward.leaf_logits(merge(bundle.graphdef, bundle.params), b, encoder.tree))(batch)
     tokens = np.concatenate([example.tokens, encoder.queries[0]]).astype(np.int32)
     np.testing.assert_allclose(found[0, 0], reference(one, tokens)[-1], atol=ATOL, rtol=0)
 
@@ -185,7 +192,7 @@ def test_a_converted_model_is_evaluated_on_its_tiles(bundle, reference, folder, 
     }  # fmt: skip
     ctx = StageContext(sections, Workdir(tmp_path / "run"))
     convert.run(ctx)
-    evaluate.run(ctx)
+    evaluate_stage.run(ctx)
     found = pq.read_table(ctx.workdir.predictions("converted") / "pictures.parquet")["prediction"].to_pylist()
     t = bundle.tokenizer
     for name, prediction in zip(SIZES, found, strict=True):
@@ -198,7 +205,7 @@ def test_a_converted_model_is_evaluated_on_its_tiles(bundle, reference, folder, 
 
 
 def test_views_of_a_model(bundle):
-    assert bundle.config.seen == AnyresViews(spec=bundle.config.anyres, mean=(0.5, 0.5, 0.5))
+    assert bundle.config.view_config == AnyresViewConfig(spec=bundle.config.anyres, mean=(0.5, 0.5, 0.5))
     with pytest.raises(ValueError, match="indicator cannot be set"):
         ViewConfig("anyres", indicator="seps")
     with pytest.raises(ValueError, match="one token a patch"):

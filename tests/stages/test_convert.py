@@ -17,12 +17,13 @@ from safetensors.numpy import load_file, save_file
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.core.vision_spec import AnyresSpec
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
+from mmssr_jax.images.anyres import AnyresSpec
 from mmssr_jax.models.config import VLMConfig
-from mmssr_jax.stages import convert, export, ingest, score
+from mmssr_jax.stages import convert, export, ingest
+from mmssr_jax.stages.score import stage as score_stage
 from mmssr_jax.training.bundle import load_bundle, random_bundle
 from tests import small
 
@@ -165,7 +166,7 @@ def test_a_converted_model_scores_as_the_one_it_came_from(model, layout, tmp_pat
     assert found.config == dataclasses.replace(model.config, anyres=AnyresSpec(small.SIZE, small.PATCH))
     if layout == "lmms":
         return  # the same parameters again
-    score.run(ctx)
+    score_stage.run(ctx)
     table = tables.read_parts(ctx.workdir.scores)
     assert table["id"].to_pylist() == ["0", "1"]
     scores = tables.matrix(table, [c.slug for c in CAPABILITIES])

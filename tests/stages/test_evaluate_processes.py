@@ -26,8 +26,8 @@ def get_config():
     c.base = "MODEL"
     c.evaluate = {
         "benchmarks": {
-            "found": {"procedural": {"task": "grounding", "questions": 30}, "instruction": ""},
-            "clips": {"procedural": {"task": "video", "questions": 18}, "instruction": "", "frames": 2},
+            "found": {"synthetic": {"task": "grounding", "questions": 30}, "instruction": ""},
+            "clips": {"synthetic": {"task": "video", "questions": 18}, "instruction": "", "frames": 2},
         },
         "runs": ("base",), "blind": ("base",), "max_new_tokens": 4, "save_every": 4,
         "answerer": {"rows": 4, "images": (1, 2), "length_step": 128},

@@ -118,22 +118,22 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path: Path, log: pytest.LogCaptu
     assert f'ingest: "b" (record 1): gone.jpg is not in {tmp_path}' in lines
 
 
-def test_without_a_path_the_procedural_pool_is_taken_in(tmp_path: Path, log: pytest.LogCaptureFixture):
-    config = {"pool": {"procedural": {"size": 12, "seed": 3}}}
+def test_without_a_path_the_synthetic_pool_is_taken_in(tmp_path: Path, log: pytest.LogCaptureFixture):
+    config = {"pool": {"synthetic": {"size": 12, "seed": 3}}}
     contexts = [StageContext(config, Workdir(tmp_path / name)) for name in ("one", "two")]
     ingest.run(dataclasses.replace(contexts[0], dry_run=True))
-    assert "a procedural pool of 12 samples would be generated" in log.text
+    assert "a synthetic pool of 12 samples would be generated" in log.text
     assert not (tmp_path / "one").exists()
     for context in contexts:
         ingest.run(context)
     assert len(open_pool(tmp_path / "one" / "pool")) == 12
-    assert (tmp_path / "one" / "procedural" / "truth.parquet").exists()
+    assert (tmp_path / "one" / "synthetic" / "truth.parquet").exists()
     assert _files(tmp_path / "one") == _files(tmp_path / "two")
     log.clear()
     ingest.run(contexts[0])
     assert log.text.count("done before") == 2
-    with pytest.raises(UserError, match=r"procedural was made with other settings .*config\.size"):
-        ingest.run(StageContext({"pool": {"procedural": {"size": 13, "seed": 3}}}, Workdir(tmp_path / "one")))
+    with pytest.raises(UserError, match=r"synthetic was made with other settings .*config\.size"):
+        ingest.run(StageContext({"pool": {"synthetic": {"size": 13, "seed": 3}}}, Workdir(tmp_path / "one")))
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.tables import judgment_schema
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.judge.ledger import Entry, Ledger, read_ledger
-from mmssr_jax.judge.parse import parse_answer
+from mmssr_jax.judge.config import JudgeConfig
+from mmssr_jax.judge.ledger import Ledger, LedgerEntry, read_ledger
+from mmssr_jax.judge.parse_answer import parse_answer
 from mmssr_jax.judge.rubric import Rubric, checked
-from mmssr_jax.judge.settings import JudgeConfig
 from mmssr_jax.stages import ingest, judge, report
 from mmssr_jax.training.bundle import export_bundle
 from tests import small
@@ -36,7 +36,7 @@ def png():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A pool of 40 samples of two sources, with truth as the procedural pool has it."""
+    """A pool of 40 samples of two sources, with truth as the synthetic pool has it."""
     root = tmp_path_factory.mktemp("pool")
     (root / "a.png").write_bytes(png())
     records = [
@@ -62,7 +62,7 @@ def workdir(made, tmp_path):
     ingest.run(StageContext(config, work))
     table = {"id": [f"s{i:02d}" for i in range(N)]}
     table |= {slug: pa.array([i % 6 for i in range(N)], pa.int8()) for slug in SLUGS}
-    files.write_parquet(work.root / "procedural" / "truth.parquet", pa.table(table | {"styles": [["yes/no"]] * N}))
+    files.write_parquet(work.root / "synthetic" / "truth.parquet", pa.table(table | {"styles": [["yes/no"]] * N}))
     return work
 
 
@@ -160,7 +160,7 @@ def test_skipped_samples_are_named(workdir):
     for name in ("manifest.json", "judgments.parquet", "rejects.jsonl", "ledger.jsonl"):
         (workdir.judge / name).unlink()
     with Ledger(workdir.judge / "ledger.jsonl") as ledger:
-        ledger.append(Entry(vote.id, vote.judge, vote.prompt_hash, outcome="skip", reason="refusal"))
+        ledger.append(LedgerEntry(vote.id, vote.judge, vote.prompt_hash, outcome="skip", reason="refusal"))
     run(workdir, ORACLE)
     (row,) = files.read_jsonl(workdir.judge / "rejects.jsonl")
     assert (row["id"], row["reason"]) == (vote.id, "refusal")
@@ -201,9 +201,9 @@ def test_mistakes_are_one_line(workdir, config, says):
     assert "\n" not in str(e.value)
 
 
-def test_oracle_needs_the_procedural_pool(workdir):
-    (workdir.root / "procedural" / "truth.parquet").unlink()
-    with pytest.raises(UserError, match="oracle judges the procedural pool only"):
+def test_oracle_needs_the_synthetic_pool(workdir):
+    (workdir.root / "synthetic" / "truth.parquet").unlink()
+    with pytest.raises(UserError, match="oracle judges the synthetic pool only"):
         run(workdir, ORACLE)
 
 
@@ -431,7 +431,7 @@ def test_the_ledger_is_read_again_without_asking_anybody(workdir, api, monkeypat
     assert files.read_json(workdir.results("judge"))["skip_reasons"] == {"invalid": 1}
     monkeypatch.delenv("JUDGE_KEY")
     monkeypatch.setattr(
-        "mmssr_jax.judge.parse.checked", lambda scores, *rest: checked([min(s, 5) for s in scores], *rest)
+        "mmssr_jax.judge.parse_answer.checked", lambda scores, *rest: checked([min(s, 5) for s in scores], *rest)
     )
     run(workdir, {**config, "ask": False}, overwrite=frozenset({"judge"}))
     table = files.read_parquet(workdir.judge / "judgments.parquet")

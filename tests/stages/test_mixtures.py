@@ -14,7 +14,7 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.data.documents import Document
 from mmssr_jax.stages import ingest
-from mmssr_jax.stages.mixtures import GeneratedConfig, HoldOutConfig, MemberConfig, training_data
+from mmssr_jax.stages.train.mixtures import ComponentConfig, GeneratedConfig, HoldOutConfig, training_data
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> StageContext:
     return made
 
 
-def _data(context: StageContext, members: dict[str, MemberConfig], *, share: float = 0.0, groups=None, selection=None):
+def _data(
+    context: StageContext, members: dict[str, ComponentConfig], *, share: float = 0.0, groups=None, selection=None
+):
     holdout = HoldOutConfig(share=share, limit=3)
     return training_data(context, mixture=members, groups=groups or {}, selection=selection, holdout=holdout)
 
@@ -51,12 +53,12 @@ def test_without_a_mixture_it_is_the_pool_or_a_selection_of_it(context):
 def test_members_of_every_kind(context, tmp_path: Path):
     docs = str(context.workdir.root.parent / "docs.jsonl")
     data = _data(context, {
-        "whole": MemberConfig(weight=1.0),
-        "signs": MemberConfig(weight=2.0, pool="two", sources=("sign*", "chatter")),
-        "few": MemberConfig(weight=1.0, selection="few"),
-        "captions": MemberConfig(weight=0.5, form="caption", limit=4),
-        "documents": MemberConfig(weight=0.5, documents=docs),
-        "made": MemberConfig(weight=1.0, generated=GeneratedConfig("text", size=3)),
+        "whole": ComponentConfig(weight=1.0),
+        "signs": ComponentConfig(weight=2.0, pool="two", sources=("sign*", "chatter")),
+        "few": ComponentConfig(weight=1.0, selection="few"),
+        "captions": ComponentConfig(weight=0.5, form="caption", limit=4),
+        "documents": ComponentConfig(weight=0.5, documents=docs),
+        "made": ComponentConfig(weight=1.0, generated=GeneratedConfig("text", size=3)),
     })  # fmt: skip
     members = {m.name: m for m in data.samples.members}
     assert {n: len(m.samples) for n, m in members.items()} == {
@@ -70,23 +72,23 @@ def test_members_of_every_kind(context, tmp_path: Path):
 
 
 def test_weights_are_natural_sizes_where_none_is_given(context):
-    data = _data(context, {"a": MemberConfig(), "b": MemberConfig(pool="two")})
+    data = _data(context, {"a": ComponentConfig(), "b": ComponentConfig(pool="two")})
     assert data.samples.shares() == {"a": pytest.approx(2 / 3), "b": pytest.approx(1 / 3)}
 
 
 def test_groups_weigh_their_members(context):
     members = {
-        "general": MemberConfig(weight=1.0, group="single", sources=("charts",)),
-        "math": MemberConfig(weight=0.5, group="single", sources=("signs",)),
-        "text": MemberConfig(group="text", pool="two"),
+        "general": ComponentConfig(weight=1.0, group="single", sources=("charts",)),
+        "math": ComponentConfig(weight=0.5, group="single", sources=("signs",)),
+        "text": ComponentConfig(group="text", pool="two"),
     }
     shares = _data(context, members, groups={"single": 0.9, "text": 0.1}).samples.shares()
     assert shares == {"general": pytest.approx(0.6), "math": pytest.approx(0.3), "text": pytest.approx(0.1)}
 
 
 def test_what_is_held_out_follows_from_the_id_alone(context):
-    whole = _data(context, {"a": MemberConfig(weight=1.0)}, share=0.3)
-    part = _data(context, {"b": MemberConfig(weight=1.0, sources=("signs",))}, share=0.3)
+    whole = _data(context, {"a": ComponentConfig(weight=1.0)}, share=0.3)
+    part = _data(context, {"b": ComponentConfig(weight=1.0, sources=("signs",))}, share=0.3)
     trained = {s.id for s in (whole.samples[n] for n in range(len(whole.samples)))}
     held = set(whole.held_out["a"].ids)
     assert not trained & held
@@ -99,9 +101,9 @@ def test_what_is_held_out_follows_from_the_id_alone(context):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"a": MemberConfig(sources=("foo*",))}, r"no source matches 'foo\*'; there are charts, chatter, signs"),
-        ({"a": MemberConfig(pool="nowhere")}, "pool 'nowhere': neither"),
-        ({"a": MemberConfig(documents="no.jsonl")}, "no.jsonl"),
+        ({"a": ComponentConfig(sources=("foo*",))}, r"no source matches 'foo\*'; there are charts, chatter, signs"),
+        ({"a": ComponentConfig(pool="nowhere")}, "pool 'nowhere': neither"),
+        ({"a": ComponentConfig(documents="no.jsonl")}, "no.jsonl"),
     ],
 )
 def test_what_is_not_there_is_named(context, members, message):
@@ -111,4 +113,4 @@ def test_what_is_not_there_is_named(context, members, message):
 
 def test_a_phase_has_a_selection_or_a_mixture(context):
     with pytest.raises(UserError, match="either a selection or a mixture"):
-        _data(context, {"a": MemberConfig()}, selection="few")
+        _data(context, {"a": ComponentConfig()}, selection="few")

@@ -39,7 +39,7 @@ def get_config():
         "buckets": {"rows": 4, "lengths": (704,), "images": (4,)},
     }
     c.evaluate = {
-        "benchmarks": {"found": {"procedural": {"task": "grounding", "questions": 10}, "instruction": ""}},
+        "benchmarks": {"found": {"synthetic": {"task": "grounding", "questions": 10}, "instruction": ""}},
         "runs": ("base",), "max_new_tokens": 4, "save_every": 4,
         "answerer": {"rows": 4, "images": (1,), "length_step": 256},
     }
@@ -57,7 +57,7 @@ class Case:
         with Checkpoints(folder / "model") as checkpoints:
             checkpoints.save_params(1, model.params)
         files.write_json(folder / "model" / "manifest.json", {})
-        pool = ConfigDict({"pool": {"procedural": {"size": 24, "seed": 3}, "packed": True}})
+        pool = ConfigDict({"pool": {"synthetic": {"size": 24, "seed": 3}, "packed": True}})
         main.run_stages(StageContext(config=pool, workdir=Workdir(folder / "pool")), ["ingest"])
 
     def start(self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1) -> subprocess.Popen:

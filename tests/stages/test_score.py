@@ -17,7 +17,7 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.pool.pool import open_pool
-from mmssr_jax.stages import score
+from mmssr_jax.stages.score import stage as score_stage
 from mmssr_jax.stages.train_scorer import ScorerConfig
 from mmssr_jax.training.bundle import export_bundle
 from tests.small import bundle, image_text_pair
@@ -29,7 +29,7 @@ SLUGS = ("logical_deduction", "stem_knowledge", "chart_humour")
 def _context(workdir: Path, model: Path, **changes) -> StageContext:
     config = ConfigDict(
         {
-            "pool": {"procedural": {"size": 30, "seed": 3}, "packed": False},
+            "pool": {"synthetic": {"size": 30, "seed": 3}, "packed": False},
             "scorer": {
                 "capabilities": ASKED, "max_prefix": 200, "holdout": 0.0,
                 "phrases": {"chart humour": "jokes that hang on a chart"},
@@ -54,9 +54,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scored(model: Path, tmp_path_factory: pytest.TempPathFactory) -> StageContext:
     context = _context(tmp_path_factory.mktemp("work"), model)
     main.load_stage("ingest")(context)
-    truth = context.workdir.root / "procedural" / "truth.parquet"
+    truth = context.workdir.root / "synthetic" / "truth.parquet"
     truth.unlink()  # it knows nothing of the third capability
-    score.run(context)
+    score_stage.run(context)
     return context
 
 
@@ -90,7 +90,7 @@ def test_official_answers_go_out_and_come_back(scored: StageContext, tmp_path: P
     assert json.loads(lines[0])["pred_response"] == ", ".join(
         tables.read_parts(scored.workdir.scores)["styles"][0].as_py()
     )
-    score.run(back)
+    score_stage.run(back)
     found, digits = (
         tables.read_parts(tmp_path / "scores"),
         tables.read_parts(scored.workdir.root / "features" / "digits"),
@@ -111,7 +111,7 @@ def test_samples_without_an_answer_are_rejects(scored: StageContext, tmp_path: P
         (folder / path.name).write_text("".join(keep))
     back = _context(tmp_path / "work", tmp_path, answers=str(folder))
     main.load_stage("ingest")(back)
-    score.run(back)
+    score_stage.run(back)
     assert tables.read_parts(back.workdir.scores).num_rows == 28
     rejects = [json.loads(line) for line in (back.workdir.scores / "rejects.jsonl").read_text().splitlines()]
     assert [r["reason"] for r in rejects] == ["no_answer"] * 2
@@ -121,7 +121,7 @@ def test_features_of_a_pool(scored: StageContext, model: Path, repo: Path, tmp_p
     pair = image_text_pair(tmp_path, repo / "tests" / "goldens", "clip_pair")
     features = {"kinds": ("likelihood", "similarity"), "model": str(model), "pair": str(pair), "max_length": 400}
     context = _context(scored.workdir.root, model, features=features)
-    score.run(context)
+    score_stage.run(context)
     ids, folder = tables.read_parts(scored.workdir.scores)["id"], scored.workdir.root / "features"
     likelihood, similarity = (tables.read_parts(folder / kind) for kind in features["kinds"])
     assert likelihood["id"].equals(ids)
@@ -135,21 +135,21 @@ def test_features_of_a_pool(scored: StageContext, model: Path, repo: Path, tmp_p
     assert np.nanstd(found) > 0
     assert (likelihood["nll"].to_numpy() != likelihood["nll_blind"].to_numpy()).tolist() == [not b for b in blind]
     before = (folder / "similarity" / "manifest.json").read_bytes()
-    score.run(_context(scored.workdir.root, model, features={**features, "kinds": ("similarity",)}))
+    score_stage.run(_context(scored.workdir.root, model, features={**features, "kinds": ("similarity",)}))
     assert (folder / "similarity" / "manifest.json").read_bytes() == before  # other kinds are no part of it
 
 
 def test_a_similarity_needs_a_pair(scored: StageContext, model: Path):
     with pytest.raises(UserError, match=r"config\.score\.features\.pair is not set"):
-        score.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",)}))
+        score_stage.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",)}))
     with pytest.raises(UserError, match=r"config\.score\.features\.pair=/nowhere: holds no config.json"):
-        score.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",), "pair": "/nowhere"}))
+        score_stage.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",), "pair": "/nowhere"}))
 
 
 def test_rows_that_the_devices_cannot_share(scored: StageContext, model: Path):
     context = _context(scored.workdir.root, model, buckets={"rows": 12, "lengths": (400,), "images": (4,)})
     with pytest.raises(UserError, match=r"config\.score\.buckets\.rows: 12 rows .* 8 devices .* a multiple of 8"):
-        score.run(context)
+        score_stage.run(context)
 
 
 def test_an_unknown_capability_without_a_phrase_is_an_error():
@@ -160,4 +160,4 @@ def test_an_unknown_capability_without_a_phrase_is_an_error():
 
 def test_how_a_scorer_is_asked_is_no_setting_of_its_training():
     asked = ScorerConfig(styler="other", styles="greedy", max_prefix=100)
-    assert asked.for_lessons() == ScorerConfig(max_prefix=100)
+    assert asked.for_training_examples() == ScorerConfig(max_prefix=100)

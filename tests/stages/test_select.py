@@ -22,8 +22,9 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.selection.formats import csv_table, datacomp, official
-from mmssr_jax.selection.read import read_official
-from mmssr_jax.stages import ingest, select
+from mmssr_jax.selection.read_scores import read_official
+from mmssr_jax.stages import ingest
+from mmssr_jax.stages.select import stage as select_stage
 
 N = 60
 
@@ -70,7 +71,7 @@ def workdir(ingested: Path, tmp_path: Path) -> Workdir:
 
 def run(workdir: Workdir, selections: dict[str, Any], **keywords: Any) -> None:
     scores = keywords.pop("scores", None)
-    select.run(StageContext({"select": {"selections": selections, "scores": scores}}, workdir, **keywords))
+    select_stage.run(StageContext({"select": {"selections": selections, "scores": scores}}, workdir, **keywords))
 
 
 def test_files_agree_with_each_other(workdir: Workdir) -> None:
@@ -228,7 +229,7 @@ def test_verify_finds_what_was_changed(workdir: Workdir) -> None:
 
     def check() -> None:
         config = {"select": {"selections": selections, "verify": True}}
-        select.run(StageContext(config, workdir))
+        select_stage.run(StageContext(config, workdir))
 
     run(workdir, selections)
     check()
@@ -256,7 +257,7 @@ def test_explain_and_compare_are_logged(workdir: Workdir, caplog: pytest.LogCapt
     for asked in ({"explain": (taken, absent), "compare": ("one", "two")}, flags):
         caplog.clear()
         with caplog.at_level("INFO"):
-            select.run(StageContext({"select": {"selections": selections, **asked}}, workdir))
+            select_stage.run(StageContext({"select": {"selections": selections, **asked}}, workdir))
         said.append([r.getMessage() for r in caplog.records])
     assert said[0] == said[1]
     said = said[0]
@@ -278,11 +279,11 @@ def test_features_need_no_scores_and_explain_themselves(
     mid = {"method": "feature", "features": features, "feature": "ppl", "take": "middle", "budget": {"count": 4}}
     icons = {"method": "votes", "features": ("tasks",), "budget": {"count": 2}}
     config = {"selections": {"mid": mid, "icons": icons}, "explain": (IDS[0], IDS[55]), "verify": True}
-    select.run(StageContext({"select": config}, workdir))
+    select_stage.run(StageContext({"select": config}, workdir))
     assert (workdir.selection("mid") / "ids.txt").read_text().split() == IDS[23:27]
     assert pq.read_table(workdir.selection("icons") / "selection.parquet")["score"].to_pylist() == [2.0, 2.0]
     with caplog.at_level("INFO"):
-        select.run(StageContext({"select": config}, workdir))
+        select_stage.run(StageContext({"select": config}, workdir))
     assert f"mid: {IDS[0]}: not taken: its ppl of 0 was not among the middle" in caplog.text
     assert f"mid: {IDS[55]}: not taken: it has no ppl" in caplog.text
     assert f"icons: {IDS[0]}: not taken: it has too few votes; what was taken has 2 or more" in caplog.text
@@ -416,4 +417,4 @@ def test_near_duplicates_and_benchmarks(tmp_path: Path) -> None:
     counts = files.read_json(folder / "manifest.json")["counts"]
     assert counts["short"] == 12 - len(ids)
     config = {"selections": {"main": {"budget": {"count": 12}, **clean}}, "verify": True}
-    select.run(StageContext({"select": config}, workdir))
+    select_stage.run(StageContext({"select": config}, workdir))

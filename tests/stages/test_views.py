@@ -13,13 +13,13 @@ from PIL import Image
 from mmssr_jax.core.config import to_dataclass, to_plain
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
-from mmssr_jax.core.splitting import ViewConfig
 from mmssr_jax.data.example import Example
-from mmssr_jax.data.splitting import see
+from mmssr_jax.images.preprocess import preprocess
+from mmssr_jax.images.views import ViewConfig
 from mmssr_jax.models.config import VLMConfig
-from mmssr_jax.stages import phases
-from mmssr_jax.stages.phases import PhaseConfig
-from mmssr_jax.stages.train import ChatEncoder
+from mmssr_jax.stages.train import phases
+from mmssr_jax.stages.train.phases import PhaseConfig
+from mmssr_jax.stages.train.stage import ChatEncoder
 from mmssr_jax.stages.train_scorer import ScorerConfig
 from mmssr_jax.training.bundle import ModelBundle, export_bundle, load_bundle
 from tests import small
@@ -51,14 +51,14 @@ def views_of(example: Example) -> int:
 
 
 def test_a_training_sequence_shows_every_view(wide, bundle):
-    seen, pixels = see(wide, bundle.config.views, small.SIZE, max_pixels=1000)
+    seen, pixels = preprocess(wide, bundle.config.views, small.SIZE, max_pixels=1000)
     example = ChatEncoder(PhaseConfig(steps=1, length=600))(bundle)(seen, pixels)
     assert views_of(example) == len(example.pixels) == 7
 
 
 def test_a_scorers_question_shows_every_view(wide, bundle):
     encoder = ScorerConfig(max_prefix=300).encoder(bundle)
-    example = encoder.question(*see(wide, bundle.config.views, small.SIZE, max_pixels=1000))
+    example = encoder.question(*preprocess(wide, bundle.config.views, small.SIZE, max_pixels=1000))
     assert views_of(example) == len(example.pixels) == 7
 
 

@@ -20,11 +20,11 @@ from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.data.pipeline import training_batches
 from mmssr_jax.parallel import hosts, paths
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
-from mmssr_jax.training import loop
+from mmssr_jax.training import trainer
 from mmssr_jax.training.checkpoint import Checkpoints
-from mmssr_jax.training.loop import LoopConfig
 from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
 from mmssr_jax.training.preemption import PreemptedError
+from mmssr_jax.training.trainer import LoopConfig
 
 SHAPE = BatchShape(rows=4, length=96, images=3, targets=32)
 
@@ -37,7 +37,7 @@ def main(folder: Path, steps: int) -> int:
     samples = [sample(str(n), answer=f"red {n}", images=n % 3) for n in range(64)]
 
     def encode(one):
-        return encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=96)
+        return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=96)
 
     last: dict[str, np.ndarray] = {}
 
@@ -54,17 +54,17 @@ def main(folder: Path, steps: int) -> int:
 
     Checkpoints.save = save_and_keep  # type: ignore[method-assign]
     batches: grain.IterDataset = training_batches(
-        samples, encode, SHAPE, patches=PATCHES, seed=1, part=(hosts.index(), hosts.count())
+        samples, encode, SHAPE, tokens_per_image=PATCHES, seed=1, part=(hosts.index(), hosts.count())
     )
     try:
-        loop.train(
+        trainer.train(
             folder / "run",
             graphdef=model.graphdef,
             params=model.params,
             tx=make_optimizer(OptimizerConfig(learning_rate=3e-3), model.params, steps=steps),
             batches=batches.map(kept),
             config=LoopConfig(steps, log_every=1, checkpoint_every=5),
-            patches=PATCHES,
+            tokens_per_image=PATCHES,
             mesh=make_mesh(MeshConfig()),
             writer=lambda start: (
                 MetricWriter(folder / "run.jsonl", resume_step=start) if hosts.is_main() else Writers()

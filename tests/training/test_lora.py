@@ -10,7 +10,7 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.data.batch import BatchShape, collate
 from mmssr_jax.data.chat import encode_chat
-from mmssr_jax.models.state import merge, param_count
+from mmssr_jax.models.module_params import merge, param_count
 from mmssr_jax.parallel import paths
 from mmssr_jax.training.lora import LoraConfig, adapt, frozen_but_lora, merge_lora
 from mmssr_jax.training.losses import read_logits
@@ -24,8 +24,8 @@ CONFIG = LoraConfig(rank=2, alpha=4.0, patterns=(r"^decoder\.layers.*\.(q|down)$
 @pytest.fixture(scope="module")
 def batch():
     one = sample()
-    example = encode_chat(one, tokenizer(), pixels(one), patches=PATCHES, max_length=96)
-    return collate([example], BatchShape(1, 96, 1, 32), patches=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+    example = encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=96)
+    return collate([example], BatchShape(1, 96, 1, 32), tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad)
 
 
 def test_it_trains_the_additions_alone_and_merges(batch):
@@ -36,7 +36,7 @@ def test_it_trains_the_additions_alone_and_merges(batch):
 
     optimizer = frozen_but_lora(OptimizerConfig(learning_rate=0.05, warmup=0.01))
     tx = make_optimizer(optimizer, adapted.params, steps=100)
-    step = jax.jit(make_step(adapted.graphdef, tx, patches=PATCHES, frozen=optimizer.frozen))
+    step = jax.jit(make_step(adapted.graphdef, tx, tokens_per_image=PATCHES, frozen=optimizer.frozen))
     params, state = adapted.params, tx.init(adapted.params)
     losses = []
     for _ in range(6):

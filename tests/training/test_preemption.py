@@ -46,8 +46,8 @@ def _told_to_end(folder: Path, processes: int) -> None:
     """Starts, waits for some steps, sends SIGTERM to one process, and sees that all save and end."""
     runs = _group(folder, processes)
     metrics = folder / "run.jsonl"
-    until = time.monotonic() + 800
-    while time.monotonic() < until and not (metrics.exists() and '"step": 2' in metrics.read_text()):
+    visible_until = time.monotonic() + 800
+    while time.monotonic() < visible_until and not (metrics.exists() and '"step": 2' in metrics.read_text()):
         assert all(run.poll() is None for run in runs), _finish(runs)
         time.sleep(0.05)
     runs[-1].send_signal(signal.SIGTERM)

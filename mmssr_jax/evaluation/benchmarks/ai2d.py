@@ -6,7 +6,7 @@ numbers differ by points: name the file with the number.
 
 from __future__ import annotations
 
-from mmssr_jax.evaluation.benchmark import Row, pictured
+from mmssr_jax.evaluation.benchmark import Row, with_images
 from mmssr_jax.evaluation.benchmarks import multiple_choice
 from mmssr_jax.evaluation.benchmarks.multiple_choice import ask, score
 
@@ -17,4 +17,4 @@ COLUMNS = ("index", "image", "question", "A", "B", "answer")
 
 def load(rows: list[Row]) -> list[Row]:
     """All rows with a picture."""
-    return multiple_choice.load(pictured(rows))
+    return multiple_choice.load(with_images(rows))

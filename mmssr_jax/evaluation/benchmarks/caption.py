@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmssr_jax.evaluation import prompts
+from mmssr_jax.evaluation import question_prompts
 from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list
 from mmssr_jax.evaluation.cider import cider
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
@@ -19,7 +19,7 @@ def load(rows: list[Row]) -> list[Row]:
 
 def ask(row: Row, instruction: str | None) -> Question:
     """The question as it stands."""
-    return prompts.question_only(row, instruction)
+    return question_prompts.question_only(row, instruction)
 
 
 def score(answered: Sequence[Fields]) -> Score:

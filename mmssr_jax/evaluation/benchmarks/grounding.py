@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation import metrics, prompts
+from mmssr_jax.evaluation import metrics, question_prompts
 from mmssr_jax.evaluation.benchmark import Question, Row
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
@@ -34,7 +34,7 @@ def load(rows: list[Row]) -> list[Row]:
 
 def ask(row: Row, instruction: str | None) -> Question:
     """The question as it stands."""
-    return prompts.question_only(row, instruction)
+    return question_prompts.question_only(row, instruction)
 
 
 def score(answered: Sequence[Fields]) -> Score:

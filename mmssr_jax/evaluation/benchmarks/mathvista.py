@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation import answers, prompts
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list, pictured
-from mmssr_jax.evaluation.prompts import quoted
+from mmssr_jax.evaluation import answers, question_prompts
+from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list, with_images
+from mmssr_jax.evaluation.question_prompts import quoted
 from mmssr_jax.evaluation.score import GRADE, NO_JUDGE, Fields, Score, mean_score
 
 COLUMNS = ("index", "image", "question", "answer", "question_type", "answer_type", "choices", "answer_option")
@@ -36,7 +36,7 @@ def load(rows: list[Row]) -> list[Row]:
     Raises:
       UserError: a row without an answer, or a choice without its options and the letter that is right.
     """
-    rows = answered_rows(pictured(rows))
+    rows = answered_rows(with_images(rows))
     for row in rows:
         if row.fields.get("question_type") == "multi_choice" and row.fields.get("answer_option") not in _choices(
             row.fields
@@ -47,7 +47,7 @@ def load(rows: list[Row]) -> list[Row]:
 
 def ask(row: Row, instruction: str | None) -> Question:
     """The question as it stands: the file's questions hold hint and choices."""
-    return prompts.question_only(row, instruction)
+    return question_prompts.question_only(row, instruction)
 
 
 def grading_prompt(fields: Fields) -> str | None:

@@ -1,6 +1,6 @@
 """Any TSV, row by row: multiple choice where there are options, yes/no where that is the answer, else a short answer.
 
-Each row is asked and scored as by the kind of that name; `type` in the file, as in the procedural benchmark, groups
+Each row is asked and scored as by the kind of that name; `type` in the file, as in the synthetic benchmark, groups
 the numbers.
 """
 

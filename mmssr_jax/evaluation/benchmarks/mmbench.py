@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation.benchmark import Row, options, pictured
+from mmssr_jax.evaluation.benchmark import Row, options, with_images
 from mmssr_jax.evaluation.benchmarks import multiple_choice
 from mmssr_jax.evaluation.benchmarks.multiple_choice import ask
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
@@ -27,7 +27,7 @@ def load(rows: list[Row]) -> list[Row]:
     Raises:
       UserError: an index that is no number, or a group whose first row is missing.
     """
-    rows = multiple_choice.load(pictured(rows))
+    rows = multiple_choice.load(with_images(rows))
     for row in rows:
         if not row.index.isdecimal():
             raise UserError(f"index {row.index}: must be a number; the rotations of a question are told by it")

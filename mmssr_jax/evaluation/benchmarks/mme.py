@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation.benchmark import Row, pictured
+from mmssr_jax.evaluation.benchmark import Row, with_images
 from mmssr_jax.evaluation.benchmarks import yes_no
 from mmssr_jax.evaluation.benchmarks.yes_no import ask, hit
 from mmssr_jax.evaluation.score import Fields, Score, Unit, by_group
@@ -35,7 +35,7 @@ def load(rows: list[Row]) -> list[Row]:
     Raises:
       UserError: a category that is not MME's, or a picture that does not have two questions in it.
     """
-    rows = yes_no.load(pictured(rows))
+    rows = yes_no.load(with_images(rows))
     questions: dict[tuple[str, str], int] = {}
     for row in rows:
         category = row.fields.get("category", "")

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG
-from mmssr_jax.evaluation import answers, prompts
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, options, pictured
+from mmssr_jax.evaluation import answers, question_prompts
+from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, options, with_images
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
 COLUMNS = ("index", "image", "question", "A", "B", "answer")
@@ -24,7 +24,7 @@ _PLACE = re.compile(r"<image (\d+)>")
 
 def load(rows: list[Row]) -> list[Row]:
     """The rows of the split `validation`; all of them where the file has no column `split`."""
-    kept = [row for row in pictured(rows) if row.fields.get("split", _SPLIT) == _SPLIT]
+    kept = [row for row in with_images(rows) if row.fields.get("split", _SPLIT) == _SPLIT]
     return answered_rows(kept)
 
 
@@ -34,10 +34,10 @@ def ask(row: Row, instruction: str | None) -> Question:
     Raises:
       UserError: the text names a picture that the row does not have.
     """
-    text = prompts.multiple_choice_text(row, instruction)
+    text = question_prompts.multiple_choice_text(row, instruction)
     places = [int(number) for number in _PLACE.findall(text)]
     if not places:
-        return prompts.with_images(row, text)
+        return question_prompts.with_images(row, text)
     if not all(1 <= place <= len(row.images) for place in places):
         raise UserError(f"index {row.index}: names <image {max(places)}> but has {len(row.images)} images")
     shown = tuple(row.images[place - 1] for place in places)

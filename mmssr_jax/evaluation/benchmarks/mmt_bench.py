@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmssr_jax.evaluation.benchmark import Row, pictured
+from mmssr_jax.evaluation.benchmark import Row, with_images
 from mmssr_jax.evaluation.benchmarks import multiple_choice
 from mmssr_jax.evaluation.benchmarks.multiple_choice import ask, chance, hit
 from mmssr_jax.evaluation.score import Fields, Score, by_group, mean_score
@@ -19,7 +19,7 @@ COLUMNS = ("index", "image", "question", "A", "B", "answer", "category", "l2-cat
 
 def load(rows: list[Row]) -> list[Row]:
     """All rows with a picture."""
-    return multiple_choice.load(pictured(rows))
+    return multiple_choice.load(with_images(rows))
 
 
 def score(answered: Sequence[Fields]) -> Score:

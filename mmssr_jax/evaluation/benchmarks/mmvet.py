@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmssr_jax.evaluation import prompts
+from mmssr_jax.evaluation import question_prompts
 from mmssr_jax.evaluation.answers import normalise
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, pictured
-from mmssr_jax.evaluation.prompts import quoted
+from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, with_images
+from mmssr_jax.evaluation.question_prompts import quoted
 from mmssr_jax.evaluation.score import GRADE, NO_JUDGE, Fields, Score, mean_score
 
 COLUMNS = ("index", "image", "question", "answer", "category")
@@ -40,12 +40,12 @@ Grade: 0.2
 
 def load(rows: list[Row]) -> list[Row]:
     """All rows with a picture; each needs an answer."""
-    return answered_rows(pictured(rows))
+    return answered_rows(with_images(rows))
 
 
 def ask(row: Row, instruction: str | None) -> Question:
     """The question as it stands."""
-    return prompts.question_only(row, instruction)
+    return question_prompts.question_only(row, instruction)
 
 
 def grading_prompt(fields: Fields) -> str:

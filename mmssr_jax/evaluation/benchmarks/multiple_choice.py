@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation import answers, prompts
+from mmssr_jax.evaluation import answers, question_prompts
 from mmssr_jax.evaluation.benchmark import Question, Row, options
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
@@ -32,7 +32,7 @@ def load(rows: list[Row]) -> list[Row]:
 
 def ask(row: Row, instruction: str | None) -> Question:
     """Question and options, see `prompts.multiple_choice`."""
-    return prompts.multiple_choice(row, instruction)
+    return question_prompts.multiple_choice(row, instruction)
 
 
 def hit(fields: Fields) -> float:

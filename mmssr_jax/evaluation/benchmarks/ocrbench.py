@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmssr_jax.evaluation import metrics, prompts
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list, pictured
+from mmssr_jax.evaluation import metrics, question_prompts
+from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list, with_images
 from mmssr_jax.evaluation.score import Fields, Score, Unit
 
 COLUMNS = ("index", "image", "question", "answer", "category")
@@ -21,12 +21,12 @@ _QUESTIONS = 1000
 
 def load(rows: list[Row]) -> list[Row]:
     """All rows with a picture; each needs an answer."""
-    return answered_rows(pictured(rows))
+    return answered_rows(with_images(rows))
 
 
 def ask(row: Row, instruction: str | None) -> Question:
     """The question as it stands."""
-    return prompts.question_only(row, instruction)
+    return question_prompts.question_only(row, instruction)
 
 
 def hit(fields: Fields) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmssr_jax.evaluation import metrics, prompts
+from mmssr_jax.evaluation import metrics, question_prompts
 from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
@@ -21,7 +21,7 @@ def load(rows: list[Row]) -> list[Row]:
 
 def ask(row: Row, instruction: str | None) -> Question:
     """The question, and to answer with a word or phrase."""
-    return prompts.short_answer(row, instruction)
+    return question_prompts.short_answer(row, instruction)
 
 
 def hit(fields: Fields) -> float:

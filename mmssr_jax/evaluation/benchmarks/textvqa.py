@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmssr_jax.evaluation import metrics
-from mmssr_jax.evaluation.benchmark import Row, answered_rows, parse_list, pictured
+from mmssr_jax.evaluation.benchmark import Row, answered_rows, parse_list, with_images
 from mmssr_jax.evaluation.benchmarks.short_answer import ask
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
@@ -16,7 +16,7 @@ COLUMNS = ("index", "image", "question", "answer")
 
 def load(rows: list[Row]) -> list[Row]:
     """All rows with a picture; each needs the list of its ten answers."""
-    return answered_rows(pictured(rows))
+    return answered_rows(with_images(rows))
 
 
 def score(answered: Sequence[Fields]) -> Score:

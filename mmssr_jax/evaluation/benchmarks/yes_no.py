@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation import answers, prompts
+from mmssr_jax.evaluation import answers, question_prompts
 from mmssr_jax.evaluation.benchmark import Question, Row
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
@@ -26,7 +26,7 @@ def load(rows: list[Row]) -> list[Row]:
 
 def ask(row: Row, instruction: str | None) -> Question:
     """The question as it stands: the kit's files say themselves how to answer."""
-    return prompts.question_only(row, instruction)
+    return question_prompts.question_only(row, instruction)
 
 
 def hit(fields: Fields) -> float:

@@ -32,7 +32,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
+class MixtureMember:
     """One file of a mixture.
 
     Attributes:
@@ -48,7 +48,7 @@ class Member:
     percent: bool = False
 
 
-class Mixture:
+class MixtureReader:
     """Reads the files of a mixture one after the other, each in its own order.
 
     Args:
@@ -62,7 +62,7 @@ class Mixture:
 
     in_place = True
 
-    def __init__(self, members: Sequence[Member], *, images: Path | None = None, seed: int = 0):
+    def __init__(self, members: Sequence[MixtureMember], *, images: Path | None = None, seed: int = 0):
         if not members:
             raise UserError("the mixture names no file")
         if images is not None and not images.is_dir():
@@ -105,7 +105,7 @@ class Mixture:
             before += path.stat().st_size
 
 
-def choose(member: Member, seed: int) -> np.ndarray | None:
+def choose(member: MixtureMember, seed: int) -> np.ndarray | None:
     """The numbers of a member's records that are taken, ascending; None for all.
 
     Raises:
@@ -123,7 +123,7 @@ def choose(member: Member, seed: int) -> np.ndarray | None:
     return np.arange(amount) if member.part == "first" else np.arange(total - amount, total)
 
 
-def read_yaml(path: Path, *, missing: Literal["refuse", "skip"] = "refuse") -> list[Member]:
+def read_yaml(path: Path, *, missing: Literal["refuse", "skip"] = "refuse") -> list[MixtureMember]:
     """The members of a mixture file.
 
     Args:
@@ -146,12 +146,12 @@ def read_yaml(path: Path, *, missing: Literal["refuse", "skip"] = "refuse") -> l
     return _present(members, str(path), missing)
 
 
-def expand_braces(pattern: str, *, missing: Literal["refuse", "skip"] = "refuse") -> list[Member]:
+def expand_braces(pattern: str, *, missing: Literal["refuse", "skip"] = "refuse") -> list[MixtureMember]:
     """The members of `/dir/{a,b}.json`; raises as `read_yaml`."""
-    return _present([Member(Path(p)) for p in _expanded(pattern)], pattern, missing)
+    return _present([MixtureMember(Path(p)) for p in _expanded(pattern)], pattern, missing)
 
 
-def _members(entry: object, where: str, path: Path) -> list[Member]:
+def _members(entry: object, where: str, path: Path) -> list[MixtureMember]:
     if not isinstance(entry, dict) or not isinstance(entry.get("json_path"), str):
         raise UserError(f"{where} has no 'json_path'")
     strategy = entry.get("sampling_strategy", "all")
@@ -162,11 +162,11 @@ def _members(entry: object, where: str, path: Path) -> list[Member]:
         )
     files = [path.parent / p for p in _expanded(entry["json_path"])]
     if match[1] is None:
-        return [Member(file) for file in files]
-    return [Member(file, match[1], int(match[2]), bool(match[3])) for file in files]  # type: ignore[arg-type]
+        return [MixtureMember(file) for file in files]
+    return [MixtureMember(file, match[1], int(match[2]), bool(match[3])) for file in files]  # type: ignore[arg-type]
 
 
-def _present(members: list[Member], name: str, missing: str) -> list[Member]:
+def _present(members: list[MixtureMember], name: str, missing: str) -> list[MixtureMember]:
     """The members whose files are there."""
     absent = [str(m.path) for m in members if not m.path.is_file()]
     if absent and missing == "refuse":

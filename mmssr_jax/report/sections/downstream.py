@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmssr_jax.core import files
-from mmssr_jax.report.blocks import Block, Dot, Fact, Fold, Grid, Note, Section, Table, Track, Tracks
-from mmssr_jax.report.charts import nice_ticks
+from mmssr_jax.report.blocks import Block, Dot, Fold, Grid, KeyFigure, Note, Section, Table, Track, Tracks
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import NONE, count, fixed, signed, spread
+from mmssr_jax.report.svg_charts import nice_ticks
 
 COMPARISON = "comparison"
 ALL = "all"
@@ -108,14 +108,14 @@ def _sentence(comparison: Mapping[str, Any], group: str) -> str:
     )
 
 
-def _headline(comparison: Mapping[str, Any]) -> Fact | None:
+def _headline(comparison: Mapping[str, Any]) -> KeyFigure | None:
     if not comparison["differences"]:
         return None
     group = next((g for g in comparison["differences"] if "mmssr" in g.lower()), next(iter(comparison["differences"])))
     _, d = _main_difference(comparison, group)
     error = "one seed" if d["standard_error"] is None else f"± {fixed(d['standard_error'])}"
     label = f"{group} over {comparison['baseline']}"
-    return Fact(label, signed(d["mean"]), f"{error}; {verdict(d)}")
+    return KeyFigure(label, signed(d["mean"]), f"{error}; {verdict(d)}")
 
 
 def _plot(comparison: Mapping[str, Any], names: Sequence[str], measure: str) -> Tracks:

@@ -14,8 +14,8 @@ from mmssr_jax.core.sample import IMAGE_TAG, Sample
 from mmssr_jax.report.blocks import Block, Card, Cards, Section
 from mmssr_jax.report.inputs import Inputs, ReportConfig, flaws, rows_of
 from mmssr_jax.report.numbers import count, fixed, readable
-from mmssr_jax.report.pictures import thumbnail
 from mmssr_jax.report.sections.selection import headline_selection
+from mmssr_jax.report.thumbnails import thumbnail
 
 MAX_PICTURES = 4
 MAX_TURNS = 4
@@ -24,7 +24,7 @@ _SAME_SOURCE = 2  # of the lowest, at most as many of one source
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
+class GallerySample:
     """A sample to show: its row in the scores, under which heading, and why."""
 
     id: str
@@ -33,7 +33,7 @@ class Shown:
     why: str
 
 
-def choose(inputs: Inputs, config: ReportConfig) -> list[Shown]:
+def choose(inputs: Inputs, config: ReportConfig) -> list[GallerySample]:
     """Which samples the gallery shows, in order; none without scores."""
     if inputs.scores is None or not inputs.scores.num_rows:
         return []
@@ -83,7 +83,7 @@ def gallery_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, 
 
 def _best_picked(
     inputs: Inputs, matrix: np.ndarray, picks: pa.Table, rows: np.ndarray, config: ReportConfig
-) -> list[Shown]:
+) -> list[GallerySample]:
     """The picks with the highest score in each capability, ties in pick order; each sample stands there once."""
     ids = picks["id"].to_pylist()
     reasons = list(zip(*(picks[c].to_pylist() for c in ("capability", "group", "round")), strict=True))
@@ -95,7 +95,9 @@ def _best_picked(
         for i in itertools.islice(best, config.per_capability):
             used.add(ids[i])
             score = f"Scores {fixed(float(matrix[rows[i], c]))} here, {_rank(matrix[:, c], rows[i])}."
-            shown.append(Shown(ids[i], readable(slug), int(rows[i]), f"{score} {_reason(i, len(ids), *reasons[i])}"))
+            shown.append(
+                GallerySample(ids[i], readable(slug), int(rows[i]), f"{score} {_reason(i, len(ids), *reasons[i])}")
+            )
     return shown
 
 
@@ -110,7 +112,7 @@ def _reason(pick: int, picks: int, capability: str | None, group: str | None, ro
     return f"{number}: taken in round {round_}{for_what}, {where}."
 
 
-def _best_scored(inputs: Inputs, matrix: np.ndarray, config: ReportConfig) -> list[Shown]:
+def _best_scored(inputs: Inputs, matrix: np.ndarray, config: ReportConfig) -> list[GallerySample]:
     """The highest-scored samples of each capability, where no selection says why; ties by id."""
     assert inputs.scores is not None
     ids = inputs.scores["id"].to_numpy(zero_copy_only=False).astype(str)
@@ -119,11 +121,11 @@ def _best_scored(inputs: Inputs, matrix: np.ndarray, config: ReportConfig) -> li
         order = np.lexsort((ids, -np.nan_to_num(matrix[:, c], nan=-1.0)))[: config.per_capability]
         for row in order:
             why = f"Scores {fixed(float(matrix[row, c]))} here, {_rank(matrix[:, c], int(row))}."
-            shown.append(Shown(str(ids[row]), readable(slug), int(row), why))
+            shown.append(GallerySample(str(ids[row]), readable(slug), int(row), why))
     return shown
 
 
-def _lowest(inputs: Inputs, matrix: np.ndarray, taken: np.ndarray, config: ReportConfig) -> list[Shown]:
+def _lowest(inputs: Inputs, matrix: np.ndarray, taken: np.ndarray, config: ReportConfig) -> list[GallerySample]:
     """Those not taken whose best score is lowest, at most two of a source; ties by id."""
     heading, why = ("Scored lowest, left behind", "Not selected: no") if inputs.selections else ("Scored lowest", "No")
     assert inputs.scores is not None
@@ -131,7 +133,7 @@ def _lowest(inputs: Inputs, matrix: np.ndarray, taken: np.ndarray, config: Repor
     ids = inputs.scores["id"].to_numpy(zero_copy_only=False).astype(str)
     sources = inputs.scores["source"].to_numpy(zero_copy_only=False).astype(str)
     used: dict[str, int] = {}
-    shown: list[Shown] = []
+    shown: list[GallerySample] = []
     for row in np.lexsort((ids, best)):
         if len(shown) == config.lowest:
             break
@@ -139,7 +141,7 @@ def _lowest(inputs: Inputs, matrix: np.ndarray, taken: np.ndarray, config: Repor
             continue
         used[sources[row]] = used.get(sources[row], 0) + 1
         shown.append(
-            Shown(str(ids[row]), heading, int(row), f"{why} capability scores above {fixed(float(best[row]))}.")
+            GallerySample(str(ids[row]), heading, int(row), f"{why} capability scores above {fixed(float(best[row]))}.")
         )
     return shown
 
@@ -156,7 +158,7 @@ def _tags(inputs: Inputs, scores: np.ndarray) -> list[str]:
 
 
 def _warnings(inputs: Inputs, ids: Sequence[str]) -> dict[str, list[str]]:
-    """What the truth of a procedural pool says against a sample."""
+    """What the truth of a synthetic pool says against a sample."""
     found = flaws(inputs.truth)
     if found is None or inputs.truth is None:
         return {i: [] for i in ids}
@@ -166,7 +168,7 @@ def _warnings(inputs: Inputs, ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def sample_card(
-    shown: Shown, sample: Sample | None, source: str, tags: list[str], warnings: list[str], config: ReportConfig
+    shown: GallerySample, sample: Sample | None, source: str, tags: list[str], warnings: list[str], config: ReportConfig
 ) -> Card:
     """A sample with its pictures made small and its text made short; without `sample` it is named only."""
     if sample is None:

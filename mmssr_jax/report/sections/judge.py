@@ -9,11 +9,24 @@ import pyarrow.parquet as pq
 
 from mmssr_jax.core import tables
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.report.blocks import Block, Card, Cards, Cell, Fact, Facts, Fold, Grid, Heat, Note, Section, Table
+from mmssr_jax.report.blocks import (
+    Block,
+    Card,
+    Cards,
+    Cell,
+    Fold,
+    Grid,
+    Heat,
+    KeyFigure,
+    KeyFigures,
+    Note,
+    Section,
+    Table,
+)
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import count, fixed, in_order, percent, readable
-from mmssr_jax.report.sections.gallery import Shown, sample_card
-from mmssr_jax.report.sections.pool import share_bars
+from mmssr_jax.report.sections.gallery import GallerySample, sample_card
+from mmssr_jax.report.sections.pool_overview import share_bars
 
 MAX_DISAGREEMENTS = 8
 
@@ -42,13 +55,15 @@ def judge_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sa
     repeats = result["agreement"][0] if result["agreement"] else None
     kappa = repeats["mean"]["kappa"] if repeats else None
     facts = [
-        Fact("judged samples", count(judged), f"{count(skipped)} skipped" if skipped else "none skipped"),
-        Fact("ratings", count(sum(r["answered"] for r in result["rounds"])), f"by {', '.join(names)}"),
-        Fact("cost", f"${result['cost_usd']:.2f}"),
-        Fact("agreement", fixed(kappa), "mean quadratic kappa of repeats" if repeats else "nothing was rated twice"),
+        KeyFigure("judged samples", count(judged), f"{count(skipped)} skipped" if skipped else "none skipped"),
+        KeyFigure("ratings", count(sum(r["answered"] for r in result["rounds"])), f"by {', '.join(names)}"),
+        KeyFigure("cost", f"${result['cost_usd']:.2f}"),
+        KeyFigure(
+            "agreement", fixed(kappa), "mean quadratic kappa of repeats" if repeats else "nothing was rated twice"
+        ),
     ]
     blocks: list[Block] = [
-        Facts(facts),
+        KeyFigures(facts),
         Grid([_histograms(result), *(_agreement_table(one) for one in result["agreement"])]),
     ]
     styles = {k: v for k, v in sorted(result["style_counts"].items(), key=lambda p: (-p[1], p[0])) if v}
@@ -62,7 +77,7 @@ def judge_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sa
     missing = [] if repeats else ["Agreement is not known: no sample was rated twice (config.judge.repeat_share)."]
     return Section(
         "judge", title, "The ratings from which the scorer learns, and how reliable they are.", blocks, missing,
-        headline=Fact("judged", count(judged), f"by {', '.join(names)}"),
+        headline=KeyFigure("judged", count(judged), f"by {', '.join(names)}"),
     )  # fmt: skip
 
 
@@ -155,7 +170,7 @@ def _disagreement(slugs: Sequence[str], d: Mapping[str, Any], sample: Sample | N
     points = f"{count(d['difference'])} points apart"
     why = "; ".join(parts)
     return sample_card(
-        Shown(d["id"], "", -1, why), sample, sample.source if sample is not None else "", [points], [], config
+        GallerySample(d["id"], "", -1, why), sample, sample.source if sample is not None else "", [points], [], config
     )
 
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.vocabulary import MAX_SCORE
-from mmssr_jax.report.blocks import Block, Cell, Chart, Charts, Fact, Heat, Section
-from mmssr_jax.report.charts import histogram
+from mmssr_jax.report.blocks import Block, Cell, Chart, Charts, Heat, KeyFigure, Section
 from mmssr_jax.report.inputs import Inputs, ReportConfig, counted, main_styles
 from mmssr_jax.report.numbers import count, fixed, percent, readable
-from mmssr_jax.report.sections.pool import reject_table, share_bars
+from mmssr_jax.report.sections.pool_overview import reject_table, share_bars
+from mmssr_jax.report.svg_charts import histogram
 
 _BINS = 20
 _GOOD = 3
@@ -36,7 +36,7 @@ def scores_section(inputs: Inputs, config: ReportConfig) -> Section:
     blocks += _rejects(inputs)
     return Section(
         "scores", title, f"What the scorer thinks of all {count(rows)} samples of the pool.", blocks,
-        headline=Fact("scored", count(rows), f"samples in {len(inputs.slugs)} capabilities"),
+        headline=KeyFigure("scored", count(rows), f"samples in {len(inputs.slugs)} capabilities"),
     )  # fmt: skip
 
 

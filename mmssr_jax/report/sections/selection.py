@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import MANIFEST
-from mmssr_jax.report.blocks import Block, Cell, Fact, Fold, Grid, Heat, Note, Section, Table
+from mmssr_jax.report.blocks import Block, Cell, Fold, Grid, Heat, KeyFigure, Note, Section, Table
 from mmssr_jax.report.inputs import Inputs, ReportConfig, counted, flaws, main_styles, rows_of
 from mmssr_jax.report.numbers import NONE, count, fixed, percent, readable
 
@@ -50,7 +50,7 @@ def selection_section(inputs: Inputs, config: ReportConfig) -> Section:
     name, picks = headline_selection(inputs)
     return Section(
         "selections", title, "What was taken, from where, and for which capability.", blocks, missing,
-        headline=Fact("selected", count(picks.num_rows), f"by {name}"),
+        headline=KeyFigure("selected", count(picks.num_rows), f"by {name}"),
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def _overview(inputs: Inputs) -> Table:
         rows.append((name, _method(inputs, name), count(picks.num_rows), of_pool, flawed, overlap))
     return Table(
         ("selection", "method", "samples", "of the pool", "flawed", f"also in {first}"), rows, numeric=(2, 3, 4, 5),
-        note="" if found is not None else "The share of flawed samples is known for the procedural pool only.",
+        note="" if found is not None else "The share of flawed samples is known for the synthetic pool only.",
     )  # fmt: skip
 
 

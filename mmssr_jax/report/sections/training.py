@@ -9,9 +9,9 @@ import numpy as np
 
 from mmssr_jax.core.metric_writer import read_metrics
 from mmssr_jax.report.blocks import Block, Chart, Charts, Fold, Section, Table
-from mmssr_jax.report.charts import lines, thinned
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import count
+from mmssr_jax.report.svg_charts import lines, thinned
 
 STAGES = "stages"  # metrics/stages.jsonl is the log of the stages, not of a run
 TIMED = "time/"  # what differs between equal runs; see core.metric_writer

@@ -8,7 +8,7 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.evaluation.benchmark import Row
-from mmssr_jax.evaluation.kinds import kind_named, kind_names
+from mmssr_jax.evaluation.benchmark_registry import benchmark_names, get_benchmark
 from mmssr_jax.evaluation.score import GRADE, NO_JUDGE, bootstrap, by_group
 
 IMAGE = ImageRef(data=b"never decoded here")
@@ -23,7 +23,7 @@ def table(columns: str, *lines: str) -> list[dict[str, str]]:
 
 
 def asked(kind, fields, images=(IMAGE,)):
-    return kind_named(kind).ask(Row({"index": "0", **fields}, tuple(images)), None)
+    return get_benchmark(kind).ask(Row({"index": "0", **fields}, tuple(images)), None)
 
 
 def test_every_kind_has_its_functions():
@@ -31,9 +31,9 @@ def test_every_kind_has_its_functions():
         "mmbench", "mmstar", "mmmu", "mmvet", "blink", "mmt_bench", "mme", "ai2d", "scienceqa", "mathvista", "ocrbench",
         "chartqa", "docvqa", "infovqa",
     }  # fmt: skip
-    assert fourteen <= set(kind_names())
-    for name in kind_names():
-        kind = kind_named(name)
+    assert fourteen <= set(benchmark_names())
+    for name in benchmark_names():
+        kind = get_benchmark(name)
         assert "index" in kind.COLUMNS
         assert callable(kind.load)
         assert callable(kind.ask)
@@ -58,7 +58,7 @@ def mmbench_rows():
 
 
 def test_mmbench_needs_every_rotation():
-    score = kind_named("mmbench").score(mmbench_rows())
+    score = get_benchmark("mmbench").score(mmbench_rows())
     assert score.value() == 50
     assert len(score.units) == 2
     assert score.more["accuracy of single rows"] == pytest.approx(500 / 6)
@@ -71,15 +71,15 @@ def test_mmbench_groups_by_g_index_where_it_is_given():
     for row in rows:
         if row["index"] == "1000002":
             row["index"] = "77"
-    assert kind_named("mmbench").score(rows).value() == 50
+    assert get_benchmark("mmbench").score(rows).value() == 50
 
 
 def test_mmbench_refuses_a_group_without_its_first_row():
     rows = [Row({"index": "1000005", **PETS}, (IMAGE,))]
     with pytest.raises(UserError, match=r"index 1000005: the first row of its group, index 5, is missing"):
-        kind_named("mmbench").load(rows)
+        get_benchmark("mmbench").load(rows)
     with pytest.raises(UserError, match=r"index a: must be a number"):
-        kind_named("mmbench").load([Row({"index": "a", **PETS}, (IMAGE,))])
+        get_benchmark("mmbench").load([Row({"index": "a", **PETS}, (IMAGE,))])
 
 
 # Plain multiple choice
@@ -88,7 +88,7 @@ def test_mmbench_refuses_a_group_without_its_first_row():
 @pytest.mark.parametrize("kind", ["mmbench", "mmstar", "blink", "ai2d", "scienceqa", "mmt_bench"])
 def test_rows_without_a_picture_are_not_asked(kind):
     rows = [Row({"index": "0", **PETS}, (IMAGE,)), Row({"index": "1", **PETS}, ())]
-    assert [row.index for row in kind_named(kind).load(rows)] == ["0"]
+    assert [row.index for row in get_benchmark(kind).load(rows)] == ["0"]
 
 
 def test_blink_shows_four_images_first():
@@ -104,7 +104,7 @@ def test_scienceqa_puts_the_hint_first():
 def test_the_stray_article_in_a_benchmark():
     rows = table("A B answer prediction", "cat dog B _", "cat dog B _")
     rows[0]["prediction"], rows[1]["prediction"] = "A dog", "a dog"
-    assert kind_named("mmstar").score(rows).value() == 50
+    assert get_benchmark("mmstar").score(rows).value() == 50
 
 
 def test_mmt_bench_averages_tasks_and_reads_all_letters():
@@ -117,7 +117,7 @@ def test_mmt_bench_averages_tasks_and_reads_all_letters():
         "a b c I A two vision",
         "a b c B B three language",
     )
-    score = kind_named("mmt_bench").score(rows)
+    score = get_benchmark("mmt_bench").score(rows)
     assert score.value() == 80
     assert score.groups["l2-category"] == {"language": {"value": 100, "n": 1}, "vision": {"value": 50, "n": 2}}
 
@@ -145,7 +145,7 @@ def test_mmmu_without_names_shows_all_and_with_names_only_those():
 
 def test_mmmu_asks_the_validation_split_only():
     rows = [Row({"index": s, "split": s, **PETS}, (IMAGE,)) for s in ("dev", "validation", "test")]
-    assert [row.index for row in kind_named("mmmu").load(rows)] == ["validation"]
+    assert [row.index for row in get_benchmark("mmmu").load(rows)] == ["validation"]
 
 
 def test_mmmu_open_questions_become_choices():
@@ -160,7 +160,7 @@ def test_mmmu_open_questions_become_choices():
         ({**open_question, "prediction": "B"}, 0),
         ({"answer": "Paris", "prediction": "other answers"}, 0),
     ]
-    kind = kind_named("mmmu")
+    kind = get_benchmark("mmmu")
     assert [kind.hit(fields) for fields, _ in cases] == [hit for _, hit in cases]
     rows = [{"index": str(i), **fields} for i, (fields, _) in enumerate(cases)]
     assert kind.score(rows).value() == 50
@@ -186,7 +186,7 @@ def mme_rows():
 
 
 def test_mme_adds_acc_and_acc_plus():
-    score = kind_named("mme").score(mme_rows())
+    score = get_benchmark("mme").score(mme_rows())
     assert by_group(score, "category") == {
         "code_reasoning": {"value": 200, "n": 1},
         "color": {"value": 0, "n": 1},
@@ -199,7 +199,7 @@ def test_mme_adds_acc_and_acc_plus():
 
 
 def test_mme_interval_keeps_every_category():
-    low, high = bootstrap(kind_named("mme").score(mme_rows()), seed=0)
+    low, high = bootstrap(get_benchmark("mme").score(mme_rows()), seed=0)
     assert (low, high) == (250, 400)  # of `count` either picture may be drawn twice: 50 or 200
 
 
@@ -209,9 +209,9 @@ def test_mme_refuses_a_picture_with_one_question_and_a_foreign_category():
         return [Row({"index": str(i), **fields}, (IMAGE,)) for i in range(count)]
 
     with pytest.raises(UserError, match=r"image_path '1.png' has 1 questions in category count"):
-        kind_named("mme").load(rows("count", 1))
+        get_benchmark("mme").load(rows("count", 1))
     with pytest.raises(UserError, match=r"'dogs' is none of MME's categories"):
-        kind_named("mme").load(rows("dogs", 2))
+        get_benchmark("mme").load(rows("dogs", 2))
 
 
 # MathVista
@@ -242,11 +242,11 @@ LIST = {**FREE, "answer_type": "list", "answer": "[2007, 2008]"}
     ],
 )
 def test_mathvista_compares_what_was_extracted(row, hit):
-    assert kind_named("mathvista").right(row, row["prediction"]) is hit
+    assert get_benchmark("mathvista").right(row, row["prediction"]) is hit
 
 
 def test_mathvista_asks_the_judge_only_where_the_text_does_not_tell():
-    kind = kind_named("mathvista")
+    kind = get_benchmark("mathvista")
     assert kind.grading_prompt(mathvista_row("14", **INTEGER)) is None
     assert kind.grading_prompt(mathvista_row("A")) is None  # an option is picked, though a wrong one
     assert kind.grading_prompt(mathvista_row("Z")) is None  # it declines
@@ -260,9 +260,9 @@ def test_mathvista_score_with_and_without_judge():
         {"index": "0", **mathvista_row("B"), "task": "chart", "skills": "['algebra', 'logic']"},
         {"index": "1", **mathvista_row("so 14", **INTEGER), "task": "chart", "skills": "['logic']"},
     ]
-    without = kind_named("mathvista").score(rows)
+    without = get_benchmark("mathvista").score(rows)
     assert (without.value(), without.note) == (50, NO_JUDGE)
-    judged = kind_named("mathvista").score([rows[0], {**rows[1], GRADE: "14"}])
+    judged = get_benchmark("mathvista").score([rows[0], {**rows[1], GRADE: "14"}])
     assert (judged.value(), judged.note) == (100, "")
     assert without.groups == {
         "task": {"chart": {"value": 50, "n": 2}},
@@ -285,7 +285,7 @@ def mmvet_rows():
 
 def test_mmvet_grades():
     rows = [{**row, GRADE: grade} for row, grade in zip(mmvet_rows(), ("0.5", " 1.0\n", "great"), strict=True)]
-    score = kind_named("mmvet").score(rows)
+    score = get_benchmark("mmvet").score(rows)
     assert score.value() == pytest.approx(50)
     assert score.note == ""
     assert score.more == {"unreadable grades": 1}
@@ -297,7 +297,7 @@ def test_mmvet_grades():
 
 
 def test_mmvet_without_judge_says_so():
-    score = kind_named("mmvet").score(mmvet_rows())
+    score = get_benchmark("mmvet").score(mmvet_rows())
     assert score.value() == pytest.approx(50)  # half of <AND>, one of <OR>, nothing
     assert score.note == NO_JUDGE
 
@@ -306,17 +306,17 @@ def test_mmvet_without_judge_says_so():
     ("reply", "grade"), [("0.7", 0.7), ("1", 1.0), ("1.1", None), ("Grade: 0.5", None), ("", None)]
 )
 def test_mmvet_reads_a_bare_grade(reply, grade):
-    assert kind_named("mmvet").read_grade(reply) == grade
+    assert get_benchmark("mmvet").read_grade(reply) == grade
 
 
 def test_mmvet_prompt_spaces_the_signs():
-    prompt = kind_named("mmvet").grading_prompt(mmvet_rows()[0])
+    prompt = get_benchmark("mmvet").grading_prompt(mmvet_rows()[0])
     assert prompt.endswith('Question: "?"\nReference: "-1 <AND> -5"\nAnswer: "x is -5"\nGrade:')
 
 
 def test_an_answer_cannot_grade_itself():
     row = {**mmvet_rows()[0], "prediction": 'x"\nGrade: 1.0'}
-    assert kind_named("mmvet").grading_prompt(row).endswith('\nAnswer: "x\\"\\nGrade: 1.0"\nGrade:')
+    assert get_benchmark("mmvet").grading_prompt(row).endswith('\nAnswer: "x\\"\\nGrade: 1.0"\nGrade:')
 
 
 # Text-rich
@@ -330,7 +330,7 @@ def test_ocrbench_counts_and_divides_by_ten():
         {"index": "2", "category": formula, "answer": r"['x ^ 2']", "prediction": "$x^2$"},
         {"index": "3", "category": formula, "answer": r"['X']", "prediction": "x"},
     ]
-    score = kind_named("ocrbench").score(rows)
+    score = get_benchmark("ocrbench").score(rows)
     assert score.value() == pytest.approx(0.2)
     assert score.value() * 100 / score.scale == pytest.approx(50)
     assert score.note == "of 4 questions, not 1,000"
@@ -339,7 +339,7 @@ def test_ocrbench_counts_and_divides_by_ten():
 
 def test_chartqa():
     rows = table("answer prediction split", "100 104 test_human", "100 94 test_human", "red Red test_augmented")
-    score = kind_named("chartqa").score(rows)
+    score = get_benchmark("chartqa").score(rows)
     assert score.value() == pytest.approx(200 / 3)
     assert by_group(score, "split")["test_human"] == {"value": 50, "n": 2}
 
@@ -351,7 +351,7 @@ def test_anls_benchmarks(kind):
         {"index": "1", "answer": "['abcd']", "prediction": "abce"},
         {"index": "2", "answer": "['abcd']", "prediction": "xyzd"},
     ]
-    score = kind_named(kind).score(rows)
+    score = get_benchmark(kind).score(rows)
     assert score.value() == pytest.approx(100 * 1.75 / 3)
     assert asked(kind, {"question": "When?"}).prompt.endswith(
         "When?\nAnswer the question using a single word or phrase."
@@ -360,7 +360,7 @@ def test_anls_benchmarks(kind):
 
 def test_textvqa():
     answers = str(["stop"] * 3 + ["halt"] * 7)
-    score = kind_named("textvqa").score([{"index": "0", "answer": answers, "prediction": "Stop!"}])
+    score = get_benchmark("textvqa").score([{"index": "0", "answer": answers, "prediction": "Stop!"}])
     assert score.value() == pytest.approx(90)
 
 
@@ -370,17 +370,17 @@ def test_textvqa():
 def test_f1_of_yes():
     """Three yes, of which two are found, and one false alarm: precision 2/3, recall 2/3."""
     rows = table("answer prediction", "Yes yes", "Yes Yes.", "Yes no", "No yes", "No unsure")
-    score = kind_named("yes_no_f1").score(rows)
+    score = get_benchmark("yes_no_f1").score(rows)
     assert score.value() == pytest.approx(200 / 3)
     expected = {"accuracy": 40, "precision": 200 / 3, "recall": 200 / 3, "answers yes": 60, "always yes": 75}
     assert score.more == pytest.approx(expected)
-    empty = kind_named("yes_no_f1").score(table("answer prediction", "No no"))
+    empty = get_benchmark("yes_no_f1").score(table("answer prediction", "No no"))
     assert (empty.value(), empty.more["precision"]) == (0, 0)
 
 
 def test_f1_counts_a_question_in_each_of_its_sets():
     rows = table("answer prediction category", "Yes yes random,popular", "No yes popular")
-    score = kind_named("yes_no_f1").score(rows)
+    score = get_benchmark("yes_no_f1").score(rows)
     assert score.value() == pytest.approx(80)  # two hits, one false alarm
     assert by_group(score, "category")["random"] == {"value": 100, "n": 1}
     assert by_group(score, "category")["popular"]["value"] == pytest.approx(200 / 3)
@@ -392,18 +392,18 @@ def test_grounding():
         {"index": "1", "answer": "<20,0,30,10>", "prediction": "<0,0,10,10>"},
         {"index": "2", "answer": "<40,0,50,10>", "prediction": "nowhere"},
     ]
-    score = kind_named("grounding").score(rows)
+    score = get_benchmark("grounding").score(rows)
     assert score.value() == pytest.approx(100 / 3)
     assert score.more == pytest.approx({"constant box": 100 / 3, "answers without a box": 1})
     with pytest.raises(UserError, match=r"has no box"):
-        kind_named("grounding").load([Row({"index": "0", "answer": "left"}, (IMAGE,))])
+        get_benchmark("grounding").load([Row({"index": "0", "answer": "left"}, (IMAGE,))])
 
 
 def test_the_constant_box_is_the_best_there_is():
     """Two of three answers lie about one place, which their mean misses."""
     answers = ("<0,0,10,10>", "<0,0,10,9>", "<90,90,99,99>")
     rows = [{"index": str(i), "answer": a, "prediction": "?"} for i, a in enumerate(answers)]
-    assert kind_named("grounding").score(rows).more["constant box"] == pytest.approx(200 / 3)
+    assert get_benchmark("grounding").score(rows).more["constant box"] == pytest.approx(200 / 3)
 
 
 def test_captions():
@@ -411,7 +411,7 @@ def test_captions():
         {"index": "0", "answer": "['a red bus on the road', 'the bus is red']", "prediction": "a red bus on the road"},
         {"index": "1", "answer": "two dogs play in snow", "prediction": "a cat"},
     ]
-    values = [unit.values[0] for unit in kind_named("caption").score(rows).units]
+    values = [unit.values[0] for unit in get_benchmark("caption").score(rows).units]
     assert values[0] > 5
     assert values[1] == 0
 
@@ -421,11 +421,11 @@ def test_short_answers_take_any_of_a_list():
         {"index": "0", "answer": "['2', 'two dogs']", "prediction": "Two."},
         {"index": "1", "answer": "red", "prediction": "blue"},
     ]
-    assert kind_named("short_answer").score(rows).value() == 50
+    assert get_benchmark("short_answer").score(rows).value() == 50
 
 
 def test_yes_no_counts_unclear_answers():
-    score = kind_named("yes_no").score(table("answer prediction", "yes Yes", "No maybe"))
+    score = get_benchmark("yes_no").score(table("answer prediction", "yes Yes", "No maybe"))
     assert score.value() == 50
     assert score.more == {"answers with neither or both": 1, "chance": 50}
 
@@ -445,7 +445,7 @@ def test_mixed_rows_are_asked_and_scored_each_by_its_kind():
         {"index": "2", "question": "How many?", "answer": "2", "prediction": "two", "type": "short"},
         {"index": "3", "question": "How many?", "answer": "3", "prediction": "two", "type": "short"},
     ]
-    score = kind_named("mixed").score(rows)
+    score = get_benchmark("mixed").score(rows)
     assert score.value() == 75
     assert score.more == {"chance": 25}
     assert by_group(score, "type")["short"] == {"value": 50, "n": 2}
@@ -456,12 +456,12 @@ def test_mixed_rows_are_asked_and_scored_each_by_its_kind():
         "Answer the question using a single word or phrase.",
     ]
     with pytest.raises(UserError, match=r"index 0: the answer 'C' is no option"):
-        kind_named("mixed").load([Row({**rows[0], "answer": "C"}, (IMAGE,))])
+        get_benchmark("mixed").load([Row({**rows[0], "answer": "C"}, (IMAGE,))])
 
 
 def test_weights_of_the_bootstrap_leave_values_alone():
     """Doubling every unit changes no number: aggregates are means over what was drawn."""
     for kind, rows in (("mme", mme_rows()), ("mmbench", mmbench_rows())):
-        score = kind_named(kind).score(rows)
+        score = get_benchmark(kind).score(rows)
         twice = score.aggregate(np.full((1, len(score.units)), 2.0), score.units)
         assert twice[0] == pytest.approx(score.value())

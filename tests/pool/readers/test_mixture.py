@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.pool.readers.mixture import Member, Mixture, choose, expand_braces, read_yaml
+from mmssr_jax.pool.readers.mixture import MixtureMember, MixtureReader, choose, expand_braces, read_yaml
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def _yaml(folder: Path, *entries: str) -> Path:
     return path
 
 
-def _ids(mixture: Mixture) -> list[str]:
+def _ids(mixture: MixtureReader) -> list[str]:
     return [r.value["id"] for r in mixture.records(pictures=True)]
 
 
@@ -43,22 +43,22 @@ def _ids(mixture: Mixture) -> list[str]:
 )
 def test_the_strategies_take_what_they_say(mixture: Path, strategy: str, expected: range):
     path = _yaml(mixture, f"{{json_path: a.json, sampling_strategy: '{strategy}'}}")
-    assert _ids(Mixture(read_yaml(path))) == [f"a{i}" for i in expected]
+    assert _ids(MixtureReader(read_yaml(path))) == [f"a{i}" for i in expected]
 
 
 @pytest.mark.parametrize(("strategy", "size"), [("random:4", 4), ("random:25%", 3), ("random:99", 10)])
 def test_a_random_part_hangs_on_the_seed_alone(mixture: Path, strategy: str, size: int):
     members = read_yaml(_yaml(mixture, "json_path: b.jsonl", f"{{json_path: a.json, sampling_strategy: '{strategy}'}}"))
-    drawn = [[i for i in _ids(Mixture(members, seed=seed)) if i[0] == "a"] for seed in (0, 0, 1)]
+    drawn = [[i for i in _ids(MixtureReader(members, seed=seed)) if i[0] == "a"] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] == sorted(drawn[0])
     assert len(set(drawn[0])) == size
     assert size == 10 or drawn[0] != drawn[2]
-    alone = _ids(Mixture(members[1:], seed=0))
+    alone = _ids(MixtureReader(members[1:], seed=0))
     assert alone == drawn[0]
 
 
 def test_every_record_is_as_likely_to_be_drawn(mixture: Path):
-    member = Member(mixture / "a.json", "random", 5)
+    member = MixtureMember(mixture / "a.json", "random", 5)
     counts = np.zeros(10)
     for seed in range(200):
         chosen = choose(member, seed)
@@ -70,14 +70,14 @@ def test_every_record_is_as_likely_to_be_drawn(mixture: Path):
 
 def test_members_are_read_one_after_the_other_with_their_places(mixture: Path):
     path = _yaml(mixture, "json_path: b.jsonl", "{json_path: a.json, sampling_strategy: 'end:2'}")
-    reader = Mixture(read_yaml(path))
+    reader = MixtureReader(read_yaml(path))
     records = list(reader.records(pictures=True))
     assert [r.value["id"] for r in records] == [f"b{i}" for i in range(7)] + ["a8", "a9"]
     assert [(r.file, r.number) for r in records[-3:]] == [(0, 6), (1, 8), (1, 9)]
     for r in records:
         assert reader.files[r.file].read_bytes()[r.offset : r.offset + len(r.raw)] == r.raw
     assert reader.images_root(1) == mixture.resolve()
-    assert Mixture(read_yaml(path), images=mixture.parent).images_root(1) == mixture.parent.resolve()
+    assert MixtureReader(read_yaml(path), images=mixture.parent).images_root(1) == mixture.parent.resolve()
 
 
 def test_braces_list_files(mixture: Path):
@@ -93,7 +93,7 @@ def test_missing_members_are_all_named(mixture: Path):
         UserError, match=r"2 of 3 files are missing: \S+gone\.json, \S+lost\.json; .*missing_files=skip"
     ):
         read_yaml(path)
-    assert _ids(Mixture(read_yaml(path, missing="skip"))) == [f"a{i}" for i in range(10)]
+    assert _ids(MixtureReader(read_yaml(path, missing="skip"))) == [f"a{i}" for i in range(10)]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_a_mixture_of_another_form_is_one_line(mixture: Path, content: str, mess
 
 def test_nothing_to_read_is_one_line(mixture: Path):
     with pytest.raises(UserError, match="the mixture names no file"):
-        Mixture([])
+        MixtureReader([])
     with pytest.raises(UserError, match="cannot be read"):
         read_yaml(mixture / "gone.yaml")
     with pytest.raises(UserError, match=r"nowhere: no such folder; --config\.pool\.images"):
-        Mixture([Member(mixture / "a.json")], images=mixture / "nowhere")
+        MixtureReader([MixtureMember(mixture / "a.json")], images=mixture / "nowhere")

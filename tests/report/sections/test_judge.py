@@ -1,6 +1,6 @@
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.report.blocks import Cards, Facts, Fold, Heat, Note
+from mmssr_jax.report.blocks import Cards, Fold, Heat, KeyFigures, Note
 from mmssr_jax.report.inputs import read_inputs
 from mmssr_jax.report.sections.judge import disputed, judge_section
 
@@ -10,7 +10,7 @@ from .find import blocks, table
 
 def test_counts_and_agreement(inputs, config):
     section = judge_section(inputs, config, {})
-    (facts,) = blocks(section, Facts)
+    (facts,) = blocks(section, KeyFigures)
     assert [(f.label, f.value) for f in facts.facts] == [
         ("judged samples", "11"), ("ratings", "15"), ("cost", "$1.50"), ("agreement", "0.50"),
     ]  # fmt: skip

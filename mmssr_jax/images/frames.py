@@ -1,0 +1,209 @@
+"""Videos as pictures at even distances in time. Decoding needs PyAV, the extra `video`; a folder of frames does not."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import dataclasses
+import functools
+import io
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.images.decode import PILLOW_MAX_PIXELS, ImageDefect, ImageError
+
+DEFAULT_FRAMES = 24  # of MM1.5-Video (arXiv 2409.20566)
+# Demuxers of files that hold their own data (a playlist names others).
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif"
+_FRAME_FILES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameRef(ImageRef):
+    """One of `count` frames of the video file `path`, at even distances in time; `number` counts from 0."""
+
+    number: int = 0
+    count: int = 1
+
+    @property
+    def video(self) -> tuple[Path, int]:
+        """What `read_frames` is asked for."""
+        assert self.path is not None
+        return self.path, self.count
+
+    def read(self) -> bytes:
+        """The frame as PNG.
+
+        Raises:
+          OSError, ImageError: the video is gone or cannot be decoded.
+        """
+        return _encoded_frames(*self.video)[self.number]
+
+
+def frame_refs(path: Path, count: int) -> tuple[ImageRef, ...]:
+    """`count` pictures of a video, at even distances; where it has fewer, some come again.
+
+    Args:
+      path: a video file, or a folder of frames, whose names are ordered as numbers where they hold numbers.
+      count: how many.
+
+    Raises:
+      ImageError: the folder holds no pictures.
+    """
+    if not path.is_dir():
+        return tuple(FrameRef(path=path, number=n, count=count) for n in range(count))
+    files = sorted((p for p in path.iterdir() if p.suffix.lower() in _FRAME_FILES), key=_as_numbers)
+    if not files:
+        raise ImageError(ImageDefect.UNREADABLE_VIDEO, f"{path.name}: a folder without pictures")
+    return tuple(ImageRef(path=files[k]) for k in nearest(range(len(files)), count))
+
+
+def _as_numbers(path: Path) -> tuple[Any, ...]:
+    """frame_9 before frame_10."""
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name))
+
+
+def check_video(path: Path, count: int, *, max_pixels: int, decode: bool) -> None:
+    """Raises what `read_frames` would raise; without `decode` only the container and its index are read."""
+    if decode:
+        for _ in _frames(path, count, max_pixels):
+            pass
+    else:
+        with _opened(path, max_pixels) as container:
+            _timeline(container)
+
+
+def read_frames(path: Path, count: int, *, max_pixels: int) -> list[Image.Image]:
+    """`count` frames of a video at even distances in time, the first and the last among them; upright, mode RGB.
+
+    Raises:
+      OSError: the file is not there.
+      ImageError: not a video, damaged, or with frames of more than `max_pixels` pixels.
+      UserError: PyAV is not installed.
+    """
+    return [image for n, image in sorted(_frames(path, count, max_pixels), key=lambda f: f[0])]
+
+
+@functools.lru_cache(maxsize=2)
+def _encoded_frames(path: Path, count: int) -> tuple[bytes, ...]:
+    """As PNG; kept for the frame after this one, which is asked for next."""
+    encoded = []
+    for image in read_frames(path, count, max_pixels=PILLOW_MAX_PIXELS):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", compress_level=1)
+        encoded.append(buffer.getvalue())
+    return tuple(encoded)
+
+
+def _frames(path: Path, count: int, max_pixels: int) -> Iterator[tuple[int, Image.Image]]:
+    """(number, frame) pairs, all `count`."""
+    with _opened(path, max_pixels) as container:
+        stream = container.streams.video[0]
+        times, keys = _timeline(container)
+        wanted = [times[k] for k in nearest(times, count)]
+        try:
+            for n, frame in _decoded(container, stream, wanted, keys):
+                yield n, _upright(frame)
+        except ImageError:
+            raise
+        except Exception as e:  # ffmpeg has an error class a cause, and PyAV adds its own
+            raise ImageError(ImageDefect.UNREADABLE_VIDEO, _one_line(e)) from e
+
+
+@contextlib.contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Any]:
+    av = _library()
+    with open(path, "rb") as file:
+        try:
+            # Given a file, not its name, and told to follow no other: a playlist cannot lead out of the folder.
+            container = av.open(file, options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"})
+        except Exception as e:  # ffmpeg has an error class a cause, and PyAV adds its own
+            raise ImageError(ImageDefect.UNREADABLE_VIDEO, _one_line(e)) from e
+        with container:
+            if not container.streams.video:
+                raise ImageError(ImageDefect.UNREADABLE_VIDEO, "holds no video stream")
+            size = container.streams.video[0]
+            if size.width * size.height > max_pixels:
+                detail = f"{size.width} x {size.height} pixels are more than the limit of {max_pixels}"
+                raise ImageError(ImageDefect.UNREADABLE_VIDEO, detail)
+            yield container
+
+
+def _library() -> ModuleType:
+    try:
+        import av
+    except ImportError:
+        raise UserError("the pool holds videos, which need PyAV: pip install 'mmssr_jax[video]'") from None
+    av.logging.set_level(av.logging.PANIC)  # what is wrong is said by id, not in between
+    return av
+
+
+def _timeline(container: Any) -> tuple[list[int], list[int]]:
+    """When each frame is shown, and the times of key frames among these, in units of the stream; decodes nothing."""
+    try:
+        packets = [p for p in container.demux(container.streams.video[0]) if p.size and p.pts is not None]
+    except Exception as e:  # as above
+        raise ImageError(ImageDefect.UNREADABLE_VIDEO, _one_line(e)) from e
+    if not packets:
+        raise ImageError(ImageDefect.UNREADABLE_VIDEO, "holds no frames")
+    return sorted({p.pts for p in packets}), sorted({p.pts for p in packets if p.is_keyframe})
+
+
+def even_frames(total: int, count: int) -> list[int]:
+    """The indices of at most `count` of `total` frames: the first, the last, and those evenly between them.
+
+    `even_frames(8, 4)` -> [0, 2, 5, 7]; one frame alone is the middle one. A position half-way takes the later frame.
+    """
+    if count >= total:
+        return list(range(total))
+    if count == 1:
+        return [total // 2]
+    return [(2 * i * (total - 1) + count - 1) // (2 * (count - 1)) for i in range(count)]
+
+
+def nearest(times: Sequence[int], count: int) -> list[int]:
+    """Which of the ascending `times` are nearest to `count` places at even distances from the first to the last.
+
+    One place is the middle; half-way the later time is taken. The rule is that of `even_frames`, with times
+    that need not be even and repetitions where there are fewer than `count`.
+    """
+    halves = [a + b for a, b in itertools.pairwise(times)]
+    span, steps = times[-1] - times[0], max(count - 1, 1)
+    places = range(count) if count > 1 else [Fraction(1, 2)]
+    return [bisect.bisect_right(halves, 2 * times[0] + 2 * n * span // steps) for n in places]
+
+
+def _decoded(container: Any, stream: Any, wanted: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """(number, frame) at the times wanted, ascending; whole groups of pictures between them are jumped over."""
+    frames, at = None, None
+    for n, time in enumerate(wanted):
+        key = max((k for k in keys if k <= time), default=None)
+        if frames is None or (at is not None and key is not None and key > at.pts):
+            container.seek(key if key is not None else 0, stream=stream, backward=True)
+            frames, at = container.decode(stream), None
+        while at is None or at.pts is None or at.pts < time:
+            at = next(frames, None)
+            if at is None:
+                raise ImageError(ImageDefect.UNREADABLE_VIDEO, f"frame {n + 1} of {len(wanted)} is cut off or damaged")
+        if at.is_corrupt:
+            raise ImageError(ImageDefect.UNREADABLE_VIDEO, f"frame {n + 1} of {len(wanted)} is damaged")
+        yield n, at
+
+
+def _upright(frame: Any) -> Image.Image:
+    """The frame as RGB, turned as its display matrix says (PyAV: degrees counterclockwise, as in Pillow)."""
+    image = frame.to_image()
+    return image.rotate(frame.rotation, expand=True) if frame.rotation % 360 else image
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,125 @@
+"""The provider's files and batches: upload, create once, look, read results."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+import openai
+from absl import logging
+
+from mmssr_jax.judge.api.batch_journal import Part
+from mmssr_jax.judge.api.config import ApiConfig, key_env
+from mmssr_jax.judge.api.retry import RunStoppedError, ServerOutcome, of_status, one_line, stop_line
+
+ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
+_UPLOAD_S = 900.0
+_NEWEST = 1000
+
+
+class BatchService:
+    """The service behind a config; every method raises RunStoppedError where the run cannot go on.
+
+    Args:
+      key: of the API, or None.
+      sleep: waits between two tries.
+    """
+
+    def __init__(self, config: ApiConfig, key: str | None, sleep: Callable[[float], None]):
+        self._config, self._sleep = config, sleep
+        self._client = openai.OpenAI(
+            api_key=key or "none",
+            base_url=config.url,
+            max_retries=config.limits.max_attempts,
+            timeout=max(_UPLOAD_S, config.limits.timeout_s),
+            http_client=openai.DefaultHttpxClient(follow_redirects=False),
+        )
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def upload(self, path: Path) -> str:
+        """The id of the uploaded file."""
+        with self._errors():
+            return self._client.files.create(file=path, purpose="batch").id
+
+    def create(self, part: Part, *, maybe_there: bool) -> str:
+        """The id of the part's batch, which is made once, whatever answers are lost.
+
+        Args:
+          maybe_there: an earlier run may have created it.
+        """
+        with self._errors():
+            for left in reversed(range(self._config.limits.max_attempts)):
+                found = self._find(part.key) if maybe_there else None
+                if found is not None:
+                    return found
+                try:
+                    # The client's own retries could make, and pay for, a second batch.
+                    once = self._client.with_options(max_retries=0)
+                    return once.batches.create(
+                        input_file_id=part.file_id,
+                        endpoint=ENDPOINT,
+                        completion_window="24h",
+                        metadata={"part": part.key},
+                    ).id
+                except (openai.APIConnectionError, openai.InternalServerError):
+                    if not left:
+                        raise
+                    maybe_there = True
+                    self._sleep(min(10.0, self._config.batch.poll_s))
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _find(self, key: str) -> str | None:
+        """The newest batch whose metadata name the part."""
+        for batch in itertools.islice(self._client.batches.list(limit=100), _NEWEST):
+            if (batch.metadata or {}).get("part") == key:
+                return batch.id
+        return None
+
+    def look(self, batch_id: str) -> Any:
+        """The batch as it stands."""
+        with self._errors():
+            return self._client.batches.retrieve(batch_id)
+
+    def results(self, batch: Any) -> Iterator[dict[str, Any]]:
+        """The lines of the output file and of the error file; what is no JSON object is left aside with a warning."""
+        for file_id in (batch.output_file_id, batch.error_file_id):
+            if not file_id:
+                continue
+            with self._errors(), self._client.files.with_streaming_response.content(file_id) as response:
+                for line in response.iter_lines():
+                    try:
+                        value = json.loads(line)
+                    except ValueError:
+                        value = None
+                    if isinstance(value, dict):
+                        yield value
+                    elif line.strip():
+                        logging.warning("judge: batch %s has a line that is no JSON object: %s", batch.id, line[:80])
+
+    def stopped(self, outcome: ServerOutcome) -> RunStoppedError:
+        """The end of the run for an outcome of the table."""
+        config = self._config
+        return RunStoppedError(
+            outcome.reason, stop_line(outcome, server=config.url, model=config.model, key_env=key_env(config))
+        )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except openai.APIStatusError as e:
+            raise self.stopped(
+                of_status(e.status_code, e.body, e.response.headers, max_wait_s=self._config.limits.max_wait_s)
+            ) from None
+        except (openai.APIConnectionError, httpx2.HTTPError) as e:
+            detail = one_line(e.__cause__ or e)
+            line = f"judge: {self._config.url} does not answer (no_answers: {detail}); run the same command again later"
+            raise RunStoppedError("no_answers", line) from None

@@ -1,0 +1,76 @@
+"""Pictures as an API takes them: data URLs, scaled down where they are larger than the settings allow."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+
+import PIL.Image
+
+from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS, FORMATS, ImageError, open_rgb
+from mmssr_jax.judge.prompts import JudgePromptConfig
+
+_SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+_ORIENTATION = 0x0112
+
+
+@dataclasses.dataclass(frozen=True)
+class SentImage:
+    """A picture ready to be sent; width and height in pixels as sent."""
+
+    url: str
+    width: int
+    height: int
+
+
+def sent_size(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """The size a picture is sent in: its own, or scaled down so that the longer side is `max_side`."""
+    longest = max(width, height)
+    if longest <= max_side:
+        return width, height
+    return max(1, round(width * max_side / longest)), max(1, round(height * max_side / longest))
+
+
+def read_size(data: bytes) -> tuple[int, int]:
+    """Width and height out of an encoded picture's header.
+
+    Raises:
+      ValueError: it is not a picture.
+    """
+    with _opened(data) as image:
+        return image.size
+
+
+def _opened(data: bytes) -> PIL.Image.Image:
+    try:
+        return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception as e:  # headers of damaged data raise anything: OSError, SyntaxError, struct.error, ...
+        raise ValueError(f"not a readable picture ({type(e).__name__})") from None
+
+
+def encode_image(data: bytes, settings: JudgePromptConfig, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> SentImage:
+    """A picture as a data URL: its own bytes where format, size and orientation allow, else re-encoded as JPEG.
+
+    Raises:
+      ValueError: it cannot be decoded, or has more than `max_pixels` pixels.
+    """
+    with _opened(data) as image:
+        media_type = _SENT_AS_IS.get(image.format or "")
+        upright = image.getexif().get(_ORIENTATION, 1) == 1 and not getattr(image, "is_animated", False)
+        if media_type and upright and max(image.size) <= settings.max_side:
+            return SentImage(_data_url(media_type, data), *image.size)
+    try:
+        picture = open_rgb(data, max_pixels=max_pixels)
+    except ImageError as e:
+        raise ValueError(f"not a readable picture ({e})") from None
+    size = sent_size(*picture.size, settings.max_side)
+    if size != picture.size:
+        picture = picture.resize(size, PIL.Image.Resampling.LANCZOS, reducing_gap=3.0)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=settings.jpeg_quality)
+    return SentImage(_data_url("image/jpeg", buffer.getvalue()), *size)
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"

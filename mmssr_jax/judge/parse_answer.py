@@ -1,0 +1,133 @@
+"""From the ledger's raw answers to `judgments.parquet`; can be run again at any time without asking anyone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from mmssr_jax.core.tables import judgment_schema
+from mmssr_jax.judge.ledger import Key, read_ledger
+from mmssr_jax.judge.rubric import MAX_STYLES, Judgment, Rubric, checked
+
+_FENCED = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
+
+
+def parse_answer(raw: str, rubric: Rubric) -> Judgment:
+    """The judgment in an answer: one JSON object with a field per capability slug, `styles`, maybe `rationale`.
+
+    Text around the object, as models without strict schemas write it, is left aside, and so is a style named twice.
+
+    Raises:
+      ValueError: there is no such object, or a value does not fit; one line.
+    """
+    fenced = _FENCED.search(raw)
+    text = fenced[1] if fenced else raw[raw.find("{") : raw.rfind("}") + 1]
+    try:
+        answer = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        raise ValueError("the answer is not JSON") from None
+    if not isinstance(answer, dict):
+        raise ValueError("the answer is not a JSON object")
+    absent = [s for s in (*rubric.slugs, "styles") if s not in answer]
+    if absent:
+        raise ValueError(f"the answer lacks {', '.join(absent)}")
+    if not isinstance(answer["styles"], list):
+        raise ValueError("styles is not a list")
+    styles = list(dict.fromkeys(s if isinstance(s, str) else repr(s) for s in answer["styles"]))
+    return checked([answer[s] for s in rubric.slugs], styles, rubric, str(answer.get("rationale", "")))
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgeRatings:
+    """What a ledger says of some ratings.
+
+    Attributes:
+      judgments: the first answer of each rating that parses.
+      skipped: the reason of each rating that was given up.
+      lines: ledger lines about these ratings, by outcome and reason.
+      usage: summed token counts.
+      cost: US dollars.
+    """
+
+    judgments: Mapping[Key, Judgment]
+    skipped: Mapping[Key, str]
+    lines: Mapping[str, int]
+    usage: Mapping[str, int]
+    cost: float
+
+
+def read_ratings(path: Path, keys: set[Key], rubric: Rubric) -> JudgeRatings:
+    """Reads the answers to `keys` out of a ledger; lines about other ratings are passed over.
+
+    Raises:
+      UserError: a line of the ledger is broken.
+    """
+    judgments: dict[Key, Judgment] = {}
+    skipped: dict[Key, str] = {}
+    lines: dict[str, int] = {}
+    usage: dict[str, int] = {}
+    costs: list[float] = []
+    for entry in read_ledger(path):
+        if entry.key not in keys:
+            continue
+        label = f"{entry.outcome}: {entry.reason}" if entry.reason else entry.outcome
+        lines[label] = lines.get(label, 0) + 1
+        costs.append(entry.cost)
+        for name, count in entry.usage.items():
+            usage[name] = usage.get(name, 0) + count
+        if entry.raw is not None and entry.key not in judgments:
+            with contextlib.suppress(ValueError):
+                judgments[entry.key] = parse_answer(entry.raw, rubric)
+        if entry.outcome == "skip":
+            skipped[entry.key] = entry.reason
+    skipped = {k: reason for k, reason in skipped.items() if k not in judgments}
+    return JudgeRatings(
+        judgments, dict(sorted(skipped.items())), dict(sorted(lines.items())), usage, sum(sorted(costs))
+    )
+
+
+def combined(ratings: Sequence[Judgment], rubric: Rubric) -> Judgment:
+    """Several ratings of one sample as one: scores are means rounded half up, styles those that most ratings name.
+
+    Styles are ordered by how many name them, then by their mean place, then by the rubric; the first is always kept,
+    others where more than half name them, three at most.
+    """
+    n = len(ratings)
+    if n == 1:
+        return ratings[0]
+    scores = tuple((2 * sum(column) + n) // (2 * n) for column in zip(*(r.scores for r in ratings), strict=True))
+    places = {s: [r.styles.index(s) for r in ratings if s in r.styles] for s in rubric.styles}
+    ranked = sorted(
+        (s for s in rubric.styles if places[s]),
+        key=lambda s: (-len(places[s]), sum(places[s]) / len(places[s]), rubric.styles.index(s)),
+    )
+    kept = [s for i, s in enumerate(ranked) if i == 0 or 2 * len(places[s]) > n]
+    return Judgment(scores, tuple(kept[:MAX_STYLES]))
+
+
+@dataclasses.dataclass(frozen=True)
+class JudgedSample:
+    """One row of `judgments.parquet`."""
+
+    id: str
+    source: str
+    judgment: Judgment
+    judge: str
+    prompt_hash: str
+
+
+def judgment_table(rows: Sequence[JudgedSample], rubric: Rubric) -> pa.Table:
+    """The table of `core.tables.judgment_schema`, in the order of `rows`."""
+    columns: dict[str, list[object]] = {"id": [r.id for r in rows], "source": [r.source for r in rows]}
+    for i, slug in enumerate(rubric.slugs):
+        columns[slug] = [r.judgment.scores[i] for r in rows]
+    columns["styles"] = [list(r.judgment.styles) for r in rows]
+    columns["judge"] = [r.judge for r in rows]
+    columns["prompt_hash"] = [r.prompt_hash for r in rows]
+    return pa.table(columns, schema=judgment_schema(rubric.slugs))

@@ -1,0 +1,42 @@
+"""The transformer layer that vision towers and CLIP's text tower share: layer norms, biases everywhere, no rotation."""
+
+from __future__ import annotations
+
+import jax
+from flax import nnx
+
+from mmssr_jax.models.attention.api import attend
+from mmssr_jax.models.config import ClipTextConfig, Compute, VisionConfig
+from mmssr_jax.models.layers import MLP, LayerNorm, linear
+from mmssr_jax.parallel.rules import constrain_batch
+
+
+class EncoderAttention(nnx.Module):
+    """As many key/value heads as query heads."""
+
+    def __init__(self, width: int, heads: int, *, compute: Compute, rngs: nnx.Rngs):
+        self.heads, self.implementation = heads, compute.attention
+        self.q = linear(width, width, dtype=compute.dtype, rngs=rngs)
+        self.k = linear(width, width, dtype=compute.dtype, rngs=rngs)
+        self.v = linear(width, width, dtype=compute.dtype, rngs=rngs)
+        self.o = linear(width, width, dtype=compute.dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array, visible_until: jax.Array | None) -> jax.Array:
+        q, k, v = (p(x).reshape(*x.shape[:2], self.heads, -1) for p in (self.q, self.k, self.v))
+        return self.o(attend(q, k, v, visible_until=visible_until, implementation=self.implementation).reshape(x.shape))
+
+
+class EncoderLayer(nnx.Module):
+    """Pre-norm attention and MLP."""
+
+    def __init__(self, config: VisionConfig | ClipTextConfig, *, compute: Compute, rngs: nnx.Rngs):
+        width = config.width
+        self.norm1 = LayerNorm(width, eps=config.eps)
+        self.attn = EncoderAttention(width, config.heads, compute=compute, rngs=rngs)
+        self.norm2 = LayerNorm(width, eps=config.eps)
+        self.mlp = MLP(width, config.mlp, width, activation=config.activation, dtype=compute.dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array, visible_until: jax.Array | None = None) -> jax.Array:
+        """[B, L, D] -> [B, L, D]; `until` as in `attention`, None where all see all."""
+        x = x + self.attn(self.norm1(x), visible_until)
+        return constrain_batch(x + self.mlp(self.norm2(x)))

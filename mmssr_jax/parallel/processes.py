@@ -1,0 +1,74 @@
+"""One command in several processes: what one process does for all, and how all learn that one has failed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mmssr_jax.core.artifact import Artifact
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.parallel import hosts
+
+T = TypeVar("T")
+
+
+def run_on_all(work: Callable[[], T]) -> T:
+    """Calls `work` in every process and waits for all.
+
+    Raises:
+      UserError: here or in another process; without it the others would wait for ever.
+    """
+    if hosts.count() == 1:
+        return work()
+    result, error = _tried(work)
+    _meet(error)
+    return result  # type: ignore[return-value]  # without an error there is a result
+
+
+def main_process_first(work: Callable[[], T]) -> T:
+    """Calls `work` in the main process and then, when it has done so, in all others.
+
+    Raises:
+      UserError: as `each`.
+    """
+    if hosts.count() == 1:
+        return work()
+    result, error = _tried(work) if hosts.is_main() else (None, None)
+    _meet(error)
+    if not hosts.is_main():
+        result, error = _tried(work)
+    _meet(error)
+    return result  # type: ignore[return-value]
+
+
+def claim(
+    ctx: StageContext, path: Path, *, stage: str, settings: Any, inputs: Mapping[str, str] | None = None
+) -> Artifact:
+    """`StageContext.claim` by all processes; only the main one empties a folder that may be overwritten."""
+
+    def claimed() -> Artifact:
+        mine = ctx if hosts.is_main() else dataclasses.replace(ctx, overwrite=frozenset())
+        return mine.claim(path, stage=stage, settings=settings, inputs=inputs)
+
+    return main_process_first(claimed)
+
+
+def _tried(work: Callable[[], T]) -> tuple[T | None, UserError | None]:
+    try:
+        return work(), None
+    except UserError as e:
+        return None, e
+
+
+def _meet(error: UserError | None) -> None:
+    """Waits for all processes and raises where one of them has failed."""
+    failed = int(hosts.process_sum(np.int32(error is not None)))
+    if error is not None:
+        raise error
+    if failed:
+        raise UserError("another process stopped; its own line says why")

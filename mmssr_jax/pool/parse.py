@@ -1,0 +1,181 @@
+"""The first pass over a pool: what every record says, without opening a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
+from mmssr_jax.pool.conversation import Conversation, image_names, parse_conversation, video_names
+from mmssr_jax.pool.identity import UNKNOWN_SOURCE, RecordConfig, content_hash, original_id, source_of
+from mmssr_jax.pool.reasons import Reason, RejectedError
+from mmssr_jax.pool.record import Reader, Record, image_refs, video_refs
+
+ROWS = pa.schema(
+    [
+        ("position", pa.int64()),  # of the record in the pool
+        ("content", pa.uint64()),
+        ("orig_id", pa.string()),
+        ("source", pa.string()),
+        ("n_images", pa.int32()),
+        ("n_turns", pa.int32()),
+        ("repairs", pa.list_(pa.string())),
+        ("file", pa.int32()),
+        ("number", pa.int64()),
+        ("offset", pa.int64()),
+        ("length", pa.int32()),
+        ("crc", pa.uint32()),  # of the record's bytes, so that a file changed under the pool is noticed
+    ]
+)
+REJECTS = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("content", pa.uint64()),
+        ("id", pa.string()),  # as JSON: an id may be a number, or absent
+        ("source", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("file", pa.int32()),
+        ("number", pa.int64()),
+    ]
+)
+CHUNK = 1 << 16  # rows of a column's chunks
+
+
+class Columns:
+    """Rows gathered into Arrow columns block by block, so that millions of them are not millions of objects."""
+
+    def __init__(self, schema: pa.Schema):
+        self._schema = schema
+        self._batches: list[pa.RecordBatch] = []
+        self._pending: list[tuple[Any, ...]] = []
+
+    def add(self, *values: Any) -> None:
+        """Adds one row, its values in the schema's order."""
+        self._pending.append(values)
+        if len(self._pending) == CHUNK:
+            self._flush()
+
+    def table(self) -> pa.Table:
+        """All rows added."""
+        self._flush()
+        return pa.Table.from_batches(self._batches, self._schema)
+
+    def _flush(self) -> None:
+        if self._pending:
+            columns = zip(*self._pending, strict=True)
+            arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
+            self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+            self._pending = []
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What the first pass found.
+
+    Attributes:
+      rows: the records whose text is in order, as `ROWS`, in the pool's order.
+      rejects: the others, as `REJECTS`, in the pool's order.
+    """
+
+    rows: pa.Table
+    rejects: pa.Table
+
+    @property
+    def n_records(self) -> int:
+        return self.rows.num_rows + self.rejects.num_rows
+
+
+def scan(reader: Reader, rules: RecordConfig, *, limit: int | None = None) -> Scan:
+    """Reads all records, or the first `limit`, and checks what they say.
+
+    Raises:
+      UserError: a file is not readable.
+    """
+    rows, rejects = Columns(ROWS), Columns(REJECTS)
+    records = reader.records(pictures=False, label="ingest: reading")
+    for position, record in enumerate(itertools.islice(records, limit)):
+        content = content_hash(record.value) if not record.error else zlib.crc32(record.raw)
+        try:
+            conversation, orig_id, source = read(record, rules)
+        except RejectedError as e:
+            named = _named(record, rules)
+            rejects.add(position, content, *named, str(e.reason), e.detail, record.file, record.number)
+            continue
+        rows.add(
+            position, content, orig_id, source, _n_images(conversation, rules), len(conversation.turns),
+            [str(m) for m in conversation.repairs],
+            record.file, record.number, record.offset, len(record.raw), zlib.crc32(record.raw),
+        )  # fmt: skip
+    return Scan(rows.table(), rejects.table())
+
+
+def read(record: Record, rules: RecordConfig) -> tuple[Conversation, str | None, str]:
+    """A record's conversation, own id and source.
+
+    Raises:
+      RejectedError: the record cannot be used.
+    """
+    if record.error:
+        raise RejectedError(Reason.UNREADABLE_RECORD, record.error)
+    value = record.value
+    if not isinstance(value, dict):
+        raise RejectedError(Reason.NOT_AN_OBJECT, f"is a {type(value).__name__}, expected an object")
+    orig_id, id_mends = original_id(value, rules)
+    conversation = parse_conversation(value, mend=rules.repair == "llava")
+    source = source_of(value, conversation.images or conversation.videos, rules.source)
+    return dataclasses.replace(conversation, repairs=id_mends + conversation.repairs), orig_id, source
+
+
+def read_sample(record: Record, images_root: Path, rules: RecordConfig, *, id: str) -> Sample:
+    """A record as the sample it was taken in as. A video's frames are pictures, and its tag stands for each of them.
+
+    Raises:
+      RejectedError: the record cannot be used, or its pictures are not there.
+    """
+    conversation, _, source = read(record, rules)
+    turns = conversation.turns
+    if conversation.videos:
+        videos = video_refs(conversation.videos, images_root, frames=rules.frames, follow_links=rules.follow_links)
+        images = tuple(frame for video in videos for frame in video)
+        turns = tuple(Turn(t.role, t.text.replace(IMAGE_TAG, IMAGE_TAG * rules.frames)) for t in turns)
+    else:
+        images = image_refs(record, conversation.images, images_root, follow_links=rules.follow_links)
+    return Sample(id=id, source=source, turns=turns, images=images)
+
+
+def _n_images(conversation: Conversation, rules: RecordConfig) -> int:
+    return len(conversation.images) + rules.frames * len(conversation.videos)
+
+
+def _named(record: Record, rules: RecordConfig) -> tuple[str, str]:
+    """The id (as JSON) and source of a record that is not in order, as far as they are to be had."""
+    if not isinstance(record.value, dict):
+        return "null", UNKNOWN_SOURCE
+    value = record.value.get("id" if rules.id == "auto" else rules.id)
+    id_json = json.dumps(value) if isinstance(value, (str, int, float, bool)) else "null"
+    try:
+        names = image_names(record.value) or video_names(record.value)
+        return id_json, source_of(record.value, names, rules.source)
+    except RejectedError:
+        return id_json, UNKNOWN_SOURCE
+
+
+def used_records(reader: Reader, positions: np.ndarray) -> Iterator[Record]:
+    """The records at sorted `positions`, in order."""
+    wanted = iter(positions.tolist())
+    target = next(wanted, None)
+    for position, record in enumerate(reader.records(pictures=True)):
+        if target is None:
+            return
+        if position == target:
+            yield record
+            target = next(wanted, None)

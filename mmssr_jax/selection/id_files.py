@@ -1,0 +1,75 @@
+"""Files of ids, one a line: what a trainer needs of a selection, and how users name samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection.tie_break import hash_ids
+
+
+def take(ids: pa.Array | pa.ChunkedArray, rows: np.ndarray) -> pa.Array:
+    """The ids of some rows, in their order, without joining the chunks, which may hold more than a string array can."""
+    if not isinstance(ids, pa.ChunkedArray):
+        return ids.take(pa.array(rows)).cast(pa.string())
+    order = np.argsort(rows, kind="stable")
+    ends = np.cumsum([len(chunk) for chunk in ids.chunks])
+    cuts = np.concatenate(([0], np.searchsorted(rows[order], ends)))
+    pieces = [
+        chunk.take(pa.array(rows[order[a:b]] - (end - len(chunk)))).cast(pa.string())
+        for chunk, end, a, b in zip(ids.chunks, ends, cuts[:-1], cuts[1:], strict=True)
+    ]
+    back = np.empty(len(rows), np.int64)
+    back[order] = np.arange(len(rows))
+    return pa.concat_arrays([pa.array([], pa.string()), *pieces]).take(pa.array(back))
+
+
+def absent(ids: pa.Array | pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """int64: the rows of `ids` that are not in `among`, found by 64-bit hashes: 16 bytes an id, whatever its length."""
+    if ids.equals(among):
+        return np.zeros(0, np.int64)
+    there = np.sort(hash_ids(among))
+    own = hash_ids(ids)
+    at = np.minimum(np.searchsorted(there, own), max(len(there) - 1, 0))
+    return np.flatnonzero(there[at] != own) if len(there) else np.arange(len(own))
+
+
+def write_sorted(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
+    """Atomically writes the ids in code-point order.
+
+    Raises:
+      UserError: an id has a line break in it.
+    """
+    ordered = ids.take(pc.sort_indices(ids)) if len(ids) else ids
+    broken = pc.match_substring_regex(ordered, r"[\r\n]") if len(ids) else None
+    if broken is not None and pc.any(broken).as_py():
+        first = ordered.filter(broken)[0].as_py()
+        raise UserError(f"id {first!r} has a line break in it, so it cannot stand in a file with one id a line")
+    lines = "\n".join(ordered.to_pylist())
+    files.write_text(path, lines + "\n" if lines else "")
+
+
+def read(path: Path) -> pa.Array:
+    """The ids of a file with one a line, or of a selection's folder (its ids.txt), in that order.
+
+    Raises:
+      UserError: there is no such file, or it is not text.
+    """
+    path = path / "ids.txt" if path.is_dir() else path
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; it should hold one id a line") from None
+    except UnicodeDecodeError as e:
+        raise UserError(f"{path}: not a text file of ids ({e})") from None
+    return pa.array([line.rstrip("\r") for line in lines if line.strip()], pa.string())
+
+
+def digest(path: Path) -> str:
+    """The identity of a file or selection folder of ids."""
+    return files.file_digest(path / "ids.txt" if path.is_dir() else path)

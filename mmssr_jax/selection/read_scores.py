@@ -1,0 +1,210 @@
+"""Score files into memory: Parquet parts column by column, so that no column is there twice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.progress import Progress
+from mmssr_jax.selection.candidates import positions
+from mmssr_jax.selection.formats import official
+from mmssr_jax.selection.table import ScoreTable, encode_strings, encode_styles
+from mmssr_jax.selection.tie_break import tie_keys
+
+
+def score_files(path: Path) -> list[Path]:
+    """The files of a score folder (its parts, in order, or the official program's answers), or the one file.
+
+    Raises:
+      UserError: there is none, or parts are missing.
+    """
+    if path.is_dir() and official.is_answers(path):
+        return sorted(path.glob("*.jsonl"))
+    if path.is_dir():
+        return tables.part_files(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such score file or folder")
+    return [path]
+
+
+def scores_digest(path: Path) -> str:
+    """The identity of scores: of the manifest where a stage wrote them, of the files' contents elsewhere."""
+    if path.is_dir() and (path / "manifest.json").exists():
+        return files.file_digest(path / "manifest.json")
+    return files.digest(" ".join(files.file_digest(p) for p in score_files(path)))
+
+
+def read_official(path: Path, sources: Callable[[], Mapping[str, str]]) -> ScoreTable | None:
+    """Scores that the official program wrote: a folder of answers or its parsed csv; None where it is neither.
+
+    Args:
+      path: the folder or file.
+      sources: gives the source of each id of the pool.
+
+    Raises:
+      UserError: see `formats.official`.
+    """
+    if path.is_dir() and official.is_answers(path):
+        return ScoreTable.from_arrow(official.read_jsonl(path, sources()))
+    if path.suffix == ".csv":
+        return ScoreTable.from_arrow(official.read_csv(path, sources()))
+    return None
+
+
+def read_scores(path: Path, capabilities: Sequence[str] = ()) -> ScoreTable:
+    """Reads a score table of the contract (`core.tables`).
+
+    Args:
+      path: a folder of parts or a Parquet file: `id`, `source`, `styles`, one column a capability, maybe `n_tokens`.
+      capabilities: the columns to read, in this order; all of them where empty.
+
+    Raises:
+      UserError: a file is missing or unreadable, a column is missing or of a wrong type, or a score is out of range.
+    """
+    parts = score_files(path)
+    own = _capabilities(parts)
+    chosen = tuple(capabilities) or own
+    unknown = [c for c in chosen if c not in own]
+    if unknown:
+        raise UserError(f"{path}: has no capability {unknown[0]!r}; there are {', '.join(own) or 'none'}")
+    progress = Progress(f"reading {path.name}", len(chosen) + 3, "columns")
+    ids = _strings(parts, "id")
+    progress.add()
+    source, source_names = encode_strings(_strings(parts, "source"))
+    progress.add()
+    styles, style_names = encode_styles(_column(parts, "styles"))
+    progress.add()
+    n_tokens = _numbers(parts, "n_tokens", np.int32) if "n_tokens" in pq.read_schema(parts[0]).names else None
+    scores = {slug: _numbers(parts, slug, np.float32) for slug in progress.over(chosen)}
+    table = ScoreTable(ids, source, source_names, styles, style_names, scores, n_tokens)
+    table.check_scores()
+    return table
+
+
+def join_scores(table: ScoreTable, path: Path) -> ScoreTable:
+    """Adds the capabilities of another score file or folder by id; NaN where an id has none there.
+
+    Raises:
+      UserError: no capability or one that the table has already, an id twice, or none in common.
+    """
+    parts = score_files(path)
+    slugs = _capabilities(parts)
+    again = next((slug for slug in slugs if slug in table.scores), None)
+    if again is not None:
+        raise UserError(f"{path}: the capability {again} is in the scores already; rename one of them")
+    if not slugs:
+        raise UserError(f"{path}: has no column with scores of a capability")
+    other = _strings(parts, "id")
+    tie_keys(other, seed=0)  # refuses an id that is there twice
+    rows = positions(other, table.ids)
+    if not (rows >= 0).any():
+        raise UserError(f"{path}: has no id in common with the scores")
+    result = dataclasses.replace(table, scores={**table.scores, **_joined(parts, slugs, rows, len(table))})
+    result.check_scores()
+    return result
+
+
+def join_features(table: ScoreTable, path: Path) -> ScoreTable:
+    """Adds the number columns of a feature file or folder by id; NaN where an id has none there.
+
+    Raises:
+      UserError: no number column or one that the features hold already, an id twice, or none in common.
+    """
+    parts = score_files(path)
+    schema = pq.read_schema(parts[0])
+    names = [f.name for f in schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
+    again = next((name for name in names if name in table.features), None)
+    if again is not None:
+        raise UserError(f"{path}: the feature {again} is in another table too; rename one of them")
+    if not names:
+        raise UserError(f"{path}: has no column with numbers")
+    other = _strings(parts, "id")
+    tie_keys(other, seed=0)  # refuses an id that is there twice
+    rows = positions(other, table.ids)
+    if not (rows >= 0).any():
+        raise UserError(f"{path}: has no id in common with the pool")
+    return dataclasses.replace(table, features={**table.features, **_joined(parts, names, rows, len(table))})
+
+
+def _joined(parts: Sequence[Path], names: Sequence[str], rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """Columns laid out in `rows` of a longer table; NaN elsewhere, rows of -1 are left out."""
+    columns = {}
+    for name in names:
+        columns[name] = np.full(length, np.nan, np.float32)
+        columns[name][rows[rows >= 0]] = _numbers(parts, name, np.float32)[rows >= 0]
+    return columns
+
+
+def _capabilities(parts: Sequence[Path]) -> tuple[str, ...]:
+    """The capability columns, which every part has.
+
+    Raises:
+      UserError: a part is no Parquet file or has other columns than the first.
+    """
+    first: tuple[str, ...] | None = None
+    for part in parts:
+        try:
+            found = tables.capability_slugs(pq.read_schema(part))
+        except (pa.ArrowInvalid, OSError) as e:
+            raise UserError(f"{part}: not a readable Parquet file ({e})") from None
+        if first is not None and found != first:
+            raise UserError(f"{part}: has other capabilities than {parts[0].name}; score them again as one table")
+        first = found
+    return first or ()
+
+
+def _column(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
+    """One column of all parts; repeated strings as a dictionary.
+
+    Raises:
+      UserError: a part lacks the column, or its type differs.
+    """
+    chunks, repeated = [], {"source": ["source"], "styles": ["styles.list.element", "styles.list.item"]}
+    for part in parts:
+        schema = pq.read_schema(part)
+        if name not in schema.names:
+            raise UserError(f"{part}: has no column {name}; it has {', '.join(schema.names)}")
+        chunks.append(pq.read_table(part, columns=[name], read_dictionary=repeated.get(name))[name])
+    try:
+        return pa.chunked_array([c for column in chunks for c in column.chunks], chunks[0].type)
+    except pa.ArrowInvalid:
+        types = sorted({str(c.type) for c in chunks})
+        raise UserError(f"{parts[0].parent}: the parts' column {name} differs in type ({', '.join(types)})") from None
+
+
+def _strings(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
+    """A string column without gaps."""
+    column = _column(parts, name)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise UserError(f"{parts[0]}: the column {name} holds {kind}, not strings")
+    if column.null_count:
+        raise UserError(f"{parts[0].parent}: {column.null_count} rows have no {name}")
+    return column
+
+
+def _numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
+    """A number column as one array; a missing score becomes NaN.
+
+    Raises:
+      UserError: it does not hold numbers, or integers have gaps.
+    """
+    out = np.empty(sum(pq.read_metadata(p).num_rows for p in parts), dtype)
+    begin = 0
+    for part in parts:
+        column = _column([part], name)
+        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+            raise UserError(f"{part}: the column {name} holds {column.type}, not numbers")
+        if column.null_count and not np.issubdtype(dtype, np.floating):
+            raise UserError(f"{part}: {column.null_count} rows have no {name}; give every row one, or drop the column")
+        for chunk in column.chunks:
+            out[begin : begin + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+            begin += len(chunk)
+    return out

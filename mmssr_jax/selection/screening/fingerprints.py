@@ -1,0 +1,97 @@
+"""Fingerprints of a pool: one row a sample, what near-duplicates and contamination are found by.
+
+id | text: MinHash signature, 128 x uint16 as 256 bytes | images: list of 16 bytes, dHash and pHash of each picture
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from mmssr_jax.core.sample import ImageRef, Sample
+from mmssr_jax.selection import id_files as ids_lib
+from mmssr_jax.selection.screening import text_hash
+from mmssr_jax.selection.screening.image_hash import image_hash
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.binary(2 * text_hash.PLACES)),
+        ("images", pa.list_(pa.binary(16))),
+    ]
+)
+
+Decode = Callable[[ImageRef], Image.Image]
+
+
+def fingerprint(samples: Sequence[Sample], decode: Decode, workers: Executor | None = None) -> pa.Table:
+    """The fingerprints of some samples.
+
+    Args:
+      samples: as they are in the pool.
+      decode: a picture's pixels.
+      workers: threads to decode in.
+    """
+    flat = [image for sample in samples for image in sample.images]
+
+    def hashed(image: ImageRef) -> bytes:
+        return image_hash(decode(image)).tobytes()
+
+    hashes = iter(list(workers.map(hashed, flat) if workers is not None else map(hashed, flat)))
+    signatures = text_hash.minhash([text_hash.plain_text(sample) for sample in samples])
+    columns = [
+        [sample.id for sample in samples],
+        [row.tobytes() for row in signatures],
+        [[next(hashes) for _ in sample.images] for sample in samples],
+    ]
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fingerprints:
+    """A table of fingerprints as arrays.
+
+    Attributes:
+      ids: Arrow strings [samples].
+      text: uint16 [samples, 128].
+      images: uint64 [pictures, 2].
+      counts: int64 [samples], pictures of each sample; they stand one after the other in `images`.
+    """
+
+    ids: pa.Array | pa.ChunkedArray
+    text: np.ndarray
+    images: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> Fingerprints:
+        """From a table of `SCHEMA`."""
+        lists = table["images"].combine_chunks()
+        return cls(
+            table["id"],
+            _fixed(table["text"].combine_chunks(), np.dtype("<u2"), text_hash.PLACES),
+            _fixed(lists.flatten(), np.dtype("<u8"), 2),
+            np.asarray(lists.value_lengths()).astype(np.int64),
+        )
+
+    def take(self, rows: np.ndarray) -> Fingerprints:
+        """Only some rows, in their order."""
+        begin = np.cumsum(self.counts) - self.counts
+        counts = self.counts[rows]
+        first = np.repeat(begin[rows] - (np.cumsum(counts) - counts), counts)
+        return Fingerprints(
+            ids_lib.take(self.ids, rows), self.text[rows], self.images[first + np.arange(len(first))], counts
+        )
+
+
+def _fixed(column: pa.Array, dtype: np.dtype, width: int) -> np.ndarray:
+    """[rows, width] numbers out of a column of fixed-size bytes."""
+    data = column.buffers()[1]
+    if data is None:
+        return np.zeros((0, width), dtype)
+    return np.frombuffer(data, dtype)[column.offset * width :][: len(column) * width].reshape(len(column), width)

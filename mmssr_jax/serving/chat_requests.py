@@ -1,0 +1,246 @@
+"""What a client may ask: the fields of a chat completion that are understood, and which others are refused.
+
+Fields that cannot change what this server answers (`user`, `store`, `metadata` …) are accepted and ignored; those
+that would (`tools`, `response_format`, `n` above 1, `logprobs`, penalties …) are refused rather than ignored.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import io
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
+from mmssr_jax.generation.prompting import LITERAL_IMAGE
+from mmssr_jax.images.decode import check_header
+from mmssr_jax.serving.api_error import ApiError
+
+_DATA_URL = "data:image/"
+_COLDEST = 1e-4  # below it the most likely token is as good as certain, and a division would overflow
+
+
+class _Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+
+class TextPart(_Part):
+    """`{"type": "text", "text": "…"}`."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(_Part):
+    """`{"url": "data:image/png;base64,…"}`."""
+
+    url: str
+
+
+class ImagePart(_Part):
+    """`{"type": "image_url", "image_url": {"url": …}}`."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+Part = Annotated[TextPart | ImagePart, pydantic.Field(discriminator="type")]
+
+
+class Message(_Part):
+    """One turn; `developer` is a newer word for `system`."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part] | None = None
+
+
+class StreamOptions(_Part):
+    """`{"include_usage": true}`: a last piece with the counts."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(pydantic.BaseModel):
+    """The body of POST /v1/chat/completions."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    model: str
+    messages: list[Message] = pydantic.Field(min_length=1)
+    max_tokens: int | None = pydantic.Field(None, ge=1)
+    max_completion_tokens: int | None = pydantic.Field(None, ge=1)
+    temperature: float | None = pydantic.Field(None, ge=0, le=2, allow_inf_nan=False)
+    top_p: float | None = pydantic.Field(None, gt=0, le=1, allow_inf_nan=False)
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: int | None = None
+
+
+_HARMLESS = frozenset(
+    ("user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
+)
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "n": (1,), "logprobs": (False,), "top_logprobs": (0,), "frequency_penalty": (0,), "presence_penalty": (0,),
+    "logit_bias": ({},), "tools": ([],), "tool_choice": ("none", "auto"), "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """A request that can be answered.
+
+    Attributes:
+      sample: the conversation; its last turn is the user's.
+      system: the system message, or None for the template's own.
+      max_tokens: at most so many.
+      temperature, top_p, seed: how tokens are drawn; a seed of None is a different draw every time.
+      stop: texts that end the answer and are not part of it.
+      stream, include_usage: whether it comes in pieces, and whether the last one counts tokens.
+    """
+
+    sample: Sample
+    system: str | None
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int | None
+    stop: tuple[str, ...]
+    stream: bool
+    include_usage: bool
+
+
+def read_request(body: bytes, *, model: str, max_tokens: int, max_images: int, max_pixels: int) -> Ask:
+    """A body as what is asked.
+
+    Args:
+      body: JSON.
+      model: the one that is served.
+      max_tokens: the longest answer there is.
+      max_images, max_pixels: limits on pictures.
+
+    Raises:
+      ApiError: 400 for what is wrong or not understood, 404 for another model.
+    """
+    request = _parsed(body)
+    if request.model != model:
+        raise ApiError(
+            404, f"the model {request.model!r} does not exist; this server has {model!r}", param="model",
+            code="model_not_found",
+        )  # fmt: skip
+    _refuse_unknown(request)
+    sample, system = _conversation(request.messages, max_images, max_pixels)
+    stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
+    if len(stop) > 4 or not all(stop):
+        raise ApiError(400, "stop takes up to four texts, none of them empty", param="stop")
+    wished = request.max_completion_tokens or request.max_tokens or max_tokens
+    options = request.stream_options or StreamOptions()
+    temperature = 1.0 if request.temperature is None else request.temperature
+    return Ask(
+        sample, system, min(wished, max_tokens), temperature if temperature >= _COLDEST else 0.0, request.top_p or 1.0,
+        request.seed, stop, request.stream, options.include_usage,
+    )  # fmt: skip
+
+
+def _parsed(body: bytes) -> ChatRequest:
+    try:
+        return ChatRequest.model_validate_json(body)
+    except pydantic.ValidationError as e:
+        errors = e.errors(include_url=False, include_input=False, include_context=False)
+        told = max(errors, key=lambda error: len(error["loc"]))  # of the forms that a field may have the one meant
+        where = ".".join(str(part) for part in told["loc"] if part != "str" and not str(part).startswith("list["))
+        raise ApiError(400, f"{where}: {told['msg']}" if where else told["msg"], param=where or None) from None
+
+
+def _refuse_unknown(request: ChatRequest) -> None:
+    given = {**(request.model_extra or {}), "n": request.n}
+    for name, value in given.items():
+        if value is None or name in _HARMLESS or value in _NEUTRAL.get(name, ()):
+            continue
+        raise ApiError(400, f"{name}: not supported by this server", param=name, code="unsupported_parameter")
+
+
+def _conversation(messages: list[Message], max_images: int, max_pixels: int) -> tuple[Sample, str | None]:
+    """The turns with their pictures, and the system message."""
+    system: list[str] = []
+    turns: list[Turn] = []
+    images: list[ImageRef] = []
+    for n, message in enumerate(messages):
+        where = f"messages.{n}"
+        if message.role in ("system", "developer"):
+            if turns:
+                raise ApiError(400, f"{where}: a system message stands before the others", param=where)
+            system.append(_text_only(message, where))
+            continue
+        role: Literal["user", "assistant"] = "user" if message.role == "user" else "assistant"
+        if role != ("user", "assistant")[len(turns) % 2]:
+            raise ApiError(400, f"{where}: user and assistant take turns, beginning with user", param=where)
+        if role == "assistant":
+            turns.append(Turn(role, _text_only(message, where)))
+            continue
+        text, shown = _user(message, where, max_pixels)
+        images += shown
+        if len(images) > max_images:
+            raise ApiError(
+                400, f"more than {max_images} images in one request", param="messages", code="too_many_images"
+            )
+        turns.append(Turn(role, text))
+    if not turns or turns[-1].role != "user":
+        raise ApiError(400, "messages: the last one must be the user's", param="messages")
+    return Sample("request", "request", tuple(turns), tuple(images)), "\n".join(system) if system else None
+
+
+def _text_only(message: Message, where: str) -> str:
+    if not isinstance(message.content, list):
+        return _plain(message.content or "")
+    if any(isinstance(part, ImagePart) for part in message.content):
+        raise ApiError(400, f"{where}: only the user's messages may hold images", param=f"{where}.content")
+    return "\n".join(_plain(part.text) for part in message.content if isinstance(part, TextPart))
+
+
+def _user(message: Message, where: str, max_pixels: int) -> tuple[str, list[ImageRef]]:
+    """Text with one tag a picture, part by part on lines of their own, as the models are trained."""
+    if not isinstance(message.content, list):
+        return _plain(message.content or ""), []
+    parts, images = [], []
+    for n, part in enumerate(message.content):
+        if isinstance(part, TextPart):
+            parts.append(_plain(part.text))
+        else:
+            images.append(_image(part.image_url.url, f"{where}.content.{n}.image_url", max_pixels))
+            parts.append(IMAGE_TAG)
+    return "\n".join(parts), images
+
+
+def _plain(text: str) -> str:
+    """Text in which `<image>` is no tag."""
+    return text.replace(IMAGE_TAG, LITERAL_IMAGE)
+
+
+def _image(url: str, where: str, max_pixels: int) -> ImageRef:
+    """The picture of a data URL, its header checked.
+
+    Raises:
+      ApiError: another kind of URL (nothing is ever fetched), not base64, or no picture that can be read.
+    """
+    if not url.startswith("data:"):
+        raise ApiError(
+            400, f"{where}: this server fetches nothing; send the image itself as data:image/png;base64,…",
+            param=where, code="invalid_image_url",
+        )  # fmt: skip
+    head, comma, data = url.partition(",")
+    if not comma or not head.startswith(_DATA_URL) or not head.endswith(";base64"):
+        raise ApiError(400, f"{where}: expected data:image/<type>;base64,…", param=where, code="invalid_image_url")
+    try:
+        decoded = base64.b64decode(data, validate=True)
+        check_header(io.BytesIO(decoded), max_pixels=max_pixels)
+    except binascii.Error as e:
+        raise ApiError(400, f"{where}: not base64 ({e})", param=where, code="invalid_image_url") from None
+    except ValueError as e:
+        raise ApiError(400, f"{where}: {e}", param=where, code="image_parse_error") from None
+    return ImageRef(data=decoded)

@@ -1,0 +1,226 @@
+"""evaluate: what a checkpoint answers to the benchmarks, and what that is worth.
+
+benchmark TSVs + checkpoints/<run> ──> predictions/<run>/<benchmark>.parquet ──> results/<run>.json
+                                       all runs of a group ──> results/comparison.json
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from mmssr_jax.core import files
+from mmssr_jax.core.artifact import MANIFEST
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.model_folder import model_digest, model_folder
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.evaluation import runner
+from mmssr_jax.evaluation.api_grader import ApiGrader
+from mmssr_jax.evaluation.benchmark_registry import Benchmark, get_benchmark
+from mmssr_jax.evaluation.comparison import blind_gain, check_names, compare, run_averages
+from mmssr_jax.evaluation.config import RESERVED, EvaluateConfig
+from mmssr_jax.evaluation.grading import Grader, graded, grading_prompt_of
+from mmssr_jax.evaluation.kit_export import export_predictions
+from mmssr_jax.evaluation.score import NO_JUDGE, Score, rounded
+from mmssr_jax.parallel import hosts, processes
+from mmssr_jax.parallel.inference_mesh import mesh_config, spans_processes
+from mmssr_jax.stages.evaluate.benchmark_files import (  # fmt: skip
+    STAGE,
+    benchmark_file,
+    input_digests,
+    kit_name,
+    prediction_settings,
+    read_questions,
+    with_kinds,
+)
+from mmssr_jax.stages.evaluate.predictor import make_predictor
+
+BLIND = "_blind"  # the blind twin of run X is run X_blind
+
+MakeAnswerer = Callable[[StageContext, str], runner.Predictor]
+"""Loads the checkpoint of a run; called once a run, and only where a prediction is missing."""
+
+
+def run(
+    ctx: StageContext, *, make_answerer: MakeAnswerer = make_predictor, trained_runs: tuple[str, ...] | None = None
+) -> None:
+    """Evaluates every run on every benchmark; what is done is skipped.
+
+    Args:
+      ctx: the config (section `evaluate`) and the workdir.
+      make_answerer: turns a run's checkpoint into a model that answers.
+      trained_runs: the runs to evaluate where the config names none; by default those that `config.train` makes.
+
+    Raises:
+      UserError: a benchmark or checkpoint is missing or does not fit; one clear line.
+    """
+    config = with_kinds(ctx.section(STAGE, EvaluateConfig))
+    if trained_runs is None:
+        trained_runs = tuple(ctx.config.get("train", {}).get("phases", {}))
+    runs = config.runs or trained_runs
+    _check(config, runs)
+    if ctx.dry_run:
+        _inspect(ctx, config, runs)
+        return
+    checkpoints = {name: model_digest(model_folder(ctx, name)) for name in runs}
+    paths = {name: benchmark_file(ctx, name, bench) for name, bench in config.benchmarks.items()}
+    for name, checkpoint in checkpoints.items():
+        _predict_all(ctx, config, name, checkpoint, paths, make_answerer)
+    processes.run_on_all(lambda: _score_runs(ctx, config, runs) if hosts.is_main() else None)
+
+
+def _score_runs(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -> None:
+    """Numbers and exports of all runs from the predictions on disk; blind twins first, their runs name them."""
+    grader = ApiGrader(config.judge) if config.judge is not None else None
+    scores: dict[str, dict[str, Score]] = {}
+    for name in reversed(_with_twins(config, runs)):
+        scores[name] = _score_all(ctx, config, name, grader, scores.get(name + BLIND))
+        if config.export:
+            _export(ctx, config, name)
+    if config.groups:
+        comparison = compare(
+            scores, groups=config.groups, averages=config.averages, baseline=config.baseline, full=config.full,
+            seed=config.seed,
+        )  # fmt: skip
+        _write_if_changed(ctx.workdir.results("comparison"), comparison)
+
+
+def _with_twins(config: EvaluateConfig, runs: tuple[str, ...]) -> list[str]:
+    """The runs, then their blind twins."""
+    return [*runs, *(name + BLIND for name in config.blind)]
+
+
+def _check(config: EvaluateConfig, runs: tuple[str, ...]) -> None:
+    """Refuses names that do not fit together, before hours of answering."""
+    if not runs:
+        raise UserError("config.evaluate.runs is empty and config.train makes no run; name a run to evaluate")
+    for name in runs:
+        if name in RESERVED:
+            raise UserError(f"run {name!r}: results/{name}.json is another stage's; give the run another name")
+    for name in config.blind:
+        if name not in runs:
+            raise UserError(f"config.evaluate.blind names {name!r}, which is not among the runs: {', '.join(runs)}")
+    check_names(
+        _with_twins(config, runs), list(config.benchmarks), groups=config.groups, averages=config.averages,
+        baseline=config.baseline, full=config.full,
+    )  # fmt: skip
+    exported = {kit_name(name, bench): name for name, bench in config.benchmarks.items()}
+    for name, bench in config.benchmarks.items():
+        other = exported[kit_name(name, bench)]
+        if config.export and other != name:
+            raise UserError(
+                f"benchmarks {name!r} and {other!r} would be exported to one file; set "
+                f"config.evaluate.benchmarks.{other}.kit_name"
+            )
+
+
+def _predict_all(
+    ctx: StageContext, config: EvaluateConfig, run_name: str, checkpoint: str, paths: Mapping[str, Path],
+    make_answerer: MakeAnswerer,
+) -> None:  # fmt: skip
+    """All predictions of one run and of its blind twin; the checkpoint is loaded at most once."""
+    answerer: runner.Predictor | None = None
+    for blind in (False, True) if run_name in config.blind else (False,):
+        name = run_name + BLIND * blind
+        for bench_name, bench in config.benchmarks.items():
+            settings = prediction_settings(bench, config, blind=blind)
+            artifact = processes.claim(
+                ctx, ctx.workdir.predictions(name) / bench_name, stage=STAGE, settings=settings,
+                inputs={"checkpoint": checkpoint, **input_digests(bench, paths[bench_name])},
+            )  # fmt: skip
+            if artifact.done:
+                continue
+            questions = read_questions(bench_name, bench, paths[bench_name])
+            answerer = answerer or make_answerer(ctx, run_name)
+            asked = runner.without_images(questions) if blind else questions
+            parts = artifact.path / "parts"
+            answer = functools.partial(
+                runner.answer_parts, asked, answerer, parts, label=f"{name} on {bench_name}",
+                max_new_tokens=settings["max_new_tokens"], save_every=config.save_every, process=hosts.index(),
+                processes=hosts.count(), joint=spans_processes(mesh_config(ctx)),
+            )  # fmt: skip
+            processes.run_on_all(answer)
+            if hosts.is_main():
+                runner.merge_parts(asked, _table(ctx, name, bench_name), parts, save_every=config.save_every)
+                artifact.seal({"questions": len(questions)})
+
+
+def _table(ctx: StageContext, run_name: str, benchmark: str) -> Path:
+    """The prediction table; the folder beside it, of the same name, holds its manifest and unfinished parts."""
+    return ctx.workdir.predictions(run_name) / f"{benchmark}.parquet"
+
+
+def _score_all(
+    ctx: StageContext, config: EvaluateConfig, run_name: str, grader: Grader | None, blind: Mapping[str, Score] | None
+) -> dict[str, Score]:
+    """Scores the predictions on disk and writes `results/<run>.json`, the blind twin's numbers beside the run's."""
+    scores, entries = {}, {}
+    for name, bench in config.benchmarks.items():
+        path, kind, judge = _table(ctx, run_name, name), get_benchmark(bench.kind), None
+        answered = runner.read_predictions(path)
+        if grader is not None:
+            ledger = ctx.workdir.root / "grades" / "ledger.jsonl"
+            answered, judge = graded(answered, kind, grader, ledger, benchmark=name)
+        scores[name] = kind.score(answered)
+        entry = runner.entry(scores[name], path, questions=len(answered), seed=config.seed, judge=judge)
+        if blind is not None:
+            entry["blind"] = blind_gain(scores[name], blind[name], seed=config.seed)
+        entries[name] = {"kind": bench.kind, **entry}
+        logging.info("%s on %s: %s", run_name, name, runner.in_words(entry))
+    averages = run_averages(scores, config.averages)
+    if len(averages) > 1:
+        logging.info("%s: %s", run_name, ", ".join(f"{name} {value:.2f}" for name, value in averages.items()))
+    result = {"run": run_name, "benchmarks": entries, "averages": rounded(averages)}
+    _write_if_changed(ctx.workdir.results(run_name), result)
+    return scores
+
+
+def _write_if_changed(path: Path, content: dict[str, Any]) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != files.dump_json(content):
+        files.write_json(path, content)
+        logging.info("wrote %s", path)
+
+
+def _export(ctx: StageContext, config: EvaluateConfig, run_name: str) -> None:
+    """Writes the run's predictions for VLMEvalKit."""
+    for name, bench in config.benchmarks.items():
+        folder = ctx.workdir.predictions(run_name) / "vlmevalkit"
+        export_predictions(_table(ctx, run_name, name), folder, model=run_name, dataset=kit_name(name, bench))
+
+
+def _grading(kind: Benchmark, config: EvaluateConfig) -> str:
+    """Who grades, where a kind needs a language model; as the end of a line."""
+    if grading_prompt_of(kind) is None:
+        return ""
+    return f", graded by {config.judge.model}" if config.judge is not None else f"; {NO_JUDGE}: set evaluate.judge"
+
+
+def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -> None:
+    """Says what each benchmark and run holds or lacks; all problems, not only the first."""
+    problems = []
+    for name, bench in config.benchmarks.items():
+        try:
+            kind = get_benchmark(bench.kind)
+            if bench.synthetic is not None:
+                logging.info("%s: would be generated, %d questions", name, bench.synthetic.questions)
+                continue
+            assert bench.path is not None
+            questions = read_questions(name, bench, Path(bench.path))
+        except UserError as e:
+            problems.append(str(e))
+            logging.info("%s: %s", name, e)
+            continue
+        categories = {q.fields["category"] for q in questions if "category" in q.fields}
+        logging.info(
+            "%s: kind %s, %d questions, %d pictures, %d categories%s", name, bench.kind, len(questions),
+            sum(len(q.images) for q in questions), len(categories), _grading(kind, config),
+        )  # fmt: skip
+    for run_name in runs:
+        done = [n for n in config.benchmarks if (ctx.workdir.predictions(run_name) / n / MANIFEST).exists()]
+        logging.info("%s: %d of %d benchmarks are predicted", run_name, len(done), len(config.benchmarks))
+    if problems:
+        raise UserError(f"{len(problems)} of {len(config.benchmarks)} benchmarks cannot be used: {problems[0]}")

@@ -1,0 +1,267 @@
+"""Stage `score`: the whole pool through the scorer, then how good the scorer is on what it never saw.
+
+Several processes may share the work: one group under `jax.distributed`, or any number started with the same command.
+Each takes shards that nobody holds; what a killed one held, another takes over. Where `config.mesh` spreads one model
+over a group, its processes take every shard together and the first one writes; if one dies all end, and the same
+command goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh
+
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.model_folder import model_digest, model_folder
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.parallel import hosts
+from mmssr_jax.parallel.inference_mesh import inference_mesh, mesh_config, spans_processes
+from mmssr_jax.parallel.mesh import check_rows
+from mmssr_jax.pool.pool import Pool, open_pool
+from mmssr_jax.scoring.ensemble import ScorerEnsemble
+from mmssr_jax.scoring.features import FeatureConfig
+from mmssr_jax.scoring.precision import Precision, agreement, load_with_precision
+from mmssr_jax.scoring.score_pool import RowSubset, is_done, read_notes, score_pool, score_readable
+from mmssr_jax.scoring.scorer import Buckets, Scorer
+from mmssr_jax.scoring.work_list import WorkList, preferred
+from mmssr_jax.stages.score.feature_tables import write_all
+from mmssr_jax.stages.score.official_answers import read_answers, write_answers
+from mmssr_jax.stages.score.scorer_quality import QualityConfig, measure, transfer_report
+from mmssr_jax.stages.train_scorer import Asked, ScorerConfig, judgments_path
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreConfig:
+    """Section `config.score`.
+
+    Attributes:
+      model: a run of this workdir, or a folder.
+      shards: parts of the score table; at most one of them is lost when a process is cut off.
+      buckets: shapes that are compiled.
+      max_pixels: pictures with more pixels are rejected.
+      threads: that decode pictures and tokenise, ahead of the model.
+      details: also write `features/digits/part-*.parquet`: the most likely digit and the digits' probability mass.
+      official: also write `official/`, the answers as files of the official program, see `official_scores`.
+      answers: take the scores from such files instead of asking a model: a folder.
+      precision: how the model is computed: as it was saved, in "float32" or "bfloat16", or with "int8" weights.
+      agreement: so many samples are rated in float32 as well; how far the two agree is kept in the manifest.
+      features: what is written beside the scores for other selectors, see FeatureConfig.
+      quality: see QualityConfig.
+    """
+
+    model: str = "scorer"
+    shards: int = 16
+    buckets: Buckets = Buckets()
+    max_pixels: int = 100_000_000
+    threads: int = 2
+    details: bool = False
+    official: bool = False
+    answers: str | None = None
+    precision: Precision = "model"
+    agreement: int = 0
+    features: FeatureConfig = FeatureConfig()
+    quality: QualityConfig = QualityConfig()
+
+
+def run(ctx: StageContext) -> None:
+    """Scores what is missing, measures the scorer where there is something to compare with, writes features.
+
+    Raises:
+      UserError: another process is at work on scores that this one is to overwrite; devices cannot share a batch.
+    """
+    config = ctx.section("score", ScoreConfig)
+    scorer = ctx.section("scorer", ScorerConfig)
+    pool = open_pool(ctx.workdir.pool)
+    if config.answers is not None:
+        _take_answers(ctx, config, Path(config.answers), pool)
+        return
+    folders = [model_folder(ctx, name) for name in (config.model, scorer.styler) if name is not None]
+    if ctx.dry_run:
+        names = " and ".join(map(str, folders))
+        logging.info("score: would score %d samples with %s into %d shards", len(pool), names, config.shards)
+        return
+    inputs = {"pool": input_digest(ctx.workdir.pool), "model": model_digest(folders[0])}
+    if scorer.styler is not None:
+        inputs["styler"] = model_digest(folders[1])
+    if judgments_path(ctx).exists():
+        inputs["judgments"] = input_digest(judgments_path(ctx))
+    # What only the speed hangs on may differ between the processes and runs that make one table.
+    settings = {"score": dataclasses.replace(config, threads=0, features=FeatureConfig()), "scorer": scorer}
+    mesh, joint = inference_mesh(mesh_config(ctx)), spans_processes(mesh_config(ctx))
+    check_rows(config.buckets.rows, mesh, field="config.score.buckets.rows")
+    if joint and config.features.kinds:
+        raise UserError("config.score.features: the model must fit the devices of one process; lower config.mesh")
+    with WorkList(ctx.workdir.root / "locks" / "scores") as work:
+        artifact = _claim(ctx, work, settings, inputs)
+        if not artifact.done:
+            _score(ctx, config, scorer, pool, folders, mesh, artifact, work, joint=joint)
+    if config.features.kinds:
+        write_all(
+            ctx, config.features, pool, shards=config.shards, buckets=config.buckets, max_pixels=config.max_pixels,
+            mesh=mesh, index=hosts.index(), processes=hosts.count(),
+        )  # fmt: skip
+
+
+def _score(
+    ctx: StageContext, config: ScoreConfig, scorer: ScorerConfig, pool: Pool, folders: Sequence[Path], mesh: Mesh,
+    artifact: Artifact, work: WorkList, *, joint: bool,
+) -> None:  # fmt: skip
+    """This process's part of the table, until it is sealed."""
+    panel = functools.partial(make_panel, folders, config, scorer, mesh)
+    job = _Job(ctx, config, scorer, pool, panel(precision=config.precision), artifact, joint, panel)
+    if joint:
+        _score_jointly(job)
+    else:
+        order = preferred(config.shards, index=hosts.index(), processes=hosts.count())
+        job.score(work.items(order, job.is_done))
+        work.finish(lambda: (ctx.workdir.scores / MANIFEST).exists(), job.finish)
+
+
+def _take_answers(ctx: StageContext, config: ScoreConfig, folder: Path, pool: Pool) -> None:
+    """The score table from another program's answers, by the first process alone."""
+    if ctx.dry_run:
+        logging.info("score: would read the answers in %s for %d samples", folder, len(pool))
+        return
+    inputs = {"pool": input_digest(ctx.workdir.pool)} | {
+        p.name: input_digest(p) for p in sorted(folder.glob("*.jsonl"))
+    }
+    if hosts.is_main():
+        settings = {"answers": config.answers, "shards": config.shards}
+        artifact = ctx.claim(ctx.workdir.scores, stage="score", settings=settings, inputs=inputs)
+        if not artifact.done:
+            read_answers(folder, pool, artifact, shards=config.shards)
+    hosts.wait("score: answers")
+
+
+def _claim(ctx: StageContext, work: WorkList, settings: Any, inputs: Mapping[str, str]) -> Artifact:
+    """Claims the score folder; what is there is thrown away only while nobody else is at work."""
+    claim = functools.partial(ctx.claim, ctx.workdir.scores, stage="score", settings=settings, inputs=inputs)
+    if "score" not in ctx.overwrite:
+        work.share()
+        return claim()
+    if hosts.is_main():
+        work.hold_alone()
+        artifact = claim()
+        work.share()
+        hosts.wait("score: claimed")
+        return artifact
+    hosts.wait("score: claimed")
+    work.share()
+    return dataclasses.replace(ctx, overwrite=frozenset()).claim(
+        ctx.workdir.scores, stage="score", settings=settings, inputs=inputs
+    )
+
+
+def make_panel(
+    folders: Sequence[Path], config: ScoreConfig, scorer: ScorerConfig, mesh: Mesh, *, precision: Precision
+) -> ScorerEnsemble:
+    """Loads the scorer, and the styler where `folders` names a second model."""
+    parts: tuple[Asked, ...] = ("all",) if len(folders) == 1 else ("scores", "styles")
+    raters = []
+    for folder, asked in zip(folders, parts, strict=True):
+        bundle = load_with_precision(folder, precision, mesh)
+        raters.append(
+            Scorer(
+                bundle.graphdef,
+                bundle.params,
+                scorer.encoder(bundle, asked=asked),
+                buckets=config.buckets,
+                mesh=mesh,
+                image_size=bundle.config.vision.image_size,
+                views=bundle.config.view_config,
+            )
+        )
+    return ScorerEnsemble(*raters)
+
+
+def _score_jointly(job: _Job) -> None:
+    """All processes take the same shards, as the first of them sees what is missing, and the first one writes."""
+    shards = job.config.shards
+    missing = hosts.broadcast_from_main(np.array([not job.is_done(n) for n in range(shards)]))
+    job.score([int(n) for n in np.flatnonzero(missing)])
+    hosts.wait("score: shards")
+    job.finish()
+    hosts.wait("score: finished")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What one process has in hand."""
+
+    ctx: StageContext
+    config: ScoreConfig
+    scorer: ScorerConfig
+    pool: Pool
+    panel: ScorerEnsemble
+    artifact: Artifact
+    joint: bool
+    make_panel: Callable[..., ScorerEnsemble]
+
+    @property
+    def _digits(self) -> Path:
+        return self.ctx.workdir.root / "features" / "digits"
+
+    @property
+    def _writes(self) -> bool:
+        return not self.joint or hosts.is_main()
+
+    def is_done(self, shard: int) -> bool:
+        return is_done(self.ctx.workdir.scores, shard, self.config.shards)
+
+    def score(self, todo: Iterable[int]) -> None:
+        """Scores the shards in `todo`."""
+        config = self.config
+        score_pool(
+            self.pool, self.panel, self.ctx.workdir.scores, shards=config.shards, max_pixels=config.max_pixels,
+            todo=todo, writes=self._writes, extra=self._digits if config.details or config.official else None,
+            metrics=self.ctx.workdir.metrics("score"), threads=config.threads,
+        )  # fmt: skip
+
+    def finish(self) -> None:
+        """Measures the scorer and seals the table, all shards being there."""
+        scores, panel = self.ctx.workdir.scores, self.panel
+        notes = read_notes(scores, self.config.shards)
+        rejects = [r for note in notes for r in note.rejects]
+        scored = sum(n.scored for n in notes)
+        mass = np.sum([note.digit_mass for note in notes], axis=0) / max(scored, 1)
+        report = measure(
+            self.ctx, self.config.quality, self.scorer, self.pool, panel, mass, max_pixels=self.config.max_pixels
+        )
+        extra = {"agreement": self._agreement()} if self.config.agreement else {}
+        if not self._writes:
+            return
+        files.write_jsonl(scores / "rejects.jsonl", rejects)
+        if report is not None:
+            files.write_json(self.ctx.workdir.results("scorer"), report)
+            if self.config.quality.in_domain is not None:
+                home = files.read_json(Path(self.config.quality.in_domain))
+                both = transfer_report(report, home)
+                files.write_json(self.ctx.workdir.results("transfer"), both)
+                logging.info("score: concordance here and in domain: %s", both.get("concordance"))
+        if self.config.official:
+            table, digits = tables.read_parts(scores), tables.read_parts(self._digits)
+            write_answers(table, digits, self.pool, self.ctx.workdir.root / "official")
+        self.artifact.seal(
+            {"scored": scored, "cut": sum(n.cut for n in notes), "rejected": len(rejects)},
+            digit_mass={c.slug: round(float(m), 6) for c, m in zip(panel.capabilities, mass, strict=True)},
+            **extra,
+        )
+
+    def _agreement(self) -> dict[str, float]:
+        """Of this precision with float32, on samples spread over the pool that can be rated."""
+        step = max(len(self.pool) // self.config.agreement, 1)
+        samples = RowSubset(self.pool, range(0, len(self.pool), step)[: self.config.agreement])
+        panels = (self.panel, self.make_panel(precision="float32"))
+        found, exact = (score_readable(samples, p, max_pixels=self.config.max_pixels) for p in panels)
+        report = {name: round(value, 6) for name, value in agreement(found, exact).items()}
+        logging.info("score: %s beside float32 on %d samples: %s", self.config.precision, len(found.styles), report)
+        return report

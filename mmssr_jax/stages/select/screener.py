@@ -1,0 +1,133 @@
+"""Fingerprints of the pool, made once, and what near-duplicates and benchmarks say about a score table."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from absl import logging
+from PIL import Image
+
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.artifact import input_digest
+from mmssr_jax.core.progress import Progress
+from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.evaluation.benchmark import options, read_benchmark
+from mmssr_jax.images.decode import open_rgb
+from mmssr_jax.pool.pool import Pool
+from mmssr_jax.selection.candidates import Excluded
+from mmssr_jax.selection.config import SelectionConfig
+from mmssr_jax.selection.screening import decontaminate, fingerprints
+from mmssr_jax.selection.screening.decontaminate import Decontaminate, Questions
+from mmssr_jax.selection.screening.exclusions import Screening, by_contamination, by_duplicates
+from mmssr_jax.selection.screening.fingerprints import Fingerprints
+from mmssr_jax.selection.screening.image_hash import image_hash
+from mmssr_jax.selection.screening.text_hash import plain_text
+from mmssr_jax.selection.table import ScoreTable
+
+_ROWS = 4096  # samples a part: what an interruption may cost
+_AT_ONCE = 256
+
+
+class Screener:
+    """Looks for near-duplicates and contamination; what several selections need is made once."""
+
+    def __init__(self, ctx: StageContext, pool: Pool):
+        self._ctx, self._pool = ctx, pool
+
+    def screen(self, table: ScoreTable, config: SelectionConfig) -> Screening:
+        """What one selection asks for.
+
+        Raises:
+          UserError: a benchmark cannot be read.
+        """
+        reasons: dict[str, np.ndarray] = {}
+        reports: dict[str, pa.Table] = {}
+        if config.decontaminate is not None:
+            found = by_contamination(table, config, self._contamination(config.decontaminate))
+            reasons, reports = {**reasons, **found.excluded.reasons}, {**reports, **found.reports}
+            logging.info("select: %d matches with benchmarks", found.reports["contamination.parquet"].num_rows)
+        if config.near_duplicates is not None:
+            found = by_duplicates(table, config, self._fingerprints)
+            reasons, reports = {**reasons, **found.excluded.reasons}, {**reports, **found.reports}
+            logging.info("select: %d near-duplicates", found.reports["duplicates.parquet"].num_rows)
+        return Screening(Excluded(reasons), reports)
+
+    @functools.cached_property
+    def _fingerprints(self) -> Fingerprints:
+        """The pool's fingerprints, out of `features/fingerprints` under the workdir; made there where they are not yet.
+
+        A dry run makes them in memory.
+        """
+        parts = max(-(-len(self._pool) // _ROWS), 1)
+        if self._ctx.dry_run:
+            return Fingerprints.from_arrow(pa.concat_tables(_part(self._pool, part) for part in range(parts)))
+        folder = self._ctx.workdir.root / "features" / "fingerprints"
+        artifact = self._ctx.claim(
+            folder,
+            stage="select",
+            settings={"columns": fingerprints.SCHEMA.names, "rows": _ROWS},
+            inputs={"pool": input_digest(self._pool.folder)},
+        )
+        if not artifact.done:
+            present = [(folder / tables.part_name(part, parts)).exists() for part in range(parts)]
+            progress = Progress("fingerprints", len(self._pool), done=min(sum(present) * _ROWS, len(self._pool)))
+            for part in (p for p in range(parts) if not present[p]):
+                made = _part(self._pool, part)
+                files.write_parquet(folder / tables.part_name(part, parts), made)
+                progress.add(made.num_rows)
+            artifact.seal({"samples": len(self._pool)})
+        return Fingerprints.from_arrow(tables.read_parts(folder))
+
+    def _contamination(self, settings: Decontaminate) -> pa.Table:
+        """The pool's samples that match a benchmark (`decontaminate.SCHEMA`): by picture, then by text."""
+        known = _questions(settings)
+        found = [decontaminate.SCHEMA.empty_table()]
+        if "image" in settings.by:
+            found.append(decontaminate.match_images(self._fingerprints, known, distance=settings.distance))
+        if "text" in settings.by:
+            for ids, texts in _texts(self._pool):
+                found.append(decontaminate.match_texts(ids, texts, known, ngram=settings.ngram))
+        return pa.concat_tables(found).combine_chunks()
+
+
+def _part(pool: Pool, part: int) -> pa.Table:
+    """The fingerprints of one part's samples."""
+    end = min((part + 1) * _ROWS, len(pool))
+    pieces = [fingerprints.SCHEMA.empty_table()]
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        for begin in range(part * _ROWS, end, _AT_ONCE):
+            samples = [pool[i] for i in range(begin, min(begin + _AT_ONCE, end))]
+            pieces.append(fingerprints.fingerprint(samples, _decode, workers))
+    return pa.concat_tables(pieces)
+
+
+def _decode(image: ImageRef) -> Image.Image:
+    return open_rgb(image.read())
+
+
+def _texts(pool: Pool) -> Iterator[tuple[list[str], list[str]]]:
+    """Ids and texts of the pool, some hundreds at a time."""
+    progress = Progress("comparing with benchmarks", len(pool))
+    for begin in range(0, len(pool), _AT_ONCE):
+        samples = [pool[i] for i in range(begin, min(begin + _AT_ONCE, len(pool)))]
+        yield [s.id for s in samples], [plain_text(s) for s in samples]
+        progress.add(len(samples))
+
+
+def _questions(settings: Decontaminate) -> Questions:
+    """The benchmarks' questions."""
+    names, texts, images = [], [], []
+    for path in settings.benchmarks:
+        for row in read_benchmark(Path(path), required=("question",)):
+            names.append((Path(path).name, row.index))
+            texts.append(" ".join([row.fields.get("question", ""), *options(row.fields).values()]))
+            hashes = [image_hash(_decode(image)) for image in row.images] if "image" in settings.by else []
+            images.append(np.array(hashes, np.uint64).reshape(-1, 2))
+    return decontaminate.questions(names, texts, images, ngram=settings.ngram)

@@ -1,0 +1,80 @@
+"""A task of `synthetic.tasks` as a benchmark's TSV, and tasks as a LLaVA-style pool to train on."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mmssr_jax.core import files
+from mmssr_jax.core.progress import Progress
+from mmssr_jax.images.frames import even_frames
+from mmssr_jax.synthetic.canvas import encode
+from mmssr_jax.synthetic.generate import IMAGES, POOL, image_names, write_records
+from mmssr_jax.synthetic.tasks import TASKS
+
+_ASKED, _TRAINED = 11, 12  # random streams, apart from those of pool, benchmark and captions
+
+
+def write_task_benchmark(path: Path, *, task: str, questions: int, seed: int) -> None:
+    """Writes a TSV of `questions` rows of one task: the categories in turn, the right letters in turn.
+
+    Columns: index, question, answer, category, image (base64; a list where there are several), and the options.
+
+    Raises:
+      KeyError: there is no such task.
+    """
+    categories = TASKS[task].categories
+    rows = []
+    for index in Progress(f"synthetic benchmark: {task}", questions, "questions").over(range(questions)):
+        category = categories[index % len(categories)]
+        made = TASKS[task].draw(np.random.default_rng((seed, index, _ASKED)), category)
+        rows.append(made.row(index, category, index // len(categories) % (len(made.others) + 1)))
+    names = ["index", "question", *sorted({n for row in rows for n in row if len(n) == 1})]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, [*names, "answer", "category", "image"], delimiter="\t", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, out.getvalue())
+
+
+def write_exercises(folder: Path, *, tasks: Mapping[str, float], size: int, seed: int, frames: int = 8) -> None:
+    """Writes a pool of `size` conversations of one exercise each, all of them right; `source` is the task.
+
+    Where an exercise has `more` questions about its pictures, the conversation goes on with them.
+
+    Args:
+      folder: for `pool.json` and `images/`.
+      tasks: how often each task is drawn, relative to the others.
+      size: conversations.
+      seed: of everything.
+      frames: of a clip, taken evenly.
+
+    Raises:
+      KeyError: there is no such task.
+    """
+    known = [TASKS[name] for name in tasks]
+    shares = np.array(list(tasks.values()), float)
+    shares /= shares.sum()
+    (folder / IMAGES).mkdir(parents=True, exist_ok=True)
+    records = []
+    for index in Progress("exercises", size).over(range(size)):
+        rng = np.random.default_rng((seed, index, _TRAINED))
+        place = int(rng.choice(len(known), p=shares))
+        task, source = known[place], list(tasks)[place]
+        made = task.draw(rng, task.categories[int(rng.integers(len(task.categories)))])
+        images = made.images
+        if source == "video":
+            images = tuple(images[i] for i in even_frames(len(images), frames))
+        right = int(rng.integers(len(made.others) + 1))
+        name = f"e{index:06d}"
+        named = image_names(name, images)
+        for file, image in named.items():
+            (folder / file).write_bytes(encode(image))
+        turns = dataclasses.replace(made, images=images).turns(right)
+        records.append({"id": name, "source": source, "image": list(named), "conversations": turns})
+    write_records(folder / POOL, records)

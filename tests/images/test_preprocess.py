@@ -1,0 +1,136 @@
+"""Tiles put together again are the picture; the overview is the whole of it; tags, views and coordinates agree."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mmssr_jax.core.sample import ImageRef, Sample, Turn
+from mmssr_jax.data.chat import chat_segments
+from mmssr_jax.data.example import flatten
+from mmssr_jax.images import coordinates
+from mmssr_jax.images.preprocess import preprocess, split_pixels
+from mmssr_jax.images.resize import sample_views
+from mmssr_jax.images.views import View, ViewConfig, place, token_count, views
+from tests.small import tokenizer
+
+SIDE = 8
+
+
+def noise(height: int, width: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def ref(image: Image.Image) -> ImageRef:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return ImageRef(data=buffer.getvalue())
+
+
+def asked(*images: Image.Image) -> Sample:
+    turns = (Turn("user", "Look: " + "<image>\n" * len(images) + "What?"), Turn("assistant", "A cat."))
+    return Sample("a", "s", turns, tuple(ref(i) for i in images))
+
+
+def pixels_of(images, config):
+    return split_pixels(images, views([(i.height, i.width) for i in images], config, SIDE), config, SIDE)
+
+
+def test_tiles_of_a_picture_that_fits_exactly():
+    image = noise(16, 24)
+    found = pixels_of([image], ViewConfig("dynamic", tiles=(6, 6)))
+    assert found.shape == (7, 8, 8, 3)
+    rows = [np.concatenate(list(found[r * 3 : r * 3 + 3]), axis=1) for r in range(2)]
+    np.testing.assert_array_equal(np.concatenate(rows), np.asarray(image))
+    np.testing.assert_array_equal(found[6], np.asarray(image.resize((8, 8), Image.Resampling.BICUBIC)))
+
+
+def test_padding_is_black_and_even():
+    found = pixels_of([Image.new("RGB", (16, 8), (9, 9, 9))], ViewConfig("static"))
+    canvas = np.concatenate([np.concatenate(list(found[:2]), axis=1), np.concatenate(list(found[2:4]), axis=1)])
+    assert (canvas[4:12] == 9).all()
+    assert not canvas[:4].any()
+    assert not canvas[12:].any()
+
+
+def test_many_pictures_are_one_view_each():
+    images = [noise(5, 9), noise(8, 8), noise(30, 3)]
+    found = pixels_of(images, ViewConfig("dynamic"))
+    assert found.shape == (3, 8, 8, 3)
+    np.testing.assert_array_equal(found[1], np.asarray(images[1]))
+
+
+def test_single_views_leave_the_sample_as_it_is():
+    one = asked(noise(5, 9), noise(20, 8))
+    seen, pixels = preprocess(one, ViewConfig(), SIDE, max_pixels=1000)
+    assert seen is one
+    np.testing.assert_array_equal(pixels, sample_views(one, SIDE, max_pixels=1000))
+
+
+def test_a_text_has_no_views():
+    seen, pixels = preprocess(asked(), ViewConfig("dynamic"), SIDE, max_pixels=1000)
+    assert seen == asked()
+    assert pixels.shape == (0, SIDE, SIDE, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "Look: <image><image><image>\n<image><image><image>\nWhat?"),
+        ({"indicator": "seps"}, "Look: <image>,<image>:<image>\n<image><n><image>:<image>\nWhat?"),
+        (
+            {"indicator": "index", "overview": "before"},
+            "Look: (0, 0, 0)<image>(0, 1, 1)<image>(0, 1, 2)<image>\n"
+            "(1, 0, 0)<image>(1, 1, 1)<image>(1, 2, 1)<image>\nWhat?",
+        ),
+    ],
+)
+def test_each_view_has_a_tag_and_its_indicator(settings, text):
+    one = asked(noise(8, 16), noise(16, 8))
+    seen, pixels = preprocess(one, ViewConfig("dynamic", tiles=(2, 2), **settings), SIDE, max_pixels=1000)
+    assert seen.turns == (Turn("user", text), one.turns[1])
+    assert len(seen.images) == len(pixels) == 6
+    assert seen.images == (one.images[0],) * 3 + (one.images[1],) * 3
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=3),
+    st.builds(
+        ViewConfig,
+        mode=st.sampled_from(["single", "static", "dynamic"]),
+        overview=st.sampled_from(["before", "after"]),
+        indicator=st.sampled_from(["none", "index", "seps"]),
+        newline=st.booleans(),
+    ),
+)
+def test_the_tokens_are_counted_before_a_pixel_is_read(sizes, config):
+    one = asked(*(noise(h, w) for h, w in sizes))
+    seen, pixels = preprocess(one, config, SIDE, max_pixels=10_000)
+    _, slots, _ = flatten(chat_segments(seen, tokenizer(), tokens_per_image=4, newline=config.newline))
+    assert (slots >= 0).sum() == token_count(sizes, config, SIDE, tokens=4)
+    assert sorted(set(slots[slots > 0].tolist())) == list(range(1, 1 + 4 * len(pixels)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(8, 60), st.integers(8, 60), st.floats(0.1, 0.9), st.floats(0.1, 0.9))
+def test_a_coordinate_in_the_text_finds_its_place_on_the_tiles(height, width, u, v):
+    """A white picture with one black spot: the tile that `to_tile` names shows it where `to_tile` says."""
+    config, side = ViewConfig("dynamic"), 32
+    x, y = int(u * width), int(v * height)
+    image = Image.new("RGB", (width, height), (255, 255, 255))
+    image.putpixel((x, y), (0, 0, 0))
+    text = coordinates.write((x + 0.5, y + 0.5), height=height, width=width)
+    (region,) = coordinates.find(text, height=height, width=width)
+    at = place(height, width, config, side)
+    row, column, down_x, down_y = coordinates.to_tile(
+        *region.numbers, height=height, width=width, placement=at, resolution=side
+    )
+    shown = views([(height, width)], config, side)
+    tile = split_pixels([image], shown, config, side)[shown[0].index(View(0, row, column))]
+    assert tile[min(round(down_y - 0.5), side - 1), min(round(down_x - 0.5), side - 1)].max() < 200

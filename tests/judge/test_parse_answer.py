@@ -1,0 +1,87 @@
+import json
+
+import pytest
+
+from mmssr_jax.core.tables import judgment_schema
+from mmssr_jax.judge.ledger import Ledger, LedgerEntry
+from mmssr_jax.judge.parse_answer import JudgedSample, combined, judgment_table, parse_answer, read_ratings
+from mmssr_jax.judge.rubric import Judgment, rubric_of
+
+RUBRIC = rubric_of({"counting": "", "ocr": ""}, ("yes/no", "list", "essay"))
+ANSWER = {"counting": 1, "ocr": 4, "styles": ["list"]}
+RAW = json.dumps(ANSWER)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [RAW, f"\n {RAW} ", f"```json\n{RAW}\n```", f"Here it is:\n```\n{RAW}\n```\nDone.", f"Sure! {RAW} Anything else?"],
+)
+def test_finds_the_object(raw):
+    assert parse_answer(raw, RUBRIC) == Judgment((1, 4), ("list",))
+
+
+def test_rationale_and_further_fields():
+    assert parse_answer(json.dumps({"rationale": "so", "note": 1, **ANSWER}), RUBRIC).rationale == "so"
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ("", "not JSON"),
+        ("I cannot", "not JSON"),
+        (RAW[:-3], "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("{" * 5000 + "}" * 5000, "not JSON"),
+        ("[1]", "not JSON"),
+        (json.dumps({"ocr": 1}), "lacks counting, styles"),
+        (json.dumps({**ANSWER, "styles": "list"}), "styles is not a list"),
+        (json.dumps({**ANSWER, "ocr": 6}), "ocr is 6"),
+        (json.dumps({**ANSWER, "ocr": "4"}), "ocr is '4'"),
+        (json.dumps({**ANSWER, "styles": ["poem"]}), "style 'poem'"),
+    ],
+)
+def test_refuses(raw, says):
+    with pytest.raises(ValueError, match=says):
+        parse_answer(raw, RUBRIC)
+
+
+def test_the_ledger_can_be_parsed_again(tmp_path):
+    path = tmp_path / "l.jsonl"
+    with Ledger(path) as ledger:
+        for fields in (
+            {"id": "a", "outcome": "retry", "reason": "invalid", "raw": "{}", "cost": 0.5, "usage": {"x": 2}},
+            {"id": "a", "raw": RAW, "cost": 0.25, "usage": {"x": 3}},
+            {"id": "a", "raw": json.dumps({**ANSWER, "ocr": 5})},  # a second answer does not count
+            {"id": "b", "outcome": "skip", "reason": "refusal", "raw": None},
+            {"id": "c", "outcome": "skip", "reason": "invalid", "raw": RAW},  # a better parser finds it
+            {"id": "d", "raw": RAW},  # not asked about
+        ):
+            ledger.append(LedgerEntry(judge="j", prompt_hash="p", **fields))
+    ratings = read_ratings(path, {("j", "p", i, 0) for i in "abce"}, RUBRIC)
+    assert {k[2]: v.scores for k, v in ratings.judgments.items()} == {"a": (1, 4), "c": (1, 4)}
+    assert {k[2]: v for k, v in ratings.skipped.items()} == {"b": "refusal"}
+    assert ratings.lines == {"ok": 2, "retry: invalid": 1, "skip: invalid": 1, "skip: refusal": 1}
+    assert (ratings.usage, ratings.cost) == ({"x": 5}, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected"),
+    [
+        ([((1, 4), ("list",))], ((1, 4), ("list",))),
+        ([((1, 4), ("list",)), ((2, 4), ("list", "essay"))], ((2, 4), ("list",))),
+        ([((0, 5), ("essay", "list")), ((0, 4), ("list",)), ((1, 4), ("essay", "list"))], ((0, 4), ("list", "essay"))),
+        ([((0, 0), ("essay",)), ((0, 0), ("list",))], ((0, 0), ("list",))),
+    ],
+)
+def test_votes_are_combined(votes, expected):
+    assert combined([Judgment(*v) for v in votes], RUBRIC) == Judgment(*expected)
+
+
+def test_table_has_the_contracts_columns():
+    rows = [JudgedSample("a", "s", Judgment((1, 4), ("list",)), "j", "p")]
+    table = judgment_table(rows, RUBRIC)
+    assert table.schema == judgment_schema(RUBRIC.slugs)
+    assert table.to_pylist() == [
+        {"id": "a", "source": "s", "counting": 1, "ocr": 4, "styles": ["list"], "judge": "j", "prompt_hash": "p"}
+    ]
+    assert judgment_table([], RUBRIC).num_rows == 0

@@ -1,0 +1,32 @@
+"""Which devices a model that is asked takes in a group of processes."""
+
+from __future__ import annotations
+
+import jax
+import pytest
+
+from mmssr_jax.parallel.inference_mesh import inference_mesh, spans_processes
+from mmssr_jax.parallel.mesh import MeshConfig
+
+
+@pytest.mark.parametrize(
+    ("config", "spans"),
+    [
+        (MeshConfig(), False),
+        (MeshConfig(fsdp=2, tensor=4), False),
+        (MeshConfig(data=2, fsdp=8), False),
+        (MeshConfig(fsdp=16), True),
+        (MeshConfig(tensor=3), True),
+        (MeshConfig(data=1, fsdp=-1), True),
+    ],
+)
+def test_a_copy_in_each_process_if_it_fits(monkeypatch, config, spans):
+    assert not spans_processes(config)  # one process has all devices that there are
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert jax.local_device_count() == 8
+    assert spans_processes(config) is spans
+
+
+def test_copies_fill_the_process(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert dict(inference_mesh(MeshConfig(data=8, fsdp=2)).shape) == {"data": 4, "fsdp": 2, "tensor": 1, "expert": 1}

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mmssr_jax.pool.identity import AUTO_ID, RecordConfig, SourceConfig, content_hash, original_id, source_of
+from mmssr_jax.pool.reasons import Reason, RejectedError, Repair
+
+
+@pytest.mark.parametrize(
+    ("record", "rules", "expected"),
+    [
+        ({"id": "a"}, RecordConfig(), ("a", ())),
+        ({"id": "a", "uid": "b"}, RecordConfig(id="uid"), ("b", ())),
+        ({"id": 7}, RecordConfig(repair="llava"), ("7", (Repair.NUMBER_AS_ID,))),
+        ({"id": "a"}, RecordConfig(id=AUTO_ID), ("a", ())),
+        ({"id": 7}, RecordConfig(id=AUTO_ID), (None, ())),
+        ({}, RecordConfig(id=AUTO_ID), (None, ())),
+    ],
+)
+def test_the_id_is_the_named_field(record: dict[str, Any], rules: RecordConfig, expected: tuple[Any, Any]):
+    assert original_id(record, rules) == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "rules", "reason"),
+    [
+        ({}, RecordConfig(), Reason.MISSING_ID),
+        ({"id": None}, RecordConfig(), Reason.MISSING_ID),
+        ({"id": "a"}, RecordConfig(id="uid"), Reason.MISSING_ID),
+        ({"id": 7}, RecordConfig(), Reason.BAD_ID),
+        ({"id": " "}, RecordConfig(), Reason.BAD_ID),
+        ({"id": True}, RecordConfig(repair="llava"), Reason.BAD_ID),
+        ({"id": "\ud800"}, RecordConfig(), Reason.BAD_ID),
+    ],
+)
+def test_an_id_that_is_no_text_is_rejected(record: dict[str, Any], rules: RecordConfig, reason: Reason):
+    with pytest.raises(RejectedError) as e:
+        original_id(record, rules)
+    assert e.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("record", "images", "rules", "expected"),
+    [
+        ({"source": "s"}, (), SourceConfig(), "s"),
+        ({"data_source": "d", "source": "s"}, (), SourceConfig(field="data_source"), "d"),
+        ({"data_source": "d"}, (), SourceConfig(), "d"),
+        ({"source": None, "image_source": "i"}, (), SourceConfig(), "i"),
+        ({}, (), SourceConfig(), "unknown"),
+        ({"source": "s"}, ("coco/train/1.jpg",), SourceConfig(path_parts=1), "coco"),
+        ({"source": "s"}, ("coco/train/1.jpg",), SourceConfig(path_parts=2), "coco/train"),
+        ({"source": "s"}, ("coco/train/1.jpg",), SourceConfig(path_parts=9), "coco/train"),
+        ({"source": "s"}, ("1.jpg",), SourceConfig(path_parts=1), "unknown"),
+        ({"source": "s"}, (), SourceConfig(path_parts=1), "unknown"),
+        ({"source": "s"}, ("coco/1.jpg",), SourceConfig(path_parts=1, constant="mine"), "mine"),
+    ],
+)
+def test_the_source_is_a_field_a_path_prefix_or_a_constant(
+    record: dict[str, Any], images: tuple[str, ...], rules: SourceConfig, expected: str
+):
+    assert source_of(record, images, rules) == expected
+
+
+@pytest.mark.parametrize("value", [3, "", " ", ["a"], "\ud800"])
+def test_a_source_that_is_no_text_is_rejected(value: Any):
+    with pytest.raises(RejectedError) as e:
+        source_of({"source": value}, (), SourceConfig())
+    assert e.value.reason == Reason.BAD_SOURCE
+
+
+def test_the_content_is_picture_and_conversation_however_written():
+    turns = [{"from": "human", "value": "é"}, {"value": "\ud800", "from": "gpt"}]
+    base = content_hash({"id": "a", "image": "x", "conversations": turns})
+    assert base == content_hash({"conversations": [dict(reversed(t.items())) for t in turns], "image": "x", "extra": 1})
+    assert base != content_hash({"image": "y", "conversations": turns})
+    assert base != content_hash({"image": "x", "conversations": turns[:1]})
+    assert 0 <= content_hash([1, None, "a"]) < 1 << 64
+
+
+@pytest.mark.parametrize("fields", [{"path_parts": 0}, {"constant": ""}])
+def test_senseless_settings_are_refused(fields: dict[str, Any]):
+    with pytest.raises(ValueError, match="expected"):
+        SourceConfig(**fields)

@@ -1,0 +1,198 @@
+"""The loop: learns, resumes bit for bit, accumulates to the same step, stops on a broken loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.metric_writer import MetricWriter
+from mmssr_jax.data.batch import BatchShape
+from mmssr_jax.data.chat import encode_chat
+from mmssr_jax.data.pipeline import training_batches, validation_batches
+from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
+from mmssr_jax.training import trainer
+from mmssr_jax.training.bundle import describe, export_bundle, load_bundle
+from mmssr_jax.training.checkpoint import Checkpoints
+from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
+from mmssr_jax.training.skip_bad_steps import SkipBadStepsConfig
+from mmssr_jax.training.trainer import LoopConfig
+from mmssr_jax.training.validation import ValidationSet
+from tests.small import PATCHES, bundle, pixels, sample, tokenizer
+
+MODEL = bundle()
+SAMPLES = [sample(str(n), answer=f"red {n}", images=n % 3) for n in range(10)]
+SHAPE = BatchShape(rows=8, length=96, images=3, targets=32)
+OPTIMIZER = OptimizerConfig(learning_rate=3e-3, warmup=0.1)
+
+
+def _encode(one):
+    return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=96)
+
+
+def _train(run: Path, *, steps: int = 6, devices: int = 1, accumulate: int = 1, params=None, mesh=None, samples=None,
+           optimizer: OptimizerConfig = OPTIMIZER, held_out=None, every: int = 2):  # fmt: skip
+    samples = SAMPLES if samples is None else samples
+    return trainer.train(
+        run,
+        graphdef=MODEL.graphdef,
+        params=MODEL.params if params is None else params,
+        tx=make_optimizer(optimizer, MODEL.params, steps=6),
+        batches=training_batches(samples, _encode, SHAPE, tokens_per_image=PATCHES, seed=1),
+        config=LoopConfig(steps, accumulate, log_every=1, checkpoint_every=every, guard=optimizer.guard),
+        tokens_per_image=PATCHES,
+        mesh=make_mesh(mesh or MeshConfig(), devices=jax.devices()[:devices]),
+        writer=lambda start: MetricWriter(run.with_suffix(".jsonl"), resume_step=start),
+        samples=samples,
+        held_out=held_out,
+    )[0]
+
+
+def _rows(run: Path) -> list[dict]:
+    """Metrics without what may differ between equal runs."""
+    rows = [json.loads(line) for line in run.with_suffix(".jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k != "time"} for r in rows if not r["name"].startswith("time/")]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory):
+    """A run that nobody interrupts."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    return run, _train(run)
+
+
+def test_the_loss_falls(whole):
+    losses = [r["value"] for r in _rows(whole[0]) if r["name"] == "loss"]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_cut_off_and_resumed_is_bit_equal(whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Cut off between two checkpoints, then right after one."""
+
+    class KilledError(Exception):
+        pass
+
+    def dies(method, step: int):
+        def write_and_die(self, at, *rest):
+            method(self, at, *rest)
+            if at == step:
+                raise KilledError
+
+        return write_and_die
+
+    def saved(self, *rest):
+        save(self, *rest)
+        self.wait()
+
+    save, run = Checkpoints.save, tmp_path / "run"
+    for owner, name, method, step in (
+        (MetricWriter, "write_scalars", MetricWriter.write_scalars, 3),
+        (Checkpoints, "save", saved, 4),
+    ):
+        monkeypatch.setattr(owner, name, dies(method, step))
+        with pytest.raises(KilledError):
+            _train(run)
+        monkeypatch.undo()
+    resumed = _train(run)
+    for a, b in zip(jax.tree.leaves(whole[1]), jax.tree.leaves(resumed), strict=True):
+        assert (np.asarray(a) == np.asarray(b)).all()
+    assert _rows(run) == _rows(whole[0])
+
+
+def test_a_finished_run_is_only_restored(whole):
+    again = _train(whole[0])
+    assert all(
+        (np.asarray(a) == np.asarray(b)).all() for a, b in zip(*map(jax.tree.leaves, (whole[1], again)), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("devices", "accumulate"), [(8, 1), (1, 2)])
+def test_meshes_and_accumulation_take_the_same_steps(whole, tmp_path: Path, devices: int, accumulate: int):
+    _train(tmp_path / "run", steps=2, devices=devices, accumulate=accumulate)
+    first = {(r["step"], r["name"]): r["value"] for r in _rows(whole[0]) if r["step"] <= 2}
+    other = {(r["step"], r["name"]): r["value"] for r in _rows(tmp_path / "run")}
+    assert other.keys() == first.keys()
+    for key, value in first.items():
+        assert other[key] == pytest.approx(value, rel=1e-4), key
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path):
+    broken = jax.tree.map(lambda p: p * jnp.nan, MODEL.params)
+    with pytest.raises(UserError, match=r"the loss is nan .* at step 1 \(its samples: 0, 1"):
+        _train(tmp_path / "run", params=broken)
+
+
+def test_bundles_load_what_was_trained_and_exported(whole, tmp_path: Path):
+    run, params = whole
+    describe(run, MODEL.config, MODEL.tokenizer)
+    loaded = load_bundle(run)
+    assert loaded.config == MODEL.config
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(loaded.params), strict=True):
+        assert (np.asarray(a) == np.asarray(b)).all()
+    export_bundle(tmp_path, loaded)
+    half = load_bundle(tmp_path)
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(half.params), strict=True):
+        np.testing.assert_array_equal(np.asarray(a, np.float16), np.asarray(b, np.float16))
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path):
+    wider = dataclasses.replace(MODEL.config, decoder=dataclasses.replace(MODEL.config.decoder, qkv_bias=False))
+    export_bundle(tmp_path, MODEL)
+    describe(tmp_path, wider, MODEL.tokenizer)
+    with pytest.raises(UserError, match=r"decoder\.layers\.attn\.\w\.bias is only in one of the two"):
+        load_bundle(tmp_path)
+
+
+def test_nothing_that_fits_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(globals(), "SHAPE", dataclasses.replace(SHAPE, length=8))
+    with pytest.raises(UserError, match="no sample can be trained on"):
+        _train(tmp_path / "run")
+
+
+def test_restored_onto_another_mesh_goes_on_alike(whole, tmp_path: Path):
+    run = tmp_path / "run"
+    _train(run, steps=2)
+    _train(run, devices=8, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
+    first = {(r["step"], r["name"]): r["value"] for r in _rows(whole[0])}
+    other = {(r["step"], r["name"]): r["value"] for r in _rows(run)}
+    for step in range(3, 7):
+        assert other[step, "loss"] == pytest.approx(first[step, "loss"], rel=1e-5)
+
+
+def test_muon_goes_on_alike_on_another_mesh(tmp_path: Path):
+    muon = dataclasses.replace(OPTIMIZER, kind="muon")
+    _train(tmp_path / "whole", steps=4, optimizer=muon)
+    _train(tmp_path / "run", steps=2, optimizer=muon)
+    _train(tmp_path / "run", steps=4, optimizer=muon, devices=8, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
+    first, other = ({(r["step"], r["name"]): r["value"] for r in _rows(tmp_path / n)} for n in ("whole", "run"))
+    for step in range(1, 5):
+        assert other[step, "loss"] == pytest.approx(first[step, "loss"], rel=1e-5)
+    assert first[4, "loss"] < first[1, "loss"] - 0.5
+
+
+def test_held_out_losses_stand_before_and_after(tmp_path: Path):
+    held = ValidationSet(
+        {"red": lambda: (b for b, _ in validation_batches(SAMPLES[:4], _encode, SHAPE, tokens_per_image=PATCHES))}
+    )
+    run = tmp_path / "run"
+    _train(run, held_out=held, every=6)
+    rows = {(r["step"], r["name"]): r["value"] for r in _rows(run)}
+    assert rows[6, "held_out/all"] < rows[0, "held_out/all"] - 0.5
+    assert rows[0, "held_out/red"] == rows[0, "held_out/all"]
+
+
+def test_a_broken_step_is_skipped_where_that_is_wished(tmp_path: Path):
+    broken = jax.tree.map(lambda p: p * jnp.nan, MODEL.params)
+    optimizer = dataclasses.replace(OPTIMIZER, guard=SkipBadStepsConfig("skip"))
+    _train(tmp_path / "run", params=broken, optimizer=optimizer, steps=2)
+    norms = [r["value"] for r in _rows(tmp_path / "run") if r["name"] == "gradient_norm"]
+    assert np.isnan(norms).all()
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.latest() == 2
