@@ -95,12 +95,12 @@ def read_inputs(workdir: Workdir, name: str) -> Inputs:
 
 def truth_path(workdir: Workdir) -> Path:
     """What the generator of the synthetic pool knows of each sample."""
-    return workdir.root / "synthetic" / "truth.parquet"
+    return workdir.truth
 
 
 def selection_paths(workdir: Workdir) -> list[Path]:
     """The picks of every selection, by name."""
-    return sorted((workdir.root / "selections").glob("*/selection.parquet"))
+    return sorted(workdir.selections.glob("*/selection.parquet"))
 
 
 def _table(path: Path) -> pa.Table | None:

@@ -109,7 +109,7 @@ def run(ctx: StageContext, *, make_answerer: MakeAnswerer | None = None) -> None
     logging.info("captions: %d of %d samples have one picture and are described", len(rows), len(pool))
     if ctx.dry_run:
         return
-    folder = ctx.workdir.root / STAGE / config.name
+    folder = ctx.workdir.captions(config.name)
     inputs = {"pool": input_digest(pool_path), "model": model_digest(model_path)}
     artifact = processes.claim(ctx, folder, stage=STAGE, settings=config, inputs=inputs)
     if not artifact.done:
@@ -128,7 +128,7 @@ def run(ctx: StageContext, *, make_answerer: MakeAnswerer | None = None) -> None
         hosts.wait("captions written")
     if hosts.is_main():
         out = PoolConfig(path=str(folder / POOL), images=str(_images_root(pool, rows, folder)), verify_images="header")
-        ingest_pool(ctx, out, ctx.workdir.root / "pools" / config.name, folder)
+        ingest_pool(ctx, out, ctx.workdir.named_pool(config.name), folder)
     hosts.wait("captions taken in")
 
 

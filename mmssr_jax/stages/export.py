@@ -53,7 +53,7 @@ def run(ctx: StageContext) -> None:
     """
     config = ctx.section("export", ExportConfig)
     source = model_folder(ctx, config.model)
-    folder = Path(config.folder) if config.folder else ctx.workdir.root / "exports" / source.name
+    folder = Path(config.folder) if config.folder else ctx.workdir.export(source.name)
     if ctx.dry_run:
         logging.info("export: would write %s to %s in layout %s", source, folder, config.layout)
         return

@@ -42,7 +42,6 @@ from mmssr_jax.synthetic.task_files import write_exercises
 from mmssr_jax.synthetic.tasks import TASKS
 
 _SHOWN_IDS = 3
-POOLS = "pools"  # folder of the further pools
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,10 +148,10 @@ def run(ctx: StageContext) -> None:
     if hosts.is_main():
         more = ctx.config.get("pools", {})
         if "pool" in ctx.config or not more:
-            ingest_pool(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.root / "synthetic")
+            ingest_pool(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.synthetic)
         for name in more:
             config = to_dataclass(PoolConfig, more[name], f"config.pools.{name}")
-            ingest_pool(ctx, config, ctx.workdir.root / POOLS / name, ctx.workdir.root / "synthetic_pools" / name)
+            ingest_pool(ctx, config, ctx.workdir.named_pool(name), ctx.workdir.named_synthetic(name))
     hosts.wait("ingest")
 
 

@@ -45,7 +45,7 @@ def run(ctx: StageContext) -> None:
         return
     rubric = rubric_of(config.capabilities, config.styles)
     pool = open_pool(ctx.workdir.pool)
-    truth = ctx.workdir.root / "synthetic" / "truth.parquet"
+    truth = ctx.workdir.truth
     rounds = plan_rounds(config, rubric, pool, truth, lambda name: _model_of(ctx, name))
     if ctx.dry_run:
         _describe(rounds, ctx.workdir.judge / LEDGER, config)

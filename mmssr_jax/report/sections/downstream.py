@@ -41,7 +41,7 @@ def downstream_section(inputs: Inputs, config: ReportConfig) -> Section:
 def run_results(inputs: Inputs) -> dict[str, Mapping[str, Any]]:
     """The benchmarks of every evaluated run, by name."""
     found = {}
-    for path in sorted((inputs.workdir.root / "results").glob("*.json")):
+    for path in sorted(inputs.workdir.all_results.glob("*.json")):
         result = files.read_json(path)
         if isinstance(result, dict) and "run" in result and "benchmarks" in result:
             found[str(result["run"])] = result["benchmarks"]

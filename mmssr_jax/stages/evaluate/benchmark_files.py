@@ -60,7 +60,7 @@ def benchmark_file(ctx: StageContext, name: str, config: BenchmarkConfig) -> Pat
         assert config.path is not None
         check_columns(Path(config.path), kind.COLUMNS)
         return Path(config.path)
-    folder = ctx.workdir.root / "benchmarks" / name
+    folder = ctx.workdir.benchmark(name)
     artifact = processes.claim(ctx, folder, stage=STAGE, settings=config.synthetic)
     path = folder / f"{name}.tsv"
 

@@ -163,7 +163,7 @@ def _score_all(
         path, kind, judge = _table(ctx, run_name, name), get_benchmark(bench.kind), None
         answered = runner.read_predictions(path)
         if grader is not None:
-            ledger = ctx.workdir.root / "grades" / "ledger.jsonl"
+            ledger = ctx.workdir.grades
             answered, judge = graded(answered, kind, grader, ledger, benchmark=name)
         scores[name] = kind.score(answered)
         entry = runner.entry(scores[name], path, questions=len(answered), seed=config.seed, judge=judge)

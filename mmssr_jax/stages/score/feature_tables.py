@@ -44,8 +44,8 @@ def write_all(
     load = functools.cache(functools.partial(load_bundle, mesh=mesh))  # once for all kinds
     for kind in config.kinds:
         folder = _folder(ctx, config, kind)
-        target = ctx.workdir.root / "features" / kind
-        with WorkList(ctx.workdir.root / "locks" / f"features-{kind}") as work:
+        target = ctx.workdir.features(kind)
+        with WorkList(ctx.workdir.lock(f"features-{kind}")) as work:
             work.share()
             own = {name: getattr(config, name) for name in _SETTINGS[kind]}
             settings = {"features": own, "kind": kind, "shards": shards, "buckets": buckets}

@@ -55,7 +55,7 @@ class Truth:
 def find_truth(ctx: StageContext, scorer: ScorerConfig) -> Truth | None:
     """The truth of the synthetic pool for samples that no judge saw, else the held-out judgments; None without."""
     judged = files.read_parquet(judgments_path(ctx)) if judgments_path(ctx).exists() else None
-    synthetic = ctx.workdir.root / "synthetic" / "truth.parquet"
+    synthetic = ctx.workdir.truth
     if synthetic.exists():
         table = files.read_parquet(synthetic)
         seen = set(judged["id"].to_pylist()) if judged is not None else set()

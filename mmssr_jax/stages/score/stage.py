@@ -100,7 +100,7 @@ def run(ctx: StageContext) -> None:
     check_rows(config.buckets.rows, mesh, field="config.score.buckets.rows")
     if joint and config.features.kinds:
         raise UserError("config.score.features: the model must fit the devices of one process; lower config.mesh")
-    with WorkList(ctx.workdir.root / "locks" / "scores") as work:
+    with WorkList(ctx.workdir.lock("scores")) as work:
         artifact = _claim(ctx, work, settings, inputs)
         if not artifact.done:
             _score(ctx, config, scorer, pool, folders, mesh, artifact, work, joint=joint)
@@ -208,7 +208,7 @@ class _Job:
 
     @property
     def _digits(self) -> Path:
-        return self.ctx.workdir.root / "features" / "digits"
+        return self.ctx.workdir.features("digits")
 
     @property
     def _writes(self) -> bool:
@@ -249,7 +249,7 @@ class _Job:
                 logging.info("score: concordance here and in domain: %s", both.get("concordance"))
         if self.config.official:
             table, digits = tables.read_parts(scores), tables.read_parts(self._digits)
-            write_answers(table, digits, self.pool, self.ctx.workdir.root / "official")
+            write_answers(table, digits, self.pool, self.ctx.workdir.official_answers)
         self.artifact.seal(
             {"scored": scored, "cut": sum(n.cut for n in notes), "rejected": len(rejects)},
             digit_mass={c.slug: round(float(m), 6) for c, m in zip(panel.capabilities, mass, strict=True)},

@@ -68,7 +68,7 @@ class Screener:
         parts = max(-(-len(self._pool) // _ROWS), 1)
         if self._ctx.dry_run:
             return Fingerprints.from_arrow(pa.concat_tables(_part(self._pool, part) for part in range(parts)))
-        folder = self._ctx.workdir.root / "features" / "fingerprints"
+        folder = self._ctx.workdir.features("fingerprints")
         artifact = self._ctx.claim(
             folder,
             stage="select",

@@ -198,7 +198,7 @@ class _Source:
 
 def _features(ctx: StageContext, name: str) -> Path:
     """A kind of features that the score stage wrote under this workdir (such as "likelihood"), or a path."""
-    own = ctx.workdir.root / "features" / name
+    own = ctx.workdir.features(name)
     return own if own.is_dir() else Path(name)
 
 

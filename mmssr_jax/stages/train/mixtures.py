@@ -165,7 +165,7 @@ def _open(ctx: StageContext, name: str, config: ComponentConfig, inputs: dict[st
 def _generate(ctx: StageContext, name: str, config: GeneratedConfig | None) -> Path:
     """The file of a member's generated documents."""
     assert config is not None
-    folder = ctx.workdir.root / "documents" / name
+    folder = ctx.workdir.documents(name)
     artifact = processes.claim(ctx, folder, stage="ingest", settings=config)
     if hosts.is_main() and not artifact.done:
         write_documents(folder, kind=config.kind, size=config.size, seed=config.seed)
@@ -182,7 +182,7 @@ def pool_folder(ctx: StageContext, name: str) -> Path:
     """
     if name == OWN_POOL:
         return ctx.workdir.pool
-    own = ctx.workdir.root / "pools" / name
+    own = ctx.workdir.named_pool(name)
     if own.is_dir():
         return own
     if not Path(name).is_dir():

@@ -180,7 +180,7 @@ def run_phase(
 
 def results_path(ctx: StageContext, name: str) -> Path:
     """Where a run says what it was trained on: shares as realised, tokens, cuts, held-out losses."""
-    return ctx.workdir.root / "results" / "training" / f"{name}.json"
+    return ctx.workdir.training_results(name)
 
 
 def _prepared(bundle: ModelBundle, phase: PhaseConfig) -> ModelBundle:
