@@ -116,9 +116,7 @@ def _start(context: StageContext) -> None:
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "mmssr_jax" / "compiled"))
     logging.info("process %d of %d, devices: %s", hosts.index(), hosts.count(), jax.devices())
     if hosts.count() == 1 and not context.dry_run:
-        for left in context.workdir.root.rglob(".*.tmp"):  # of a run that was killed while it wrote
-            if left.is_file() and not files.writer_lives(left):  # another process may be at work beside this one
-                left.unlink(missing_ok=True)
+        files.remove_leftovers(context.workdir.root)
     if hosts.is_main() and not context.dry_run:
         files.write_json(context.workdir.config, config_lib.to_plain(context.config))
 
@@ -137,13 +135,9 @@ def _run() -> None:
     if _PRINT_CONFIG.value:
         print(files.dump_json(config_lib.to_plain(config)), end="")
         return
-    if _WORKDIR.value is None:
-        raise UserError("no --workdir given: the folder for everything the run writes")
-    if Path(_WORKDIR.value).exists() and not Path(_WORKDIR.value).is_dir():
-        raise UserError(f"--workdir={_WORKDIR.value}: not a folder")
     context = StageContext(
         config=config,
-        workdir=Workdir(Path(_WORKDIR.value).absolute()),
+        workdir=Workdir(_workdir(_WORKDIR.value)),
         overwrite=frozenset(_OVERWRITE.value),
         dry_run=_DRY_RUN.value,
     )
@@ -163,6 +157,29 @@ def _run() -> None:
         run_stages(context, stages)
 
 
+def _workdir(given: str | None) -> Path:
+    """The folder that --workdir names, absolute.
+
+    Raises:
+      UserError: it is not given or empty (an unset variable), an address, or cannot be a folder.
+    """
+    if given is None:
+        raise UserError("no --workdir given: the folder for everything the run writes")
+    if not given.strip():
+        raise UserError("--workdir is empty (an unset variable?): give the folder for everything the run writes")
+    if scheme := re.match(r"[a-z0-9+.-]+://", given, re.IGNORECASE):
+        raise UserError(
+            f"--workdir={given}: {scheme[0]} is no folder; mount the bucket (for gs://, gcsfuse BUCKET FOLDER) and "
+            "give the folder, or use launch/tpu_vm.py, which mounts it"
+        )
+    path = Path(given).absolute()
+    existing = next((p for p in (path, *path.parents) if p.exists() or p.is_symlink()), path)
+    if not existing.is_dir():
+        what = "a link that leads nowhere" if existing.is_symlink() else "not a folder"
+        raise UserError(f"--workdir={given}: {existing} is {what}")
+    return path
+
+
 def _users_mistake(error: Exception) -> str | None:
     """One line for errors that a user can mend; None for those that are ours."""
     if isinstance(error, UserError):
@@ -172,8 +189,10 @@ def _users_mistake(error: Exception) -> str | None:
         isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     ) or "No space left on device" in text:
         return f"the disk is full: {text[:300]}; free some room and run the same command again to go on"
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
         return f"not allowed: {text}"
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+        return f"not a usable path: {text}"
     return None
 
 

@@ -231,7 +231,7 @@ def test_a_disk_that_is_full_at_any_write(program, pool, tmp_path, monkeypatch):
         if result[0] == 0:
             break
         assert re.fullmatch(r"the disk is full: .*|.*ledger\.jsonl cannot be written: .*", mistake(result))
-        assert not [p for p in workdir.rglob("*") if p.name.endswith(".tmp")]
+        assert not [p for p in workdir.rglob("*") if p.name.endswith("tmp")]
         assert program(*run, f"--workdir={workdir}")[0] == 0
         assert {k: v for k, v in content(workdir).items() if _lasting(k)} == {
             k: v for k, v in whole.items() if _lasting(k)
@@ -313,11 +313,39 @@ def test_stages_are_timed_and_the_longest_run_is_kept(tmp_path):
 
 
 def test_half_written_files_of_a_killed_run_are_removed(program, pool, tmp_path):
-    left = tmp_path / "work" / "results" / ".scorer.json.9999999.tmp"  # no process has such a number
+    left = files.temporary_path(tmp_path / "work" / "results" / "scorer.json", 9_999_999)  # no process has this number
     left.parent.mkdir(parents=True)
     left.write_text("{")
     assert program(f"--config={pool}/config.py", f"--workdir={tmp_path}/work")[0] == 0
     assert not left.exists()
+
+
+def test_a_users_files_below_the_workdir_are_never_swept(program, pool, tmp_path):
+    theirs = tmp_path / "work" / "notes" / ".draft.txt.9999999.tmp"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    assert program(f"--config={pool}/config.py", f"--workdir={tmp_path}/work")[0] == 0
+    assert theirs.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("", "--workdir is empty"),
+        ("gs://bucket/run", r"gs:// is no folder; mount the bucket"),
+        ("{tmp}/file/below", "file is not a folder"),
+        ("{tmp}/dangling", "a link that leads nowhere"),
+        ("{tmp}/" + "n" * 300, "not a usable path"),
+    ],
+)
+def test_a_workdir_that_cannot_be_one_is_one_line(program, pool, tmp_path, monkeypatch, given, line):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    result = program(f"--config={pool}/config.py", f"--workdir={given.format(tmp=tmp_path)}")
+    assert re.search(line, mistake(result))
+    assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@
 
     absent ──claim──> claimed (claim.json) ──work, maybe cut off and resumed──> sealed (manifest.json)
 
-A sealed artefact with the same settings and inputs is done and skipped; with others it is refused unless the user
-says --overwrite. Manifests hold no times, so that equal inputs give equal bytes.
+A sealed artifact with the same settings and inputs is done and skipped; with others it is refused unless the user
+gives --overwrite. Manifests hold no times, so that equal inputs give equal bytes.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from absl import logging
 from mmssr_jax.core import config as config_lib
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.lock import Lock
 
 MANIFEST = "manifest.json"
 CLAIM = "claim.json"
@@ -31,7 +33,7 @@ def library_versions() -> dict[str, str]:
 
 
 def input_digest(path: Path) -> str:
-    """The identity of an input: of its manifest where it is a sealed artefact, of its content where it is a file.
+    """The identity of an input: of its manifest where it is a sealed artifact, of its content where it is a file.
 
     Raises:
       UserError: nothing is there, or a folder that no stage finished.
@@ -39,6 +41,7 @@ def input_digest(path: Path) -> str:
     if path.is_dir():
         if not (path / MANIFEST).exists():
             raise UserError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
+        _read(path / MANIFEST)
         return files.file_digest(path / MANIFEST)
     return files.file_digest(path)
 
@@ -51,14 +54,26 @@ class Artifact:
       stage: the stage's name, as --overwrite takes it.
       settings: dataclass or plain mapping; all that the content depends on besides the inputs.
       inputs: name -> `input_digest`.
-      overwrite: drop what was made with other settings instead of refusing.
+      overwrite: remove what was made with other settings instead of refusing.
+      lock: a lock file that this process holds from here to `seal`; None where processes share the work, or where
+        another process of this group holds it.
+      keeps: patterns of files that may be in the folder without a manifest or claim, such as the judge's ledger.
 
     Raises:
-      UserError: the folder was made, or begun, with other settings or inputs.
+      UserError: another process is at work on the folder; it was made, or begun, with other settings or inputs; or it
+        holds files and was not made by this program.
     """
 
     def __init__(
-        self, path: Path, *, stage: str, settings: Any, inputs: Mapping[str, str] | None = None, overwrite: bool = False
+        self,
+        path: Path,
+        *,
+        stage: str,
+        settings: Any,
+        inputs: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+        lock: Path | None = None,
+        keeps: Collection[str] = (),
     ):
         self.path = path
         self.label = f"{stage} ({path.name})" if path.name != stage else stage
@@ -68,37 +83,68 @@ class Artifact:
             "config_fingerprint": config_lib.fingerprint(settings),
             "inputs": dict(inputs or {}),
         }
+        self._lock = Lock(lock) if lock is not None else None
+        if self._lock is not None:
+            self._lock.acquire(self.label)
+        self._refuse_foreign(keeps)
         if overwrite:
             files.empty_folder(path)
         previous = self._previous()
         if previous is not None:
-            changed = config_lib.difference(
-                {"config": previous["config"], "inputs": previous["inputs"]},
-                {"config": self._claim["config"], "inputs": self._claim["inputs"]},
-            )
-            if changed:
-                raise UserError(
-                    f"{path} was made with other settings or inputs ({'; '.join(changed[:3])}"
-                    f"{'; …' if len(changed) > 3 else ''}); use another --workdir, or --overwrite={stage} to remake it"
-                )
+            self._refuse_changed(previous)
         self.done = (path / MANIFEST).exists()
         self.resumed = previous is not None and not self.done
         if self.done:
             (path / CLAIM).unlink(missing_ok=True)  # of a run that was killed between its last two steps
             logging.info("%s: done before, nothing to do", self.label)
+            self._release()
             return
         if self.resumed:
-            logging.info("%s: was cut off, going on", self.label)
+            logging.info("%s: was interrupted, resuming", self.label)
         path.mkdir(parents=True, exist_ok=True)
         if previous is None:
             files.write_json(path / CLAIM, self._claim)
 
+    def _refuse_foreign(self, keeps: Collection[str]) -> None:
+        """Neither fills nor empties a folder that holds files of somebody else."""
+        stage = self._claim["stage"]
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
+            raise UserError(f"{self.path}: a link or a file stands where {stage} makes its folder; move it away")
+        if not self.path.is_dir() or any((self.path / name).exists() for name in (MANIFEST, CLAIM)):
+            return
+        for found in sorted(self.path.rglob("*")):
+            if (
+                not found.is_dir()
+                and not files.is_temporary(found)
+                and not any(fnmatch.fnmatch(found.name, k) for k in keeps)
+            ):
+                raise UserError(
+                    f"{self.path}: holds {found.name} and was not made by this program (it has no {MANIFEST}); "
+                    "give an empty or a new folder, or move its files away"
+                )
+
+    def _refuse_changed(self, previous: Mapping[str, Any]) -> None:
+        changed = config_lib.difference(
+            {"config": previous["config"], "inputs": previous["inputs"]},
+            {"config": self._claim["config"], "inputs": self._claim["inputs"]},
+        )
+        if changed:
+            stage = self._claim["stage"]
+            raise UserError(
+                f"{self.path} was made with other settings or inputs ({'; '.join(changed[:3])}"
+                f"{'; …' if len(changed) > 3 else ''}); use another --workdir, or --overwrite={stage} to remake it"
+            )
+
     def _previous(self) -> dict[str, Any] | None:
         """The manifest, or the claim of a run that left more than its claim: one that left nothing binds nobody."""
         if (self.path / MANIFEST).exists():
-            return files.read_json(self.path / MANIFEST)
+            return _read(self.path / MANIFEST)
         begun = any(p.name != CLAIM for p in self.path.rglob("*") if not p.is_dir())
-        return files.read_json(self.path / CLAIM) if begun and (self.path / CLAIM).exists() else None
+        return _read(self.path / CLAIM) if begun and (self.path / CLAIM).exists() else None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def seal(self, counts: Mapping[str, Any] | None = None, **extra: Any) -> None:
         """Marks the work as finished, and removes the half-written files of killed runs.
@@ -115,6 +161,7 @@ class Artifact:
         files.write_json(self.path / MANIFEST, manifest)
         (self.path / CLAIM).unlink(missing_ok=True)
         self.done = True
+        self._release()
         if counts:
             shown = ", ".join(f"{k} {v}" for k, v in counts.items() if not isinstance(v, Mapping))
             logging.info("%s: %s", self.label, shown)
@@ -124,8 +171,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a sealed folder.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none, or it is damaged.
     """
     if not (path / MANIFEST).exists():
         raise UserError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
-    return files.read_json(path / MANIFEST)
+    return _read(path / MANIFEST)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A manifest or claim.
+
+    Raises:
+      UserError: it is not one of this program: empty, cut off, or another program's.
+    """
+    value = files.read_json(path)
+    if not isinstance(value, dict) or not {"stage", "config", "inputs"} <= value.keys():
+        raise UserError(f"{path}: damaged, or not made by this program; remake the folder with --overwrite=STAGE")
+    return value

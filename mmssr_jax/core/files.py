@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,23 @@ import pyarrow.parquet as pq
 
 from mmssr_jax.core.errors import UserError
 
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+_SUFFIX = "mmssr-tmp"
+_TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)\.(?P<process>\d+)\." + _SUFFIX)
+
+
+def _host() -> str:
+    """This machine's name as temporary files carry it: a pod's hosts may share the folder."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32] or "host"
+
+
+def _short(name: str) -> str:
+    """A prefix of a name that leaves room for the suffix: file systems allow 255 bytes."""
+    return name.encode("utf-8")[:150].decode("utf-8", errors="ignore")
+
+
+def temporary_path(path: Path, process: int) -> Path:
+    """Where a process of this machine writes what it will rename to `path`."""
+    return path.with_name(f".{_short(path.name)}.{_host()}.{process}.{_SUFFIX}")
 
 
 @contextlib.contextmanager
@@ -27,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader, or a process killed half-way, never sees a part of the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_path(path, os.getpid())
     try:
         yield temporary
         with open(temporary, "rb") as f:
@@ -38,18 +55,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of `replacing` that a killed process left anywhere under `folder`."""
-    for path in folder.rglob(".*.tmp"):
-        if _TEMPORARY.fullmatch(path.name):
+    """Removes the temporary files of `replacing` that killed processes of this machine left anywhere under `folder`.
+
+    Files of living processes and of other machines stay, and so does any file that `replacing` did not name.
+    """
+    for path in folder.rglob(f".*.{_SUFFIX}"):
+        name = _TEMPORARY.fullmatch(path.name)
+        if name and name["host"] == _host() and not _lives(int(name["process"])) and path.is_file():
             path.unlink(missing_ok=True)
 
 
-def writer_lives(temporary: Path) -> bool:
-    """Whether a temporary file of `replacing` belongs to a process that runs on this machine."""
-    if not _TEMPORARY.fullmatch(temporary.name):
+def _lives(process: int) -> bool:
+    """Whether another process of that number runs on this machine; in a container numbers return after a restart."""
+    if process == os.getpid():
         return False
     try:
-        os.kill(int(temporary.name.split(".")[-2]), 0)
+        os.kill(process, 0)
     except PermissionError:
         return True
     except OSError:
@@ -183,8 +204,13 @@ def inside(folder: Path, relative: str) -> Path:
     return path
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file is named as `replacing` names its temporary files."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
 def empty_folder(path: Path) -> None:
-    """Removes a folder and all it holds, and makes it anew."""
+    """Removes a folder and all it holds, and creates it again."""
     if path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True)

@@ -53,7 +53,7 @@ def claim(
 
     def claimed() -> Artifact:
         mine = ctx if hosts.is_main() else dataclasses.replace(ctx, overwrite=frozenset())
-        return mine.claim(path, stage=stage, settings=settings, inputs=inputs)
+        return mine.claim(path, stage=stage, settings=settings, inputs=inputs, lock=hosts.is_main())
 
     return main_process_first(claimed)
 

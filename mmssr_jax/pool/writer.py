@@ -49,8 +49,7 @@ def write_pool(
     """
     folder = artifact.path
     checks = folder / "checks"
-    for leftover in folder.rglob(".*.tmp"):  # half-written files of a run that was killed
-        leftover.unlink()
+    files.remove_leftovers(folder)
     spread = DistributedPasses(PoolJob(reader, intake, checks), execute) if execute is not None else None
     found = validate(reader, intake, checks=checks, spread=spread)
     if packed:

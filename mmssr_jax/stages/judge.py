@@ -158,7 +158,9 @@ def _claim(ctx: StageContext, config: JudgeConfig, rounds: Sequence[Round]) -> A
         if getattr(config, name) is not None:
             inputs[name] = input_digest(Path(getattr(config, name)))
     kept = dataclasses.replace(ctx, overwrite=ctx.overwrite - {"judge"})
-    return kept.claim(folder, stage="judge", settings=_content(config, rounds), inputs=inputs)
+    return kept.claim(
+        folder, stage="judge", settings=_content(config, rounds), inputs=inputs, keeps=("*.jsonl", JUDGMENTS)
+    )
 
 
 def _content(config: JudgeConfig, rounds: Sequence[Round]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -120,7 +122,7 @@ def test_a_kill_between_the_manifest_and_the_end_of_the_claim_leaves_no_trace(tm
 def test_half_written_files_of_a_killed_run_are_gone_when_it_is_sealed(tmp_path):
     artifact = claim(tmp_path)
     (artifact.path / "shards").mkdir()
-    (artifact.path / "shards" / ".part-00000-of-00001.parquet.7.tmp").write_text("half")
+    files.temporary_path(artifact.path / "shards" / "part-00000-of-00001.parquet", 9_999_999).write_text("half")
     artifact.seal()
     assert list(content(artifact.path)) == [MANIFEST]
 
@@ -156,3 +158,76 @@ def test_the_digest_of_an_input(tmp_path):
     assert input_digest(tmp_path / "pool.json") == files.digest("[]")
     with pytest.raises(UserError, match="no such file"):
         input_digest(tmp_path / "absent.json")
+
+
+def foreign(folder):
+    """A folder of somebody else."""
+    (folder / "scores").mkdir()
+    (folder / "scores" / "thesis.tex").write_text("years of work")
+    return folder
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_somebody_else_is_neither_filled_nor_emptied(tmp_path, overwrite):
+    before = content(foreign(tmp_path))
+    with pytest.raises(UserError, match=r"holds thesis\.tex and was not made by this program"):
+        claim(tmp_path, overwrite=overwrite)
+    assert content(tmp_path) == before
+
+
+def test_files_that_outlast_a_folder_are_no_foreign_ones(tmp_path):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "ledger.jsonl").write_text("{}")
+    assert not claim(tmp_path, keeps=("*.jsonl",)).done
+
+
+def test_overwrite_empties_what_this_program_made(tmp_path):
+    first = claim(tmp_path)
+    files.write_text(first.path / "part", "data")
+    first.seal()
+    again = claim(tmp_path, Settings(share=0.1), overwrite=True)
+    assert list(content(again.path)) == [CLAIM]
+
+
+@pytest.mark.parametrize("target", ["a folder", "nothing"])
+def test_a_link_in_the_place_of_a_folder_is_refused(tmp_path, target):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").write_text("x")
+    (tmp_path / "scores").symlink_to(tmp_path / ("elsewhere" if target == "a folder" else "gone"))
+    with pytest.raises(UserError, match="a link or a file stands where score makes its folder"):
+        claim(tmp_path, overwrite=True)
+    assert (tmp_path / "elsewhere" / "kept").exists()
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"made": "by another program"}'])
+@pytest.mark.parametrize("name", [MANIFEST, CLAIM])
+def test_a_damaged_manifest_never_counts_as_finished(tmp_path, name, text):
+    artifact = claim(tmp_path)
+    files.write_text(artifact.path / "part", "data")
+    if name == MANIFEST:
+        artifact.seal()
+    (artifact.path / name).write_text(text)
+    for read in (lambda: claim(tmp_path), *([lambda: input_digest(artifact.path)] if name == MANIFEST else [])):
+        with pytest.raises(UserError, match=name):
+            read()
+
+
+def test_two_processes_at_one_folder(tmp_path):
+    """The second gets one line that names the first; a holder that was killed blocks nobody."""
+    code = (
+        "import sys, time; from pathlib import Path; from mmssr_jax.core.artifact import Artifact\n"
+        "root = Path(sys.argv[1]); Artifact(root / 'scores', stage='score', settings={}, lock=root / 'score.lock')\n"
+        "a = Artifact(root / 'scores', stage='score', settings={}, lock=root / 'score.lock')\n"
+        "print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"process {holder.pid} on .* is at work on it"):
+            Artifact(tmp_path / "scores", stage="score", settings={}, lock=tmp_path / "score.lock")
+    finally:
+        holder.kill()
+        holder.wait()
+    artifact = Artifact(tmp_path / "scores", stage="score", settings={}, lock=tmp_path / "score.lock")
+    artifact.seal()
+    assert Artifact(tmp_path / "scores", stage="score", settings={}, lock=tmp_path / "score.lock").done

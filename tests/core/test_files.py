@@ -66,11 +66,21 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, write):
 
 def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path):
     (tmp_path / "b").mkdir()
-    kept = [".a.tmp", "a.12.tmp", ".hidden", "b/x.json"]
-    for name in [*kept, ".a.json.12.tmp", "b/.part-00000-of-00002.parquet.9.tmp"]:
-        (tmp_path / name).write_text("x")
+    kept = [".a.tmp", "a.12.tmp", ".a.json.12.tmp", ".hidden", "b/x.json", ".a.json.another-host.9999999.mmssr-tmp"]
+    living = files.temporary_path(tmp_path / "b" / "y.json", os.getppid())
+    for path in (*(tmp_path / name for name in kept), living):
+        path.write_text("x")
+    for path in (tmp_path / "a.json", tmp_path / "b" / "part-00000-of-00002.parquet"):
+        files.temporary_path(path, 9_999_999).write_text("x")
     files.remove_leftovers(tmp_path)
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)
+    left = {p for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == {living, *(tmp_path / name for name in kept)}
+
+
+def test_a_name_as_long_as_the_file_system_allows_is_written(tmp_path):
+    for name in ("n" * 255, "猫" * 85):
+        files.write_text(tmp_path / name, "x")
+        assert (tmp_path / name).read_text() == "x"
 
 
 def test_json_is_sorted_and_readable():

@@ -49,7 +49,8 @@ def write_all(
             work.share()
             own = {name: getattr(config, name) for name in _SETTINGS[kind]}
             settings = {"features": own, "kind": kind, "shards": shards, "buckets": buckets}
-            artifact = ctx.claim(target, stage="score", settings=settings, inputs=_inputs(ctx, kind, folder))
+            inputs = _inputs(ctx, kind, folder)
+            artifact = ctx.claim(target, stage="score", settings=settings, inputs=inputs, lock=False)
             if artifact.done:
                 continue
             order = preferred(shards, index=index, processes=processes)

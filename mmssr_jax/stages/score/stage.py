@@ -144,7 +144,7 @@ def _take_answers(ctx: StageContext, config: ScoreConfig, folder: Path, pool: Po
 
 def _claim(ctx: StageContext, work: WorkList, settings: Any, inputs: Mapping[str, str]) -> Artifact:
     """Claims the score folder; what is there is thrown away only while nobody else is at work."""
-    claim = functools.partial(ctx.claim, ctx.workdir.scores, stage="score", settings=settings, inputs=inputs)
+    claim = functools.partial(ctx.claim, ctx.workdir.scores, stage="score", settings=settings, inputs=inputs, lock=False)
     if "score" not in ctx.overwrite:
         work.share()
         return claim()
@@ -157,7 +157,7 @@ def _claim(ctx: StageContext, work: WorkList, settings: Any, inputs: Mapping[str
     hosts.wait("score: claimed")
     work.share()
     return dataclasses.replace(ctx, overwrite=frozenset()).claim(
-        ctx.workdir.scores, stage="score", settings=settings, inputs=inputs
+        ctx.workdir.scores, stage="score", settings=settings, inputs=inputs, lock=False
     )
 
 

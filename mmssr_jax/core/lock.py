@@ -1,0 +1,63 @@
+"""One writer a folder: a lock that ends with its process and names its holder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+from pathlib import Path
+from typing import IO
+
+from absl import logging
+
+from mmssr_jax.core.errors import UserError
+
+
+class Lock:
+    """An exclusive lock on a file (POSIX record lock).
+
+    The system releases it when the process ends, however it ends, so a dead holder blocks nobody. The file stays; its
+    content names the last holder.
+
+    Args:
+      path: of the lock file, outside the folder that it protects.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def acquire(self, what: str) -> None:
+        """Takes the lock without waiting.
+
+        Args:
+          what: what is protected, for the error line.
+
+        Raises:
+          UserError: another process holds it; the line names its id and machine.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the lock is held
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            file.seek(0)
+            holder = file.read(200).strip() or "another process"
+            file.close()
+            if e.errno not in (errno.EACCES, errno.EAGAIN):
+                logging.warning("%s: this file system keeps no locks (%s); do not run the same stage twice", what, e)
+                return
+            raise UserError(f"{what}: {holder} is at work on it; wait for it to end, then run this again") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Lets others in; does nothing where the lock is not held."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
