@@ -1,4 +1,4 @@
-"""Drawing with few, big, thick elements, so that a person and a tiny vision model both see what is meant."""
+"""Drawing primitives: few, large, thick elements that a tiny vision model can recognise at low resolution."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 
 class Canvas:
-    """A square RGB picture of `SIZE` pixels; coordinates are pixels from the top left corner.
+    """A square RGB image of `SIZE` pixels; coordinates are pixels from the top left corner.
 
     Args:
-      look: draws the background's tint where `background` is not given.
-      background: fills the picture.
+      style_rng: samples the background tint if `background` is None.
+      background: the background colour.
     """
 
-    def __init__(self, look: np.random.Generator, background: RGB | None = None):
-        fill = background if background is not None else TINTS[look.integers(len(TINTS))]
+    def __init__(self, style_rng: np.random.Generator, background: RGB | None = None):
+        fill = background if background is not None else TINTS[style_rng.integers(len(TINTS))]
         self.image = Image.new("RGB", (SIZE, SIZE), fill)
         self.pen = ImageDraw.Draw(self.image)
 
     def text(self, centre: Point, text: str, *, size: int = TEXT, colour: RGB = INK) -> None:
-        """Writes one line, centred; it is made smaller where it would leave the picture."""
+        """Writes one centred line; the font shrinks if the line would leave the image."""
         room = 2 * min(centre[0], SIZE - centre[0]) - 4
         width = font(size).getlength(text)
         if width > room:
@@ -161,14 +161,14 @@ def star(centre: Point, spikes: int, outer: float, inner: float, turn: float = -
     return points
 
 
-def regular(centre: Point, sides: int, radius: float, turn: float = -math.pi / 2) -> list[Point]:
+def regular_polygon(centre: Point, sides: int, radius: float, turn: float = -math.pi / 2) -> list[Point]:
     """The corners of a regular polygon."""
     angles = [turn + 2 * math.pi * i / sides for i in range(sides)]
     return [(centre[0] + radius * math.cos(a), centre[1] + radius * math.sin(a)) for a in angles]
 
 
 def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """Two to four pictures as panels of one, two in a row, with a dark frame around each."""
+    """Two to four images as panels of one image, two per row, with a dark frame around each."""
     columns, edge = 2, SIZE // 2
     sheet = Image.new("RGB", (SIZE, SIZE), (210, 210, 214))
     rows = -(-len(images) // columns)
@@ -182,7 +182,7 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
 
 
 def encode(image: Image.Image) -> bytes:
-    """PNG bytes; the same for the same pixels and Pillow."""
+    """PNG bytes; equal for equal pixels and Pillow versions."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()

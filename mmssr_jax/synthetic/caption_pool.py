@@ -1,4 +1,4 @@
-"""Caption data from which the base model learns to see: rich descriptions and short questions about small things."""
+"""Caption data for pre-training the base model: detailed descriptions and short questions about details."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.synthetic import corruptions
 from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.generate import IMAGES, POOL, image_names, record, write_records
-from mmssr_jax.synthetic.qa import QuestionAnswer, converse, fitting
+from mmssr_jax.synthetic.qa import QuestionAnswer, fitting, make_qa
 from mmssr_jax.synthetic.scene import Scene, chance, pick, several
-from mmssr_jax.synthetic.scenes import PICTURES
+from mmssr_jax.synthetic.scenes import IMAGE_SCENES
 from mmssr_jax.synthetic.styles import CHOICE, COORDINATE, WORD, YES_NO
 from mmssr_jax.synthetic.templates import QUESTIONS
 
 _BLANK = ("The picture is blank.", "There is nothing to be seen; the picture is blank.")
 _BLURRED = ("The picture is blurred.", "The picture is so blurred that nothing can be told.")
-_STREAM = 7  # apart from those of pool and benchmark
+_STREAM = 7  # differs from those of pool and benchmark
 _SHORT_ANSWERS = {WORD: 5.0, YES_NO: 3.0, CHOICE: 2.0, COORDINATE: 1.0}
 
 
 def write_captions(folder: Path, *, size: int, seed: int) -> None:
-    """Writes a LLaVA-style pool of `size` pictures with descriptions and short questions, all of them right.
+    """Writes a LLaVA-style pool of `size` scenes with descriptions and short questions, all of them correct.
 
-    About 6 % of the pictures are blank or blurred, and described as such.
+    About 6 % of the images are blank or blurred, and described as such.
     """
     records = []
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
@@ -41,44 +41,44 @@ def write_captions(folder: Path, *, size: int, seed: int) -> None:
 
 def _make(seed: int, index: int) -> tuple[dict[str, Any], dict[str, Image.Image]]:
     rng = np.random.default_rng((seed, index, _STREAM))
-    shown = PICTURES[pick(rng, tuple(PICTURES))](rng, rng, int(rng.integers(1, 4)))
+    scene = IMAGE_SCENES[pick(rng, tuple(IMAGE_SCENES))](rng, rng, int(rng.integers(1, 4)))
     name = f"c{index:06d}"
     if chance(rng, 0.06):
-        images, turns = _unseen(shown, rng)
+        images, turns = _unusable_image(scene, rng)
     else:
-        images = shown.images
-        turns = _described(shown, rng) if chance(rng, 0.5) else []
-        turns += _asked(shown, rng, int(rng.integers(2, 5)) - len(turns))
+        images = scene.images
+        turns = _description(scene, rng) if chance(rng, 0.5) else []
+        turns += _short_questions(scene, rng, int(rng.integers(2, 5)) - len(turns))
     named = image_names(name, images)
     return record(name, "captions", list(named), turns), named
 
 
-def _unseen(shown: Scene, rng: np.random.Generator) -> tuple[tuple[Image.Image, ...], list[tuple[str, str]]]:
-    """A blank or blurred picture, described or asked about."""
+def _unusable_image(scene: Scene, rng: np.random.Generator) -> tuple[tuple[Image.Image, ...], list[tuple[str, str]]]:
+    """A blank or blurred image and a conversation that says so."""
     is_blank = chance(rng, 0.5)
-    images = (corruptions.blank(rng),) if is_blank else (corruptions.blurred(shown.images[0], rng),)
-    told = pick(rng, _BLANK if is_blank else _BLURRED)
-    return images, [(pick(rng, QUESTIONS[pick(rng, ("describe_short", "describe_long"))]), told)]
+    images = (corruptions.blank(rng),) if is_blank else (corruptions.blurred(scene.images[0], rng),)
+    description = pick(rng, _BLANK if is_blank else _BLURRED)
+    return images, [(pick(rng, QUESTIONS[pick(rng, ("describe_short", "describe_long"))]), description)]
 
 
-def _described(shown: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """One description, short or of all sentences."""
+def _description(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """One description: the first sentence of the caption, or all of them."""
     if chance(rng, 0.35):
-        return [(pick(rng, QUESTIONS["describe_short"]), shown.caption[0])]
-    return [(pick(rng, QUESTIONS["describe_long"]), " ".join(shown.caption))]
+        return [(pick(rng, QUESTIONS["describe_short"]), scene.caption[0])]
+    return [(pick(rng, QUESTIONS["describe_long"]), " ".join(scene.caption))]
 
 
-def _asked(shown: Scene, rng: np.random.Generator, rounds: int) -> list[tuple[str, str]]:
-    """Short questions about different things, worded for this kind of picture or for all."""
+def _short_questions(scene: Scene, rng: np.random.Generator, rounds: int) -> list[tuple[str, str]]:
+    """Short questions about different facts, in scene-specific or shared templates."""
     weights = np.array(list(_SHORT_ANSWERS.values()))
     turns: list[tuple[str, str]] = []
-    for fact in several(rng, shown.facts, len(shown.facts)):
+    for fact in several(rng, scene.facts, len(scene.facts)):
         if len(turns) >= max(1, rounds):
             break
         style = list(_SHORT_ANSWERS)[int(rng.choice(len(weights), p=weights / weights.sum()))]
-        if fact not in fitting(shown, style):
+        if fact not in fitting(scene, style):
             continue
-        made: QuestionAnswer = converse(shown, fact, style, rng, explicit=0.5, claims=0.4)
-        if made.question not in [q for q, _ in turns]:
-            turns.append((made.question, made.answer))
-    return turns or _described(shown, rng)
+        qa: QuestionAnswer = make_qa(scene, fact, style, rng, explicit=0.5, statements=0.4)
+        if qa.question not in [q for q, _ in turns]:
+            turns.append((qa.question, qa.answer))
+    return turns or _description(scene, rng)

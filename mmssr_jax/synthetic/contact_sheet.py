@@ -1,4 +1,4 @@
-"""A contact sheet: samples of a pool with their conversations and truth, to be looked at by a person."""
+"""A contact sheet for visual inspection: samples of a pool with their conversations and ground truth."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def contact_sheet(folder: Path, ids: Sequence[str], *, lines: int = 9) -> Image.
     """Renders samples of a pool that `write_pool` or `write_captions` wrote, five in a row.
 
     Args:
-      folder: of the pool; where it holds truth.parquet, the truth is printed below the conversation.
+      folder: the pool's folder; if it holds truth.parquet, the truth is printed below the conversation.
       ids: the samples, in order.
-      lines: lines of text below each picture; longer conversations are cut.
+      lines: lines of text below each image; longer conversations are truncated.
     """
     records = {r["id"]: r for r in json.loads((folder / POOL).read_text(encoding="utf-8"))}
     truths: dict[str, dict[str, Any]] = {}
@@ -36,7 +36,7 @@ def contact_sheet(folder: Path, ids: Sequence[str], *, lines: int = 9) -> Image.
     pen = ImageDraw.Draw(sheet)
     for i, name in enumerate(ids):
         left, top = (i % _COLUMNS) * (_EDGE + 20) + 10, (i // _COLUMNS) * height + 5
-        sheet.paste(_picture(folder, records[name]).resize((_EDGE, _EDGE)), (left, top))
+        sheet.paste(_image(folder, records[name]).resize((_EDGE, _EDGE)), (left, top))
         y = top + _EDGE + 4
         for line in _conversation(records[name])[:lines]:
             pen.text((left, y), line, fill=INK, font=font(_TEXT))
@@ -47,7 +47,7 @@ def contact_sheet(folder: Path, ids: Sequence[str], *, lines: int = 9) -> Image.
     return sheet
 
 
-def _picture(folder: Path, record: dict[str, Any]) -> Image.Image:
+def _image(folder: Path, record: dict[str, Any]) -> Image.Image:
     names = record.get("image") or []
     names = [names] if isinstance(names, str) else names
     images = [Image.open(files.inside(folder, n)).convert("RGB") for n in names]

@@ -1,4 +1,4 @@
-"""Running text to pre-train on: documents of pictures and words in turn, and plain texts."""
+"""Synthetic pre-training documents: interleaved images and text, and plain text."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.generate import IMAGES
 from mmssr_jax.synthetic.scene import Scene, chance, pick
-from mmssr_jax.synthetic.scenes import PICTURES, TEXTS
+from mmssr_jax.synthetic.scenes import IMAGE_SCENES, TEXT_SCENES
 
 FILE = "documents.jsonl"
-Kind = Literal["interleaved", "text"]
+DocumentKind = Literal["interleaved", "text"]
 _STREAMS = {"interleaved": 21, "text": 22}  # apart from those of pool, captions, benchmarks and exercises
 _JOINTS = ("Then comes another picture.", "Below is something else.", "And here is one more.")
 
 
-def write_documents(folder: Path, *, kind: Kind, size: int, seed: int) -> None:
-    """Writes `documents.jsonl` (see `data.documents`) and the pictures it shows; the file comes last.
+def write_documents(folder: Path, *, kind: DocumentKind, size: int, seed: int) -> None:
+    """Writes `documents.jsonl` (see `data.documents`) and its images; `documents.jsonl` is written last.
 
     Args:
-      folder: for the file and `images/`.
-      kind: "interleaved", two or three pictures with words before or after each; "text", words alone.
-      size: documents.
-      seed: of everything.
+      folder: receives the file and `images/`.
+      kind: "interleaved": two or three images with text before or after each; "text": no images.
+      size: number of documents.
+      seed: seed of all random streams.
     """
     make: Callable[[np.random.Generator, str, Path], list[dict[str, str]]]
     make = _interleaved if kind == "interleaved" else _text
@@ -42,19 +42,19 @@ def write_documents(folder: Path, *, kind: Kind, size: int, seed: int) -> None:
     files.write_text(folder / FILE, "".join(line + "\n" for line in lines))
 
 
-def _draw(rng: np.random.Generator, kinds: dict[str, Any]) -> Scene:
-    return kinds[pick(rng, tuple(kinds))](rng, rng, int(rng.integers(1, 4)))
+def _sample_scene(rng: np.random.Generator, scenes: dict[str, Any]) -> Scene:
+    return scenes[pick(rng, tuple(scenes))](rng, rng, int(rng.integers(1, 4)))
 
 
 def _interleaved(rng: np.random.Generator, name: str, folder: Path) -> list[dict[str, str]]:
-    """Pictures with what a caption says of each; the words stand before all pictures or after all."""
+    """Images with their captions; the caption comes before every image or after every image."""
     after = chance(rng, 0.7)
     parts: list[dict[str, str]] = []
     for k in range(int(rng.integers(2, 4))):
-        shown = _draw(rng, PICTURES)
+        scene = _sample_scene(rng, IMAGE_SCENES)
         file = f"{IMAGES}/{name}-{k}.png"
-        (folder / file).write_bytes(encode(shown.images[0]))
-        words = " ".join(shown.caption[: int(rng.integers(1, len(shown.caption) + 1))])
+        (folder / file).write_bytes(encode(scene.images[0]))
+        words = " ".join(scene.caption[: int(rng.integers(1, len(scene.caption) + 1))])
         if k:
             parts.append({"text": f"\n{pick(rng, _JOINTS)}\n"})
         parts += [{"image": file}, {"text": f"\n{words}"}] if after else [{"text": f"{words}\n"}, {"image": file}]
@@ -62,10 +62,10 @@ def _interleaved(rng: np.random.Generator, name: str, folder: Path) -> list[dict
 
 
 def _text(rng: np.random.Generator, name: str, folder: Path) -> list[dict[str, str]]:
-    """What captions tell, of pictures nobody sees or of texts, with a question and its answer here and there."""
-    shown = _draw(rng, TEXTS if chance(rng, 0.5) else PICTURES)
-    words = " ".join(shown.caption)
-    fact = pick(rng, shown.facts)
+    """The caption of a scene (its image is not shown), sometimes followed by a question and its answer."""
+    scene = _sample_scene(rng, TEXT_SCENES if chance(rng, 0.5) else IMAGE_SCENES)
+    words = " ".join(scene.caption)
+    fact = pick(rng, scene.facts)
     if fact.explicit and chance(rng, 0.4):
         words += f"\n{fact.explicit} {fact.answer}"
     return [{"text": words}]

@@ -1,4 +1,4 @@
-"""Flaws that one sample shows. What they do to the truth follows the rubric's caps."""
+"""Corruptions of a sample. Their effect on the true scores follows the caps of the rubric."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ WRONG, BLANK, BLURRED, MISMATCHED, TRIVIAL, GARBLED = (
     "wrong_answer", "blank_image", "blurred_image", "mismatched_image", "trivial_text", "garbled_text",
 )  # fmt: skip
 CORRUPTIONS = (WRONG, BLANK, BLURRED, MISMATCHED, TRIVIAL, GARBLED)
-DRAWN = (*CORRUPTIONS, MISMATCHED)  # pictures that belong to another text are what pools from the web have most
+SAMPLED = (*CORRUPTIONS, MISMATCHED)  # twice as likely: mismatched images are the most common defect of web data
 WITHOUT_IMAGE = (WRONG, TRIVIAL, GARBLED)
-_UNSEEN = (BLANK, BLURRED, MISMATCHED)
+_UNUSABLE_IMAGE = (BLANK, BLURRED, MISMATCHED)
 _SEEING = frozenset(c.slug for c in CAPABILITIES if c.seeing)
 _TRIVIAL = ("ok", "image", "yes ok", "fine", "-", "thanks", "...", "see image", "hm", "it is")
 _NOISE = "#%&@~^|<>{}[]$*0379xqzwjk"
 
 
-def capped(scores: Mapping[str, int], flaw: str) -> dict[str, int]:
-    """The scores of a flawed sample: at most 1, and 0 for seeing where the picture cannot be used."""
-    if not flaw:
+def cap_scores(scores: Mapping[str, int], corruption: str) -> dict[str, int]:
+    """The scores of a corrupted sample: at most 1, and 0 for visual capabilities if the image is unusable."""
+    if not corruption:
         return dict(scores)
-    return {slug: 0 if flaw in _UNSEEN and slug in _SEEING else min(1, score) for slug, score in scores.items()}
+    return {
+        slug: 0 if corruption in _UNUSABLE_IMAGE and slug in _SEEING else min(1, score)
+        for slug, score in scores.items()
+    }
 
 
 def blank(rng: np.random.Generator) -> Image.Image:
@@ -40,7 +43,7 @@ def blank(rng: np.random.Generator) -> Image.Image:
 
 
 def blurred(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The picture with nothing left but vague spots."""
+    """The image blurred until only vague blobs remain."""
     small = image.resize((SIZE // 8, SIZE // 8), Image.Resampling.BOX)
     small = small.filter(ImageFilter.GaussianBlur(float(rng.uniform(4.5, 6.0))))
     small = Image.blend(small, Image.new("RGB", small.size, (150, 150, 152)), float(rng.uniform(0.45, 0.6)))

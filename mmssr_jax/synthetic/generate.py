@@ -1,4 +1,4 @@
-"""The synthetic pool: LLaVA-style records with pictures, and their truth beside them."""
+"""The synthetic pool: LLaVA-style records with images, and their ground truth."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.synthetic import corruptions
 from mmssr_jax.synthetic.canvas import encode
-from mmssr_jax.synthetic.qa import QuestionAnswer, choose, converse, fitting
+from mmssr_jax.synthetic.qa import QuestionAnswer, choose_fact, fitting, make_qa
 from mmssr_jax.synthetic.scene import Fact, Scene, chance, pick, several, without
-from mmssr_jax.synthetic.scenes import KINDS, PICTURES
+from mmssr_jax.synthetic.scenes import IMAGE_SCENES, SCENES
 from mmssr_jax.synthetic.sources import SHARES, SOURCES
 from mmssr_jax.synthetic.styles import COMPARISON, DETAILED, SHORT, WORD
 
@@ -37,11 +37,11 @@ class SyntheticConfig:
 
     Attributes:
       size: number of samples.
-      seed: of everything.
-      flaw_share: share of flawed samples.
+      seed: seed of all random streams.
+      flaw_share: share of corrupted samples.
       repeat_share: share of samples that are candidates for a near-repeat of an earlier, easy one.
       rounds_share: share of conversations with two or three rounds.
-      explicit_share: share of questions in a wording that only their kind of picture is asked; the rest share theirs.
+      explicit_share: share of questions in a scene-specific template; the rest use shared templates.
     """
 
     size: int = 6000
@@ -61,14 +61,14 @@ class SyntheticConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a sample is to be, drawn from (seed, index) alone.
+    """The attributes of a sample, sampled from (seed, index) alone.
 
     Attributes:
-      root: the index whose content it has; its own index unless it is a near-repeat.
+      root: the index that determines the content; differs from the sample's index for a near-repeat.
       source: index into SOURCES.
-      kind: of picture.
+      kind: scene kind.
       level: 1-3.
-      style: wished for; see Source.styles.
+      style: preferred style; see Source.styles.
     """
 
     root: int
@@ -79,12 +79,12 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class GeneratedSample:
     """A finished sample.
 
     Attributes:
       record: the LLaVA record.
-      images: file name -> picture.
+      images: file name -> image.
       truth: a row of truth.parquet.
     """
 
@@ -104,7 +104,7 @@ def _weighted(rng: np.random.Generator, weights: dict[str, float]) -> str:
 
 @functools.lru_cache(maxsize=100_000)
 def plan(config: SyntheticConfig, index: int) -> Plan:
-    """The plan of one sample; a near-repeat takes that of an earlier one of level 1."""
+    """The plan of one sample; a near-repeat copies that of an earlier sample of level 1."""
     rng = _rng(config, index, 0)
     if index and chance(rng, config.repeat_share):
         earlier = plan(config, int(index * rng.random() ** 2))  # squared: some are repeated often
@@ -116,102 +116,103 @@ def plan(config: SyntheticConfig, index: int) -> Plan:
     return Plan(index, source, kind, level, _weighted(rng, dict(SOURCES[source].styles)))
 
 
-def make(config: SyntheticConfig, index: int, *, flaw: str | None = None) -> Made:
-    """Makes one sample; the same for the same config and index.
+def make(config: SyntheticConfig, index: int, *, corruption: str | None = None) -> GeneratedSample:
+    """Makes one sample; deterministic in its arguments.
 
     Args:
-      config: of the pool.
-      index: 0 .. config.size - 1; larger ones give samples that the pool does not hold.
-      flaw: one of flaws.FLAWS, or "" for none, instead of the drawn one; flaws of the image leave the text as it is.
+      config: settings of the pool.
+      index: 0 .. config.size - 1; larger indices give samples outside the pool.
+      corruption: one of corruptions.CORRUPTIONS, or "" for none; None samples it. Corruptions of the image leave the
+        text unchanged.
     """
     planned = plan(config, index)
-    shown = KINDS[planned.kind](_rng(config, planned.root, 1), _rng(config, index, 2), planned.level)
+    scene = SCENES[planned.kind](_rng(config, planned.root, 1), _rng(config, index, 2), planned.level)
     rng = _rng(config, index, 3)
-    if flaw is None:
-        flaw = _flaw(config, shown, rng)
-    asked = _exchanges(config, shown, planned, _rng(config, index, 4), right=flaw != corruptions.WRONG)
-    if flaw in (corruptions.TRIVIAL, corruptions.GARBLED):
-        asked = [_spoiled(e, flaw, rng) for e in asked]
+    if corruption is None:
+        corruption = _corruption(config, scene, rng)
+    qas = _rounds(config, scene, planned, _rng(config, index, 4), right=corruption != corruptions.WRONG)
+    if corruption in (corruptions.TRIVIAL, corruptions.GARBLED):
+        qas = [_spoiled(e, corruption, rng) for e in qas]
     name = f"s{index:06d}"
-    images = image_names(name, _images(shown, flaw, rng))
-    scores = {slug: max(e.scores.get(slug, 0) for e in asked) for slug in SLUGS}
+    images = image_names(name, _images(scene, corruption, rng))
+    scores = {slug: max(e.scores.get(slug, 0) for e in qas) for slug in SLUGS}
     source = SOURCES[planned.source].name
     truth = {
         "id": name,
         "source": source,
-        **corruptions.capped(scores, flaw),
-        "styles": list(dict.fromkeys(s for e in asked for s in e.styles))[:3],
-        "flaw": flaw,
+        **corruptions.cap_scores(scores, corruption),
+        "styles": list(dict.fromkeys(s for e in qas for s in e.styles))[:3],
+        "flaw": corruption,
         "kind": planned.kind,
         "difficulty": planned.level,
         "near_repeat_of": "" if planned.root == index else f"s{planned.root:06d}",
     }
-    rounds = [(e.question, e.answer) for e in asked]
-    return Made(record(name, source, list(images), rounds, context=shown.context), images, truth)
+    rounds = [(e.question, e.answer) for e in qas]
+    return GeneratedSample(record(name, source, list(images), rounds, context=scene.context), images, truth)
 
 
-def _flaw(config: SyntheticConfig, shown: Scene, rng: np.random.Generator) -> str:
+def _corruption(config: SyntheticConfig, scene: Scene, rng: np.random.Generator) -> str:
     if not chance(rng, config.flaw_share):
         return ""
-    return pick(rng, corruptions.DRAWN if shown.images else corruptions.WITHOUT_IMAGE)
+    return pick(rng, corruptions.SAMPLED if scene.images else corruptions.WITHOUT_IMAGE)
 
 
-def _exchanges(
-    config: SyntheticConfig, shown: Scene, planned: Plan, rng: np.random.Generator, *, right: bool
+def _rounds(
+    config: SyntheticConfig, scene: Scene, planned: Plan, rng: np.random.Generator, *, right: bool
 ) -> list[QuestionAnswer]:
-    """One to three rounds; the first round's fact belongs to the content, so that near-repeats share it."""
+    """One to three rounds; the first round's fact is part of the content, so that near-repeats share it."""
     content = _rng(config, planned.root, 5)
-    style = planned.style if fitting(shown, planned.style) else WORD
-    fact = choose(shown, style, content)
-    told = shown
+    style = planned.style if fitting(scene, planned.style) else WORD
+    fact = choose_fact(scene, style, content)
+    described = scene
     if not right and style in (SHORT, DETAILED, COMPARISON):
-        told, fact = _other_of_kind(shown, fact, style, rng)
-    asked = [converse(told, fact, style, rng, right=right, explicit=config.explicit_share)]
+        described, fact = _other_of_kind(scene, fact, style, rng)
+    rounds = [make_qa(described, fact, style, rng, right=right, explicit=config.explicit_share)]
     if style not in (DETAILED, COMPARISON) and chance(content, config.rounds_share):
-        more = [f for f in fitting(shown, WORD) if f.intent != fact.intent]
+        more = [f for f in fitting(scene, WORD) if f.intent != fact.intent]
         for other in several(rng, more, int(content.integers(1, 3))):
-            asked.append(converse(shown, other, WORD, rng, right=right, explicit=config.explicit_share))
-    return asked
+            rounds.append(make_qa(scene, other, WORD, rng, right=right, explicit=config.explicit_share))
+    return rounds
 
 
-def _other_of_kind(shown: Scene, fact: Fact, style: str, rng: np.random.Generator) -> tuple[Scene, Fact]:
-    """Another picture with what is told of it, for a description that contradicts what is shown.
+def _other_of_kind(scene: Scene, fact: Fact, style: str, rng: np.random.Generator) -> tuple[Scene, Fact]:
+    """Another scene and a fact of it, for a description that contradicts the image.
 
-    It is of the same kind, unless that kind has hardly another description to offer.
+    It is of the same kind, unless that kind hardly offers a different description.
     """
     for attempt in itertools.count():
-        kind = shown.kind if attempt < _TRIES_OF_KIND else pick(rng, tuple(PICTURES))
-        other = KINDS[kind](rng, rng, int(rng.integers(1, 4)))
-        if fitting(other, style) and other.caption[0] not in shown.caption:
-            told = choose(other, style, rng)
-            if told.answer != fact.answer:
-                return other, told
+        kind = scene.kind if attempt < _TRIES_OF_KIND else pick(rng, tuple(IMAGE_SCENES))
+        other = SCENES[kind](rng, rng, int(rng.integers(1, 4)))
+        if fitting(other, style) and other.caption[0] not in scene.caption:
+            other_fact = choose_fact(other, style, rng)
+            if other_fact.answer != fact.answer:
+                return other, other_fact
     raise AssertionError("unreachable")
 
 
-def _spoiled(exchange: QuestionAnswer, flaw: str, rng: np.random.Generator) -> QuestionAnswer:
-    if flaw == corruptions.TRIVIAL:
-        return dataclasses.replace(exchange, answer=corruptions.trivial(rng))
-    return dataclasses.replace(exchange, answer=corruptions.garbled(exchange.answer, rng))
+def _spoiled(qa: QuestionAnswer, corruption: str, rng: np.random.Generator) -> QuestionAnswer:
+    if corruption == corruptions.TRIVIAL:
+        return dataclasses.replace(qa, answer=corruptions.trivial(rng))
+    return dataclasses.replace(qa, answer=corruptions.garbled(qa.answer, rng))
 
 
-def _images(shown: Scene, flaw: str, rng: np.random.Generator) -> tuple[Image.Image, ...]:
-    if flaw == corruptions.BLANK:
-        return tuple(corruptions.blank(rng) for _ in shown.images)
-    if flaw == corruptions.BLURRED:
-        return tuple(corruptions.blurred(i, rng) for i in shown.images)
-    if flaw == corruptions.MISMATCHED:
-        return _foreign(shown, rng)
-    return shown.images
+def _images(scene: Scene, corruption: str, rng: np.random.Generator) -> tuple[Image.Image, ...]:
+    if corruption == corruptions.BLANK:
+        return tuple(corruptions.blank(rng) for _ in scene.images)
+    if corruption == corruptions.BLURRED:
+        return tuple(corruptions.blurred(i, rng) for i in scene.images)
+    if corruption == corruptions.MISMATCHED:
+        return _foreign(scene, rng)
+    return scene.images
 
 
-def _foreign(shown: Scene, rng: np.random.Generator) -> tuple[Image.Image, ...]:
-    """As many images as `shown` has, each from a picture of another kind about which other things are asked."""
-    intents = {f.intent for f in shown.facts}
+def _foreign(scene: Scene, rng: np.random.Generator) -> tuple[Image.Image, ...]:
+    """As many images as the scene has, each from another scene kind with few question intents in common."""
+    intents = {f.intent for f in scene.facts}
     images = []
-    for _ in shown.images:
-        kinds = several(rng, without(tuple(PICTURES), shown.kind), _FOREIGN_CANDIDATES)
-        candidates = [PICTURES[kind](rng, rng, int(rng.integers(1, 4))) for kind in kinds]
+    for _ in scene.images:
+        kinds = several(rng, without(tuple(IMAGE_SCENES), scene.kind), _FOREIGN_CANDIDATES)
+        candidates = [IMAGE_SCENES[kind](rng, rng, int(rng.integers(1, 4))) for kind in kinds]
         other = min(candidates, key=lambda c: len(intents & {f.intent for f in c.facts}))
         images.append(other.images[0])
     return tuple(images)
@@ -228,7 +229,7 @@ def truth_schema() -> pa.Schema:
 
 
 def image_names(name: str, images: Sequence[Image.Image]) -> dict[str, Image.Image]:
-    """File names below the pool's folder for the images of a sample."""
+    """File name, relative to the pool's folder, -> image, for the images of a sample."""
     if len(images) == 1:
         return {f"{IMAGES}/{name}.png": images[0]}
     return {f"{IMAGES}/{name}-{i}.png": image for i, image in enumerate(images)}
@@ -242,27 +243,27 @@ def record(
     for i, (question, answer) in enumerate(rounds):
         opening = f"{IMAGE_TAG}\n" * len(images) + (f"{context}\n" if context else "") if i == 0 else ""
         turns += [{"from": "human", "value": opening + question}, {"from": "gpt", "value": answer}]
-    made: dict[str, Any] = {"id": name, "source": source, "conversations": turns}
+    result: dict[str, Any] = {"id": name, "source": source, "conversations": turns}
     if images:
-        made["image"] = images[0] if len(images) == 1 else list(images)
-    return made
+        result["image"] = images[0] if len(images) == 1 else list(images)
+    return result
 
 
 def write_pool(folder: Path, config: SyntheticConfig) -> None:
-    """Writes `pool.json` and `images/` for the models, and `truth.parquet` for judge and report alone."""
-    made = (make(config, index) for index in range(config.size))
-    write_samples(folder, made, total=config.size, label="synthetic pool")
+    """Writes `pool.json` and `images/` for the models, and `truth.parquet`, which only judge and report read."""
+    samples = (make(config, index) for index in range(config.size))
+    write_samples(folder, samples, total=config.size, label="synthetic pool")
 
 
-def write_samples(folder: Path, samples: Iterable[Made], *, total: int, label: str) -> None:
-    """Writes samples as a pool with their truth; the pool's file comes last."""
+def write_samples(folder: Path, samples: Iterable[GeneratedSample], *, total: int, label: str) -> None:
+    """Writes samples as a pool with their truth; `pool.json` is written last."""
     records, rows = [], []
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    for made in Progress(label, total).over(samples):
-        for name, image in made.images.items():
+    for sample in Progress(label, total).over(samples):
+        for name, image in sample.images.items():
             (folder / name).write_bytes(encode(image))
-        records.append(made.record)
-        rows.append(made.truth)
+        records.append(sample.record)
+        rows.append(sample.truth)
     files.write_parquet(folder / TRUTH, pa.Table.from_pylist(rows, schema=truth_schema()))
     write_records(folder / POOL, records)
 

@@ -1,4 +1,4 @@
-"""The synthetic benchmark: unseen questions per capability as a VLMEvalKit-style table."""
+"""The synthetic benchmark: held-out questions per capability as a VLMEvalKit-style table."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.synthetic import templates
 from mmssr_jax.synthetic.canvas import encode, side_by_side
 from mmssr_jax.synthetic.scene import LANGUAGE, Fact, Scene, pick, several
-from mmssr_jax.synthetic.scenes import PICTURES
+from mmssr_jax.synthetic.scenes import IMAGE_SCENES
 
 COLUMNS = ("index", "question", "A", "B", "C", "D", "answer", "category", "type", "image")
 _LONGEST_ANSWER = 14
 TYPES = ("multi-choice", "yes/no", "short")
-_STREAM = 6  # apart from the streams of pool and captions, so that no question is seen before
+_STREAM = 6  # differs from the streams of pool and captions, so that no question occurs in training data
 
 
 def write_benchmark(path: Path, *, questions: int, seed: int) -> None:
-    """Writes a TSV of `questions` rows: the capabilities in turn, the types in turn, the right letters in turn.
+    """Writes a TSV of `questions` rows that cycle through the capabilities, the types and the correct letters.
 
     Columns: index, question, A-D (empty where not multi-choice), answer (a letter, yes/no, or a short text),
-    category (slug of the capability), type (one of TYPES), image (base64 PNG; several images are drawn as panels).
+    category (slug of the capability), type (one of TYPES), image (base64 PNG; several images become panels of one).
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
@@ -45,10 +45,10 @@ def _row(index: int, rng: np.random.Generator) -> dict[str, str]:
     kind = TYPES[turn % len(TYPES)]
     if category == LANGUAGE:
         kind = TYPES[turn % 2]
-        shown, fact = _description(rng, kind)
+        scene, fact = _description(rng, kind)
     else:
-        shown, fact = _asking(category, kind, turn // len(TYPES), rng)
-    image = shown.images[0] if len(shown.images) == 1 else side_by_side(shown.images)
+        scene, fact = _scene_and_fact(category, kind, turn // len(TYPES), rng)
+    image = scene.images[0] if len(scene.images) == 1 else side_by_side(scene.images)
     row = {
         "index": str(index),
         "question": templates.question(fact, rng, explicit=0.6),
@@ -66,29 +66,29 @@ def _row(index: int, rng: np.random.Generator) -> dict[str, str]:
     return row
 
 
-def _asking(category: str, kind: str, turn: int, rng: np.random.Generator) -> tuple[Scene, Fact]:
-    """A picture with a fact of the category that can be asked in the type; yes and no take turns."""
-    pictures = _pictures_for(category, kind)
+def _scene_and_fact(category: str, kind: str, turn: int, rng: np.random.Generator) -> tuple[Scene, Fact]:
+    """A scene and a fact of the category that suits the question type; yes and no answers alternate."""
+    kinds = _kinds_for(category, kind)
     while True:
-        shown = PICTURES[pick(rng, pictures)](rng, rng, int(rng.integers(1, 4)))
-        facts = _askable(shown.facts, category, kind)
+        scene = IMAGE_SCENES[pick(rng, kinds)](rng, rng, int(rng.integers(1, 4)))
+        facts = _usable_facts(scene.facts, category, kind)
         if kind == "yes/no":
             facts = [f for f in facts if f.answer == ("yes", "no")[turn % 2]]
         if facts:
-            return shown, pick(rng, facts)
+            return scene, pick(rng, facts)
 
 
 @functools.cache
-def _probe() -> tuple[tuple[str, tuple[Fact, ...]], ...]:
-    """Each kind of picture with the facts of some draws."""
+def _sampled_facts() -> tuple[tuple[str, tuple[Fact, ...]], ...]:
+    """Each scene kind with the facts of a few samples of it."""
     probes = []
-    for name, draw in PICTURES.items():
+    for name, draw in IMAGE_SCENES.items():
         rngs = [np.random.default_rng(i) for i in range(12)]
         probes.append((name, tuple(f for i, rng in enumerate(rngs) for f in draw(rng, rng, 1 + i % 3).facts)))
     return tuple(probes)
 
 
-def _askable(facts: Sequence[Fact], category: str, kind: str) -> list[Fact]:
+def _usable_facts(facts: Sequence[Fact], category: str, kind: str) -> list[Fact]:
     facts = [f for f in facts if f.main == category and len(f.answer) <= _LONGEST_ANSWER]
     if kind == "yes/no":
         return [f for f in facts if f.is_yes_no]
@@ -96,15 +96,15 @@ def _askable(facts: Sequence[Fact], category: str, kind: str) -> list[Fact]:
 
 
 @functools.cache
-def _pictures_for(category: str, kind: str) -> tuple[str, ...]:
-    """The kinds of pictures that offer such questions in some draws, both answers for yes/no.
+def _kinds_for(category: str, kind: str) -> tuple[str, ...]:
+    """The scene kinds that offer such questions, with at least two different answers.
 
     Raises:
-      ValueError: none does.
+      ValueError: there is no such kind.
     """
     found = []
-    for name, facts in _probe():
-        if len({f.answer for f in _askable(facts, category, kind)}) >= 2:
+    for name, facts in _sampled_facts():
+        if len({f.answer for f in _usable_facts(facts, category, kind)}) >= 2:
             found.append(name)
     if not found:
         raise ValueError(f"no picture offers a {kind} question about {category}")
@@ -112,11 +112,11 @@ def _pictures_for(category: str, kind: str) -> tuple[str, ...]:
 
 
 def _description(rng: np.random.Generator, kind: str) -> tuple[Scene, Fact]:
-    """Which of four descriptions, or whether one, is that of the picture."""
-    shown, *others = (PICTURES[pick(rng, tuple(PICTURES))](rng, rng, int(rng.integers(1, 4))) for _ in range(7))
-    wrong = list(dict.fromkeys(o.caption[0] for o in others if o.caption[0] != shown.caption[0]))
+    """A question for the right description among four, or whether one description is right."""
+    scene, *others = (IMAGE_SCENES[pick(rng, tuple(IMAGE_SCENES))](rng, rng, int(rng.integers(1, 4))) for _ in range(7))
+    wrong = list(dict.fromkeys(o.caption[0] for o in others if o.caption[0] != scene.caption[0]))
     if kind == "multi-choice":
-        return shown, Fact("describe_best", "", shown.caption[0], tuple(wrong), LANGUAGE)
+        return scene, Fact("describe_best", "", scene.caption[0], tuple(wrong), LANGUAGE)
     holds = bool(rng.random() < 0.5)
-    told = shown.caption[0] if holds else wrong[0]
-    return shown, Fact("describes", "", "yes" if holds else "no", (), LANGUAGE, x=told)
+    described = scene.caption[0] if holds else wrong[0]
+    return scene, Fact("describes", "", "yes" if holds else "no", (), LANGUAGE, x=described)

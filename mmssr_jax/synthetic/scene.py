@@ -1,4 +1,4 @@
-"""What a kind of picture hands over: the drawing, what can be asked about it, and what a caption may say."""
+"""A scene: its rendered images, the facts that questions are about, and its caption."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    """One thing that can be asked about a picture, with its true answer.
+    """One question topic of a scene with its true answer.
 
     Attributes:
-      intent: a key of `wording.QUESTIONS`, which words the question as it is worded for every kind of picture.
-      what: fills "{what}" in such a wording: colour, number, word, place ...
+      intent: a key of `templates.QUESTIONS`, whose templates are shared by all scene kinds.
+      what: fills "{what}" in such a template: colour, number, word, place ...
       answer: the short answer; "yes" or "no" for a yes/no fact.
       others: short answers of the same form that are wrong here; empty for a yes/no fact.
       main: slug of the capability that it trains most.
-      also: (slug, score 1-3) of what it trains beyond what its picture does.
-      explicit: a question that only this kind of picture is asked.
+      also: (slug, score 1-3) of capabilities that it trains beyond those of its scene.
+      explicit: a question that is specific to this scene kind.
       sentence: the answer as a sentence.
-      steps: the way to the answer, where there is one.
-      x, y: fill "{x}" and "{y}" in a shared wording.
-      point: where the thing is, as fractions of the width and height.
-      extra: added to the level of the picture; some facts are harder than others.
+      steps: the reasoning steps to the answer, if any.
+      x, y: fill "{x}" and "{y}" in a shared template.
+      point: the location of the thing, as fractions of the width and height.
+      extra: added to the level of the scene; some facts are harder than others.
     """
 
     intent: str
@@ -62,13 +62,13 @@ class Scene:
     """One or more images (none for a text-only sample) with their facts.
 
     Attributes:
-      kind: the function's name that made it.
+      kind: the name of the function that made it.
       level: 1 (easy) to 3.
-      images: each `draw.SIZE` square.
+      images: RGB images, each `canvas.SIZE` square.
       facts: at least one.
       caption: sentences; the first alone is a short caption.
-      also: (slug, score 1-3) of what any question about it trains besides.
-      context: the text that stands before the question where there is no image.
+      also: (slug, score 1-3) of capabilities that any question about it trains too.
+      context: the text before the question of a text-only sample.
     """
 
     kind: str
@@ -96,7 +96,7 @@ def chance(rng: np.random.Generator, share: float) -> bool:
 
 
 def without(items: Sequence[T], *gone: T) -> tuple[T, ...]:
-    """The items other than those gone."""
+    """The items except those in `gone`."""
     return tuple(i for i in items if i not in gone)
 
 
@@ -107,11 +107,11 @@ def near_numbers(rng: np.random.Generator, answer: int, count: int = 4) -> tuple
 
 
 class Facts:
-    """Gathers the facts of one picture.
+    """Collects the facts of one scene.
 
     Args:
-      rng: draws wrong answers.
-      main: slug of the capability that they train most, unless a fact says otherwise.
+      rng: samples wrong answers.
+      main: default of `Fact.main`.
     """
 
     def __init__(self, rng: np.random.Generator, main: str):
@@ -121,28 +121,28 @@ class Facts:
     def choice(
         self, intent: str, what: str, answer: str, known: Sequence[str], explicit: str = "", **more: Any
     ) -> None:
-        """A fact whose wrong answers are the other members of `known`; `more` are further fields of Fact."""
+        """Adds a fact whose wrong answers are the other members of `known`; `more` are further fields of Fact."""
         others = tuple(dict.fromkeys(without(known, answer)))
         self.all.append(Fact(intent, what, answer, others, **{"main": self._main, "explicit": explicit, **more}))
 
     def number(self, intent: str, answer: int, explicit: str = "", **more: Any) -> None:
-        """A fact whose answer is a whole number."""
+        """Adds a fact whose answer is an integer."""
         self.choice(intent, "number", str(answer), near_numbers(self._rng, answer), explicit, **more)
 
     def truth(self, intent: str, holds: bool, explicit: str = "", **more: Any) -> None:
-        """A fact whose answer is yes or no."""
+        """Adds a fact whose answer is yes or no."""
         self.choice(intent, "", "yes" if holds else "no", (), explicit, **more)
 
     def is_it(self, right: str, known: Sequence[str], explicit: str = "", **more: Any) -> None:
-        """Two facts: that the right word is right, and that one of the other known ones is not.
+        """Adds two yes/no facts: that the right word is right, and that another known word is not.
 
-        `explicit` has a place {} for the word.
+        `explicit` has a placeholder {} for the word.
         """
         for word, holds in ((right, True), (pick(self._rng, without(known, right)), False)):
             self.truth("is_it", holds, explicit.format(word), x=word, **more)
 
     def name(self, right: str, family: Sequence[str], level: int, explicit: str, **more: Any) -> None:
-        """The word that names the picture; at level 3 half of the wrong ones are of its own family."""
+        """Adds facts about the word that names the scene; at level 3, wrong answers include words of its family."""
         known = several(self._rng, NAMES, 6)
         if level == 3:
             known += several(self._rng, family, 4)

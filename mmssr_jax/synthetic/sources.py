@@ -1,4 +1,4 @@
-"""The named sources of the pool: what each holds, in which styles, and how large it is."""
+"""The named sources of the pool: the scene kinds, styles and share of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmssr_jax.synthetic.scenes import PICTURES
+from mmssr_jax.synthetic.scenes import IMAGE_SCENES
 from mmssr_jax.synthetic.styles import (  # fmt: skip
     CHOICE,
     COMPARISON,
@@ -27,9 +27,9 @@ class Source:
     """One source.
 
     Attributes:
-      name: as it stands in the records.
-      kinds: kind -> weight.
-      styles: style -> weight; a style that a picture does not offer falls to a question with a short answer.
+      name: the value of `source` in the records.
+      kinds: scene kind -> sampling weight.
+      styles: style -> sampling weight; a style that a scene does not support becomes a short-answer question.
     """
 
     name: str
@@ -48,7 +48,7 @@ _MIXED = {
     COMPARISON: 0.5,
     DETAILED: 0.3,
 }
-_ALL = dict.fromkeys(PICTURES, 1.0)
+_ALL = dict.fromkeys(IMAGE_SCENES, 1.0)
 
 
 def _even(*kinds: str, **more: float) -> dict[str, float]:
@@ -82,8 +82,8 @@ SHARES: tuple[float, ...] = tuple(1 / (n + 5) for n in range(len(SOURCES)))
 
 @functools.cache
 def kind_shares() -> tuple[tuple[str, ...], np.ndarray]:
-    """The kinds of pictures and the share of each in a pool, text-only samples left out."""
-    shares = dict.fromkeys(PICTURES, 0.0)
+    """The scene kinds with images and the share of each among a pool's samples with images, float64 [kinds]."""
+    shares = dict.fromkeys(IMAGE_SCENES, 0.0)
     for source, share in zip(SOURCES, SHARES, strict=True):
         total = sum(source.kinds.values())
         for kind, weight in source.kinds.items():

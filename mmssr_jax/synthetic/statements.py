@@ -1,5 +1,6 @@
-"""Short statements that fit one picture and not another: with them a question can be asked about any picture, so that
-its words do not tell which kind of picture it is asked about.
+"""Short statements that are true of one scene and false of others.
+
+A question about statements can be put to any scene, so that its text does not give away the scene kind.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 from mmssr_jax.synthetic.canvas import COLOURS
 from mmssr_jax.synthetic.scene import Fact, Scene, pick
-from mmssr_jax.synthetic.scenes import PICTURES
+from mmssr_jax.synthetic.scenes import IMAGE_SCENES
 from mmssr_jax.synthetic.sources import kind_shares
 
 _FORMS = {
@@ -28,7 +29,7 @@ _FORMS = {
     "smallest": "{answer} is the smallest",
     "different": "{answer} is different",
 }
-_PICTURES_A_KIND = 12
+_SCENES_PER_KIND = 12
 
 
 def statement(fact: Fact) -> str:
@@ -41,28 +42,29 @@ def statement(fact: Fact) -> str:
 
 @functools.cache
 def _bank(kind: str) -> tuple[Fact, ...]:
-    """Facts of some pictures of a kind, from which false claims are taken."""
+    """Facts of a few scenes of a kind; the source of false statements."""
     facts: list[Fact] = []
-    for i in range(_PICTURES_A_KIND):
+    for i in range(_SCENES_PER_KIND):
         rng = np.random.default_rng((i, len(kind)))
-        facts += [f for f in PICTURES[kind](rng, rng, 1 + i % 3).facts if statement(f)]
+        facts += [f for f in IMAGE_SCENES[kind](rng, rng, 1 + i % 3).facts if statement(f)]
     return tuple(facts)
 
 
-def false_statements(picture: Scene, count: int, rng: np.random.Generator) -> list[str]:
-    """Statements that fit other kinds of pictures; none of their answers occurs in this picture's facts.
+def false_statements(scene: Scene, count: int, rng: np.random.Generator) -> list[str]:
+    """Samples `count` statements about other scene kinds; none of their answers occurs in this scene's facts.
 
-    Where the facts name no colours, neither do the statements: they might be true of what is painted there.
+    If the facts name no colours, neither do the statements: a colour that is rendered but not listed as a fact would
+    make a statement true.
     """
-    seen = {f.answer for f in picture.facts} | {f.x for f in picture.facts}
+    seen = {f.answer for f in scene.facts} | {f.x for f in scene.facts}
     unnamed = set() if seen & COLOURS.keys() else set(COLOURS)
     kinds, shares = kind_shares()
-    claims: list[str] = []
-    while len(claims) < count:
+    statements: list[str] = []
+    while len(statements) < count:
         kind = kinds[int(rng.choice(len(kinds), p=shares))]
         fact = pick(rng, _bank(kind))
-        if kind == picture.kind or fact.answer in seen or {fact.answer, fact.x} & unnamed:
+        if kind == scene.kind or fact.answer in seen or {fact.answer, fact.x} & unnamed:
             continue
-        if statement(fact) not in claims:
-            claims.append(statement(fact))
-    return claims
+        if statement(fact) not in statements:
+            statements.append(statement(fact))
+    return statements

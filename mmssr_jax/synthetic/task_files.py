@@ -1,4 +1,4 @@
-"""A task of `synthetic.tasks` as a benchmark's TSV, and tasks as a LLaVA-style pool to train on."""
+"""Writes a task of `synthetic.tasks` as a benchmark TSV, and several tasks as a LLaVA-style training pool."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.generate import IMAGES, POOL, image_names, write_records
 from mmssr_jax.synthetic.tasks import TASKS
 
-_ASKED, _TRAINED = 11, 12  # random streams, apart from those of pool, benchmark and captions
+_BENCHMARK_STREAM, _POOL_STREAM = 11, 12  # random streams; differ from those of pool, benchmark and captions
 
 
 def write_task_benchmark(path: Path, *, task: str, questions: int, seed: int) -> None:
-    """Writes a TSV of `questions` rows of one task: the categories in turn, the right letters in turn.
+    """Writes a TSV of `questions` rows of one task that cycle through its categories and the correct letters.
 
     Columns: index, question, answer, category, image (base64; a list where there are several), and the options.
 
@@ -32,8 +32,8 @@ def write_task_benchmark(path: Path, *, task: str, questions: int, seed: int) ->
     rows = []
     for index in Progress(f"synthetic benchmark: {task}", questions, "questions").over(range(questions)):
         category = categories[index % len(categories)]
-        made = TASKS[task].draw(np.random.default_rng((seed, index, _ASKED)), category)
-        rows.append(made.row(index, category, index // len(categories) % (len(made.others) + 1)))
+        exercise = TASKS[task].draw(np.random.default_rng((seed, index, _BENCHMARK_STREAM)), category)
+        rows.append(exercise.row(index, category, index // len(categories) % (len(exercise.others) + 1)))
     names = ["index", "question", *sorted({n for row in rows for n in row if len(n) == 1})]
     out = io.StringIO()
     writer = csv.DictWriter(out, [*names, "answer", "category", "image"], delimiter="\t", lineterminator="\n")
@@ -43,16 +43,16 @@ def write_task_benchmark(path: Path, *, task: str, questions: int, seed: int) ->
 
 
 def write_exercises(folder: Path, *, tasks: Mapping[str, float], size: int, seed: int, frames: int = 8) -> None:
-    """Writes a pool of `size` conversations of one exercise each, all of them right; `source` is the task.
+    """Writes a pool of `size` conversations of one exercise each, all of them correct; `source` is the task.
 
-    Where an exercise has `more` questions about its pictures, the conversation goes on with them.
+    The questions in an exercise's `more` continue its conversation.
 
     Args:
-      folder: for `pool.json` and `images/`.
-      tasks: how often each task is drawn, relative to the others.
-      size: conversations.
-      seed: of everything.
-      frames: of a clip, taken evenly.
+      folder: receives `pool.json` and `images/`.
+      tasks: sampling weight of each task.
+      size: number of conversations.
+      seed: seed of all random streams.
+      frames: number of evenly spaced frames of a clip.
 
     Raises:
       KeyError: there is no such task.
@@ -63,18 +63,18 @@ def write_exercises(folder: Path, *, tasks: Mapping[str, float], size: int, seed
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     records = []
     for index in Progress("exercises", size).over(range(size)):
-        rng = np.random.default_rng((seed, index, _TRAINED))
+        rng = np.random.default_rng((seed, index, _POOL_STREAM))
         place = int(rng.choice(len(known), p=shares))
         task, source = known[place], list(tasks)[place]
-        made = task.draw(rng, task.categories[int(rng.integers(len(task.categories)))])
-        images = made.images
+        exercise = task.draw(rng, task.categories[int(rng.integers(len(task.categories)))])
+        images = exercise.images
         if source == "video":
             images = tuple(images[i] for i in even_frames(len(images), frames))
-        right = int(rng.integers(len(made.others) + 1))
+        right = int(rng.integers(len(exercise.others) + 1))
         name = f"e{index:06d}"
         named = image_names(name, images)
         for file, image in named.items():
             (folder / file).write_bytes(encode(image))
-        turns = dataclasses.replace(made, images=images).turns(right)
+        turns = dataclasses.replace(exercise, images=images).turns(right)
         records.append({"id": name, "source": source, "image": list(named), "conversations": turns})
     write_records(folder / POOL, records)

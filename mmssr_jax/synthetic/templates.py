@@ -1,5 +1,7 @@
-"""Questions and answers in words. The wordings are shared by all kinds of pictures, so that a question alone seldom
-tells what the picture is, and so which capability is trained.
+"""Text templates of questions and answers.
+
+The templates are shared by all scene kinds, so that a question alone seldom gives away the scene and thereby the
+capability.
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ _FORMAT_WORDS = {
 
 
 def question(fact: Fact, rng: np.random.Generator, *, explicit: float) -> str:
-    """The fact's own question with probability `explicit`, else a wording that all kinds share."""
+    """The fact's scene-specific question with probability `explicit`, else a shared template."""
     if fact.explicit and chance(rng, explicit):
         return fact.explicit
     if fact.intent == "goes_with" and not fact.what:
@@ -105,22 +107,22 @@ def formatted(answer: str, form: str) -> str:
     }[form]
 
 
-def multiple_choice(fact: Fact, asked: str, answer: str, rng: np.random.Generator) -> tuple[str, str]:
-    """Question with up to four options and the letter of `answer`, which need not be the right one."""
+def multiple_choice(fact: Fact, question: str, answer: str, rng: np.random.Generator) -> tuple[str, str]:
+    """The question with up to four options, and the letter of `answer`, which need not be the correct option."""
     wrong = [o for o in several(rng, fact.others, len(fact.others)) if o != answer]
     options = [fact.answer] if fact.answer == answer else [fact.answer, answer]
     options = several(rng, options + wrong[: 4 - len(options)], 4)
     lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
-    return f"{asked}\n{lines}", LETTERS[options.index(answer)]
+    return f"{question}\n{lines}", LETTERS[options.index(answer)]
 
 
-def is_it(asked: str, claimed: str, holds: bool) -> tuple[str, str]:
-    """A question whose answer is proposed, to be confirmed or denied."""
-    return f"{asked} Is it {claimed}?", "yes" if holds else "no"
+def is_it(question: str, claimed: str, holds: bool) -> tuple[str, str]:
+    """A yes/no question that proposes an answer, and "yes" or "no"."""
+    return f"{question} Is it {claimed}?", "yes" if holds else "no"
 
 
-def which_claim(options: list[str], answer: str, rng: np.random.Generator, *, letters: bool) -> tuple[str, str]:
-    """Which of the statements fits: a letter, or "first" or "second" of two."""
+def which_statement(options: list[str], answer: str, rng: np.random.Generator, *, letters: bool) -> tuple[str, str]:
+    """The question which statement is true, and its letter, or "first" or "second" of two."""
     if letters:
         lines = "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=True))
         return f"{pick(rng, _WHICH)}\n{lines}", LETTERS[options.index(answer)]
@@ -128,15 +130,15 @@ def which_claim(options: list[str], answer: str, rng: np.random.Generator, *, le
     return f"{pick(rng, _WHICH)} First: {first}. Second: {second}.", "first" if answer == first else "second"
 
 
-def is_claim(claim: str, holds: bool, rng: np.random.Generator) -> tuple[str, str]:
-    """Whether a statement fits."""
-    return pick(rng, _IS_IT).format(claim), "yes" if holds else "no"
+def is_statement_true(statement: str, holds: bool, rng: np.random.Generator) -> tuple[str, str]:
+    """The question whether a statement is true, and "yes" or "no"."""
+    return pick(rng, _IS_IT).format(statement), "yes" if holds else "no"
 
 
-def sentence(fact: Fact, asked: str, answer: str, rng: np.random.Generator) -> tuple[str, str]:
+def sentence(fact: Fact, question: str, answer: str, rng: np.random.Generator) -> tuple[str, str]:
     """The answer as a sentence."""
     told = fact.sentence if answer == fact.answer and fact.sentence else f"The answer is {answer}."
-    return f"{asked} {pick(rng, _SENTENCE)}", first_upper(told)
+    return f"{question} {pick(rng, _SENTENCE)}", first_upper(told)
 
 
 def first_upper(text: str) -> str:
@@ -144,24 +146,24 @@ def first_upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def steps(fact: Fact, asked: str, answer: str, rng: np.random.Generator) -> tuple[str, str]:
-    """The way to the answer, then the answer."""
+def steps(fact: Fact, question: str, answer: str, rng: np.random.Generator) -> tuple[str, str]:
+    """The reasoning steps, then the answer."""
     way = " ".join(f"{i}. {first_upper(step)}." for i, step in enumerate(fact.steps, 1))
-    return f"{asked} {pick(rng, _STEPS)}", f"{way} So the answer is {answer}."
+    return f"{question} {pick(rng, _STEPS)}", f"{way} So the answer is {answer}."
 
 
-def position(asked: str, point: tuple[float, float], rng: np.random.Generator) -> tuple[str, str]:
-    """Where the answer stands in the picture, in percent from the top left corner."""
-    return f"{asked} {pick(rng, _POINTS)}", f"({round(100 * point[0])}, {round(100 * point[1])})"
+def position(question: str, point: tuple[float, float], rng: np.random.Generator) -> tuple[str, str]:
+    """The position of the answer in the image, in percent from the top left corner."""
+    return f"{question} {pick(rng, _POINTS)}", f"({round(100 * point[0])}, {round(100 * point[1])})"
 
 
-def in_format(asked: str, answer: str, form: str) -> tuple[str, str]:
-    """The answer in a form that the question demands."""
-    return f"{asked} {_FORMAT_WORDS[form]}", formatted(answer, form)
+def in_format(question: str, answer: str, form: str) -> tuple[str, str]:
+    """The answer in an output format that the question requests."""
+    return f"{question} {_FORMAT_WORDS[form]}", formatted(answer, form)
 
 
-def description(picture: Scene, rng: np.random.Generator, *, long: bool) -> tuple[str, str]:
+def description(scene: Scene, rng: np.random.Generator, *, long: bool) -> tuple[str, str]:
     """A caption of one sentence, or of all."""
-    intent = "describe_text" if not picture.images else "describe_long" if long else "describe_short"
-    text = " ".join(picture.caption) if long else picture.caption[0]
+    intent = "describe_text" if not scene.images else "describe_long" if long else "describe_short"
+    text = " ".join(scene.caption) if long else scene.caption[0]
     return pick(rng, QUESTIONS[intent]), text

@@ -1,4 +1,4 @@
-"""The small vocabulary: few words, each seen often, and most of them the name of something that is also drawn."""
+"""The vocabulary: few words, each frequent, most of which name something that some scene shows."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def test_capitals_are_at_least_28_pixels_high() -> None:
     assert bottom - top >= 28
 
 
-def test_long_words_stay_inside_the_picture() -> None:
+def test_long_words_stay_inside_the_image() -> None:
     canvas = _canvas()
     canvas.text((128, 128), "A WORD THAT IS FAR TOO LONG")
     ink = np.asarray(canvas.image).min(axis=2) < 128

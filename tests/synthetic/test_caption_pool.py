@@ -12,7 +12,7 @@ from mmssr_jax.synthetic.caption_pool import write_captions
 from mmssr_jax.synthetic.generate import POOL
 
 
-def test_captions_describe_their_pictures(tmp_path: Path) -> None:
+def test_captions_describe_their_images(tmp_path: Path) -> None:
     write_captions(tmp_path, size=120, seed=1)
     records = json.loads((tmp_path / POOL).read_text())
     assert len({r["id"] for r in records}) == 120

@@ -11,7 +11,7 @@ from mmssr_jax.synthetic.contact_sheet import contact_sheet
 from mmssr_jax.synthetic.generate import POOL, SyntheticConfig, write_pool
 
 
-def test_the_sheet_shows_the_pictures_in_order(tmp_path: Path) -> None:
+def test_the_sheet_shows_the_images_in_order(tmp_path: Path) -> None:
     write_pool(tmp_path, SyntheticConfig(size=12, seed=2, flaw_share=0.0))
     ids = [r["id"] for r in json.loads((tmp_path / POOL).read_text())]
     sheet = contact_sheet(tmp_path, ids[:7])

@@ -14,13 +14,22 @@ import pytest
 from mmssr_jax.core import files
 from mmssr_jax.core.vocabulary import CAPABILITIES, SLUGS, STYLES
 from mmssr_jax.synthetic import corruptions
-from mmssr_jax.synthetic.generate import POOL, TRUTH, Made, SyntheticConfig, make, plan, truth_schema, write_pool
+from mmssr_jax.synthetic.generate import (
+    POOL,
+    TRUTH,
+    GeneratedSample,
+    SyntheticConfig,
+    make,
+    plan,
+    truth_schema,
+    write_pool,
+)
 
 _CONFIG = SyntheticConfig(size=1500)
 
 
 @functools.cache
-def _made() -> tuple[Made, ...]:
+def _made() -> tuple[GeneratedSample, ...]:
     return tuple(make(_CONFIG, i) for i in range(_CONFIG.size))
 
 
@@ -64,7 +73,7 @@ def test_a_sample_does_not_depend_on_the_size_of_the_pool() -> None:
     assert make(SyntheticConfig(size=50, seed=1), 41).record != one.record
 
 
-def test_flaws_have_their_share_and_their_truth() -> None:
+def test_corruptions_have_their_share_and_their_truth() -> None:
     counts = collections.Counter(m.truth["flaw"] for m in _made())
     assert set(counts) == {"", *corruptions.CORRUPTIONS}
     assert sum(counts.values()) - counts[""] == pytest.approx(0.25 * _CONFIG.size, rel=0.15)
@@ -110,7 +119,7 @@ def test_wrong_answers_differ_from_the_right_ones() -> None:
     checked = 0
     for index, made in enumerate(_made()):
         if made.truth["flaw"] == corruptions.WRONG:
-            right = make(_CONFIG, index, flaw="").record["conversations"]
+            right = make(_CONFIG, index, corruption="").record["conversations"]
             wrong = made.record["conversations"]
             assert right != wrong
             if right[0] == wrong[0]:
@@ -119,12 +128,12 @@ def test_wrong_answers_differ_from_the_right_ones() -> None:
     assert checked > 15
 
 
-def test_a_flawed_picture_leaves_the_text_as_it_is() -> None:
+def test_a_corrupted_image_leaves_the_text_as_it_is() -> None:
     index = next(i for i, m in enumerate(_made()) if not m.truth["flaw"] and len(m.images) == 1)
-    for flaw in (corruptions.BLANK, corruptions.BLURRED, corruptions.MISMATCHED):
-        changed = make(_CONFIG, index, flaw=flaw)
+    for corruption in (corruptions.BLANK, corruptions.BLURRED, corruptions.MISMATCHED):
+        changed = make(_CONFIG, index, corruption=corruption)
         assert changed.record == _made()[index].record
-        assert changed.truth["flaw"] == flaw
+        assert changed.truth["flaw"] == corruption
         assert [i.tobytes() for i in changed.images.values()] != [i.tobytes() for i in _made()[index].images.values()]
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.vocabulary import SLUGS, STYLES
-from mmssr_jax.synthetic.qa import converse, fitting
+from mmssr_jax.synthetic.qa import fitting, make_qa
 from mmssr_jax.synthetic.scene import COMPARE, LANGUAGE, SPATIAL, Fact, Scene
-from mmssr_jax.synthetic.scenes import PICTURES
+from mmssr_jax.synthetic.scenes import IMAGE_SCENES
 from mmssr_jax.synthetic.styles import (  # fmt: skip
     CHOICE,
     COMPARISON,
@@ -28,14 +28,14 @@ _FACT = Fact(
     explicit="How high is the red bar?", x="red", steps=("red is 7",), point=(0.25, 0.5),
 )  # fmt: skip
 _YES = Fact("larger", "", "yes", (), "data_understanding", x="red", y="blue")
-_PICTURE = Scene("bar_chart", 1, (), (_FACT, _YES), ("A chart.", "Red is 7."), (("comparative_analysis", 1),))
+_SCENE = Scene("bar_chart", 1, (), (_FACT, _YES), ("A chart.", "Red is 7."), (("comparative_analysis", 1),))
 
 
 def _ask(
-    style: str, fact: Fact = _FACT, *, seed: int = 0, right: bool = True, explicit: float = 0.0, claims: float = 1.0
+    style: str, fact: Fact = _FACT, *, seed: int = 0, right: bool = True, explicit: float = 0.0, statements: float = 1.0
 ):  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(seed)
-    return converse(_PICTURE, fact, style, rng, right=right, explicit=explicit, claims=claims)
+    return make_qa(_SCENE, fact, style, rng, right=right, explicit=explicit, statements=statements)
 
 
 def test_multiple_choice_names_the_letter_of_the_answer() -> None:
@@ -50,7 +50,7 @@ def test_multiple_choice_names_the_letter_of_the_answer() -> None:
     assert letters == set("ABCD")
 
 
-def test_yes_no_is_true_of_the_picture_unless_wrong() -> None:
+def test_yes_no_is_true_of_the_scene_unless_wrong() -> None:
     for seed in range(20):
         made = _ask(YES_NO, seed=seed)
         assert made.answer == ("yes" if "Is it 7?" in made.question else "no")
@@ -93,14 +93,14 @@ def test_scores_follow_the_rule() -> None:
     assert _ask(YES_NO, _YES).styles == (YES_NO, COMPARISON)
 
 
-@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("kind", IMAGE_SCENES)
 def test_every_fitting_fact_can_be_asked(kind: str) -> None:
     rng = np.random.default_rng(1)
     for level in (1, 2, 3):
-        picture = PICTURES[kind](rng, rng, level)
+        scene = IMAGE_SCENES[kind](rng, rng, level)
         for style in STYLES:
-            for fact in fitting(picture, style):
-                made = converse(picture, fact, style, rng)
+            for fact in fitting(scene, style):
+                made = make_qa(scene, fact, style, rng)
                 assert made.question
                 assert made.answer
                 assert "{" not in made.question
@@ -113,6 +113,6 @@ def test_every_fitting_fact_can_be_asked(kind: str) -> None:
 
 def test_descriptions_and_words_are_always_possible() -> None:
     rng = np.random.default_rng(2)
-    for kind in PICTURES.values():
-        picture = kind(rng, rng, 1)
-        assert all(fitting(picture, style) for style in (WORD, SHORT, DETAILED, CHOICE, YES_NO))
+    for kind in IMAGE_SCENES.values():
+        scene = kind(rng, rng, 1)
+        assert all(fitting(scene, style) for style in (WORD, SHORT, DETAILED, CHOICE, YES_NO))

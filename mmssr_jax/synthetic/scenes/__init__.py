@@ -1,6 +1,7 @@
-"""One function a kind of picture: (content rng, look rng, level 1-3) -> Picture.
+"""The scene kinds, one function each: (content rng, style rng, level 1-3) -> Scene.
 
-Equal content generators and levels give the same facts; the look generator changes only how it is drawn.
+Facts depend on the content rng and the level alone; the style rng changes only how the scene is rendered. The
+functions' names and their order are data: samples record the name, and random choices index the order.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from mmssr_jax.synthetic.scenes import (  # fmt: skip
     world,
 )
 
-Kind = Callable[[np.random.Generator, np.random.Generator, int], Scene]
+SceneFunction = Callable[[np.random.Generator, np.random.Generator, int], Scene]
 
-PICTURES: dict[str, Kind] = {
+IMAGE_SCENES: dict[str, SceneFunction] = {
     f.__name__: f
     for f in (
         charts.bar_chart, charts.line_chart, charts.pie_chart,
@@ -41,5 +42,7 @@ PICTURES: dict[str, Kind] = {
         puzzles.pattern, puzzles.analogy, puzzles.latin, puzzles.maze, puzzles.series,
     )
 }  # fmt: skip
-TEXTS: dict[str, Kind] = {f.__name__: f for f in (texts.sum_text, texts.order_text, texts.code_text, texts.plain_text)}
-KINDS: dict[str, Kind] = {**PICTURES, **TEXTS}
+TEXT_SCENES: dict[str, SceneFunction] = {
+    f.__name__: f for f in (texts.sum_text, texts.order_text, texts.code_text, texts.plain_text)
+}
+SCENES: dict[str, SceneFunction] = {**IMAGE_SCENES, **TEXT_SCENES}

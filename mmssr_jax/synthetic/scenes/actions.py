@@ -42,7 +42,7 @@ _SEQUENCES = (("stand", "run", "jump"), ("stand", "sit", "sleep"), ("stand", "ru
               ("run", "climb", "wave"), ("sleep", "sit", "stand"), ("lift", "throw", "wave"))  # fmt: skip
 
 
-def action(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def action(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One to three people in coloured shirts; of three, two may do the same."""
     does = several(rng, ACTIONS, level)
     if level > 1 and chance(rng, 0.4):
@@ -50,7 +50,7 @@ def action(rng: np.random.Generator, look: np.random.Generator, level: int) -> S
     order = [int(i) for i in rng.permutation(level)]
     does = [does[i] for i in order]
     shirts = several(rng, _SHIRTS, level)
-    canvas = _stage(TINTS[look.integers(len(TINTS))])
+    canvas = _stage(TINTS[style_rng.integers(len(TINTS))])
     scale = {1: 92, 2: 58, 3: 46}[level]
     spots = {1: [(128, 138)], 2: [(66, 160), (192, 160)], 3: [(56, 84), (196, 84), (126, 188)]}[level]
     for name, shirt, spot in zip(does, shirts, spots, strict=True):
@@ -107,11 +107,11 @@ def _people_facts(
         )
 
 
-def sequence(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def sequence(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Three moments of one person, as panels or as images; the last one may be left open."""
     steps = pick(rng, _SEQUENCES)
     shirt, is_open = pick(rng, _SHIRTS), chance(rng, 0.5)
-    tint = TINTS[look.integers(len(TINTS))]
+    tint = TINTS[style_rng.integers(len(TINTS))]
     panels = []
     for i, step in enumerate(steps):
         canvas = _stage(tint)

@@ -26,11 +26,11 @@ _OUTCOMES = tuple(e[0] for e in _EVENTS.values())
 _REASONS = tuple(e[1] for e in _EVENTS.values())
 
 
-def cause(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def cause(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A ball at an edge, ice in the sun, a needle before a balloon and the like."""
     name = pick(rng, tuple(_EVENTS))
     colour = pick(rng, ("red", "blue", "green", "purple", "orange", "pink"))
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     _PAINTERS[name](canvas, COLOURS[colour])
     does, why, thing = _EVENTS[name]
     known = (*_OUTCOMES, "it goes up", "nothing happens", "it rains")
@@ -42,8 +42,8 @@ def cause(rng: np.random.Generator, look: np.random.Generator, level: int) -> Sc
     ask.choice("happens", "", does, known, f"What is going to happen to the {thing}?", sentence=f"The {thing}: {does}.")
     ask.choice("why", "", why, _REASONS, f"Why does this happen: {does}?", x=does, extra=1)
     ask.is_it(does, known, f"Will the {thing} do this next: {{}}?")
-    shown = f"{colour} {thing}" if thing in ("ball", "balloon", "pot", "candle") else thing
-    caption = (f"{a(shown).capitalize()}, and something that acts on it.", f"Next {does}, because {why}.")
+    subject = f"{colour} {thing}" if thing in ("ball", "balloon", "pot", "candle") else thing
+    caption = (f"{a(subject).capitalize()}, and something that acts on it.", f"Next {does}, because {why}.")
     return Scene("cause", level, (canvas.image,), tuple(ask.all), caption, ((SCENE, 1), (STEM, 1)))
 
 
@@ -127,13 +127,13 @@ _PAINTERS: dict[str, Callable[[Canvas, RGB], None]] = {
 }
 
 
-def dominoes(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def dominoes(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A row of coloured dominoes, an arrow that pushes, and maybe a gap: which ones fall?"""
     n = 3 + level
     colours = several(rng, list(COLOURS), n)
     has_gap = level > 1
     falling = int(rng.integers(1, n)) if has_gap else n  # those before the gap
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     canvas.box(0, 196, SIZE, 256, BROWN)
     step = (SIZE - 84) / (n + (1 if has_gap else 0))
     for i, colour in enumerate(colours):

@@ -28,13 +28,13 @@ _BOTTOM, _TOP, _LEFT = 222, 66, 18
 _UNIT = (_BOTTOM - _TOP) / 9
 
 
-def bar_chart(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
-    """Three to five coloured bars; the values are printed, or one of them is asked for by an arrow or a "?"."""
+def bar_chart(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
+    """Three to five coloured bars; the values are printed, or an arrow or a "?" marks one of them."""
     n = 2 + level
     colours = several(rng, list(COLOURS), n)
     values = several(rng, list(range(1, 10)), n)
     mark, marked = pick(rng, ("arrow", "?", "none")), int(rng.integers(n))
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     middles = _draw_bars(canvas, colours, values, mark, marked)
     ask = Facts(rng, DATA)
     _compared(ask, rng, colours, values, "bar", "high")
@@ -114,7 +114,7 @@ def _sum(ask: Facts, rng: np.random.Generator, names: list[str], values: list[in
     ask.number("together", total, question, x=names[i], y=names[j], steps=steps, extra=1, also=((LOGIC, 2), (OCR, 2)))
 
 
-def line_chart(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def line_chart(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One or two thick lines over four to six points, going up, going down or turning."""
     n = 3 + level
     names = several(rng, ("red", "blue", "green", "purple", "orange", "black"), 2 if level > 1 else 1)
@@ -122,7 +122,7 @@ def line_chart(rng: np.random.Generator, look: np.random.Generator, level: int) 
     rising = np.sort(np.array(several(rng, list(range(1, 10)), n)))
     run = {"up": rising, "down": rising[::-1], "turn": np.concatenate([rising[::2], rising[1::2][::-1]])}[trend]
     runs = [run, run[::-1] if trend != "turn" else 10 - run][: len(names)]
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     xs = [34 + i * (SIZE - 60) / (n - 1) for i in range(n)]
     _draw_lines(canvas, xs, names, runs)
     does = {"up": "it goes up", "down": "it goes down", "turn": "it goes up and down"}[trend]
@@ -163,14 +163,14 @@ def _draw_lines(canvas: Canvas, xs: list[float], names: list[str], runs: list[np
             canvas.disc(point, 10, COLOURS[name])
 
 
-def pie_chart(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def pie_chart(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A pie of two to four slices of clearly different size, with their shares printed or with an arrow."""
     n = 1 + level
     colours = several(rng, without(COLOURS_ALL, "black", "pink"), n)
     shares = several(rng, {2: (70, 30), 3: (50, 30, 20), 4: (40, 30, 20, 10)}[n], n)
     marked, has_arrow = int(rng.integers(n)), chance(rng, 0.4)
-    canvas = Canvas(look)
-    angle = float(look.integers(4)) * 90
+    canvas = Canvas(style_rng)
+    angle = float(style_rng.integers(4)) * 90
     middles = []
     for colour, share in zip(colours, shares, strict=True):
         canvas.pen.pieslice((34, 34, 222, 222), angle, angle + 3.6 * share, fill=COLOURS[colour], outline=INK, width=3)

@@ -35,10 +35,10 @@ _MARKS = {  # as one says it after "has"
 _CORNERS = ("top left", "top right", "bottom left", "bottom right")
 
 
-def specimen(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def specimen(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One leaf, fish or butterfly of thirteen classes."""
     family, name, colour = _draw_class(rng)
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     _paint(canvas, name, COLOURS[colour])
     told = f"It is {name}; it has {_MARKS[name]}."
     ask = Facts(rng, FINE)
@@ -53,16 +53,16 @@ def specimen(rng: np.random.Generator, look: np.random.Generator, level: int) ->
     return Scene("specimen", level, (canvas.image,), tuple(ask.all), caption, ((ATTRIBUTE, 1), (STEM, 1)))
 
 
-def odd_one(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def odd_one(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Four panels with three of one class and one of another, in one colour or in four."""
     family, name, colour = _draw_class(rng)
     other = pick(rng, without(_FAMILIES[family], name))
     odd = int(rng.integers(4))
     colours = several(rng, without(tuple(COLOURS), "black"), 4) if level > 1 else [colour] * 4
-    tint = TINTS[look.integers(len(TINTS))]
+    tint = TINTS[style_rng.integers(len(TINTS))]
     panels: list[Image.Image] = []
     for i in range(4):
-        canvas = Canvas(look, tint)
+        canvas = Canvas(style_rng, tint)
         _paint(canvas, other if i == odd else name, COLOURS[colours[i]])
         panels.append(canvas.image)
     where = _CORNERS[odd]
@@ -90,15 +90,15 @@ def odd_one(rng: np.random.Generator, look: np.random.Generator, level: int) -> 
     return Scene("odd_one", level, (side_by_side(panels),), tuple(ask.all), caption, ((COMPARE, 2),))
 
 
-def twins(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
-    """Two look-alikes as panels or as two images, of one species or of two."""
+def twins(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
+    """Two similar specimens, of one species or of two, as panels of one image or as two images."""
     family, name, colour = _draw_class(rng)
     is_same = chance(rng, 0.45)
     other = name if is_same else pick(rng, without(_FAMILIES[family], name))
-    tint = TINTS[look.integers(len(TINTS))]
+    tint = TINTS[style_rng.integers(len(TINTS))]
     panels = []
     for one in (name, other):
-        canvas = Canvas(look, tint)
+        canvas = Canvas(style_rng, tint)
         _paint(canvas, one, COLOURS[colour])
         panels.append(canvas.image)
     images = (side_by_side(panels),) if chance(rng, 0.6) else tuple(panels)

@@ -16,12 +16,12 @@ _NIGHT: RGB = (30, 35, 90)
 _DARK_GREEN: RGB = (20, 105, 50)
 
 
-def place(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def place(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One of eight places by day or night, in sun, rain or snow, with one to three of what is typical of it."""
     name, count = pick(rng, PLACES), int(rng.integers(1, 3 + level // 2))
     weather = pick(rng, tuple(_WEATHER) if level > 1 else ("sun", "moon"))
     side = pick(rng, ("left", "right"))
-    canvas = Canvas(look, _sky(weather))
+    canvas = Canvas(style_rng, _sky(weather))
     thing = _PAINTERS[name](canvas, count)
     x = 40 if side == "left" else 216
     _weather(canvas, weather, x)
@@ -45,7 +45,7 @@ def place(rng: np.random.Generator, look: np.random.Generator, level: int) -> Sc
     return Scene("place", level, (canvas.image,), tuple(ask.all), caption, ((SPATIAL, 1),))
 
 
-def two_places(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def two_places(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Two places, or twice the same, as panels."""
     is_same = chance(rng, 0.4)
     first = pick(rng, PLACES)
@@ -53,7 +53,7 @@ def two_places(rng: np.random.Generator, look: np.random.Generator, level: int) 
     skies = [pick(rng, ("sun", "moon")) for _ in range(2)]
     panels = []
     for name, weather in zip((first, second), skies, strict=True):
-        canvas = Canvas(look, _sky(weather))
+        canvas = Canvas(style_rng, _sky(weather))
         _PAINTERS[name](canvas, level)
         _weather(canvas, weather, 216)
         panels.append(canvas.image)

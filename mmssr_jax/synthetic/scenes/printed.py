@@ -24,13 +24,13 @@ from mmssr_jax.synthetic.words import NAMES, SHORT, WORDS, a
 _PLATES = ("red", "blue", "green", "purple", "black", "yellow", "orange")
 
 
-def sign(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def sign(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One to three coloured plates, each with a word; an arrow may point to one of them."""
     words = several(rng, WORDS if chance(rng, 0.25) else NAMES, level)
     colours = several(rng, _PLATES, level)
     arrow = int(rng.integers(level)) if level > 1 and chance(rng, 0.4) else -1
-    canvas = Canvas(look)
-    ys = _draw_plates(canvas, words, colours, arrow, post=chance(look, 0.5))
+    canvas = Canvas(style_rng)
+    ys = _draw_plates(canvas, words, colours, arrow, post=chance(style_rng, 0.5))
     ask = Facts(rng, OCR)
     if level == 1:
         ask.name(words[0], NAMES, level, "Which word is printed there?", point=(0.5, 0.5),
@@ -94,13 +94,13 @@ def _draw_plates(canvas: Canvas, words: list[str], colours: list[str], arrow: in
     return ys
 
 
-def receipt(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def receipt(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A narrow slip of paper with two or three prices and a total, which may be left open."""
     n = 2 if level < 3 else 3
     words = several(rng, SHORT, n)
     prices = several(rng, list(range(2, 10 if level < 2 else 30)), n)
     total, is_open = sum(prices), chance(rng, 0.5)
-    canvas = Canvas(look, COLOURS[pick(look, ("blue", "green", "purple", "black"))])
+    canvas = Canvas(style_rng, COLOURS[pick(style_rng, ("blue", "green", "purple", "black"))])
     teeth = [(24 + 13 * i, 250 if i % 2 else 238) for i in range(17)]
     canvas.polygon([(24, 6), (232, 6), *reversed(teeth)], WHITE)
     step = 52 if n == 3 else 60
@@ -131,7 +131,7 @@ def _line(canvas: Canvas, y: float, word: str, value: str) -> None:
 
 
 def _row_facts(ask: Facts, rng: np.random.Generator, words: list[str], values: list[int]) -> None:
-    """What can be asked of any list of words with numbers."""
+    """Facts about a list of words with numbers."""
     others = (*words, *several(rng, SHORT, 4))
     order = sorted(range(len(words)), key=lambda k: values[k])
     i, j = (int(k) for k in rng.permutation(len(words))[:2])
@@ -146,16 +146,16 @@ def _row_facts(ask: Facts, rng: np.random.Generator, words: list[str], values: l
     ask.truth("above", i < j, f"Is {words[i]} listed above {words[j]}?", x=words[i], y=words[j])
 
 
-def table(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def table(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A ruled table of words and numbers with a coloured head; an arrow may mark a cell, or the sum is open."""
     n = 1 + level
     words = several(rng, SHORT, n)
     values = several(rng, list(range(2, 10 if level < 3 else 60)), n)
     mark, marked = pick(rng, ("arrow", "?", "none")), int(rng.integers(n))
     head = pick(rng, ("red", "blue", "green", "purple", "orange"))
-    canvas = Canvas(look)
-    shown = [*zip(words, map(str, values), strict=True)] + ([("SUM", "?")] if mark == "?" else [])
-    height = _draw_table(canvas, shown, head, marked if mark == "arrow" else -1)
+    canvas = Canvas(style_rng)
+    rows = [*zip(words, map(str, values), strict=True)] + ([("SUM", "?")] if mark == "?" else [])
+    height = _draw_table(canvas, rows, head, marked if mark == "arrow" else -1)
     ask = Facts(rng, DATA)
     _row_facts(ask, rng, words, values)
     i, j = (int(k) for k in rng.permutation(n)[:2])

@@ -26,7 +26,7 @@ from mmssr_jax.synthetic.words import a
 _ALL = tuple(COLOURS)
 
 
-def pattern(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def pattern(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Six places in two rows that repeat a rule of colours or shapes; the last one is open."""
     period = 2 if level == 1 else 3
     by_colour = chance(rng, 0.6)
@@ -35,7 +35,7 @@ def pattern(rng: np.random.Generator, look: np.random.Generator, level: int) -> 
         shapes = [shapes[0]] * period
     elif level < 3:
         colours = [colours[0]] * period
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     for i in range(6):
         spot = (46 + 82 * (i % 3), 84 + 92 * (i // 3))
         if i == 5:
@@ -43,27 +43,27 @@ def pattern(rng: np.random.Generator, look: np.random.Generator, level: int) -> 
         else:
             canvas.shape(shapes[i % period], spot, 32, COLOURS[colours[i % period]])
     what, row, known = ("colour", colours, _ALL) if by_colour else ("shape", shapes, SHAPES)
-    asked = row[5 % period]
-    steps = (f"the rule is {', '.join(row)}, again and again", f"after {row[4 % period]} comes {asked}")
+    answer = row[5 % period]
+    steps = (f"the rule is {', '.join(row)}, again and again", f"after {row[4 % period]} comes {answer}")
     ask = Facts(rng, CONTEXT)
-    ask.choice("fits", what, asked, known, f"Which {what} continues the pattern?", steps=steps, extra=1)
-    ask.choice("fits", what, asked, known, "Following the examples, what belongs there?", steps=steps)
-    ask.choice("next", what, asked, known, f"To which {what} does the pattern lead?", steps=steps, extra=1)
-    ask.choice("last", what, asked, known, f"Which {what} must the pattern end with?", steps=steps)
+    ask.choice("fits", what, answer, known, f"Which {what} continues the pattern?", steps=steps, extra=1)
+    ask.choice("fits", what, answer, known, "Following the examples, what belongs there?", steps=steps)
+    ask.choice("next", what, answer, known, f"To which {what} does the pattern lead?", steps=steps, extra=1)
+    ask.choice("last", what, answer, known, f"Which {what} must the pattern end with?", steps=steps)
     ask.choice("first", what, row[0], known, f"With which {what} does the pattern begin?")
-    ask.is_it(asked, known, "Does the pattern go on with {}?")
+    ask.is_it(answer, known, "Does the pattern go on with {}?")
     listed = ", ".join(f"{colours[i % period]} {shapes[i % period]}" for i in range(5))
-    caption = ("A pattern of shapes with the last place open.", f"It goes {listed}.", f"Next comes {asked}.")
+    caption = ("A pattern of shapes with the last place open.", f"It goes {listed}.", f"Next comes {answer}.")
     return Scene("pattern", level, (canvas.image,), tuple(ask.all), caption, ((LOGIC, 2),))
 
 
-def analogy(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def analogy(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One or two examples of a change, left to right, and a last row whose right side is open."""
     change = pick(rng, ("colour", "colour", "shape", "number"))
     n = 2 if level < 3 else 3
     shapes, colours = several(rng, SHAPES, n + 1), several(rng, _ALL, n + 1)
     start = several(rng, (1, 2, 3), n) if change == "number" else [1] * n
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     for i in range(n):
         y = SIZE / n * (i + 0.5)
         _row(canvas, (60, y), shapes[i], colours[i], start[i])
@@ -102,8 +102,8 @@ def _row(canvas: Canvas, centre: Point, shape: str, colour: str, count: int) -> 
         canvas.shape(shape, (centre[0] + 2.3 * radius * (i - (count - 1) / 2), centre[1]), radius, COLOURS[colour])
 
 
-def latin(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
-    """A three by three square in which each colour or digit stands once in a row and a column; one is open."""
+def latin(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
+    """A three by three Latin square of colours or digits with one open cell."""
     by_colour = level < 3 and chance(rng, 0.7)
     known = _ALL if by_colour else tuple(str(i) for i in range(1, 10))
     three = several(rng, known, 3)
@@ -111,7 +111,7 @@ def latin(rng: np.random.Generator, look: np.random.Generator, level: int) -> Sc
     grid = [[three[(c * step + r + shift) % 3] for c in range(3)] for r in range(3)]
     row, column = int(rng.integers(3)), int(rng.integers(3))
     answer, grid[row][column] = grid[row][column], "?"
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     for r in range(3):
         for c in range(3):
             left, top, cell = 14 + 77 * c, 14 + 77 * r, grid[r][c]
@@ -140,14 +140,14 @@ _LANES = ("top", "middle", "bottom")
 _YS, _XS = (48, 128, 208), (34, 84, 134, 184, 224)
 
 
-def maze(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def maze(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A thick way from A through turns to one of three coloured ends; the other ends are cut off."""
     ends = several(rng, without(_ALL, "black", "pink"), 3)
     lanes = [int(rng.integers(3))]
     for _ in range(level):
         lanes.append(int((lanes[-1] + rng.integers(1, 3)) % 3))
     goal = ends[lanes[-1]]
-    canvas = Canvas(look, (70, 74, 88))
+    canvas = Canvas(style_rng, (70, 74, 88))
     _draw_maze(canvas, lanes, ends)
     known = (*ends, "black", "pink")
     turned = (f"the way turns to the {_LANES[lane]}" for lane in lanes[1:])
@@ -183,13 +183,13 @@ def _draw_maze(canvas: Canvas, lanes: list[int], ends: list[str]) -> None:
     canvas.text(path[0], "A", colour=WHITE)
 
 
-def series(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def series(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Four numbers on cards, the last one open: the step is constant, or they double."""
     first, step = int(rng.integers(1, 9)), int(rng.integers(1, 6))
     doubles = level == 3
     values = [first * 2**i if doubles else first + step * i for i in range(4)]
     colour = pick(rng, ("red", "blue", "green", "purple", "orange"))
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     for i, value in enumerate(values):
         left, top = 20 + 112 * (i % 2), 20 + 112 * (i // 2)
         canvas.box(left, top, left + 104, top + 104, COLOURS[colour], radius=14)

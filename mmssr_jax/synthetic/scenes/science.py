@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mmssr_jax.synthetic.canvas import COLOURS, GREY, INK, RGB, WHITE, Canvas, Point, regular
+from mmssr_jax.synthetic.canvas import COLOURS, GREY, INK, RGB, WHITE, Canvas, Point, regular_polygon
 from mmssr_jax.synthetic.scene import (  # fmt: skip
     ATTRIBUTE,
     CAUSAL,
@@ -24,14 +24,14 @@ from mmssr_jax.synthetic.scene import (  # fmt: skip
 from mmssr_jax.synthetic.words import MOLECULES, SOLIDS, a, counted
 
 
-def polygon(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def polygon(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A regular polygon with the length of one side; its name, its corners, its way round."""
     sides, length = int(pick(rng, (3, 4, 5, 6, 8))), int(rng.integers(2, 10))
     colour = pick(rng, _PAINT)
     name = SOLIDS[(3, 4, 5, 6, 8).index(sides)]
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     turn = -math.pi / 2 if sides % 2 else math.pi / sides - math.pi / 2
-    corners = regular((128, 116), sides, 92, turn)
+    corners = regular_polygon((128, 116), sides, 92, turn)
     canvas.polygon(corners, None, outline=COLOURS[colour], width=12)
     canvas.text((128, 228), str(length), size=48)
     steps = (f"it has {sides} equal sides of {length}", f"{sides} x {length} = {sides * length}")
@@ -55,13 +55,13 @@ def polygon(rng: np.random.Generator, look: np.random.Generator, level: int) -> 
 _PAINT = ("red", "blue", "green", "purple", "orange")
 
 
-def triangle(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
-    """A triangle with two angles given and one asked for."""
+def triangle(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
+    """A triangle with two known angles and one unknown."""
     first = int(rng.integers(4, 9)) * 10
     second = min(int(rng.integers(4, 9)) * 10, 140 - first) if level > 1 else min(first, 70)
     third = 180 - first - second
     colour = pick(rng, _PAINT)
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     _draw_triangle(canvas, (first, second, third), COLOURS[colour])
     steps = (f"{first} + {second} = {first + second}", f"180 - {first + second} = {third}")
     known = [str(n) for n in range(20, 140, 10)]
@@ -97,7 +97,7 @@ def _draw_triangle(canvas: Canvas, angles: tuple[int, int, int], colour: RGB) ->
         canvas.text(at, text)
 
 
-def balance(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def balance(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A balance with numbered weights; it is level with one weight open, or it tilts."""
     right = [int(rng.integers(1, 10)) for _ in range(level)]
     is_open = chance(rng, 0.5)
@@ -106,7 +106,7 @@ def balance(rng: np.random.Generator, look: np.random.Generator, level: int) -> 
         left += 2
     tilt = int(np.sign(left - sum(right)))
     colours = several(rng, _PAINT, 2)
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     columns = (["?"] if is_open else [str(left)], [str(w) for w in right])
     _draw_balance(canvas, columns, colours, tilt)
     ask = Facts(rng, STEM)
@@ -159,13 +159,13 @@ def _draw_balance(canvas: Canvas, columns: tuple[list[str], list[str]], colours:
 _CLOSED, _OPEN = "the way round is closed", "the way round is open"
 
 
-def circuit(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def circuit(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A battery, one to three lamps and a switch that is open or closed."""
     closed = chance(rng, 0.5)
     each = int(rng.integers(1, 10))
     volts = each * level
     colour = pick(rng, ("red", "blue", "green", "purple", "black"))
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     _draw_circuit(canvas, COLOURS[colour], volts, level, closed=closed)
     does = "it shines" if closed else "nothing happens"
     known = ("it shines", "nothing happens", "it falls", "it melts", "it goes up")
@@ -215,12 +215,12 @@ _ATOMS: dict[str, tuple[str, str, int]] = {  # colour and letter of the heavy at
 }
 
 
-def molecule(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def molecule(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Water, methane, ammonia or oxygen as balls with letters."""
     name = pick(rng, MOLECULES)
     colour, letter, light = _ATOMS[name]
-    canvas = Canvas(look)
-    _draw_molecule(canvas, colour, letter, light, float(look.uniform(0, 2 * math.pi)))
+    canvas = Canvas(style_rng)
+    _draw_molecule(canvas, colour, letter, light, float(style_rng.uniform(0, 2 * math.pi)))
     atoms = light + 1 if light else 2
     ask = Facts(rng, STEM)
     told = f"It is {name}, made of {atoms} atoms."

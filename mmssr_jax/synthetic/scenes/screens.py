@@ -1,4 +1,4 @@
-"""Screens of a phone: what kind of screen it is, what is on it and where."""
+"""Phone screens: the type of screen, its elements and their places."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _PALE: RGB = (222, 226, 232)
 _LEFT, _RIGHT = 34, 222
 
 
-def screen(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def screen(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A phone with one of eight screens and a coloured button that bears a short word."""
     name = pick(rng, SCREENS)
     colour = pick(rng, ("red", "blue", "green", "purple", "orange", "black"))
     label = pick(rng, [w for w in COMMON if len(w) <= 5])
     at_bottom = level == 1 or bool(rng.random() < 0.5)
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     canvas.box(20, 2, 236, 254, INK, radius=22)
     canvas.box(_LEFT - 4, 16, _RIGHT + 4, 240, WHITE)
     top = 24 if at_bottom else 78

@@ -25,17 +25,20 @@ _ALL = tuple(COLOURS)
 _PATTERNS = ("plain", "striped", "dotted")
 
 
-def layout(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
-    """Three to five shapes of one kind and different colours on a three by three grid of places."""
+def layout(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
+    """Three to five equal shapes of different colours on a three by three grid."""
     n = 2 + level
     colours = several(rng, _ALL, n)
     places = several(rng, _ORDER, n)
     shape = pick(rng, SHAPES)
     has_arrow = chance(rng, 0.35)
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     spots: list[Point] = []
     for colour, place in zip(colours, places, strict=True):
-        spot = (PLACES[place][0] + float(look.integers(-6, 7)), PLACES[place][1] + float(look.integers(-6, 7)))
+        spot = (
+            PLACES[place][0] + float(style_rng.integers(-6, 7)),
+            PLACES[place][1] + float(style_rng.integers(-6, 7)),
+        )
         spots.append(spot)
         canvas.shape(shape, spot, 32, COLOURS[colour])
     ask = Facts(rng, SPATIAL)
@@ -64,20 +67,20 @@ def layout(rng: np.random.Generator, look: np.random.Generator, level: int) -> S
 
 
 def _point_at(canvas: Canvas, spot: Point, *, away: bool) -> None:
-    """An arrow to a shape, from the side of the picture's middle, or from below."""
+    """An arrow to a shape, from the direction of the image's centre, or from below."""
     dx, dy = (128 - spot[0], 128 - spot[1]) if not away else (0.0, 90.0)
     scale = 52 / max(1.0, float(np.hypot(dx, dy)))
     start = (spot[0] + dx * scale * 1.75, spot[1] + dy * scale * 1.75)
     canvas.arrow(start, (spot[0] + dx * scale * 0.62, spot[1] + dy * scale * 0.62))
 
 
-def things(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def things(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One to three large shapes, plain, striped or dotted: their colour, form, pattern and size."""
     names = several(rng, without(SHAPES, "ring", "cross"), level)
     colours = several(rng, _ALL, level)
     patterns = [pick(rng, _PATTERNS) for _ in names]
     radii = several(rng, {1: (88,), 2: (68, 38), 3: (56, 40, 26)}[level], level)
-    canvas = Canvas(look)
+    canvas = Canvas(style_rng)
     centres = {1: [(128, 132)], 2: [(78, 92), (182, 178)], 3: [(70, 74), (190, 92), (112, 196)]}[level]
     for name, colour, pattern, radius, centre in zip(names, colours, patterns, radii, centres, strict=True):
         _patterned(canvas, name, centre, radius, COLOURS[colour], pattern)
@@ -135,7 +138,7 @@ def _patterned(canvas: Canvas, name: str, centre: Point, radius: float, colour: 
 _ASPECTS = ("colour", "shape", "size", "number")
 
 
-def pair(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def pair(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Two panels, or two images, that are equal or differ in colour, shape, size or number."""
     n = int(rng.integers(1, level + 2))
     colour, shape, size = pick(rng, _ALL), pick(rng, SHAPES), pick(rng, ("small", "large"))
@@ -149,7 +152,7 @@ def pair(rng: np.random.Generator, look: np.random.Generator, level: int) -> Sce
             "size": "large" if size == "small" else "small",
             "number": str(n + int(rng.integers(1, 3))),
         }[aspect]
-    tint = TINTS[look.integers(len(TINTS))]
+    tint = TINTS[style_rng.integers(len(TINTS))]
     panels = [_group(tint, group) for group in (left, right)]
     images = (side_by_side(panels),) if chance(rng, 0.6) else tuple(panels)
     tail = "they are the same" if is_same else f"they differ in the {aspect}"
@@ -167,16 +170,16 @@ def pair(rng: np.random.Generator, look: np.random.Generator, level: int) -> Sce
     return Scene("pair", level, images, tuple(ask.all), caption, ((ATTRIBUTE, 1),))
 
 
-def contest(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def contest(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Two to four panels with shapes of one form, each panel in its own colour, that differ in size or number."""
     n = 1 + level
     colours, shape = several(rng, _ALL, n), pick(rng, SHAPES)
     by_number = level == 1 and chance(rng, 0.5)
     sizes = several(rng, (1, 2, 3, 4) if by_number else (1, 2, 3, 5), n)
-    tint = TINTS[look.integers(len(TINTS))]
+    tint = TINTS[style_rng.integers(len(TINTS))]
     panels = []
     for colour, size in zip(colours, sizes, strict=True):
-        canvas = Canvas(look, tint)
+        canvas = Canvas(style_rng, tint)
         for i in range(size if by_number else 1):
             spot = (78 + 100 * (i % 2), 78 + 100 * (i // 2)) if by_number else (128, 128)
             canvas.shape(shape, spot, 40 if by_number else 22 * size, COLOURS[colour])
@@ -203,7 +206,7 @@ def _phrase(group: dict[str, str]) -> str:
 
 
 def _group(tint: RGB, group: dict[str, str]) -> Image.Image:
-    """One to six equal shapes in rows of up to three, on their own picture."""
+    """An image with one to six equal shapes in rows of up to three."""
     canvas = Canvas(np.random.default_rng(0), tint)
     count, large = int(group["number"]), group["size"] == "large"
     radius = (96 if large else 48) if count == 1 else (40 if large else 22)

@@ -1,4 +1,4 @@
-"""Samples without a picture: sums, codes by example, short logic, plain knowledge."""
+"""Text-only scenes: sums, codes by example, short logic, general knowledge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmssr_jax.synthetic.scene import CAUSAL, CONTEXT, HUMANITIES, LANGUAGE, LOG
 from mmssr_jax.synthetic.words import COMMON
 
 
-def sum_text(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def sum_text(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """An addition of two to four numbers in words."""
     values = [int(v) for v in rng.integers(2, 30 if level > 1 else 10, level + 1)]
     word = pick(rng, ("apples", "coins", "cards", "stamps", "nuts"))
@@ -25,7 +25,7 @@ def sum_text(rng: np.random.Generator, look: np.random.Generator, level: int) ->
     return Scene("sum_text", level, (), tuple(ask.all), caption, ((LOGIC, 2),), context)
 
 
-def order_text(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def order_text(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Statements of what is larger than what, in mixed order."""
     names = several(rng, tuple(COLOURS), level + 2)
     pairs = [f"The {a} one is larger than the {b} one." for a, b in itertools.pairwise(names)]
@@ -40,7 +40,7 @@ def order_text(rng: np.random.Generator, look: np.random.Generator, level: int) 
     return Scene("order_text", level, (), tuple(ask.all), (context, f"So {names[0]} is the largest."), context=context)
 
 
-def code_text(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def code_text(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """A rule on words given by two examples."""
     words = several(rng, [w for w in COMMON if len(w) <= 5], 3)
     coded = {
@@ -70,7 +70,7 @@ _PLAIN = (
 )
 
 
-def plain_text(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def plain_text(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One sentence, what follows from it, and why."""
     context, does, main, why = pick(rng, _PLAIN)
     outcomes = tuple(p[1] for p in _PLAIN)

@@ -45,13 +45,13 @@ _CAPITALS = {
 _AREA = (16, 50, 240, 206)
 
 
-def flag(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def flag(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """One of twelve flags; a stripe may be left open."""
     name = pick(rng, tuple(_CAPITALS))
     stripes = _UPRIGHT.get(name) or _LEVEL.get(name) or ()
     is_open = bool(stripes) and chance(rng, 0.4)
     hole = int(rng.integers(len(stripes))) if is_open else -1
-    canvas = Canvas(look, (205, 225, 240))
+    canvas = Canvas(style_rng, (205, 225, 240))
     _draw_flag(canvas, name, stripes, hole)
     capital = _CAPITALS[name]
     ask = Facts(rng, HUMANITIES)
@@ -133,10 +133,10 @@ _FACTS = {
 }
 
 
-def landmark(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
-    """A famous kind of building: where it stands, of what age it is, what it was for."""
+def landmark(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
+    """A famous type of building: its country, its age, its purpose."""
     name, count = pick(rng, BUILDINGS), int(rng.integers(1, level + 1))
-    canvas = Canvas(look, SKY)
+    canvas = Canvas(style_rng, SKY)
     canvas.box(0, 226, SIZE, 256, (200, 180, 120))
     scale, apart = {1: (1.0, 0), 2: (0.52, 126), 3: (0.36, 86)}[count]
     for i in range(count):
@@ -250,14 +250,14 @@ _YEARS = {
 }  # fmt: skip
 
 
-def timeline(rng: np.random.Generator, look: np.random.Generator, level: int) -> Scene:
+def timeline(rng: np.random.Generator, style_rng: np.random.Generator, level: int) -> Scene:
     """Two or three events of history with their years; a year may be left open."""
     n = 2 if level == 1 else 3
     words = sorted(several(rng, tuple(_YEARS), n), key=_YEARS.__getitem__)
     years = [_YEARS[w] for w in words]
     hole = int(rng.integers(n)) if chance(rng, 0.4) else -1
     colour = pick(rng, ("red", "blue", "green", "purple", "orange"))
-    canvas = Canvas(look, (248, 240, 220))
+    canvas = Canvas(style_rng, (248, 240, 220))
     canvas.line(((122, 14), (122, 242)), width=8, colour=COLOURS[colour])
     for i, (word, year) in enumerate(zip(words, years, strict=True)):
         y = 128 + (i - (n - 1) / 2) * (76 if n == 3 else 110)

@@ -1,4 +1,4 @@
-"""The tasks of MM1.5's further kinds, by name: `synthetic.task` of a benchmark, `tasks` of a pool of exercises."""
+"""Tasks after MM1.5, by name: the setting `synthetic.task` of a benchmark, `tasks` of a pool of exercises."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Grounding and referring: coloured shapes whose boxes are known, written as MM1.5 writes them.
 
-`<x1,y1,x2,y2>` in the units of `core.grounding`; the shapes stand about the places of a three by three grid, so that
-a constant box is seldom right. To train on, every shape of a scene is asked for in turn, as grounding data has many
-boxes a picture; a benchmark asks for one.
+`<x1,y1,x2,y2>` in the units of `images.coordinates`. The shapes are placed on a jittered three by three grid, so that
+a constant box is seldom correct. A training conversation has one question per shape of the scene, as grounding data
+has many boxes per image; a benchmark row has one question.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 
 _RADII = (32, 40)
-_SHIFT = 6  # pixels that a shape may stand beside its place
-_OWN = 0.75  # of the further questions of a conversation are of its own kind
+_SHIFT = 6  # maximal jitter in pixels
+_SAME_TASK_SHARE = 0.75  # of the further questions of a conversation
 _VARIED = ("colour", "shape", "both")
-# How many shapes stand in a scene: one has to be found, of more the right one. A model that is shown many at once from
-# the start learns neither.
+# Number of shapes in a scene. The categories form a curriculum: with many shapes from the start, a model learns neither
+# to localise one shape nor to pick the right one.
 _COUNTS = {"alone": (1,), "two": (2,), "several": (3, 4)}
 Box = tuple[float, float, float, float]
 Ask = Callable[[str, Box], tuple[str, str]]  # (name, box) -> question and answer
@@ -47,7 +47,7 @@ class _Shape:
 
 
 def box_text(box: Box) -> str:
-    """A box in pixels of a synthetic picture as text."""
+    """A box in pixels of a synthetic image as text."""
     return coordinates.write(box, height=SIZE, width=SIZE)
 
 
@@ -77,13 +77,13 @@ def what(name: str, box: Box) -> tuple[str, str]:
 
 
 def ask_of_each(
-    image: Image.Image, things: Sequence[tuple[str, Box]], own: Ask, other: Ask, rng: np.random.Generator
+    image: Image.Image, things: Sequence[tuple[str, Box]], first: Ask, other: Ask, rng: np.random.Generator
 ) -> Exercise:
-    """The first thing is asked for by `own`; the others, once each, mostly so and else by `other`.
+    """One question per thing: `first` for the first thing and for most others, `other` for the rest.
 
-    A thing that is asked for both ways would be answered from the text, without a look at the picture.
+    Each thing gets only one of the two: with both, the text of one question would give away the answer to the other.
     """
-    asks = [own, *(own if chance(rng, _OWN) else other for _ in things[1:])]
+    asks = [first, *(first if chance(rng, _SAME_TASK_SHARE) else other for _ in things[1:])]
     (question, answer), *more = [ask(*thing) for ask, thing in zip(asks, things, strict=True)]
     return Exercise(question, answer, (image,), more=tuple(more))
 

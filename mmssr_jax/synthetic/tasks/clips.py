@@ -9,13 +9,13 @@ from mmssr_jax.synthetic.canvas import COLOURS, SHAPES, SIZE, TINTS, Canvas
 from mmssr_jax.synthetic.scene import pick, several
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 
-FRAMES = 8  # of every clip
-_REACH = 68  # pixels from the middle to where a movement begins or ends
+FRAMES = 8  # per clip
+_REACH = 68  # pixels from the centre to where a movement begins or ends
 _DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 
 def _frames(rng: np.random.Generator, direction: str, colours: list[str], shape: str) -> tuple[Image.Image, ...]:
-    """A shape that crosses the picture and changes its colour half-way."""
+    """A shape that crosses the image and changes its colour half-way."""
     tint = TINTS[rng.integers(len(TINTS))]
     dx, dy = _DIRECTIONS[direction]
     frames = []
@@ -29,7 +29,7 @@ def _frames(rng: np.random.Generator, direction: str, colours: list[str], shape:
 
 
 def watch(rng: np.random.Generator, category: str) -> Exercise:
-    """What happens in a clip; no single frame of it tells the direction."""
+    """A question about a clip; the direction cannot be answered from a single frame."""
     direction, shape = pick(rng, tuple(_DIRECTIONS)), pick(rng, SHAPES)
     if category == "direction":
         images = _frames(rng, direction, [pick(rng, tuple(COLOURS))], shape)

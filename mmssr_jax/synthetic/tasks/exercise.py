@@ -1,7 +1,8 @@
-"""One question of a task with its pictures and its answer, as a row of a benchmark or as a training conversation.
+"""One question of a task with its images and its answer, as a benchmark row or as a training conversation.
 
-The two word it alike (the kit's prompt without its closing line, `instruction = ""` in the benchmark's settings), so
-that a model is asked what it was trained on; the random streams differ, so that no question is seen before.
+Both use the same prompt (the kit's prompt without its closing line, `instruction = ""` in the benchmark's settings),
+so that a model is tested on the format it was trained on. The random streams differ, so that no benchmark question
+occurs in the training data.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ class Exercise:
     """A question.
 
     Attributes:
-      question: without options; with one `<image>` tag a picture, or without any where they all come before it.
-      answer: the right option's text, or what is to be written.
-      images: the pictures.
-      others: the wrong options; none for an open question.
-      more: further questions about the same pictures, with their answers. A pool asks them after the first one, in the
-        same conversation; a benchmark leaves them out.
+      question: without options; with one `<image>` tag per image, or without tags if all images precede it.
+      answer: the text of the correct option, or the free-form answer.
+      images: the images, RGB.
+      others: the wrong options; empty for an open question.
+      more: further (question, answer) pairs about the same images. A pool appends them to the conversation; a
+        benchmark ignores them.
     """
 
     question: str
@@ -39,11 +40,11 @@ class Exercise:
     more: tuple[tuple[str, str], ...] = ()
 
     def options(self, right: int) -> list[str]:
-        """All options with the right one at place `right`; none for an open question."""
+        """All options with the correct one at index `right`; empty for an open question."""
         return [*self.others[:right], self.answer, *self.others[right:]] if self.others else []
 
     def prompt(self, right: int) -> str:
-        """The user's turn, as `evaluation.prompts` makes it of the row with an empty instruction."""
+        """The user turn, equal to the prompt that `evaluation.question_prompts` builds with an empty instruction."""
         text = self.question
         if self.others:
             lines = zip(string.ascii_uppercase, self.options(right), strict=False)
@@ -51,17 +52,17 @@ class Exercise:
         return text if IMAGE_TAG in text else f"{IMAGE_TAG}\n" * len(self.images) + text
 
     def reply(self, right: int) -> str:
-        """The assistant's turn: the letter, or the answer."""
+        """The assistant turn: the letter of the correct option, or the answer."""
         return string.ascii_uppercase[right] if self.others else self.answer
 
     def turns(self, right: int) -> list[dict[str, str]]:
-        """The whole conversation, as LLaVA's files have it."""
+        """The whole conversation in LLaVA format."""
         pairs = [(self.prompt(right), self.reply(right)), *self.more]
         roles = ("human", "gpt")
         return [{"from": role, "value": text} for pair in pairs for role, text in zip(roles, pair, strict=True)]
 
     def row(self, index: int, category: str, right: int) -> dict[str, str]:
-        """The cells of a benchmark's row; several pictures are a list of base64 texts."""
+        """The cells of a benchmark row; several images are a JSON list of base64 strings."""
         texts = [base64.b64encode(encode(image)).decode("ascii") for image in self.images]
         cells = {
             "index": str(index),
@@ -75,11 +76,11 @@ class Exercise:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A kind of exercise.
+    """A generator of exercises.
 
     Attributes:
-      kind: the kind of benchmark that scores it (a file of `evaluation/benchmarks/`).
-      categories: its sub-tasks; a benchmark takes them in turn.
+      kind: the benchmark kind that scores it (a file of `evaluation/benchmarks/`).
+      categories: its sub-tasks; a benchmark cycles through them.
       draw: (content rng, category) -> an exercise.
     """
 

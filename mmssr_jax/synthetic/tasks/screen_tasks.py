@@ -1,4 +1,4 @@
-"""Tasks of MM1.5-UI on drawn screens: find a widget, say what is in a box, tell what can be tapped, sum a screen up."""
+"""Tasks after MM1.5-UI on synthetic screens: widget grounding, referring, tappability, screen summary."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class _Widget:
         return f"{self.colour} {self.kind}"
 
 
-def _drawn(rng: np.random.Generator) -> tuple[Canvas, list[_Widget]]:
-    """A phone with four widgets of different colours at four of six places."""
+def _make_screen(rng: np.random.Generator) -> tuple[Canvas, list[_Widget]]:
+    """A phone screen with four widgets of different colours at four of six places."""
     canvas = Canvas(rng)
     canvas.box(12, 2, 244, 254, INK, radius=22)
     canvas.box(20, 14, 236, 242, WHITE)
@@ -66,29 +66,29 @@ def _paint(canvas: Canvas, widget: _Widget) -> None:
         canvas.text(middle, widget.label, size=32, colour=colour)
 
 
-def _asked(rng: np.random.Generator, kind: str) -> tuple[Canvas, list[tuple[str, Box]]]:
-    """A screen and its widgets, names and boxes; one of the kind asked for is the first."""
-    canvas, widgets = _drawn(rng)
+def _screen_with(rng: np.random.Generator, kind: str) -> tuple[Canvas, list[tuple[str, Box]]]:
+    """A screen and its widgets as (name, box); a widget of the given kind comes first."""
+    canvas, widgets = _make_screen(rng)
     first = next(w for w in widgets if w.kind == kind)
     return canvas, [(w.name, w.box) for w in (first, *(w for w in widgets if w is not first))]
 
 
 def ground(rng: np.random.Generator, category: str) -> Exercise:
     """Where a widget is: its box."""
-    canvas, widgets = _asked(rng, category)
+    canvas, widgets = _screen_with(rng, category)
     return ask_of_each(canvas.image, widgets, where, what, rng)
 
 
 def refer(rng: np.random.Generator, category: str) -> Exercise:
     """What is in a box: the widget's colour and kind."""
-    canvas, widgets = _asked(rng, category)
+    canvas, widgets = _screen_with(rng, category)
     return ask_of_each(canvas.image, widgets, what, where, rng)
 
 
 def tap(rng: np.random.Generator, category: str) -> Exercise:
     """Whether what is in a box does something when it is tapped; half of the answers are no."""
     kind = pick(rng, _TAPPED) if chance(rng, 0.5) else "text"
-    canvas, ((_, box), *others) = _asked(rng, kind)
+    canvas, ((_, box), *others) = _screen_with(rng, kind)
     question = f"Can one tap what is at {box_text(box)}? Answer yes or no."
     more = tuple(what(*other) for other in others)
     return Exercise(question, "yes" if kind in _TAPPED else "no", (canvas.image,), more=more)
@@ -96,8 +96,8 @@ def tap(rng: np.random.Generator, category: str) -> Exercise:
 
 def sum_up(rng: np.random.Generator, category: str) -> Exercise:
     """A screen in a sentence (Screen2Words)."""
-    shown = screen(rng, rng, int(rng.integers(1, 4)))
-    return Exercise("What does the screen show? Answer in a sentence.", " ".join(shown.caption[:2]), shown.images)
+    scene = screen(rng, rng, int(rng.integers(1, 4)))
+    return Exercise("What does the screen show? Answer in a sentence.", " ".join(scene.caption[:2]), scene.images)
 
 
 GROUNDING = Task("grounding", (*_TAPPED, "text"), ground)

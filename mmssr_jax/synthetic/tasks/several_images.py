@@ -1,4 +1,4 @@
-"""Questions over several pictures, and questions that only the examples before them explain."""
+"""Questions about several images, and few-shot questions that only their examples define."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ORDER = ("first", "second", "third")
 _RADIUS = 78
 
 
-def _picture(rng: np.random.Generator, colour: str, shape: str) -> Image.Image:
+def _image(rng: np.random.Generator, colour: str, shape: str) -> Image.Image:
     """One large shape in the middle, a little off it."""
     canvas = Canvas(rng)
     shift = rng.integers(-20, 21, size=2)
@@ -24,7 +24,7 @@ def _picture(rng: np.random.Generator, colour: str, shape: str) -> Image.Image:
 
 
 def compare(rng: np.random.Generator, category: str) -> Exercise:
-    """Which of three pictures shows a thing, which is the odd one out, or in what two differ."""
+    """Which of three images shows a thing, which is the odd one out, or in what two images differ."""
     if category == "differ":
         return _differ(rng)
     place = int(rng.integers(3))
@@ -39,7 +39,7 @@ def compare(rng: np.random.Generator, category: str) -> Exercise:
         varied = [odd if i == place else usual for i in range(3)]
         colours, shapes = (varied, [fixed] * 3) if by_colour else ([fixed] * 3, varied)
         question = "Which picture is different from the others?"
-    images = tuple(_picture(rng, c, s) for c, s in zip(colours, shapes, strict=True))
+    images = tuple(_image(rng, c, s) for c, s in zip(colours, shapes, strict=True))
     return Exercise(question, f"the {_ORDER[place]}", images, tuple(f"the {name}" for name in others))
 
 
@@ -48,23 +48,23 @@ def _differ(rng: np.random.Generator) -> Exercise:
     answer = pick(rng, ("colour", "shape", "nothing"))
     other = pick(rng, without(tuple(COLOURS), colour)), pick(rng, without(SHAPES, shape))
     second = (other[0] if answer == "colour" else colour, other[1] if answer == "shape" else shape)
-    images = (_picture(rng, colour, shape), _picture(rng, *second))
+    images = (_image(rng, colour, shape), _image(rng, *second))
     return Exercise("In what do the pictures differ?", answer, images,
                     without(("colour", "shape", "nothing"), answer))  # fmt: skip
 
 
 def induce(rng: np.random.Generator, category: str) -> Exercise:
-    """Two things are given names by an example each; one of them comes again and is to be named (as in VL-ICL).
+    """Fast binding as in VL-ICL: two examples name two things; one of them recurs and its name is the answer.
 
-    A name means another thing in every question, so nothing but the examples can tell.
+    The names are reassigned in every question, so that only the examples determine the answer.
     """
     colours = several(rng, tuple(COLOURS), 2) if category == "colour" else [pick(rng, tuple(COLOURS))] * 2
     shapes = several(rng, SHAPES, 2) if category == "shape" else [pick(rng, SHAPES)] * 2
     names = several(rng, COMMON, 2)
-    asked = int(rng.integers(2))
-    images = [_picture(rng, colours[i], shapes[i]) for i in (0, 1, asked)]
-    told = "".join(f"{IMAGE_TAG}\nThis is {name}.\n" for name in names)
-    return Exercise(f"{told}{IMAGE_TAG}\nWhat is this?", names[asked], tuple(images), (names[1 - asked],))
+    target = int(rng.integers(2))
+    images = [_image(rng, colours[i], shapes[i]) for i in (0, 1, target)]
+    examples = "".join(f"{IMAGE_TAG}\nThis is {name}.\n" for name in names)
+    return Exercise(f"{examples}{IMAGE_TAG}\nWhat is this?", names[target], tuple(images), (names[1 - target],))
 
 
 MULTI_IMAGE = Task("multiple_choice", ("which", "odd", "differ"), compare)

@@ -1,4 +1,4 @@
-"""What holds for every kind of picture."""
+"""What holds for every scene kind."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import pytest
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.synthetic.canvas import SIZE
 from mmssr_jax.synthetic.scene import LANGUAGE, Scene
-from mmssr_jax.synthetic.scenes import KINDS, PICTURES, TEXTS
+from mmssr_jax.synthetic.scenes import IMAGE_SCENES, SCENES, TEXT_SCENES
 from mmssr_jax.synthetic.templates import QUESTIONS
 
 _DRAWS = [(seed, level) for seed in range(6) for level in (1, 2, 3)]
 
 
-def _draw(kind: str, seed: int, level: int, look: int = 0) -> Scene:
-    return KINDS[kind](np.random.default_rng(seed), np.random.default_rng(look), level)
+def _draw(kind: str, seed: int, level: int, style_rng: int = 0) -> Scene:
+    return SCENES[kind](np.random.default_rng(seed), np.random.default_rng(style_rng), level)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_pictures_keep_the_contract(kind: str) -> None:
+@pytest.mark.parametrize("kind", SCENES)
+def test_scenes_keep_the_contract(kind: str) -> None:
     for seed, level in _DRAWS:
         made = _draw(kind, seed, level)
         assert (made.kind, made.level) == (kind, level)
-        assert len(made.images) in ((1, 2, 3) if kind in PICTURES else (0,))
+        assert len(made.images) in ((1, 2, 3) if kind in IMAGE_SCENES else (0,))
         assert all(i.size == (SIZE, SIZE) and i.mode == "RGB" for i in made.images)
-        assert bool(made.context) == (kind in TEXTS)
+        assert bool(made.context) == (kind in TEXT_SCENES)
         assert len(made.facts) >= 3
         assert len(" ".join(made.caption)) < 300
         for fact in made.facts:
@@ -41,26 +41,26 @@ def test_pictures_keep_the_contract(kind: str) -> None:
             assert fact.explicit or not made.images or fact.intent in ("name", "is_it")
 
 
-@pytest.mark.parametrize("kind", PICTURES)
-def test_the_look_changes_the_picture_but_not_the_facts(kind: str) -> None:
-    a, b = _draw(kind, 3, 2, look=0), _draw(kind, 3, 2, look=5)
+@pytest.mark.parametrize("kind", IMAGE_SCENES)
+def test_the_style_rng_changes_the_image_but_not_the_facts(kind: str) -> None:
+    a, b = _draw(kind, 3, 2, style_rng=0), _draw(kind, 3, 2, style_rng=5)
     assert a.caption == b.caption
     assert [dataclasses.replace(f, point=None) for f in a.facts] == [
         dataclasses.replace(f, point=None) for f in b.facts
     ]
-    again = _draw(kind, 3, 2, look=0)
+    again = _draw(kind, 3, 2, style_rng=0)
     assert [i.tobytes() for i in a.images] == [i.tobytes() for i in again.images]
 
 
-@pytest.mark.parametrize("kind", PICTURES)
-def test_pictures_are_not_empty(kind: str) -> None:
+@pytest.mark.parametrize("kind", IMAGE_SCENES)
+def test_images_are_not_empty(kind: str) -> None:
     for image in _draw(kind, 1, 1).images:
         assert len(image.resize((64, 64)).getcolors(4096)) > 2
 
 
 def test_every_capability_but_language_is_some_kinds_main_one() -> None:
-    mains = {f.main for kind in PICTURES for level in (1, 2) for f in _draw(kind, 0, level).facts}
-    assert mains == set(SLUGS) - {LANGUAGE}  # language generation comes with descriptions of any picture
+    mains = {f.main for kind in IMAGE_SCENES for level in (1, 2) for f in _draw(kind, 0, level).facts}
+    assert mains == set(SLUGS) - {LANGUAGE}  # language generation comes with descriptions of any scene
 
 
 def test_a_bar_chart_tells_the_truth_of_its_caption() -> None:

@@ -1,4 +1,4 @@
-"""Every task: what is asked is in the picture, answers are balanced, and benchmark and pool word it alike."""
+"""Every task: what is asked is in the image, answers are balanced, and benchmark and pool word it alike."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_constant_box_finds_few():
 
 
 def test_names_in_few_shot_questions_hang_on_the_examples():
-    """The picture asked about shows the example of its name: equal colour and form."""
+    """The last image shows the example of its name: equal colour and form."""
     for category, made in draws("few_shot"):
         first, second = (line.split()[2].rstrip(".") for line in made.question.splitlines() if "This is" in line)
         colours = [_main_colour(np.asarray(image, int)) for image in made.images]
@@ -79,7 +79,7 @@ def test_names_in_few_shot_questions_hang_on_the_examples():
 
 
 @pytest.mark.parametrize("name", ["grounding", "referring", "screen_grounding", "screen_referring"])
-def test_a_conversation_asks_for_everything_in_the_picture_once(name):
+def test_a_conversation_asks_for_everything_in_the_image_once(name):
     """A name and a box in every turn, no name and no box twice; both ways of asking occur after either."""
     ways = collections.Counter()
     counts = {"alone": {1}, "two": {2}, "several": {3, 4}}
