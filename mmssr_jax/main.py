@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import functools
 import importlib
 import logging as py_logging
 import os
@@ -46,6 +47,8 @@ STAGES = (
     "report", "export", "serve",
 )  # fmt: skip
 
+# Stages that one process of a group runs for all; the others wait. The other stages share their work.
+_ON_MAIN = frozenset({"ingest", "convert", "judge", "select", "report", "export"})
 
 # What a config may hold besides one section for each stage.
 _SECTIONS = frozenset({"name", "stages", "base", "mesh", "pool", "pools", "scorer", *STAGES} - {"ingest"})
@@ -71,14 +74,19 @@ def run_stages(context: StageContext, names: Sequence[str]) -> None:
     Raises:
       UserError: a stage does not exist, or refuses.
     """
+    from mmssr_jax.parallel import hosts, processes
+
     stages = {name: load_stage(name) for name in [*names, *context.overwrite]}
     took = []
     for name in names:
         logging.info("=== %s", name)
         begin = time.monotonic()
-        stages[name](context)
+        if name in _ON_MAIN and not context.dry_run:
+            processes.run_on_main(functools.partial(stages[name], context))
+        else:
+            stages[name](context)
         took.append((name, time.monotonic() - begin, _peak_mib()))
-        if not context.dry_run:
+        if hosts.is_main() and not context.dry_run:
             _record_stage(context.workdir, *took[-1])
     for name, seconds, peak in took:
         logging.info("%-14s %10s  peak memory so far %5d MiB", name, duration(seconds), peak)

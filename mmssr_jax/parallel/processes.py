@@ -30,6 +30,15 @@ def run_on_all(work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]  # without an error there is a result
 
 
+def run_on_main(work: Callable[[], None]) -> None:
+    """Calls `work` in the main process; the others wait for its end.
+
+    Raises:
+      UserError: as `run_on_all`.
+    """
+    _meet(_tried(work)[1] if hosts.is_main() else None)
+
+
 def main_process_first(work: Callable[[], T]) -> T:
     """Calls `work` in the main process and then, when it has done so, in all others.
 

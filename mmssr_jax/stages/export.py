@@ -18,7 +18,6 @@ from mmssr_jax.core import files
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.images.anyres import AnyresSpec
-from mmssr_jax.parallel import hosts
 from mmssr_jax.training.bundle import ModelBundle, load_bundle
 
 
@@ -46,7 +45,7 @@ class ExportConfig:
 
 
 def run(ctx: StageContext) -> None:
-    """Exports, unless it is done. Of several processes the first does it.
+    """Exports, unless it is done.
 
     Raises:
       UserError: there is no such model, or the layout cannot express it.
@@ -57,13 +56,11 @@ def run(ctx: StageContext) -> None:
     if ctx.dry_run:
         logging.info("export: would write %s to %s in layout %s", source, folder, config.layout)
         return
-    if hosts.is_main():
-        settings = dataclasses.replace(config, folder=None)
-        artifact = ctx.claim(folder, stage="export", settings=settings, inputs={"model": model_digest(source)})
-        if not artifact.done:
-            write(load_bundle(source), folder, config)
-            artifact.seal()
-    hosts.wait("export")
+    settings = dataclasses.replace(config, folder=None)
+    artifact = ctx.claim(folder, stage="export", settings=settings, inputs={"model": model_digest(source)})
+    if not artifact.done:
+        write(load_bundle(source), folder, config)
+        artifact.seal()
 
 
 def write(bundle: ModelBundle, folder: Path, config: ExportConfig) -> None:

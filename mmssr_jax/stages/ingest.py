@@ -22,7 +22,6 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
 from mmssr_jax.images.frames import DEFAULT_FRAMES
-from mmssr_jax.parallel import hosts
 from mmssr_jax.pool.check import Verify
 from mmssr_jax.pool.distributed import beam
 from mmssr_jax.pool.distributed.beam import BeamConfig
@@ -140,19 +139,17 @@ class PoolConfig:
 
 
 def run(ctx: StageContext) -> None:
-    """Takes the pool in; see the module. Of several processes the first does it, the others wait.
+    """Takes the pool in; see the module.
 
     Raises:
       UserError: the pool is not there or not readable, has no ids, or was taken in with other settings before.
     """
-    if hosts.is_main():
-        more = ctx.config.get("pools", {})
-        if "pool" in ctx.config or not more:
-            ingest_pool(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.synthetic)
-        for name in more:
-            config = to_dataclass(PoolConfig, more[name], f"config.pools.{name}")
-            ingest_pool(ctx, config, ctx.workdir.named_pool(name), ctx.workdir.named_synthetic(name))
-    hosts.wait("ingest")
+    more = ctx.config.get("pools", {})
+    if "pool" in ctx.config or not more:
+        ingest_pool(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.synthetic)
+    for name in more:
+        config = to_dataclass(PoolConfig, more[name], f"config.pools.{name}")
+        ingest_pool(ctx, config, ctx.workdir.named_pool(name), ctx.workdir.named_synthetic(name))
 
 
 def ingest_pool(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path) -> None:

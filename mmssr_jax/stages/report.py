@@ -18,7 +18,6 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.parallel import hosts
 from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.report.inputs import Inputs, ReportConfig, read_inputs, selection_paths, truth_path
 from mmssr_jax.report.render import render
@@ -35,8 +34,6 @@ def run(ctx: StageContext) -> None:
     shown = shown_files(ctx.workdir)
     if ctx.dry_run:
         logging.info("report: would show %s", ", ".join(shown) or "an empty workdir")
-        return
-    if not hosts.is_main():
         return
     inputs = {name: input_digest(path) for name, path in shown.items()}
     artifact = _claim(ctx, config, inputs)
