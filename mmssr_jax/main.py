@@ -6,12 +6,10 @@ python -m mmssr_jax.main --config=configs/tiny.py --workdir=/tmp/tiny
 from __future__ import annotations
 
 import difflib
-import errno
 import functools
 import importlib
 import logging as py_logging
 import os
-import re
 import resource
 import sys
 import time
@@ -22,8 +20,8 @@ from typing import Any
 from absl import flags, logging
 from ml_collections import config_flags
 
+from mmssr_jax.core import cli, files
 from mmssr_jax.core import config as config_lib
-from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import duration
 from mmssr_jax.core.stage import StageContext
@@ -145,7 +143,7 @@ def _run() -> None:
         return
     context = StageContext(
         config=config,
-        workdir=Workdir(_workdir(_WORKDIR.value)),
+        workdir=Workdir(cli.workdir_path(_WORKDIR.value)),
         overwrite=frozenset(_OVERWRITE.value),
         dry_run=_DRY_RUN.value,
     )
@@ -163,45 +161,6 @@ def _run() -> None:
             run_stages(context, stages)
     else:
         run_stages(context, stages)
-
-
-def _workdir(given: str | None) -> Path:
-    """The folder that --workdir names, absolute.
-
-    Raises:
-      UserError: it is not given or empty (an unset variable), an address, or cannot be a folder.
-    """
-    if given is None:
-        raise UserError("no --workdir given: the folder for everything the run writes")
-    if not given.strip():
-        raise UserError("--workdir is empty (an unset variable?): give the folder for everything the run writes")
-    if scheme := re.match(r"[a-z0-9+.-]+://", given, re.IGNORECASE):
-        raise UserError(
-            f"--workdir={given}: {scheme[0]} is no folder; mount the bucket (for gs://, gcsfuse BUCKET FOLDER) and "
-            "give the folder, or use launch/tpu_vm.py, which mounts it"
-        )
-    path = Path(given).absolute()
-    existing = next((p for p in (path, *path.parents) if p.exists() or p.is_symlink()), path)
-    if not existing.is_dir():
-        what = "a link that leads nowhere" if existing.is_symlink() else "not a folder"
-        raise UserError(f"--workdir={given}: {existing} is {what}")
-    return path
-
-
-def _users_mistake(error: Exception) -> str | None:
-    """One line for errors that a user can mend; None for those that are ours."""
-    if isinstance(error, UserError):
-        return str(error)
-    text = " ".join(str(error).split())
-    if (
-        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    ) or "No space left on device" in text:
-        return f"the disk is full: {text[:300]}; free some room and run the same command again to go on"
-    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
-        return f"not allowed: {text}"
-    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
-        return f"not a usable path: {text}"
-    return None
 
 
 def _shipped_config(argument: str) -> str:
@@ -231,40 +190,13 @@ def _parse(argv: Sequence[str]) -> None:
     except SyntaxError as e:
         raise UserError(f"--config: {e.msg} ({e.filename}, line {e.lineno})") from None
     except Exception as e:  # the file is the user's own code, and an override may name anything
-        if (line := _no_such_field(e, given)) is not None:
+        if (line := cli.no_such_field(e, given)) is not None:
             raise UserError(line) from None
-        raise UserError(f"--config={path}: {_one_line(e)}") from None
+        raise UserError(f"--config={path}: {cli.one_line(e)}") from None
     if len(rest) > 1:
         raise UserError(f"unexpected argument {rest[1]!r}; settings are given as --config.NAME=VALUE")
     if path and not hasattr(_CONFIG.value, "items"):
         raise UserError(f"--config={path}: get_config() must return a ConfigDict, not {type(_CONFIG.value).__name__}")
-
-
-def _no_such_field(error: Exception, given: Sequence[str]) -> str | None:
-    """What to say of an override of a field that the config lacks; None for any other error.
-
-    ml_collections raises a KeyError, or an AttributeError that holds one; its text quotes the name and, if there is
-    one, a near name.
-    """
-    quoted = re.findall(r"['\"](\w+)['\"]", _one_line(error)) if isinstance(error, (KeyError, AttributeError)) else []
-    if not quoted:
-        return None
-    wrong, near = quoted[0], quoted[1:]
-    for argument in given:
-        name = argument.lstrip("-").partition("=")[0]
-        if name.startswith("config.") and wrong in re.split(r"[.\[\]]", name):
-            if wrong in config_lib.RENAMED:
-                return f"--{name}: the config has no field {wrong!r}; it is called {config_lib.RENAMED[wrong]!r} now"
-            return f"--{name}: the config has no field {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    return None
-
-
-def _one_line(error: BaseException) -> str:
-    """The message without line breaks; a KeyError's, also of one in another error, as it was meant, not as its repr."""
-    inner: object = error
-    while isinstance(inner, (KeyError, AttributeError)) and inner.args:
-        inner = inner.args[0]
-    return " ".join(str(inner).split()) or type(error).__name__
 
 
 def main(argv: Sequence[str]) -> int:
@@ -287,7 +219,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{str(e) or 'interrupted'}; the same command goes on where it stopped", file=sys.stderr)
         return 130
     except Exception as e:
-        line = _users_mistake(e)
+        line = cli.users_mistake(e)
         if line is None:
             raise
         print(f"error: {line}", file=sys.stderr)

@@ -20,7 +20,7 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from mmssr_jax import main
-from mmssr_jax.core import files
+from mmssr_jax.core import cli, files
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -373,6 +373,6 @@ def test_libraries_are_heard_from_warnings_on(path, level, heard):
     ],
 )
 def test_which_errors_a_user_can_mend(error, line):
-    said = main._users_mistake(error)
+    said = cli.users_mistake(error)
     assert (said is None) == (line is None)
     assert line is None or (said.startswith(line) and "\n" not in said)

@@ -1,0 +1,77 @@
+"""The command line's mistakes, each as one line that a user can act on."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmssr_jax.core.config import RENAMED
+from mmssr_jax.core.errors import UserError
+
+
+def workdir_path(given: str | None) -> Path:
+    """The folder that --workdir names, absolute.
+
+    Raises:
+      UserError: it is not given or empty (an unset variable), an address, or cannot be a folder.
+    """
+    if given is None:
+        raise UserError("no --workdir given: the folder for everything the run writes")
+    if not given.strip():
+        raise UserError("--workdir is empty (an unset variable?): give the folder for everything the run writes")
+    if scheme := re.match(r"[a-z0-9+.-]+://", given, re.IGNORECASE):
+        raise UserError(
+            f"--workdir={given}: {scheme[0]} is no folder; mount the bucket (for gs://, gcsfuse BUCKET FOLDER) and "
+            "give the folder, or use launch/tpu_vm.py, which mounts it"
+        )
+    path = Path(given).absolute()
+    existing = next((p for p in (path, *path.parents) if p.exists() or p.is_symlink()), path)
+    if not existing.is_dir():
+        what = "a link that leads nowhere" if existing.is_symlink() else "not a folder"
+        raise UserError(f"--workdir={given}: {existing} is {what}")
+    return path
+
+
+def users_mistake(error: Exception) -> str | None:
+    """One line for errors that a user can mend; None for those that are ours."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = " ".join(str(error).split())
+    if (
+        isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    ) or "No space left on device" in text:
+        return f"the disk is full: {text[:300]}; free some room and run the same command again to go on"
+    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
+        return f"not allowed: {text}"
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
+        return f"not a usable path: {text}"
+    return None
+
+
+def no_such_field(error: Exception, given: Sequence[str]) -> str | None:
+    """What to say of an override of a field that the config lacks; None for any other error.
+
+    ml_collections raises a KeyError, or an AttributeError that holds one; its text quotes the name and, if there is
+    one, a near name.
+    """
+    quoted = re.findall(r"['\"](\w+)['\"]", one_line(error)) if isinstance(error, (KeyError, AttributeError)) else []
+    if not quoted:
+        return None
+    wrong, near = quoted[0], quoted[1:]
+    for argument in given:
+        name = argument.lstrip("-").partition("=")[0]
+        if name.startswith("config.") and wrong in re.split(r"[.\[\]]", name):
+            if wrong in RENAMED:
+                return f"--{name}: the config has no field {wrong!r}; it is called {RENAMED[wrong]!r} now"
+            return f"--{name}: the config has no field {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """The message without line breaks; a KeyError's, also of one in another error, as it was meant, not as its repr."""
+    inner: object = error
+    while isinstance(inner, (KeyError, AttributeError)) and inner.args:
+        inner = inner.args[0]
+    return " ".join(str(inner).split()) or type(error).__name__
