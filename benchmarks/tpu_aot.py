@@ -54,7 +54,7 @@ from mmssr_jax.models.config import DecoderConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel.mesh import MeshConfig, batch_sharding, make_mesh, replicated
 from mmssr_jax.parallel.rules import with_shardings
-from mmssr_jax.training.bundle import as_computed
+from mmssr_jax.training.bundle import inference_dtypes
 from mmssr_jax.training.losses import read_logits
 from mmssr_jax.training.step import make_step
 
@@ -146,7 +146,7 @@ def routed_flops(decoder: DecoderConfig, *, tokens: int, job: str) -> float:
 def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int, targets: int, optimizer: str):
     """The traced program and the abstract parameters; to be called and lowered inside `jax.set_mesh(mesh)`."""
     graphdef, params = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
-    params = with_shardings(as_computed(params, config) if job == "score" else params, mesh)
+    params = with_shardings(inference_dtypes(params, config) if job == "score" else params, mesh)
     batch = abstract_batch(config, rows=rows, length=length, targets=targets, mesh=mesh)
     layout = jax.tree.map(lambda x: x.sharding, params)
     if job == "score":

@@ -1,9 +1,9 @@
-"""A model on disk that explains itself: `model.json` and `tokenizer/` beside orbax steps or one safetensors file.
+"""A self-describing model on disk: `model.json` and `tokenizer/` beside orbax steps or one safetensors file.
 
 <folder>/model.json                 VLMConfig
          tokenizer/                 Hugging Face layout
          <step>/                    orbax, while and after training
-         model.safetensors          instead of steps: exported for shipping, names are the parameters' dotted paths
+         model.safetensors          instead of steps: exported weights, named by the parameters' dotted paths
 """
 
 from __future__ import annotations
@@ -36,13 +36,20 @@ from mmssr_jax.training.checkpoint import load_params
 _DESCRIPTION = "model.json"
 _TOKENIZER = "tokenizer"
 _WEIGHTS = "model.safetensors"
-# A router is computed in float32 whatever the others are.
+# Router kernels stay float32: they are always computed in float32.
 _IN_COMPUTE_DTYPE = re.compile(r"(?<!router)\.kernel$|embedding$|experts\.(gate|up|down)$")
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelBundle:
-    """A model, its structure and its tokenizer."""
+    """A model: structure, parameters and tokenizer.
+
+    Attributes:
+      config: of the model.
+      tokenizer: its tokenizer.
+      graphdef: its structure.
+      params: nested dict of arrays, shapes as in `models.vlm.VLM`.
+    """
 
     config: VLMConfig
     tokenizer: Tokenizer
@@ -51,19 +58,19 @@ class ModelBundle:
 
 
 def random_bundle(config: VLMConfig, tokenizer: Tokenizer, *, seed: int) -> ModelBundle:
-    """A model with freshly drawn parameters."""
+    """A model with randomly initialised float32 parameters."""
     graphdef, params = split(VLM(config, rngs=nnx.Rngs(seed)))
     return ModelBundle(config, tokenizer, graphdef, params)
 
 
 def with_config(bundle: ModelBundle, config: VLMConfig) -> ModelBundle:
-    """The same parameters in a model that is seen or computed otherwise (views, dtype, remat)."""
+    """The same parameters with another config (views, dtype, remat); parameter shapes must not change."""
     graphdef, _ = abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     return dataclasses.replace(bundle, config=config, graphdef=graphdef)
 
 
 def describe(folder: Path, config: VLMConfig, tokenizer: Tokenizer) -> None:
-    """Writes `model.json` and `tokenizer/`, so that the folder's checkpoints can be loaded without a config."""
+    """Writes `model.json` and `tokenizer/`, which `load_bundle` needs beside the checkpoints."""
     tokenizer.save(folder / _TOKENIZER)
     files.write_json(folder / _DESCRIPTION, config_lib.to_plain(config))
 
@@ -72,19 +79,19 @@ def load_bundle(
     folder: Path, *, mesh: Mesh | None = None, compute: Literal["model", "float32", "bfloat16"] | None = None,
     on_host: bool = False,
 ) -> ModelBundle:  # fmt: skip
-    """Loads the newest checkpoint, or the exported weights, of a folder.
+    """Loads the latest checkpoint, or the exported weights, of a folder.
 
     Args:
       folder: of the model.
-      mesh: the parameters are read straight to where the sharding rules have them on it; by default to this process's
-        first device. All processes of a mesh load together.
-      compute: None for a model that is to be trained: all parameters are float32. Otherwise it is to be asked only,
-        computed as it says of itself ("model") or so; what bfloat16 uses in 16 bits in any case is read in 16 bits,
-        which changes no answer and takes half the memory.
-      on_host: numpy arrays instead, for what is to be made smaller before it goes to a device; `mesh` means nothing.
+      mesh: each parameter is read directly into its sharding on this mesh; by default everything goes to this process's
+        first device. All processes of a mesh must call this together.
+      compute: None for training: all parameters are float32. Otherwise for inference, in the model's configured dtype
+        ("model") or the given one; parameters that are cast to bfloat16 before use anyway are then loaded in bfloat16,
+        which halves the memory and changes no result.
+      on_host: return numpy arrays, to be quantised or reduced before they go to a device; `mesh` is ignored.
 
     Raises:
-      UserError: the folder holds no model, or its weights do not fit its description.
+      UserError: the folder holds no model, or its weights do not match `model.json`.
     """
     if not (folder / _DESCRIPTION).exists():
         raise UserError(f"{folder}: holds no model ({_DESCRIPTION} is missing)")
@@ -94,7 +101,7 @@ def load_bundle(
     tokenizer = load_tokenizer(folder / _TOKENIZER)
     graphdef, shapes = abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     if compute is not None:
-        shapes = as_computed(shapes, config)
+        shapes = inference_dtypes(shapes, config)
     if on_host:
         target = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), shapes)
     else:
@@ -105,32 +112,32 @@ def load_bundle(
 
 
 def export_bundle(folder: Path, bundle: ModelBundle, *, dtype: str = "float16") -> None:
-    """Writes a bundle as description, tokenizer and one safetensors file."""
+    """Writes a bundle as `model.json`, `tokenizer/` and one safetensors file in `dtype`."""
     describe(folder, bundle.config, bundle.tokenizer)
     flat = {name: np.asarray(leaf, dtype) for name, leaf in paths.flatten(bundle.params).items()}
     files.write_bytes(folder / _WEIGHTS, safetensors.numpy.save(flat))
 
 
-def as_computed(shapes: Params, config: VLMConfig) -> Params:
-    """Parameters' shapes in the dtypes in which a model that is only asked uses them."""
+def inference_dtypes(shapes: Params, config: VLMConfig) -> Params:
+    """Parameter shapes (a tree of ShapeDtypeStructs) with the dtypes that inference uses."""
 
-    def used(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def cast(name: str, leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         dtype = config.dtype if _IN_COMPUTE_DTYPE.search(name) else leaf.dtype
         return jax.ShapeDtypeStruct(leaf.shape, jnp.dtype(dtype))
 
-    return paths.map_with_name(used, shapes)
+    return paths.map_with_name(cast, shapes)
 
 
 def _read_weights(path: Path, target: Params) -> Params:
-    """Tensors by dotted name into arrays like those of `target`; complete in both directions.
+    """Reads tensors by dotted name into arrays like those of `target`; missing and extra names are errors.
 
-    Of each tensor only what this process's devices hold is read.
+    Only the slices held by this process's devices are read.
     """
     with safetensors.safe_open(path, framework="np") as stored:
-        wanted = paths.flatten(target)
-        odd = sorted(set(stored.keys()) ^ wanted.keys())
-        if odd:
-            raise UserError(f"{path}: does not fit its {_DESCRIPTION}: {odd[0]} is only in one of the two")
+        leaves = paths.flatten(target)
+        unmatched = sorted(set(stored.keys()) ^ leaves.keys())
+        if unmatched:
+            raise UserError(f"{path}: does not fit its {_DESCRIPTION}: {unmatched[0]} is only in one of the two")
 
         def read(name: str, leaf: Any) -> Any:
             tensor = stored.get_slice(name)
@@ -139,7 +146,7 @@ def _read_weights(path: Path, target: Params) -> Params:
             if isinstance(leaf, np.ndarray):
                 return np.asarray(tensor[...], leaf.dtype)
             return jax.make_array_from_callback(
-                leaf.shape, leaf.sharding, lambda at: np.asarray(tensor[at or ...], leaf.dtype)
+                leaf.shape, leaf.sharding, lambda index: np.asarray(tensor[index or ...], leaf.dtype)
             )
 
-        return paths.unflatten({name: read(name, leaf) for name, leaf in wanted.items()})
+        return paths.unflatten({name: read(name, leaf) for name, leaf in leaves.items()})

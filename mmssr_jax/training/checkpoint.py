@@ -1,4 +1,4 @@
-"""Orbax behind one file: parameters, optimizer, input position and step, saved together and restored bit for bit."""
+"""Orbax checkpoints: parameters, optimizer state, counters and input position, saved together, restored bit for bit."""
 
 from __future__ import annotations
 
@@ -20,17 +20,23 @@ from mmssr_jax.training.counters import TrainCounters
 class Checkpoints:
     """The checkpoints `folder/<step>/` of one run; use as a context manager.
 
-    Parameters are an item of their own, so that scoring and evaluation never read optimizer state.
+    Parameters are a separate item, so that inference never reads optimizer state.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 1, alone: bool = False):
-        """`alone`: only to read, by this process for itself; otherwise all processes do all calls together."""
+    def __init__(self, folder: Path, *, keep: int = 1, this_process_only: bool = False):
+        """Opens a folder of checkpoints.
+
+        Args:
+          folder: made if it does not exist.
+          keep: latest checkpoints to keep.
+          this_process_only: read-only access from this process; otherwise all processes make every call together.
+        """
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None, cleanup_tmp_directories=True)
-        if alone and hosts.count() > 1:
-            me = hosts.index()
+        if this_process_only and hosts.count() > 1:
+            process = hosts.index()
             options = ocp.CheckpointManagerOptions(
                 create=False, read_only=True, multiprocessing_options=ocp.options.MultiprocessingOptions(
-                    primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process_{me}"
+                    primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process_{process}"
                 ),
             )  # fmt: skip
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
@@ -43,15 +49,15 @@ class Checkpoints:
         self._manager.close()
 
     def latest(self) -> int | None:
-        """The last step saved whole."""
+        """The last complete checkpoint; None without one."""
         return self._manager.latest_step()
 
     def wait(self) -> None:
-        """Returns when everything is on disk."""
+        """Blocks until all saves are on disk."""
         self._manager.wait_until_finished()
 
     def save_params(self, step: int, params: Params) -> None:
-        """Saves parameters alone: a model to start from, not a run to go on with."""
+        """Saves parameters without optimizer state: a model to start from, not a run to resume."""
         self._manager.save(step, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
 
     def save(
@@ -89,22 +95,22 @@ class Checkpoints:
         return restored["params"], restored["optimizer"], tally.restored(restored["tally"])
 
     def restore_params(self, step: int, params: Params) -> Params:
-        """The parameters alone, into the shapes and shardings of `params` (ShapeDtypeStructs will do)."""
+        """Restores only the parameters, into the shapes and shardings of `params` (arrays or ShapeDtypeStructs)."""
         args = ocp.args.Composite(params=ocp.args.StandardRestore(jax.tree.map(_abstract, params)))
         return self._manager.restore(step, args=args)["params"]
 
 
 def _abstract(leaf: Any) -> Any:
-    """What orbax restores into; into a numpy array where `leaf` is one."""
+    """The restore target of a leaf: the numpy array itself, or the abstract form of a jax array."""
     if isinstance(leaf, np.ndarray):
         return leaf
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
 
 
 def load_params(folder: Path, params: Params) -> Params:
-    """The newest parameters of a finished run, into arrays like those of `params` (see `restore_params`).
+    """Loads the latest parameters of a run into arrays like those of `params` (see `Checkpoints.restore_params`).
 
-    Where they lie on devices of several processes, all of these load together; otherwise no other process takes part.
+    If the shardings span several processes, all of them must call this together; otherwise no other process takes part.
 
     Raises:
       UserError: the folder holds no checkpoint.
@@ -112,7 +118,7 @@ def load_params(folder: Path, params: Params) -> Params:
     shared = any(
         not leaf.sharding.is_fully_addressable for leaf in jax.tree.leaves(params) if hasattr(leaf, "sharding")
     )
-    with Checkpoints(folder, alone=not shared) as checkpoints:
+    with Checkpoints(folder, this_process_only=not shared) as checkpoints:
         step = checkpoints.latest()
         if step is None:
             raise UserError(f"{folder}: holds no checkpoint")

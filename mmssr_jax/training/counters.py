@@ -1,4 +1,4 @@
-"""What a run has been trained on so far, and what became of it: saved with every checkpoint, told at the end."""
+"""Counters of what a run was trained on, by mixture component; saved with every checkpoint, reported at the end."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _COUNTS = ("samples", "tokens", "cut", "places")
 
 @dataclasses.dataclass
 class TrainCounters:
-    """Counts by member of the mixture.
+    """Counts by component of the mixture; the fields are the keys of the checkpoint's JSON item.
 
     Attributes:
-      samples: sequences trained on.
-      tokens: their tokens, images included, padding not.
-      cut: sequences whose end was cut off.
-      places: tokens that the batches had room for.
-      skipped: steps that were left out (see `training.guard`).
-      held_out: "before", "after" -> member -> mean loss of a target.
+      samples: component -> sequences trained on.
+      tokens: component -> their tokens, including image tokens, excluding padding.
+      cut: component -> sequences that were truncated.
+      places: token positions of all batches, padding included.
+      skipped: skipped steps, see `training.skip_bad_steps`.
+      held_out: "before", "after" -> component -> validation loss, a mean over target tokens.
     """
 
     samples: dict[str, int]
@@ -37,21 +37,21 @@ class TrainCounters:
     skipped: list[int] = dataclasses.field(default_factory=list)
     held_out: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
 
-    def add(self, mixture: Mixture, batch: Batch, origin: BatchProvenance) -> int:
-        """Counts the rows of a batch of this process; returns its tokens."""
-        row, place = np.nonzero(origin.samples >= 0)
-        member = mixture.component_of(origin.samples[row, place])
-        lengths = sequence_lengths(batch)[row, place]
-        for n, m in enumerate(mixture.members):
-            mine = member == n
-            self.samples[m.name] += int(mine.sum())
-            self.tokens[m.name] += int(lengths[mine].sum())
-            self.cut[m.name] += int((origin.cut[row, place][mine] > 0).sum())
+    def add(self, mixture: Mixture, batch: Batch, provenance: BatchProvenance) -> int:
+        """Counts a batch of this process (shapes as in `Batch`); returns its number of tokens."""
+        row, column = np.nonzero(provenance.samples >= 0)
+        component_index = mixture.component_of(provenance.samples[row, column])
+        lengths = sequence_lengths(batch)[row, column]
+        for n, component in enumerate(mixture.members):
+            selected = component_index == n
+            self.samples[component.name] += int(selected.sum())
+            self.tokens[component.name] += int(lengths[selected].sum())
+            self.cut[component.name] += int((provenance.cut[row, column][selected] > 0).sum())
         self.places += batch.tokens.size
         return int(lengths.sum())
 
     def total(self) -> TrainCounters:
-        """The counts of all processes; all of them call it together."""
+        """The counts summed over all processes, which must call this together."""
         counts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name in _COUNTS}
         if hosts.count() == 1:
             return dataclasses.replace(self, **counts)
@@ -60,38 +60,42 @@ class TrainCounters:
         return dataclasses.replace(self, **summed)
 
     def restored(self, saved: dict[str, Any]) -> TrainCounters:
-        """What `total` gave and a checkpoint kept; the counts go on in the first process."""
-        kept = TrainCounters(**saved)
+        """Counters from a checkpoint's JSON item, which holds `total()`.
+
+        The main process continues from the saved counts, the others from zero, so that the sum stays right.
+        """
+        counters = TrainCounters(**saved)
         if hosts.is_main():
-            return kept
+            return counters
         zeros = {name: getattr(self, name) for name in _COUNTS}
-        return dataclasses.replace(kept, **zeros)
+        return dataclasses.replace(counters, **zeros)
 
     def shares(self) -> dict[str, float]:
-        """Share of the sequences by member, as realised."""
+        """Realised share of the sequences by component."""
         total = max(sum(self.samples.values()), 1)
         return {name: count / total for name, count in self.samples.items()}
 
     @property
     def packing(self) -> float:
-        """Share of the places that hold tokens."""
+        """Fraction of token positions that are not padding."""
         return sum(self.tokens.values()) / max(self.places, 1)
 
 
 def new_counters(mixture: Mixture) -> TrainCounters:
-    """Nothing counted yet."""
+    """Counters at zero, for the components of a mixture."""
     names = [m.name for m in mixture.members]
     return TrainCounters(dict.fromkeys(names, 0), dict.fromkeys(names, 0), dict.fromkeys(names, 0))
 
 
 def sequence_lengths(batch: Batch) -> np.ndarray:
-    """Tokens of the k-th sequence in each row, int [B, L]; 0 where there is none.
+    """Length of the k-th sequence packed into each row, int64 [B, L]; 0 beyond the last sequence.
 
-    Every sequence begins at position 0 with a token that sees more than itself; padding sees itself only.
+    Every sequence starts at position 0 with a token that is visible to later ones; a padding token is visible only to
+    itself.
     """
-    at = np.arange(batch.tokens.shape[1])
-    first = (batch.positions == 0) & (batch.visible_until > at + 1)
-    padding = (batch.positions == 0) & (batch.visible_until == at + 1)
+    index = np.arange(batch.tokens.shape[1])
+    first = (batch.positions == 0) & (batch.visible_until > index + 1)
+    padding = (batch.positions == 0) & (batch.visible_until == index + 1)
     sequence = np.cumsum(first, axis=1) - 1
     lengths = np.zeros(batch.tokens.shape, np.int64)
     row, column = np.nonzero(~padding)
@@ -99,20 +103,20 @@ def sequence_lengths(batch: Batch) -> np.ndarray:
     return lengths
 
 
-def report(tally: TrainCounters, mixture: Mixture) -> dict[str, Any]:
-    """The tally for `results/training/<run>.json`."""
-    asked, got = mixture.shares(), tally.shares()
+def report(counters: TrainCounters, mixture: Mixture) -> dict[str, Any]:
+    """The content of `results/training/<run>.json`."""
+    requested, realised = mixture.shares(), counters.shares()
     members = {
         m.name: {
-            "pool": len(m.samples), "share": round(got[m.name], 6), "share_asked": round(asked[m.name], 6),
-            "samples": tally.samples[m.name], "tokens": tally.tokens[m.name], "cut": tally.cut[m.name],
+            "pool": len(m.samples), "share": round(realised[m.name], 6), "share_asked": round(requested[m.name], 6),
+            "samples": counters.samples[m.name], "tokens": counters.tokens[m.name], "cut": counters.cut[m.name],
         }
         for m in mixture.members
     }  # fmt: skip
     return {
         "mixture": members,
-        "tokens": sum(tally.tokens.values()),
-        "packing": round(tally.packing, 6),
-        "skipped_steps": tally.skipped,
-        "held_out": tally.held_out,
+        "tokens": sum(counters.tokens.values()),
+        "packing": round(counters.packing, 6),
+        "skipped_steps": counters.skipped,
+        "held_out": counters.held_out,
     }

@@ -1,7 +1,7 @@
-"""Floating point operations of a training step, counted from shapes: matrix products, 2 a multiplication and addition.
+"""Model FLOPs of a training step, counted from shapes: matrix products only, 2 FLOPs per multiply-add.
 
-Backward is twice forward; what remat computes again does not count, so that utilisation is that of the model (PaLM,
-arXiv 2204.02311, appendix B).
+The backward pass counts twice the forward pass; rematerialisation is not counted, so the utilisation derived from this
+is MFU (PaLM, arXiv 2204.02311, appendix B).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from mmssr_jax.models.module_params import Params, param_count
 
 
 def step_flops(config: VLMConfig, params: Params) -> Callable[[Batch], float]:
-    """Batch of one process -> operations of its share of a training step, padding included.
+    """Returns a function: one process's batch -> FLOPs of its share of a training step, padding included.
 
     Args:
       config: of the model.
-      params: of the model, or their shapes.
+      params: of the model, or their ShapeDtypeStructs.
     """
     vision, decoder = config.vision, config.decoder
     layers = {name: param_count(params[name]["layers"]) for name in ("vision", "decoder")}
@@ -33,7 +33,7 @@ def step_flops(config: VLMConfig, params: Params) -> Callable[[Batch], float]:
 
     def count(batch: Batch) -> float:
         rows, length = batch.tokens.shape
-        token = layers["decoder"] + decoder.depth * width * length  # half of the scores are seen
+        token = layers["decoder"] + decoder.depth * width * length  # causal: half of the scores count
         text = rows * (length * token + batch.loss_target.shape[1] * decoder.vocab * decoder.width)
         return 6.0 * (batch.pixels.shape[0] * view + text)
 

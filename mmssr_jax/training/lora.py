@@ -1,9 +1,9 @@
-"""LoRA (arXiv 2106.09685): a projection W gets a low-rank addition, W + (alpha / rank) A B; only A and B are trained.
+"""LoRA (arXiv 2106.09685): adds a low-rank update to a projection, W + (alpha / rank) A B, and trains only A and B.
 
     {... q: {kernel [.., in, out]}}  ->  {... q: {kernel, lora_a [.., in, rank], lora_b [.., rank, out]}}
 
-The additions are parameters of `models.layers.Linear`. A begins as noise and B as zeros, so that the model begins as it
-was. A finished run holds the merged model, which is like any other; its folder `adapter/` holds what was trained.
+A and B are parameters of `models.layers.Linear`. A is initialised with noise and B with zeros, so the adapted model
+starts equal to the original. A finished run holds the merged model; its folder `adapter/` the training checkpoints.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from mmssr_jax.parallel import paths
 from mmssr_jax.training.bundle import ModelBundle
 from mmssr_jax.training.optimizer import OptimizerConfig
 
-ADAPTER = "adapter"  # folder of the run's own checkpoints, beside the merged model
-_ADDED = r"lora_[ab]$"
+ADAPTER = "adapter"  # folder of the training checkpoints, inside that of the merged model
+_ADAPTER_PARAM = r"lora_[ab]$"
 
 
 @dataclasses.dataclass(frozen=True)
 class LoraConfig:
-    """Which projections, and how much.
+    """Which projections get an adapter, and of which rank.
 
     Attributes:
       rank, alpha: see the module.
-      patterns: on dotted names of projections, such as "decoder.layers.attn.q"; MoE experts and embeddings have none.
+      patterns: regular expressions on dotted names of projections, such as "decoder.layers.attn.q"; MoE experts and
+        embeddings cannot have adapters.
     """
 
     rank: int = 16
@@ -79,7 +80,7 @@ def adapt(bundle: ModelBundle, config: LoraConfig, *, seed: int) -> Adapted:
 
 
 def _extend(model: nnx.Module, config: LoraConfig) -> None:
-    """Gives the projections their additions; the numbers in them do not count."""
+    """Adds placeholder A and B parameters to the matching projections."""
     unused = set(config.patterns)
     for path, module in nnx.iter_graph(model):
         name = ".".join(map(str, path))
@@ -96,14 +97,14 @@ def _extend(model: nnx.Module, config: LoraConfig) -> None:
 
 
 def frozen_but_lora(config: OptimizerConfig) -> OptimizerConfig:
-    """The optimizer's settings with all parameters frozen that are no additions."""
-    return dataclasses.replace(config, freeze=(*config.freeze, rf"^(?!.*{_ADDED})"))
+    """The optimizer config with every parameter frozen except the adapters."""
+    return dataclasses.replace(config, freeze=(*config.freeze, rf"^(?!.*{_ADAPTER_PARAM})"))
 
 
 def merge_lora(params: Params, config: LoraConfig) -> Params:
-    """Parameters with additions -> those of the plain model that computes the same."""
+    """Folds the adapters into the kernels: parameters of the adapted model -> those of the plain model."""
     flat = paths.flatten(params)
-    merged: dict[str, Any] = {n: leaf for n, leaf in flat.items() if not re.search(_ADDED, n)}
+    merged: dict[str, Any] = {n: leaf for n, leaf in flat.items() if not re.search(_ADAPTER_PARAM, n)}
     for name in [n.removesuffix("lora_a") for n in flat if n.endswith("lora_a")]:
         a, b = flat[f"{name}lora_a"], flat[f"{name}lora_b"]
         merged[f"{name}kernel"] = merged[f"{name}kernel"] + config.alpha / config.rank * (a @ b)

@@ -1,4 +1,4 @@
-"""SIGTERM, as clusters send it before they take a machine away: the run saves, says so, and ends."""
+"""Preemption: on SIGTERM, which clusters send before they reclaim a machine, the run saves a checkpoint and exits."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from mmssr_jax.parallel import hosts
 
 
 class PreemptedError(KeyboardInterrupt):
-    """The run was told to end and has saved; the same command goes on where it stopped."""
+    """The run was preempted after saving a checkpoint; the same command resumes it."""
 
 
 class Preemption:
-    """Notices SIGTERM while it is entered; a second one ends the process as it would have.
+    """Context manager that records SIGTERM; a second SIGTERM is handled by the previous handler.
 
-    Of several processes jax tells all of them a common step to stop at, whichever was told to end.
+    With several processes, jax agrees on a common step to stop at, whichever process received the signal.
     """
 
     def __init__(self) -> None:
-        self._told = False
-        self._before: Any = None
+        self._signalled = False
+        self._previous: Any = None
 
     def __enter__(self) -> Preemption:
         if threading.current_thread() is threading.main_thread() and hosts.count() == 1:
-            self._before = signal.signal(signal.SIGTERM, self._tell)
+            self._previous = signal.signal(signal.SIGTERM, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
 
-    def _tell(self, number: int, frame: FrameType | None) -> None:
-        self._told = True
-        signal.signal(signal.SIGTERM, self._before)
-        logging.warning("told to end (signal %d): saving after this step; a second signal ends at once", number)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+        signal.signal(signal.SIGTERM, self._previous)
+        logging.warning("received signal %d: saving after this step; a second signal ends the process at once", number)
 
     def reached(self, step: int) -> bool:
-        """Whether the run is to save and end after this step; every process asks at every step."""
+        """Whether the run must save and stop after this step; every process must call this at every step."""
         if hosts.count() > 1:
             return bool(multihost_utils.reached_preemption_sync_point(step))
-        return self._told
+        return self._signalled

@@ -1,4 +1,4 @@
-"""Steps that must not be taken: gradients that are no numbers, and spikes far above what gradients have been so far."""
+"""Skips updates whose gradients are not finite, or whose norm is far above its running mean (a spike)."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import optax
 
 _DECAY = 0.98  # of the running mean of the gradient's norm
-_TRUSTED_FROM = 20  # steps before the mean is worth comparing with
-MOST_IN_A_ROW = 20  # skipped steps
+_WARMUP_STEPS = 20  # before the running mean is used
+MAX_CONSECUTIVE_SKIPS = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class SkipBadStepsConfig:
-    """What is done about a broken step; the ids of its samples are logged either way.
+    """What happens at a bad step; the ids of its samples are logged in either case.
 
     Attributes:
-      action: "stop" ends the run with an error; "skip" leaves parameters and optimizer as they were and goes on, until
-        `MOST_IN_A_ROW` steps in a row were skipped.
-      spike: a gradient norm of more than this many times its running mean counts as broken too; 0 for none.
+      action: "stop" ends the run with an error; "skip" leaves parameters and optimizer state unchanged and continues,
+        up to `MAX_CONSECUTIVE_SKIPS` steps in a row.
+      spike: a step is also bad if its gradient norm exceeds this multiple of the running mean; 0 disables this.
     """
 
     action: Literal["stop", "skip"] = "stop"
@@ -33,12 +33,19 @@ class SkipBadStepsConfig:
 
     @property
     def active(self) -> bool:
-        """Whether the step itself must look at the gradients."""
+        """Whether the optimizer must be wrapped in `skip_bad_steps`."""
         return self.action == "skip" or self.spike > 0
 
 
 class SkipBadStepsState(NamedTuple):
-    """The guarded optimizer's state, the gradient norm's running mean, steps it has seen, and skips in a row."""
+    """State of `skip_bad_steps`.
+
+    Attributes:
+      inner: state of the wrapped optimizer.
+      mean_norm: float32 [], running mean of the gradient norm over the steps that were taken.
+      seen: int32 [], number of steps that were taken.
+      skipped_in_a_row: int32 [], consecutive skips up to and including the last step.
+    """
 
     inner: Any
     mean_norm: jax.Array
@@ -47,7 +54,10 @@ class SkipBadStepsState(NamedTuple):
 
 
 def skip_bad_steps(inner: optax.GradientTransformation, *, spike: float) -> optax.GradientTransformation:
-    """`inner`, left out in steps whose gradient norm is no number or a spike: its state stays, the update is zero."""
+    """Wraps `inner`: at a bad step its state is unchanged and the updates are zero.
+
+    `optax.apply_if_finite` is not used: it applies the update after too many errors in a row and knows no spikes.
+    """
 
     def init(params: Any) -> SkipBadStepsState:
         return SkipBadStepsState(inner.init(params), jnp.zeros(()), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
@@ -56,27 +66,27 @@ def skip_bad_steps(inner: optax.GradientTransformation, *, spike: float) -> opta
         norm = optax.global_norm(grads)
         good = jnp.isfinite(norm)
         if spike:
-            good &= (state.seen < _TRUSTED_FROM) | (norm <= spike * state.mean_norm)
+            good &= (state.seen < _WARMUP_STEPS) | (norm <= spike * state.mean_norm)
 
         def take(_: None) -> tuple[Any, SkipBadStepsState]:
-            updates, moved = inner.update(grads, state.inner, params)
+            updates, inner_state = inner.update(grads, state.inner, params)
             weight = jnp.where(state.seen == 0, 1.0, 1 - _DECAY)
             mean = state.mean_norm + weight * (norm - state.mean_norm)
-            return updates, SkipBadStepsState(moved, mean, state.seen + 1, jnp.zeros((), jnp.int32))
+            return updates, SkipBadStepsState(inner_state, mean, state.seen + 1, jnp.zeros((), jnp.int32))
 
-        def leave(_: None) -> tuple[Any, SkipBadStepsState]:
+        def skip(_: None) -> tuple[Any, SkipBadStepsState]:
             return jax.tree.map(jnp.zeros_like, grads), state._replace(skipped_in_a_row=state.skipped_in_a_row + 1)
 
-        return jax.lax.cond(good, take, leave, None)
+        return jax.lax.cond(good, take, skip, None)
 
     return optax.GradientTransformation(init, update)
 
 
 def consecutive_skips(opt_state: Any) -> jax.Array | None:
-    """How many steps in a row were left out, the last one included; None without a guard."""
-    found = [s for s in jax.tree.leaves(opt_state, is_leaf=_is_guard) if _is_guard(s)]
-    return found[0].skipped_in_a_row if found else None
+    """Consecutive skips up to and including the last step, int32 []; None if `skip_bad_steps` is not in use."""
+    states = [s for s in jax.tree.leaves(opt_state, is_leaf=_is_skip_state) if _is_skip_state(s)]
+    return states[0].skipped_in_a_row if states else None
 
 
-def _is_guard(node: Any) -> bool:
+def _is_skip_state(node: Any) -> bool:
     return isinstance(node, SkipBadStepsState)

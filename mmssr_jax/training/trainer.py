@@ -30,7 +30,7 @@ from mmssr_jax.training.checkpoint import Checkpoints
 from mmssr_jax.training.counters import TrainCounters, new_counters
 from mmssr_jax.training.ema import ema_params
 from mmssr_jax.training.preemption import PreemptedError, Preemption
-from mmssr_jax.training.skip_bad_steps import MOST_IN_A_ROW, SkipBadStepsConfig
+from mmssr_jax.training.skip_bad_steps import MAX_CONSECUTIVE_SKIPS, SkipBadStepsConfig
 from mmssr_jax.training.step import make_step
 from mmssr_jax.training.throughput import Throughput
 from mmssr_jax.training.validation import MEAN, ValidationSet
@@ -108,7 +108,7 @@ def train(
         stream = iter(batches)
         start, tally = checkpoints.latest() or 0, new_counters(mixture)
         if start:
-            logging.info("going on from step %d", start)
+            logging.info("resuming from step %d", start)
             params, opt_state, tally = checkpoints.restore(start, params, opt_state, stream, tally)
         elif held_out is not None:
             tally.held_out["before"] = held_out.losses(graphdef, params, mesh)
@@ -126,7 +126,8 @@ def train(
             params, opt_state, scalars = compiled(params, opt_state, batch)
             note = metrics.flush(speed)
             metrics.pending = (step, scalars, origin)
-            speed.add(tally.add(mixture, host_batch, origin), waited, flops(host_batch) if flops else 0.0)
+            tokens = tally.add(mixture, host_batch, origin)
+            speed.add(tokens=tokens, input_wait=waited, flops=flops(host_batch) if flops else 0.0)
             progress.add(note=note)
             told = preemption.reached(step)
             if step % config.checkpoint_every == 0 or step == config.steps or told:
@@ -140,7 +141,7 @@ def train(
                 if told and step < config.steps:
                     metrics.writer.close()
                     checkpoints.wait()
-                    raise PreemptedError(f"training {run.name} was told to end: step {step} is saved")
+                    raise PreemptedError(f"training {run.name} was preempted: step {step} is saved")
         metrics.writer.close()
     return params, tally
 
@@ -242,5 +243,5 @@ class _Metrics:
         if self.config.guard.action == "stop":
             raise UserError(f"{what}; lower the rate, or set optimizer.guard.action to 'skip'")
         logging.warning("%s; the step is skipped", what)
-        if in_a_row >= MOST_IN_A_ROW:
+        if in_a_row >= MAX_CONSECUTIVE_SKIPS:
             raise UserError(f"{in_a_row} steps in a row were skipped; the last: {what}")

@@ -1,7 +1,7 @@
 """A small training run in a process of its own: python -m tests.training.preempted_run FOLDER STEPS.
 
 Leaves the finished parameters, the optimizer's state and the last batch's sample numbers in FOLDER/finished_<p>.npz;
-ends with status 130 where it was told to end.
+exits with status 130 if it was preempted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHAPE = BatchShape(rows=4, length=96, images=3, targets=32)
 
 
 def main(folder: Path, steps: int) -> int:
-    """Trains; 130 if told to end before."""
+    """Trains; returns 130 if the run was preempted."""
     from tests.small import PATCHES, bundle, pixels, sample, tokenizer
 
     model = bundle()

@@ -1,4 +1,4 @@
-"""A run that is told to end by SIGTERM saves, and goes on to the same bits; alone and as one of two processes."""
+"""A run that receives SIGTERM saves, and resumes to the same bits; with one process and with two."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def _finish(runs: list[subprocess.Popen]) -> tuple[list[int], str]:
     return [run.returncode for run in runs], "\n".join(outputs)
 
 
-def _told_to_end(folder: Path, processes: int) -> None:
-    """Starts, waits for some steps, sends SIGTERM to one process, and sees that all save and end."""
+def _preempt(folder: Path, processes: int) -> None:
+    """Starts, waits for some steps, sends SIGTERM to one process, and checks that all save and end."""
     runs = _group(folder, processes)
     metrics = folder / "run.jsonl"
-    visible_until = time.monotonic() + 800
-    while time.monotonic() < visible_until and not (metrics.exists() and '"step": 2' in metrics.read_text()):
+    deadline = time.monotonic() + 800
+    while time.monotonic() < deadline and not (metrics.exists() and '"step": 2' in metrics.read_text()):
         assert all(run.poll() is None for run in runs), _finish(runs)
         time.sleep(0.05)
     runs[-1].send_signal(signal.SIGTERM)
@@ -64,16 +64,16 @@ def _parameters(folder: Path, process: int = 0) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("processes", [1, 2])
-def test_told_to_end_and_started_again_is_bit_equal(tmp_path: Path, processes: int):
+def test_a_preempted_and_resumed_run_is_bit_equal(tmp_path: Path, processes: int):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
     codes, output = _finish(_group(whole, processes))
     assert codes == [0] * processes, output
-    _told_to_end(cut, processes)
+    _preempt(cut, processes)
     codes, output = _finish(_group(cut, processes))
     assert codes == [0] * processes, output
-    assert "going on from step" in output
+    assert "resuming from step" in output
     for process in range(processes):
         expected, found = _parameters(whole, process), _parameters(cut, process)
         assert expected.keys() == found.keys()
@@ -83,9 +83,9 @@ def test_told_to_end_and_started_again_is_bit_equal(tmp_path: Path, processes: i
 
 def test_a_signal_is_noticed_once_and_the_old_handler_comes_back():
     before = signal.getsignal(signal.SIGTERM)
-    with preemption.Preemption() as told:
-        assert not told.reached(1)
+    with preemption.Preemption() as preempted:
+        assert not preempted.reached(1)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert told.reached(2)
+        assert preempted.reached(2)
         assert signal.getsignal(signal.SIGTERM) == before
     assert signal.getsignal(signal.SIGTERM) == before
