@@ -1,4 +1,4 @@
-"""From a score table and the user's wishes to what a selector may choose from."""
+"""From a score table and the user's settings to the candidates of a selection."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Excluded:
 
 
 def positions(wanted: pa.Array, ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """int64 [wanted]: where each wanted id stands in `ids`, -1 = not there."""
+    """int64 [wanted]: the index of each wanted id in `ids` (strings [N]), -1 = absent."""
     unique = wanted.unique()
-    hit = pc.index_in(ids, value_set=unique.cast(ids.type))  # hashes the wanted and streams the many through
+    hit = pc.index_in(ids, value_set=unique.cast(ids.type))  # hashes the wanted ids and streams the many through
     rows = np.flatnonzero(pc.is_valid(hit).to_numpy(zero_copy_only=False))
     place = np.full(len(unique), -1, np.int64)
     place[hit.take(pa.array(rows)).to_numpy(zero_copy_only=False)] = rows
@@ -55,13 +55,13 @@ def positions(wanted: pa.Array, ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
 
 
 def mark_ids(table: ScoreTable, path: Path, where: str) -> np.ndarray:
-    """bool [rows]: the row's id is in the file. Ids of the file that no row has are counted in the log."""
+    """bool [rows]: whether the file contains the row's id. Ids that no row has are counted in the log."""
     ids = ids_lib.read(path)
     rows = positions(ids, table.ids)
     absent = np.flatnonzero(rows < 0)
     if len(absent):
         logging.warning(
-            "%s: %d of %d ids are no candidates anyway, the first is %r",
+            "%s: %d of %d ids match no row, the first is %r",
             where,
             len(absent),
             len(ids),
@@ -73,10 +73,10 @@ def mark_ids(table: ScoreTable, path: Path, where: str) -> np.ndarray:
 
 
 def filter_masks(table: ScoreTable, row_filter: RowFilter, where: str) -> dict[str, np.ndarray]:
-    """bool [rows] for each list that is given: whether it holds the row.
+    """bool [rows] for each list given in `row_filter`: whether it contains the row.
 
     Raises:
-      UserError: a source or style that no row has.
+      UserError: no row has a given source or style.
     """
     masks: dict[str, np.ndarray] = {}
     if row_filter.sources:
@@ -93,13 +93,13 @@ def filter_masks(table: ScoreTable, row_filter: RowFilter, where: str) -> dict[s
 def _codes(names: Sequence[str], known: Sequence[str], where: str, what: str) -> list[int]:
     unknown = [n for n in names if n not in known]
     if unknown:
-        shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
-        raise UserError(f"{where}: no row has the {what} {unknown[0]!r}; there are {shown}")
+        listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+        raise UserError(f"{where}: no row has the {what} {unknown[0]!r}; there are {listed}")
     return [known.index(n) for n in names]
 
 
 def exclusions(table: ScoreTable, config: SelectionConfig) -> Excluded:
-    """The rows that the user's settings rule out, by reason."""
+    """The rows that the settings exclude, by reason."""
     reasons = {}
     for name, mask in filter_masks(table, config.only, "only").items():
         reasons[f"not in only.{name}"] = ~mask
@@ -113,16 +113,16 @@ def exclusions(table: ScoreTable, config: SelectionConfig) -> Excluded:
 def build(
     table: ScoreTable, config: SelectionConfig, *, pool_size: int, further: Excluded | None = None
 ) -> tuple[Candidates, Excluded]:
-    """The candidates, and who is not one for which reason.
+    """The candidates, and the excluded rows by reason.
 
     Args:
       table: the scored rows.
-      config: the user's settings.
+      config: the settings.
       pool_size: samples of the whole pool.
-      further: reasons that the settings alone do not show, such as near-duplicates.
+      further: exclusions that need more than the settings, such as near-duplicates.
 
     Raises:
-      UserError: a name in the settings that no row has; a required id that is not scored or is excluded too.
+      UserError: a name in the settings matches no row, or a required id is not scored or is excluded.
     """
     excluded = exclusions(table, config)
     if further is not None:
@@ -134,7 +134,7 @@ def build(
     required = required_rows(table, config)
     if not allowed[required].all():
         first = table.ids[int(required[np.argmin(allowed[required])])].as_py()
-        raise UserError(f"require_ids: {first!r} is required and excluded at the same time")
+        raise UserError(f"require_ids: {first!r} is both required and excluded")
     caps = _source_caps(table, config)
     if caps is not None:
         caps = np.maximum(caps, np.bincount(table.source[required], minlength=len(caps)))
@@ -142,10 +142,10 @@ def build(
 
 
 def required_rows(table: ScoreTable, config: SelectionConfig) -> np.ndarray:
-    """int64: the rows of `require_ids`, in the file's order.
+    """int64 [required]: the rows of `require_ids`, in file order.
 
     Raises:
-      UserError: an id is not scored or named twice.
+      UserError: an id is not scored, or listed twice.
     """
     if config.require_ids is None:
         return np.zeros(0, np.int64)
@@ -154,12 +154,12 @@ def required_rows(table: ScoreTable, config: SelectionConfig) -> np.ndarray:
     if (rows < 0).any():
         raise UserError(f"require_ids: {ids[int(np.argmin(rows))].as_py()!r} is not among the scored samples")
     if len(np.unique(rows)) < len(rows):
-        raise UserError(f"require_ids: {config.require_ids} names an id twice")
+        raise UserError(f"require_ids: {config.require_ids} lists an id twice")
     return rows
 
 
 def _source_caps(table: ScoreTable, config: SelectionConfig) -> np.ndarray | None:
-    """int64 [sources], or None where no cap is set. Required rows count, and are taken even above the cap."""
+    """int64 [sources], or None where no cap is set. Required rows count towards it, and are taken even above it."""
     if config.max_per_source is None and not config.source_caps:
         return None
     _codes(tuple(config.source_caps), table.source_names, "source_caps", "source")

@@ -1,4 +1,4 @@
-"""Two selections side by side, and a selection beside what its manifest says it is."""
+"""Compares two selections, and a selection with what its manifest claims."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ REASON = ("capability", "group", "score")
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """What two selections have in common and what not.
+    """The overlap and the differences of two selections.
 
     Attributes:
-      both: how many ids are in both.
-      first_only, second_only: the rows (columns of `base.SCHEMA`) that only one has, in its pick order.
-      other_reason: how many ids are in both for another capability, group or score.
-      per_source: rows of each source in the first and in the second, where the two differ.
+      both: the number of common ids.
+      first_only, second_only: the rows (columns of `base.SCHEMA`) of only one selection, in its pick order.
+      other_reason: the number of common ids whose capability, group or score differ.
+      per_source: the numbers of rows of each source in the first and the second, where they differ.
     """
 
     both: int
@@ -36,27 +36,27 @@ class Difference:
 
     @property
     def jaccard(self) -> float:
-        """Common ids over all ids; 1 for two empty selections."""
+        """Size of the intersection over that of the union; 1 for two empty selections."""
         union = self.both + self.first_only.num_rows + self.second_only.num_rows
         return self.both / union if union else 1.0
 
     def lines(self, first: str, second: str) -> list[str]:
-        """For a reader."""
-        found = [
+        """The comparison as lines of text."""
+        lines = [
             f"{self.both} samples are in both {first} and {second} (Jaccard {self.jaccard:.3f}), "
-            f"{self.other_reason} of them for another reason; "
+            f"{self.other_reason} of them for different reasons; "
             f"{self.first_only.num_rows} only in {first}, {self.second_only.num_rows} only in {second}"
         ]
         for source, (a, b) in self.per_source.items():
-            found.append(f"source {source}: {a} in {first}, {b} in {second}")
-        return found
+            lines.append(f"source {source}: {a} in {first}, {b} in {second}")
+        return lines
 
 
 def read_selection(folder: Path) -> pa.Table:
     """The picks of a selection's folder.
 
     Raises:
-      UserError: there is none.
+      UserError: the folder contains no selection.
     """
     return files.read_parquet(folder / "selection.parquet", SCHEMA.names)
 
@@ -91,36 +91,36 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
 
 
 def verify(folder: Path, picks: pa.Table, *, counts: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
-    """What in a selection's folder is not as deriving it again gives it; nothing where all is well.
+    """The differences between a selection's folder and the same selection computed again; none if it verifies.
 
     Args:
       folder: the selection.
-      picks: the picks derived again (`base.SCHEMA`).
+      picks: the picks computed again (`base.SCHEMA`).
       counts: their counts.
-      inputs: the digests of the inputs as they are now.
+      inputs: the current digests of the inputs.
 
     Raises:
-      UserError: the folder holds no finished selection.
+      UserError: the folder contains no finished selection.
     """
     manifest = files.read_json(folder / "manifest.json")
-    found = [
-        f"the input {name} was changed since ({manifest['inputs'].get(name)} then, {inputs.get(name)} now)"
+    problems = [
+        f"the input {name} has changed ({manifest['inputs'].get(name)} then, {inputs.get(name)} now)"
         for name in sorted(manifest["inputs"].keys() | inputs.keys())
         if manifest["inputs"].get(name) != inputs.get(name)
     ]
     stored = read_selection(folder)
     if not stored.equals(picks):
-        found += difference(stored, picks).lines("selection.parquet", "the selection derived again")[:1]
+        problems += difference(stored, picks).lines("selection.parquet", "the selection computed again")[:1]
         if stored["id"].to_pylist() != picks["id"].to_pylist() and set(stored["id"].to_pylist()) == set(
             picks["id"].to_pylist()
         ):
-            found.append("the picks stand in another order")
+            problems.append("the picks are in a different order")
     try:
         listed = (folder / "ids.txt").read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise UserError(f"{folder}/ids.txt: no such file") from None
     if listed != sorted(picks["id"].to_pylist()):
-        found.append("ids.txt holds other ids")
+        problems.append("ids.txt contains other ids")
     if manifest["counts"] != counts:
-        found.append("the counts of the manifest are others")
-    return found
+        problems.append("the counts of the manifest differ")
+    return problems

@@ -1,4 +1,4 @@
-"""Files of ids, one a line: what a trainer needs of a selection, and how users name samples."""
+"""Files with one id a line: what a trainer reads of a selection, and how users name samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from mmssr_jax.selection.tie_break import hash_ids
 
 
 def take(ids: pa.Array | pa.ChunkedArray, rows: np.ndarray) -> pa.Array:
-    """The ids of some rows, in their order, without joining the chunks, which may hold more than a string array can."""
+    """The ids of `rows` (int64 [N]), in that order, as strings [N].
+
+    The chunks are never concatenated: together they may exceed the 2 GiB of a string array.
+    """
     if not isinstance(ids, pa.ChunkedArray):
         return ids.take(pa.array(rows)).cast(pa.string())
     order = np.argsort(rows, kind="stable")
@@ -30,35 +33,35 @@ def take(ids: pa.Array | pa.ChunkedArray, rows: np.ndarray) -> pa.Array:
 
 
 def absent(ids: pa.Array | pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """int64: the rows of `ids` that are not in `among`, found by 64-bit hashes: 16 bytes an id, whatever its length."""
+    """int64 [absent]: the rows of `ids` that are not in `among`, by 64-bit hashes: 16 bytes an id, whatever its length."""
     if ids.equals(among):
         return np.zeros(0, np.int64)
-    there = np.sort(hash_ids(among))
-    own = hash_ids(ids)
-    at = np.minimum(np.searchsorted(there, own), max(len(there) - 1, 0))
-    return np.flatnonzero(there[at] != own) if len(there) else np.arange(len(own))
+    known = np.sort(hash_ids(among))
+    hashes = hash_ids(ids)
+    at = np.minimum(np.searchsorted(known, hashes), max(len(known) - 1, 0))
+    return np.flatnonzero(known[at] != hashes) if len(known) else np.arange(len(hashes))
 
 
 def write_sorted(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
-    """Atomically writes the ids in code-point order.
+    """Atomically writes the ids [N] in code-point order.
 
     Raises:
-      UserError: an id has a line break in it.
+      UserError: an id contains a line break.
     """
     ordered = ids.take(pc.sort_indices(ids)) if len(ids) else ids
     broken = pc.match_substring_regex(ordered, r"[\r\n]") if len(ids) else None
     if broken is not None and pc.any(broken).as_py():
         first = ordered.filter(broken)[0].as_py()
-        raise UserError(f"id {first!r} has a line break in it, so it cannot stand in a file with one id a line")
+        raise UserError(f"id {first!r} contains a line break, so it cannot be written to a file with one id a line")
     lines = "\n".join(ordered.to_pylist())
     files.write_text(path, lines + "\n" if lines else "")
 
 
 def read(path: Path) -> pa.Array:
-    """The ids of a file with one a line, or of a selection's folder (its ids.txt), in that order.
+    """The ids of a file with one id a line, or of a selection's folder (its ids.txt): strings [N] in file order.
 
     Raises:
-      UserError: there is no such file, or it is not text.
+      UserError: the file does not exist, or is not text.
     """
     path = path / "ids.txt" if path.is_dir() else path
     try:

@@ -1,4 +1,4 @@
-"""What was picked so far, and what the budget, the required ids and the caps per source still allow."""
+"""The picks so far, and what the budget, the required ids and the caps per source still allow."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mmssr_jax.selection.base import Budget, Candidates, Selection
 class Picks:
     """The growing selection.
 
-    A budget of tokens is worth as many picks as its rest pays for at the candidates' mean length; a row longer than
-    the rest counts as taken until a larger budget begins.
+    A token budget allows an estimated number of picks: the tokens left, divided by the candidates' mean length. A row
+    longer than the tokens left counts as taken until a larger budget begins.
 
     Attributes:
-      taken: bool [rows]: chosen, not allowed, or too long for what is left. A selector sets the rows it will `add`.
-      room: int64 [sources]: how many more rows each source may give, or None for any number.
+      taken: bool [rows]: chosen, not allowed, or longer than the tokens left. A selector sets the rows it will `add`.
+      room: int64 [sources]: how many more rows each source may contribute, or None where unlimited.
     """
 
     def __init__(self, candidates: Candidates):
@@ -36,10 +36,10 @@ class Picks:
         return self._count
 
     def begin(self, budget: Budget) -> np.ndarray:
-        """Sets the next, larger budget; returns the rows that it could pay for and the one before could not.
+        """Starts the next, larger budget; returns the rows that only the previous one could not afford, int64 [rows].
 
         Raises:
-          UserError: the budget is more than the pool, or less than what is required.
+          UserError: the budget exceeds the pool, or the required rows exceed the budget.
         """
         freed = np.concatenate(self._blocked)
         self.taken[freed] = False
@@ -54,18 +54,18 @@ class Picks:
         required = len(self._candidates.required)
         over_tokens = self._count == required and self._tokens is not None and self._tokens < 0
         if over_tokens or (self._samples is not None and required > self._samples):
-            raise UserError(f"the {required} required samples are more than the budget; raise it or require fewer")
+            raise UserError(f"the {required} required samples exceed the budget; raise it or require fewer")
         return freed
 
     def left(self) -> int:
-        """How many picks the budget still pays for; 0 or less when it is met."""
+        """How many more picks the budget allows; 0 or less once it is met."""
         if self._samples is not None:
             return self._samples - self._count
         assert self._tokens is not None, "begin() comes first"
         return max(int(self._tokens / self._mean), 1) if self._tokens > 0 else 0
 
     def affordable(self, rows: np.ndarray) -> int:
-        """How many of these rows, from the first on, the budget pays for. A budget of samples pays for all."""
+        """The length of the longest prefix of `rows` (int64 [N]) within the token budget; N under a budget of samples."""
         if self._tokens is None:
             return len(rows)
         return int(np.searchsorted(np.cumsum(self._candidates.tokens()[rows], dtype=np.int64), self._tokens, "right"))
@@ -73,7 +73,18 @@ class Picks:
     def add(
         self, rows: np.ndarray, *, capability: int, group: np.ndarray, score: np.ndarray, round_: int
     ) -> np.ndarray:
-        """Appends picks, which `taken` marks already; returns the rows that are now too long for what is left."""
+        """Appends picks, which the caller has marked in `taken`.
+
+        Args:
+          rows: int64 [N].
+          capability: code of the capability that chose them, -1 = none.
+          group: int [N], codes of the groups.
+          score: float [N].
+          round_: the number of the round.
+
+        Returns:
+          The rows that are now longer than the tokens left, int64 [rows].
+        """
         self._append(rows, capability=capability, group=group, score=score, round_=round_)
         if self._tokens is None:
             return np.zeros(0, np.int64)
@@ -104,6 +115,6 @@ class Picks:
     def selection(
         self, *, ends: tuple[int, ...], capability_names: tuple[str, ...] = (), group_names: tuple[str, ...] = ()
     ) -> Selection:
-        """All picks so far."""
+        """The picks so far."""
         rows, capability, group, score, round_ = (np.concatenate(c) for c in zip(*self._columns, strict=True))
         return Selection(rows, capability, group, score, round_, ends, capability_names, group_names)

@@ -1,4 +1,4 @@
-"""Score files into memory: Parquet parts column by column, so that no column is there twice."""
+"""Reads score files: Parquet parts column by column, so that no column is held twice in memory."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mmssr_jax.selection.tie_break import tie_keys
 
 
 def score_files(path: Path) -> list[Path]:
-    """The files of a score folder (its parts, in order, or the official program's answers), or the one file.
+    """The files of a score folder (its parts in order, or the official program's answers), or the file itself.
 
     Raises:
-      UserError: there is none, or parts are missing.
+      UserError: nothing is there, or parts are missing.
     """
     if path.is_dir() and official.is_answers(path):
         return sorted(path.glob("*.jsonl"))
@@ -35,18 +35,18 @@ def score_files(path: Path) -> list[Path]:
 
 
 def scores_digest(path: Path) -> str:
-    """The identity of scores: of the manifest where a stage wrote them, of the files' contents elsewhere."""
+    """The identity of scores: the manifest's digest where a stage wrote them, the files' digest elsewhere."""
     if path.is_dir() and (path / "manifest.json").exists():
         return files.file_digest(path / "manifest.json")
     return files.digest(" ".join(files.file_digest(p) for p in score_files(path)))
 
 
 def read_official(path: Path, sources: Callable[[], Mapping[str, str]]) -> ScoreTable | None:
-    """Scores that the official program wrote: a folder of answers or its parsed csv; None where it is neither.
+    """Scores that the official program wrote (a folder of answers, or its parsed csv); None for other paths.
 
     Args:
       path: the folder or file.
-      sources: gives the source of each id of the pool.
+      sources: returns the source of each id of the pool.
 
     Raises:
       UserError: see `formats.official`.
@@ -59,21 +59,22 @@ def read_official(path: Path, sources: Callable[[], Mapping[str, str]]) -> Score
 
 
 def read_scores(path: Path, capabilities: Sequence[str] = ()) -> ScoreTable:
-    """Reads a score table of the contract (`core.tables`).
+    """Reads a score table in the layout of `core.tables`.
 
     Args:
-      path: a folder of parts or a Parquet file: `id`, `source`, `styles`, one column a capability, maybe `n_tokens`.
-      capabilities: the columns to read, in this order; all of them where empty.
+      path: a folder of parts or a Parquet file: `id`, `source`, `styles`, one column per capability, optionally
+        `n_tokens`.
+      capabilities: the columns to read, in this order; all if empty.
 
     Raises:
-      UserError: a file is missing or unreadable, a column is missing or of a wrong type, or a score is out of range.
+      UserError: a file is missing or unreadable, a column is missing or has a wrong type, or a score is out of range.
     """
     parts = score_files(path)
-    own = _capabilities(parts)
-    chosen = tuple(capabilities) or own
-    unknown = [c for c in chosen if c not in own]
+    available = _capabilities(parts)
+    chosen = tuple(capabilities) or available
+    unknown = [c for c in chosen if c not in available]
     if unknown:
-        raise UserError(f"{path}: has no capability {unknown[0]!r}; there are {', '.join(own) or 'none'}")
+        raise UserError(f"{path}: has no capability {unknown[0]!r}; there are {', '.join(available) or 'none'}")
     progress = Progress(f"reading {path.name}", len(chosen) + 3, "columns")
     ids = _strings(parts, "id")
     progress.add()
@@ -89,20 +90,20 @@ def read_scores(path: Path, capabilities: Sequence[str] = ()) -> ScoreTable:
 
 
 def join_scores(table: ScoreTable, path: Path) -> ScoreTable:
-    """Adds the capabilities of another score file or folder by id; NaN where an id has none there.
+    """Joins the capabilities of another score file or folder by id; NaN where that one lacks an id.
 
     Raises:
-      UserError: no capability or one that the table has already, an id twice, or none in common.
+      UserError: it has no capability, or one that the table has already; an id occurs twice; no id is in common.
     """
     parts = score_files(path)
     slugs = _capabilities(parts)
     again = next((slug for slug in slugs if slug in table.scores), None)
     if again is not None:
-        raise UserError(f"{path}: the capability {again} is in the scores already; rename one of them")
+        raise UserError(f"{path}: the scores have the capability {again} already; rename one of them")
     if not slugs:
         raise UserError(f"{path}: has no column with scores of a capability")
     other = _strings(parts, "id")
-    tie_keys(other, seed=0)  # refuses an id that is there twice
+    tie_keys(other, seed=0)  # rejects repeated ids
     rows = positions(other, table.ids)
     if not (rows >= 0).any():
         raise UserError(f"{path}: has no id in common with the scores")
@@ -134,7 +135,7 @@ def join_features(table: ScoreTable, path: Path) -> ScoreTable:
 
 
 def _joined(parts: Sequence[Path], names: Sequence[str], rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
-    """Columns laid out in `rows` of a longer table; NaN elsewhere, rows of -1 are left out."""
+    """Columns scattered to `rows` of a table of `length` rows; NaN elsewhere, -1 is skipped."""
     columns = {}
     for name in names:
         columns[name] = np.full(length, np.nan, np.float32)
@@ -143,25 +144,27 @@ def _joined(parts: Sequence[Path], names: Sequence[str], rows: np.ndarray, lengt
 
 
 def _capabilities(parts: Sequence[Path]) -> tuple[str, ...]:
-    """The capability columns, which every part has.
+    """The capability columns, the same in every part.
 
     Raises:
-      UserError: a part is no Parquet file or has other columns than the first.
+      UserError: a part is not a Parquet file, or its columns differ from the first part's.
     """
     first: tuple[str, ...] | None = None
     for part in parts:
         try:
-            found = tables.capability_slugs(pq.read_schema(part))
+            slugs = tables.capability_slugs(pq.read_schema(part))
         except (pa.ArrowInvalid, OSError) as e:
             raise UserError(f"{part}: not a readable Parquet file ({e})") from None
-        if first is not None and found != first:
-            raise UserError(f"{part}: has other capabilities than {parts[0].name}; score them again as one table")
-        first = found
+        if first is not None and slugs != first:
+            raise UserError(
+                f"{part}: its capabilities differ from those of {parts[0].name}; score the pool again as one table"
+            )
+        first = slugs
     return first or ()
 
 
 def _column(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
-    """One column of all parts; repeated strings as a dictionary.
+    """One column of all parts; repeated strings dictionary-encoded.
 
     Raises:
       UserError: a part lacks the column, or its type differs.
@@ -180,7 +183,7 @@ def _column(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
 
 
 def _strings(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
-    """A string column without gaps."""
+    """A string column without nulls."""
     column = _column(parts, name)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
@@ -191,10 +194,10 @@ def _strings(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
 
 
 def _numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
-    """A number column as one array; a missing score becomes NaN.
+    """A numeric column as one array; a null becomes NaN.
 
     Raises:
-      UserError: it does not hold numbers, or integers have gaps.
+      UserError: the column is not numeric, or is an integer column with nulls.
     """
     out = np.empty(sum(pq.read_metadata(p).num_rows for p in parts), dtype)
     begin = 0

@@ -1,11 +1,11 @@
-"""The score table in memory, as columns of numbers: what every selection works on.
+"""The score table in memory, as numpy columns: the input of every selection.
 
-id        Arrow strings, never Python's            [rows]
+id        Arrow strings, never Python strings      [rows]
 source    int32 codes into `source_names`          [rows]
 styles    int16 or int32 codes into `style_names`  [rows, slots], main style first, -1 = none
-scores    one float32 column a capability          [rows], NaN = no score
+scores    one float32 column per capability        [rows], NaN = no score
 n_tokens  int32 or None                            [rows]
-features  one float32 column a feature, any range  [rows], NaN = no value
+features  one float32 column per feature           [rows] or [rows, d], NaN = no value
 """
 
 from __future__ import annotations
@@ -24,7 +24,18 @@ from mmssr_jax.core.vocabulary import MAX_SCORE
 
 @dataclasses.dataclass(frozen=True)
 class ScoreTable:
-    """Scores of a pool; see the module's drawing for shapes and types. Names are sorted, so codes have a meaning."""
+    """Scores of a pool, as columns.
+
+    Attributes:
+      ids: strings [rows].
+      source: int32 [rows], codes into `source_names`, which are sorted.
+      source_names: the sources.
+      styles: int [rows, slots], codes into `style_names`, which are sorted; main style first, -1 = none.
+      style_names: the styles.
+      scores: float32 [rows] by capability; NaN = no score.
+      n_tokens: int32 [rows], or None.
+      features: float32 [rows], or [rows, d] for vectors, by name; NaN = no value.
+    """
 
     ids: pa.Array | pa.ChunkedArray
     source: np.ndarray
@@ -43,7 +54,7 @@ class ScoreTable:
         return tuple(self.scores)
 
     def column(self, capability: str) -> np.ndarray:
-        """The scores of one capability.
+        """The scores of one capability, float32 [rows].
 
         Raises:
           UserError: the table has no such capability.
@@ -53,26 +64,26 @@ class ScoreTable:
         return self.scores[capability]
 
     def feature(self, name: str) -> np.ndarray:
-        """One feature.
+        """One feature, float32 [rows] or [rows, d].
 
         Raises:
-          UserError: no feature table has it.
+          UserError: no feature table has that column.
         """
         if name not in self.features:
-            there = ", ".join(self.features) or "none; give their files as `features`"
-            raise UserError(f"there is no feature {name!r}; there are {there}")
+            known = ", ".join(self.features) or "none; give their files as `features`"
+            raise UserError(f"there is no feature {name!r}; there are {known}")
         return self.features[name]
 
     @classmethod
     def from_arrow(cls, table: pa.Table, capabilities: Sequence[str] = ()) -> ScoreTable:
-        """From a table of the contract `scores/part-*.parquet` (see `core.tables`), columns shared where they can be.
+        """From a table in the layout of `scores/part-*.parquet` (see `core.tables`), without copies where possible.
 
         Args:
-          table: `id`, `source`, a float column a capability, `styles` list<string>, and maybe `n_tokens`.
-          capabilities: the columns to keep, in this order; all of them where empty.
+          table: `id`, `source`, one float column per capability, `styles` list<string>, optionally `n_tokens`.
+          capabilities: the columns to keep, in this order; all if empty.
 
         Raises:
-          UserError: a column is missing or of another type, an id or source is null, a score is out of range.
+          UserError: a column is missing or has another type, an id or source is null, or a score is out of range.
         """
         chosen = tuple(capabilities) or tables.capability_slugs(table)
         missing = [n for n in ("id", "source", "styles", *chosen) if n not in table.schema.names]
@@ -94,10 +105,10 @@ class ScoreTable:
         return result
 
     def check_scores(self) -> None:
-        """Refuses scores outside 0..5; NaN means that there is none.
+        """Rejects scores outside 0..5; NaN means no score.
 
         Raises:
-          UserError: naming the first id and its value.
+          UserError: names the first such id and its value.
         """
         for name, column in self.scores.items():
             if len(column) and (np.nanmax(column, initial=0) > MAX_SCORE or np.nanmin(column, initial=0) < 0):
@@ -115,24 +126,24 @@ def _float_column(column: pa.ChunkedArray, name: str) -> np.ndarray:
 
 
 def encode_strings(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """int32 codes [rows], -1 = null, and the names they stand for, sorted: they do not hang on the row order."""
+    """int32 codes [rows], -1 = null, and their names, sorted, so that the codes do not depend on the row order."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     chunks = column.unify_dictionaries().chunks
-    found = chunks[0].dictionary.to_pylist() if chunks else []
+    dictionary = chunks[0].dictionary.to_pylist() if chunks else []
     codes = np.concatenate([c.indices.fill_null(-1).to_numpy() for c in chunks] or [np.zeros(0, np.int32)])
-    used = np.zeros(len(found) + 1, bool)
-    used[codes] = True  # -1 is the last place
-    names = tuple(sorted(name for name, there in zip(found, used[:-1], strict=True) if there))
+    used = np.zeros(len(dictionary) + 1, bool)
+    used[codes] = True  # -1 indexes the last element
+    names = tuple(sorted(name for name, in_use in zip(dictionary, used[:-1], strict=True) if in_use))
     code_of = {name: i for i, name in enumerate(names)}
-    renumber = np.array([*(code_of.get(name, -1) for name in found), -1], np.int32)  # the last one is that of -1
+    renumber = np.array([*(code_of.get(name, -1) for name in dictionary), -1], np.int32)  # the last maps -1 to -1
     return renumber[codes], names
 
 
 def encode_styles(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Codes [rows, slots] of the smallest integer type, and the sorted names.
+    """Codes [rows, slots] in the smallest integer type, and the sorted names.
 
-    The order in a row is kept; repeats, blanks and nulls are dropped.
+    The order within a row is kept; repeats, blanks and nulls are dropped.
 
     Raises:
       UserError: the column does not hold lists of strings.
@@ -145,7 +156,7 @@ def encode_styles(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]
         codes, names = np.maximum(codes - 1, -1), names[1:]
     small = codes.astype(np.min_scalar_type(-max(len(names), 1)))
     slots = int(lengths.max(initial=0))
-    styles = np.full((slots, len(lengths)), -1, small.dtype).T  # one slot after the other, as they are read
+    styles = np.full((slots, len(lengths)), -1, small.dtype).T  # slot-major in memory, as it is read
     begin = np.cumsum(lengths) - lengths
     for slot in range(slots):
         rows = np.flatnonzero(lengths > slot)
@@ -154,7 +165,7 @@ def encode_styles(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]
 
 
 def without_repeats(styles: np.ndarray) -> np.ndarray:
-    """Drops a row's later mentions of a style and closes every gap: (2, 2, -1, 1) becomes (2, 1, -1, -1)."""
+    """Drops repeated styles of a row and closes gaps, [rows, slots]: (2, 2, -1, 1) becomes (2, 1, -1, -1)."""
     slots = styles.shape[1]
     unwanted = np.zeros((slots, len(styles)), bool).T
     wrong = np.zeros(len(styles), bool)
@@ -166,7 +177,7 @@ def without_repeats(styles: np.ndarray) -> np.ndarray:
     if not len(rows):
         return styles
     styles = styles.copy(order="K")
-    mended = np.where(unwanted[rows], -1, styles[rows])
-    order = np.argsort(mended < 0, axis=1, kind="stable")
-    styles[rows] = np.take_along_axis(mended, order, axis=1)
+    kept = np.where(unwanted[rows], -1, styles[rows])
+    order = np.argsort(kept < 0, axis=1, kind="stable")
+    styles[rows] = np.take_along_axis(kept, order, axis=1)
     return styles

@@ -1,9 +1,9 @@
-"""A seeded order of ids that nothing but the ids themselves decides.
+"""A seeded order of ids that depends on nothing but the ids.
 
     words of 8 bytes of the id ──mix──> 64-bit key        (key equality between different ids: a new salt for all)
 
-Where scores are equal, the smaller key goes first. The keys do not hang on the row order, on shards, on the platform
-or on Python's hash seed.
+Among equal scores the row with the smaller key comes first. The keys do not depend on the row order, the shards, the
+platform or Python's hash seed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ROWS_AT_ONCE = 1 << 20
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), on uint64; a bijection."""
+    """The finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), a bijection: uint64 [...] -> uint64 [...]."""
     x = x ^ (x >> np.uint64(30))
     x = x * np.uint64(0xBF58476D1CE4E5B9)
     x = x ^ (x >> np.uint64(27))
@@ -27,13 +27,13 @@ def mix(x: np.ndarray) -> np.ndarray:
 
 
 def _salted(seed: int, salt: int) -> np.uint64:
-    """One uint64 for a seed of any size and a small salt."""
+    """A uint64 from a seed of any size and a small salt."""
     value = np.array([(seed * _GOLDEN + salt + 1) % 2**64], np.uint64)
     return mix(mix(value) + np.uint64(_GOLDEN))[0]
 
 
 def _hash_array(ids: pa.Array, start: np.uint64) -> np.ndarray:
-    """uint64 [rows]: keyed hash of each string's UTF-8 bytes, read as little-endian words and padded with zeros."""
+    """uint64 [rows]: keyed hash of each string's UTF-8 bytes, read as zero-padded little-endian 8-byte words."""
     ids = ids.cast(pa.large_binary())
     _, offsets_buffer, data_buffer = ids.buffers()
     offsets = np.frombuffer(offsets_buffer, np.int64)[ids.offset : ids.offset + len(ids) + 1]
@@ -41,7 +41,7 @@ def _hash_array(ids: pa.Array, start: np.uint64) -> np.ndarray:
     data = np.zeros(last - first + 8, np.uint8)
     if last > first:
         data[: last - first] = np.frombuffer(data_buffer, np.uint8)[first:last]
-    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))  # the word that begins at each byte
+    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))  # the 8-byte word that begins at each byte
     begin, length = offsets[:-1] - first, np.diff(offsets)
     key = mix(start ^ length.astype(np.uint64))
     rows = np.flatnonzero(length > 0)
@@ -71,10 +71,10 @@ def hash_ids(ids: pa.Array | pa.ChunkedArray, *, seed: int = 0, salt: int = 0) -
 
 
 def tie_keys(ids: pa.Array | pa.ChunkedArray, *, seed: int) -> np.ndarray:
-    """uint64 [rows]: `hash_ids` with every key different from every other.
+    """uint64 [rows]: `hash_ids`, all keys different.
 
     Raises:
-      UserError: an id is null or there twice (it is named).
+      UserError: an id is null, or occurs twice (the message names it).
     """
     if ids.null_count:
         raise UserError(f"{ids.null_count} rows have no id; give every row of the score table an id")
@@ -89,5 +89,5 @@ def tie_keys(ids: pa.Array | pa.ChunkedArray, *, seed: int) -> np.ndarray:
             same = [ids[int(row)].as_py() for row in np.flatnonzero(keys == key)]
             again = next((name for i, name in enumerate(same) if name in same[:i]), None)
             if again is not None:
-                raise UserError(f"id {again!r} is there more than once; give every row of the table an id of its own")
-        salt += 1  # different ids fell together: 64 bits make this happen once in many lifetimes
+                raise UserError(f"id {again!r} occurs more than once; give every row of the table a unique id")
+        salt += 1  # two different ids collided in 64 bits: practically never

@@ -73,7 +73,7 @@ def test_join(tmp_path: Path) -> None:
     assert joined.capabilities == ("a", "b", "new")
     assert {i: float(s) for i, s in enumerate(joined.scores["new"]) if not np.isnan(s)} == {1: 3.0, 3: 1.0}
     for change, message in [
-        (extra.rename_columns(["id", "a"]), "the capability a is in the scores already"),
+        (extra.rename_columns(["id", "a"]), "the scores have the capability a already"),
         (extra.select(["id"]), "no column with scores"),
         (extra.set_column(0, "id", pa.array(["s1"] * 3)), "more than once"),
         (extra.set_column(0, "id", pa.array(["x", "y", "z"])), "no id in common"),
@@ -94,7 +94,7 @@ def test_wrong_files(tmp_path: Path) -> None:
         read_scores(tmp_path / "bad.parquet")
     write(tmp_path / "mixed", scores(), 2)
     files.write_parquet(tmp_path / "mixed" / tables.part_name(1, 2), scores().drop_columns(["b"]))
-    with pytest.raises(UserError, match="has other capabilities than part-00000"):
+    with pytest.raises(UserError, match="its capabilities differ from those of part-00000"):
         read_scores(tmp_path / "mixed")
     with pytest.raises(UserError, match="has no capability 'z'; there are a, b"):
         read_scores(write(tmp_path / "good", scores(), 1), ["z"])
@@ -150,8 +150,8 @@ def test_required_ids(tmp_path: Path) -> None:
     path = tmp_path / "ids.txt"
     for text, message in [
         ("s1\nzzz\n", "'zzz' is not among the scored"),
-        ("s1\ns1\n", "names an id twice"),
-        ("s2\n", "'s2' is required and excluded"),
+        ("s1\ns1\n", "lists an id twice"),
+        ("s2\n", "'s2' is both required and excluded"),
     ]:
         files.write_text(path, text)
         files.write_text(tmp_path / "out.txt", "s2\n")

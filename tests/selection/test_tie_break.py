@@ -63,7 +63,7 @@ def test_keys_that_fall_together_get_a_new_salt(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_id_that_is_there_twice_is_named() -> None:
-    with pytest.raises(UserError, match="id 'b' is there more than once"):
+    with pytest.raises(UserError, match="id 'b' occurs more than once"):
         tie_break.tie_keys(pa.array(["a", "b", "c", "b"]), seed=0)
     with pytest.raises(UserError, match="1 rows have no id"):
         tie_break.tie_keys(pa.array(["a", None]), seed=0)

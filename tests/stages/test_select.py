@@ -143,7 +143,7 @@ def test_own_score_file(workdir: Workdir, tmp_path: Path) -> None:
         (lambda t: t.set_column(2, "ocr", pa.nulls(N, pa.float32())), "the scores of ocr are all missing"),
         (lambda t: t.set_column(2, "ocr", pa.array([1.0, 5.5] * 30, pa.float32())), "id 's01': ocr is 5.5"),
         (lambda t: t.set_column(2, "ocr", pa.array([1.0, float("inf")] * 30, pa.float32())), "id 's01': ocr is inf"),
-        (lambda t: t.set_column(0, "id", pa.array(["s00", "s00"] * 30)), "id 's00' is there more than once"),
+        (lambda t: t.set_column(0, "id", pa.array(["s00", "s00"] * 30)), "id 's00' occurs more than once"),
         (lambda t: t.set_column(0, "id", pa.array([f"x{i}" for i in range(N)])), "60 scored ids are not in the pool"),
         (lambda t: t.drop_columns(["source"]), "has no column source"),
     ],
@@ -236,14 +236,14 @@ def test_verify_finds_what_was_changed(workdir: Workdir) -> None:
     path = workdir.selection("main") / "selection.parquet"
     picks = pq.read_table(path)
     files.write_parquet(path, picks.take(list(reversed(range(10)))))
-    with pytest.raises(UserError, match="the picks stand in another order"):
+    with pytest.raises(UserError, match="the picks are in a different order"):
         check()
     files.write_parquet(path, picks.slice(1))
-    with pytest.raises(UserError, match="1 only in the selection derived again"):
+    with pytest.raises(UserError, match="1 only in the selection computed again"):
         check()
     files.write_parquet(path, picks)
     files.write_text(workdir.selection("main") / "ids.txt", "s00\n")
-    with pytest.raises(UserError, match=r"ids\.txt holds other ids"):
+    with pytest.raises(UserError, match=r"ids\.txt contains other ids"):
         check()
 
 

@@ -1,7 +1,7 @@
-"""Samples of a pool that show a benchmark's pictures or repeat its questions.
+"""Finds samples of a pool that contain a benchmark's images or repeat its questions.
 
-A picture matches where dHash and pHash are within `distance` bits of a benchmark's. A text matches where it has a run
-of `ngram` words in common with a question (its wording and options); shorter questions cannot be found by their text.
+An image matches if its dHash and pHash are within `distance` bits of those of a benchmark image. A text matches if it
+shares an n-gram of `ngram` words with a question (its wording and options); shorter questions never match by text.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ SCHEMA = pa.schema(
         ("benchmark", pa.string()),
         ("index", pa.string()),
         ("by", pa.string()),  # "image" or "text"
-        ("distance", pa.int32()),  # bits, of pictures
-        ("ngrams", pa.int32()),  # runs in common, of texts
+        ("distance", pa.int32()),  # bits, of images
+        ("ngrams", pa.int32()),  # common n-grams, of texts
     ]
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Decontaminate:
-    """What to keep a selection free of.
+    """The benchmarks to remove from a selection, and what counts as a match.
 
     Attributes:
       benchmarks: TSV files in VLMEvalKit's layout.
-      action: take matching samples out, or only report them.
+      action: remove matching samples, or only report them.
       by: what is compared.
-      distance: the most bits in which dHash, and in which pHash, of two pictures may differ.
-      ngram: the words of a run.
+      distance: the maximum Hamming distance of the dHashes, and of the pHashes, of two images.
+      ngram: the number of words of an n-gram.
     """
 
     benchmarks: tuple[str, ...]
@@ -60,14 +60,14 @@ class Decontaminate:
 
 @dataclasses.dataclass(frozen=True)
 class Questions:
-    """The questions of some benchmarks, as hashes.
+    """The hashed questions of the benchmarks.
 
     Attributes:
       names: (benchmark, index) of each question.
-      images: uint64 [pictures, 2].
-      image_of: int64 [pictures], the question each picture belongs to.
-      ngrams: uint64 [runs], sorted, each once.
-      ngram_of: int64 [runs], the first question that has the run.
+      images: uint64 [images, 2].
+      image_of: int64 [images], the question that each image belongs to.
+      ngrams: uint64 [ngrams], sorted, unique.
+      ngram_of: int64 [ngrams], the first question that contains the n-gram.
     """
 
     names: tuple[tuple[str, str], ...]
@@ -83,38 +83,38 @@ def questions(
     """Hashes questions.
 
     Args:
-      names: (benchmark, index) of each.
-      texts: wording and options of each.
-      images: uint64 [pictures, 2] of each.
-      ngram: the words of a run.
+      names: (benchmark, index) of each question.
+      texts: wording and options of each question.
+      images: uint64 [images, 2] of each question.
+      ngram: the number of words of an n-gram.
     """
-    runs, text_of = ngram_hashes(texts, ngram)
-    unique, first = np.unique(runs, return_index=True)
+    ngrams, text_of = ngram_hashes(texts, ngram)
+    unique, first = np.unique(ngrams, return_index=True)
     counts = [len(i) for i in images]
     joined = np.concatenate([*images, np.zeros((0, 2), np.uint64)])
     return Questions(tuple(names), joined, np.repeat(np.arange(len(images)), counts), unique, text_of[first])
 
 
 def match_images(fingerprints: Fingerprints, known: Questions, *, distance: int) -> pa.Table:
-    """The samples that show a picture of a question, each with the nearest one (`SCHEMA`), in the samples' order."""
+    """The samples that contain an image of a question, each with the nearest (`SCHEMA`), in the samples' order."""
     sample = np.repeat(np.arange(len(fingerprints.counts)), fingerprints.counts)
-    picture, other = near_rows(fingerprints.images, known.images, distance)
-    bits = hash_distance(fingerprints.images[picture], known.images[other])
-    order = np.lexsort((known.image_of[other], bits, sample[picture]))
-    order = order[np.unique(sample[picture][order], return_index=True)[1]]
-    rows, question = sample[picture][order], known.image_of[other][order]
+    image, other = near_rows(fingerprints.images, known.images, distance)
+    bits = hash_distance(fingerprints.images[image], known.images[other])
+    order = np.lexsort((known.image_of[other], bits, sample[image]))
+    order = order[np.unique(sample[image][order], return_index=True)[1]]
+    rows, question = sample[image][order], known.image_of[other][order]
     return _table(ids_lib.take(fingerprints.ids, rows), question, known, by="image", bits=bits[order])
 
 
 def match_texts(ids: Sequence[str], texts: Sequence[str], known: Questions, *, ngram: int) -> pa.Table:
-    """The samples that have a run of words in common with a question, each with the first such question (`SCHEMA`)."""
-    runs, text_of = ngram_hashes(texts, ngram)
-    at = np.minimum(np.searchsorted(known.ngrams, runs), max(len(known.ngrams) - 1, 0))
-    hit = known.ngrams[at] == runs if len(known.ngrams) else np.zeros(len(runs), bool)
+    """The samples that share an n-gram with a question, each with the first such question (`SCHEMA`)."""
+    ngrams, text_of = ngram_hashes(texts, ngram)
+    at = np.minimum(np.searchsorted(known.ngrams, ngrams), max(len(known.ngrams) - 1, 0))
+    hit = known.ngrams[at] == ngrams if len(known.ngrams) else np.zeros(len(ngrams), bool)
     rows, question = text_of[hit], known.ngram_of[at[hit]] if len(known.ngrams) else np.zeros(0, np.int64)
     unique, first, counts = np.unique(rows, return_index=True, return_counts=True)
-    found = pa.array([ids[row] for row in unique], pa.string())
-    return _table(found, question[first], known, by="text", ngrams=counts)
+    matched = pa.array([ids[row] for row in unique], pa.string())
+    return _table(matched, question[first], known, by="text", ngrams=counts)
 
 
 def _table(

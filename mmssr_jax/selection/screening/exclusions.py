@@ -1,4 +1,4 @@
-"""Near-duplicates and contamination as reasons why rows of a score table are no candidates."""
+"""Near-duplicates and contamination as reasons to exclude rows of a score table."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DUPLICATES = pa.schema([("id", pa.string()), ("kept", pa.string())])
 
 @dataclasses.dataclass(frozen=True)
 class Screening:
-    """What was found.
+    """The result of screening.
 
     Attributes:
-      excluded: the rows that are no candidates for it.
+      excluded: the rows that are excluded.
       reports: tables by file name, such as `duplicates.parquet`.
     """
 
@@ -33,14 +33,15 @@ class Screening:
 
 
 def by_duplicates(table: ScoreTable, config: SelectionConfig, fingerprints: Fingerprints) -> Screening:
-    """Of each group of near-duplicates among the candidates all but one: what one owns, or requires, or scores best.
+    """Excludes all but one of each group of near-duplicates among the candidates.
 
-    The score is the sum over the capabilities that take part; methods without scores keep the smallest tie key.
+    Kept is an owned sample, else a required one, else the one that the method prefers (`Selector.total_score`), else the
+    smallest tie key.
 
     Args:
       table: the scores.
       config: with `near_duplicates`.
-      fingerprints: of the pool, which holds every row of the table.
+      fingerprints: of the pool, which contains every row of the table.
     """
     assert config.near_duplicates is not None
     before = exclusions(table, config)
@@ -75,12 +76,12 @@ def total_score(table: ScoreTable, config: SelectionConfig) -> np.ndarray:
 
 
 def by_contamination(table: ScoreTable, config: SelectionConfig, matches: pa.Table) -> Screening:
-    """The rows that match a benchmark, by benchmark; none of them where they are only to be reported.
+    """Excludes the rows that match a benchmark, by benchmark; none where matches are only reported.
 
     Args:
       table: the scores.
       config: with `decontaminate`.
-      matches: of the pool (`decontaminate.SCHEMA`).
+      matches: the matches of the pool (`decontaminate.SCHEMA`).
     """
     assert config.decontaminate is not None
     reasons: dict[str, np.ndarray] = {}

@@ -1,6 +1,6 @@
-"""Fingerprints of a pool: one row a sample, what near-duplicates and contamination are found by.
+"""Fingerprints of a pool, one row per sample, for near-duplicate detection and decontamination.
 
-id | text: MinHash signature, 128 x uint16 as 256 bytes | images: list of 16 bytes, dHash and pHash of each picture
+id | text: MinHash signature, 128 x uint16 as 256 bytes | images: list of 16 bytes, dHash and pHash of each image
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def fingerprint(samples: Sequence[Sample], decode: Decode, workers: Executor | N
     """The fingerprints of some samples.
 
     Args:
-      samples: as they are in the pool.
-      decode: a picture's pixels.
+      samples: samples of the pool.
+      decode: decodes an image.
       workers: threads to decode in.
     """
     flat = [image for sample in samples for image in sample.images]
@@ -59,8 +59,8 @@ class Fingerprints:
     Attributes:
       ids: Arrow strings [samples].
       text: uint16 [samples, 128].
-      images: uint64 [pictures, 2].
-      counts: int64 [samples], pictures of each sample; they stand one after the other in `images`.
+      images: uint64 [images, 2], sample by sample.
+      counts: int64 [samples], the number of images of each sample.
     """
 
     ids: pa.Array | pa.ChunkedArray
@@ -80,7 +80,7 @@ class Fingerprints:
         )
 
     def take(self, rows: np.ndarray) -> Fingerprints:
-        """Only some rows, in their order."""
+        """The fingerprints of `rows` (int64 [N]), in that order."""
         begin = np.cumsum(self.counts) - self.counts
         counts = self.counts[rows]
         first = np.repeat(begin[rows] - (np.cumsum(counts) - counts), counts)
@@ -90,7 +90,7 @@ class Fingerprints:
 
 
 def _fixed(column: pa.Array, dtype: np.dtype, width: int) -> np.ndarray:
-    """[rows, width] numbers out of a column of fixed-size bytes."""
+    """A column of fixed-size binary values as numbers [rows, width]."""
     data = column.buffers()[1]
     if data is None:
         return np.zeros((0, width), dtype)

@@ -1,8 +1,8 @@
-"""Pictures as two 64-bit hashes that change little when a picture is scaled, recompressed or slightly altered.
+"""Two 64-bit perceptual hashes of an image that change little under scaling, recompression or slight edits.
 
-dHash: which pixels are brighter than their left neighbours, on a grid of 9 x 8. pHash: which of the lowest frequencies
-of a 32 x 32 picture (8 x 8 without the constant one: 63, and one unused bit) are above their median. A pair is near
-where both hashes are. Of 255 real pictures 96 % stay within 4 bits when halved in size, 92 % as JPEG of quality 50.
+dHash: which pixels of a 9 x 8 grid are brighter than their left neighbours. pHash: which of the lowest frequencies of
+a 32 x 32 image (8 x 8 without the constant one: 63, and one unused bit) exceed their median. Two images are near
+if both hashes are. Of 255 photos 96 % stay within 4 bits when halved in size, 92 % as JPEG of quality 50.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DCT = _cosines()
 
 
 def image_hash(image: Image.Image) -> np.ndarray:
-    """uint64 [2]: dHash and pHash of a picture."""
+    """uint64 [2]: dHash and pHash of an image."""
     grey = image.convert("L")
     small = np.asarray(grey.resize((9, 8), Image.Resampling.BILINEAR), np.int16)
     rising = (small[:, 1:] - small[:, :-1] > _NOISE).ravel()
@@ -50,8 +50,8 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def near_rows(left: np.ndarray, right: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of hashes within a distance, each at least once.
 
-    Hashes that differ in at most d bits are equal in one of d + 1 blocks of bits. So a pair is near only if it is equal
-    in a block of dHash and in a block of pHash; for each of the (d + 1)^2 ways only such pairs are compared.
+    Hashes that differ in at most d bits agree in at least one of d + 1 blocks of bits. A near pair therefore agrees in
+    a block of dHash and a block of pHash; for each of the (d + 1)^2 combinations only such pairs are compared.
 
     Args:
       left, right: uint64 [rows, 2].
@@ -60,30 +60,30 @@ def near_rows(left: np.ndarray, right: np.ndarray, bits: int) -> tuple[np.ndarra
     Returns:
       int64 [pairs], int64 [pairs]: rows of left and of right.
     """
-    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
-    ways = itertools.product(_blocks(bits + 1), repeat=2)
-    for (d_shift, d_mask), (p_shift, p_mask) in ways:
+    pairs = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    combinations = itertools.product(_blocks(bits + 1), repeat=2)
+    for (d_shift, d_mask), (p_shift, p_mask) in combinations:
         keys = [
-            mix((h[:, 0] >> d_shift) & d_mask) ^ ((h[:, 1] >> p_shift) & p_mask)  # a rare false equal costs nothing
+            mix((h[:, 0] >> d_shift) & d_mask) ^ ((h[:, 1] >> p_shift) & p_mask)  # a rare false match is filtered below
             for h in (left, right)
         ]
         for a, b in _equal_pairs(*keys):
             near = distance(left[a], right[b]) <= bits
-            found.append((a[near], b[near]))
-    return np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
+            pairs.append((a[near], b[near]))
+    return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
 
 
 def _blocks(count: int) -> list[tuple[np.uint64, np.uint64]]:
-    """Shift and mask of `count` blocks that make up 64 bits."""
+    """Shift and mask of `count` blocks that together cover 64 bits."""
     edges = [64 * block // count for block in range(count + 1)]
     return [(np.uint64(low), np.uint64((1 << (high - low)) - 1)) for low, high in itertools.pairwise(edges)]
 
 
 def _equal_pairs(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of rows with equal keys, some millions at a time."""
+    """All pairs of rows with equal keys, a few million at a time."""
     left_order, right_order = np.argsort(left, kind="stable"), np.argsort(right, kind="stable")
-    wanted, there = left[left_order], right[right_order]
-    begin, end = np.searchsorted(there, wanted, "left"), np.searchsorted(there, wanted, "right")
+    wanted, available = left[left_order], right[right_order]
+    begin, end = np.searchsorted(available, wanted, "left"), np.searchsorted(available, wanted, "right")
     total = np.cumsum(end - begin)
     first = 0
     while first < len(left):

@@ -1,13 +1,13 @@
-"""Groups of samples that are nearly the same, and which of each group to keep.
+"""Groups of near-duplicate samples, and the sample of each group to keep.
 
-    pictures: hashes within `distance` bits are linked; linked pictures get one label
-    texts:    signatures that agree in one of 25 bands of 5 places are compared; a share of at least `similarity`
-              of equal places links them
-    samples:  by "both", texts are compared only between samples with the same labels of pictures
+    images:   hashes within `distance` bits are linked; linked images get one label
+    texts:    signatures that agree in one of 25 bands of 5 places are compared (locality-sensitive hashing); a share
+              of at least `similarity` of equal places links them
+    samples:  by "both", texts are compared only between samples with the same image labels
 
-Linked samples form groups (connected components). Pictures are compared exactly: hashes within d bits have one of d + 1
-blocks of bits in common. Texts are found with high probability: a pair of Jaccard similarity 0.8 shares no band once in
-20,000 times. Nothing hangs on the order of the rows.
+Linked samples form groups (connected components). The comparison of images is exhaustive: hashes within d bits agree in
+one of d + 1 blocks of bits. That of texts is probabilistic: a pair of Jaccard similarity 0.8 shares no band once in
+20,000 times. The result does not depend on the order of the rows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+import scipy.sparse
+import scipy.sparse.csgraph
 
 from mmssr_jax.selection.screening.fingerprints import Fingerprints
 from mmssr_jax.selection.screening.image_hash import near_rows
@@ -24,19 +26,19 @@ from mmssr_jax.selection.screening.text_hash import PLACES, minhash
 from mmssr_jax.selection.tie_break import mix
 
 _BAND = 5
-_LEADERS = 64  # how many members of one bucket the others are compared with
+_LEADERS = 64  # members of one bucket that the others are compared with
 _PAIRS_AT_ONCE = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True)
 class NearDuplicates:
-    """When two samples are nearly the same.
+    """When two samples count as near-duplicates.
 
     Attributes:
-      by: their text and all their pictures ("both"), or one alone. Alone, samples without a picture, or without text,
-        are nobody's duplicates.
-      similarity: of texts, the least estimated Jaccard similarity of their 8-byte windows, above 0 and at most 1.
-      distance: of pictures, the most bits in which dHash, and in which pHash, may differ.
+      by: compare text and all images ("both"), or only one of them; then samples without images, or without text, have
+        no duplicates.
+      similarity: of texts, the minimum estimated Jaccard similarity of their 8-byte windows, above 0 and at most 1.
+      distance: of images, the maximum Hamming distance of the dHashes, and of the pHashes.
     """
 
     by: Literal["both", "text", "image"] = "both"
@@ -51,30 +53,40 @@ class NearDuplicates:
 
 
 def group(fingerprints: Fingerprints, settings: NearDuplicates, tie: np.ndarray) -> np.ndarray:
-    """int64 [samples]: equal numbers for samples of one group.
+    """int64 [samples]: the group of each sample.
 
     Args:
       fingerprints: of the samples.
-      settings: what counts as near.
-      tie: uint64 [samples], all different, of the ids alone; decides whom the members of a bucket are compared with.
+      settings: what counts as a near-duplicate.
+      tie: uint64 [samples], all different, from the ids alone; decides which members of a bucket the others are
+        compared with.
     """
     samples = len(fingerprints.counts)
-    pictures = np.zeros(samples, np.uint64)
+    images = np.zeros(samples, np.uint64)
     if settings.by != "text":
         labels = _components(len(fingerprints.images), *image_pairs(fingerprints.images, settings.distance))
-        pictures = _combined(labels, fingerprints.counts)
+        images = _combined(labels, fingerprints.counts)
     if settings.by == "image":
-        shown = np.flatnonzero(fingerprints.counts > 0)
-        return _components(samples, *_link_equal(pictures[shown], shown))
+        with_image = np.flatnonzero(fingerprints.counts > 0)
+        return _components(samples, *_link_equal(images[with_image], with_image))
     rows = np.arange(samples)
     if settings.by == "text":
         rows = np.flatnonzero((fingerprints.text != minhash([""])).any(axis=1))
-    left, right = text_pairs(fingerprints.text[rows], pictures[rows], settings.similarity, tie[rows])
+    left, right = text_pairs(fingerprints.text[rows], images[rows], settings.similarity, tie[rows])
     return _components(samples, rows[left], rows[right])
 
 
 def keepers(groups: np.ndarray, rank: np.ndarray, score: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """int64 [samples]: the sample that its group keeps: the highest rank, then score, then the smallest tie key."""
+    """int64 [samples]: the sample that each sample's group keeps.
+
+    It is the one with the highest rank, then the highest score, then the smallest tie key.
+
+    Args:
+      groups: int64 [samples].
+      rank: int [samples].
+      score: float [samples].
+      tie: uint64 [samples], all different.
+    """
     order = np.lexsort((tie, -score, -rank, groups))
     first = np.concatenate(([True], np.diff(groups[order]) != 0)) if len(order) else np.zeros(0, bool)
     kept = np.empty(len(groups), np.int64)
@@ -90,7 +102,7 @@ def _link_equal(keys: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _combined(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """uint64 [samples]: one number for the labels of a sample's pictures in their order; 0 without a picture."""
+    """uint64 [samples]: a hash of the labels of a sample's images in their order; 0 without images."""
     sample = np.repeat(np.arange(len(counts)), counts)
     place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     combined = np.zeros(len(counts), np.uint64)
@@ -102,7 +114,17 @@ def _combined(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def image_pairs(hashes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs that link all pictures within `bits` bits: pairs of different hashes, and equal ones with the first."""
+    """Pairs that link all images within `bits` bits of each other.
+
+    Near pairs of different hashes, and each image with the first one of the same hash.
+
+    Args:
+      hashes: uint64 [images, 2].
+      bits: the largest distance.
+
+    Returns:
+      int64 [pairs], int64 [pairs]: rows of `hashes`.
+    """
     if not len(hashes):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     unique, first, where = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
@@ -118,13 +140,16 @@ def image_pairs(hashes: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 def text_pairs(
     signatures: np.ndarray, context: np.ndarray, similarity: float, tie: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs that link texts of at least the similarity, among samples of equal context.
+    """Pairs that link texts of at least `similarity`, among samples of equal context.
 
     Args:
       signatures: uint16 [texts, PLACES].
       context: uint64 [texts].
-      similarity: least share of equal places.
+      similarity: the minimum share of equal places.
       tie: uint64 [texts], all different.
+
+    Returns:
+      int64 [pairs], int64 [pairs]: rows of `signatures`.
     """
     in_order = np.argsort(tie, kind="stable")
     lefts, rights = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
@@ -142,7 +167,7 @@ def text_pairs(
 def _near_a_leader(
     members: np.ndarray, key: np.ndarray, signatures: np.ndarray, similarity: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """In each bucket: compares all with the first, those that are not like it with the first of them, and so on."""
+    """In each bucket, compares all members with the first; those that differ with the first of them; and so on."""
     for _ in range(_LEADERS):
         same = np.concatenate(([False], key[1:] == key[:-1])) if len(key) else np.zeros(0, bool)
         bucket = np.cumsum(~same) - 1
@@ -161,13 +186,7 @@ def _near_a_leader(
 
 def _components(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """int64 [count]: the smallest row of each row's connected component."""
-    label = np.arange(count)
-    while True:
-        lowest = np.minimum(label[left], label[right])
-        new = label.copy()
-        np.minimum.at(new, label[left], lowest)
-        np.minimum.at(new, label[right], lowest)
-        new = new[new]
-        if np.array_equal(new, label):
-            return label
-        label = new
+    links = scipy.sparse.coo_array((np.ones(len(left), bool), (left, right)), shape=(count, count))
+    _, component = scipy.sparse.csgraph.connected_components(links, directed=False)
+    _, smallest = np.unique(component, return_index=True)
+    return smallest[component]

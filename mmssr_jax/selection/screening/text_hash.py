@@ -1,11 +1,11 @@
-"""Texts as numbers that are equal, or close, where the texts are.
+"""MinHash signatures and n-gram hashes of texts.
 
-MinHash: the share of places where two signatures agree estimates the Jaccard similarity of the two texts' sets of
-8-byte windows. One pass over the text serves all 128 places (one permutation hashing: Li, Owen, Zhang, NIPS 2012), and
-places that no window fell into borrow from others (optimal densification: Shrivastava, ICML 2017).
+The share of equal places of two MinHash signatures estimates the Jaccard similarity of the two texts' sets of 8-byte
+windows. One pass over the text fills all 128 places (one permutation hashing: Li, Owen, Zhang, NIPS 2012); empty
+places copy others (optimal densification: Shrivastava, ICML 2017).
 
     "a red car on a road" ──> windows "a red ca", " red car", ... ──hash──> place (7 bits), value (16 bits)
-    signature[place] = the smallest value that fell there
+    signature[place] = the smallest value at that place
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WORD = re.compile(f"[{_CJK}]|[^\\W_{_CJK}]+")
 
 
 def plain_text(sample: Sample) -> str:
-    """All turns as one line: lower case, single spaces, no image tags."""
+    """All turns as one line in lower case with single spaces, without image tags."""
     return " ".join(" ".join(t.text.replace(IMAGE_TAG, " ") for t in sample.turns).casefold().split())
 
 
@@ -37,7 +37,7 @@ def words(text: str) -> list[str]:
 
 
 def minhash(texts: Sequence[str]) -> np.ndarray:
-    """uint16 [texts, PLACES]: signatures. An empty text has the signature of eight spaces."""
+    """uint16 [texts, PLACES]: the signatures. An empty text has the signature of eight spaces."""
     data = [t.encode("utf-8").ljust(WINDOW) for t in texts]
     lengths = np.array([len(d) for d in data], np.int64)
     joined = np.frombuffer(b"".join(data), np.uint8)
@@ -54,7 +54,7 @@ def minhash(texts: Sequence[str]) -> np.ndarray:
 
 
 def _densified(signature: np.ndarray) -> np.ndarray:
-    """Fills every empty place from another one, the same others for all texts."""
+    """Fills every empty place from another one; all texts try the same sequence of places."""
     filled = signature.copy()
     attempt = 0
     while (filled == _EMPTY).any():
@@ -66,18 +66,18 @@ def _densified(signature: np.ndarray) -> np.ndarray:
 
 
 def ngram_hashes(texts: Sequence[str], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """All runs of n words.
+    """Hashes of all n-grams of words.
 
     Returns:
-      uint64 [runs], a hash of each run, and int64 [runs], the text it is in; a text of fewer words has none.
+      uint64 [ngrams], the hash of each n-gram, and int64 [ngrams], its text; a text of fewer words has none.
     """
     tokens = [words(t) for t in texts]
     counts = np.array([len(t) for t in tokens], np.int64)
     hashed = hash_ids(pa.array([w for t in tokens for w in t], pa.string()))
     text = np.repeat(np.arange(len(tokens)), counts)
-    runs = max(len(hashed) - n + 1, 0)
-    key = np.zeros(runs, np.uint64)
+    ngrams = max(len(hashed) - n + 1, 0)
+    key = np.zeros(ngrams, np.uint64)
     for k in range(n):
-        key = mix(key ^ hashed[k : k + runs])
-    whole = text[:runs] == text[n - 1 : n - 1 + runs]
-    return key[whole], text[:runs][whole]
+        key = mix(key ^ hashed[k : k + ngrams])
+    within_one_text = text[:ngrams] == text[n - 1 : n - 1 + ngrams]
+    return key[within_one_text], text[:ngrams][within_one_text]
