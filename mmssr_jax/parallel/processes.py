@@ -1,4 +1,4 @@
-"""One command in several processes: what one process does for all, and how all learn that one has failed."""
+"""One command in several processes: what the main process does for all, and how a failure reaches every process."""
 
 from __future__ import annotations
 
@@ -15,6 +15,35 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.parallel import hosts
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The processes of this command as `core.shards` knows them.
+
+    Attributes:
+      joint: whether one model spans them, so that all work on every part.
+    """
+
+    joint: bool = False
+
+    @property
+    def index(self) -> int:
+        """This process."""
+        return hosts.index()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return hosts.count()
+
+    def from_main(self, flags: np.ndarray) -> np.ndarray:
+        """The main process's flags (bool [N])."""
+        return hosts.broadcast_from_main(flags)
+
+    def wait(self, name: str) -> None:
+        """Returns when every process has called it."""
+        hosts.wait(name)
 
 
 def run_on_all(work: Callable[[], T]) -> T:
