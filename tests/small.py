@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from PIL import Image
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
 from mmssr_jax.data.tokenizer import Tokenizer, train_tokenizer
+from mmssr_jax.images.preprocess import preprocess
+from mmssr_jax.images.views import SINGLE, AnyresViewConfig, View, ViewConfig, views
 from mmssr_jax.models.config import DecoderConfig, VisionConfig, VLMConfig
 from mmssr_jax.scoring import instructions
 from mmssr_jax.training.bundle import ModelBundle, random_bundle
@@ -73,6 +76,12 @@ def image_text_pair(folder: Path, goldens: Path, name: str) -> Path:
 
 def pixels(one: Sample) -> np.ndarray:
     """uint8 [I, SIZE, SIZE, 3]."""
-    from mmssr_jax.images.resize import sample_views
+    return preprocess(one, SINGLE, SIZE, max_pixels=10_000)[1]
 
-    return sample_views(one, SIZE, max_pixels=10_000)
+
+def token_count(sizes: Sequence[tuple[int, int]], config: ViewConfig, resolution: int, tokens: int) -> int:
+    """Image tokens of a prompt with images of `sizes`, given `tokens` per view, by the documented rules."""
+    if isinstance(config, AnyresViewConfig):
+        return sum(layout.tokens for layout in config.layouts(sizes))
+    count = sum(isinstance(piece, View) for pieces in views(sizes, config, resolution) for piece in pieces)
+    return count * (tokens + config.newline)

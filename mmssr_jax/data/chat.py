@@ -1,8 +1,8 @@
-"""Conversations as ChatML token sequences (Qwen template), with the loss on the assistant's words only.
+"""Conversations as ChatML token sequences (Qwen's template), with the loss on the assistant's tokens.
 
 <|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n
 <|im_start|>user\\n<image>…\\nQuestion<|im_end|>\\n<|im_start|>assistant\\nAnswer<|im_end|>\\n
-                                                                        ^^^^^^^^^^^^^^^^ trained
+                                                                        ^^^^^^^^^^^^^^^^ loss targets
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from mmssr_jax.images.tiles import TiledRef
 SYSTEM = "You are a helpful assistant."
 
 Labels = Literal["answers", "llava_next"]
-"""What is trained: the assistant's words and the mark that ends them; or, as LLaVA-NeXT's loader has it, besides them
-every `<|im_start|>`, `<|im_end|>` and newline wherever it stands, in the system's and the user's turns too."""
+"""Which tokens are loss targets: "answers", the assistant's tokens and the `<|im_end|>` after them; "llava_next", as in
+LLaVA-NeXT's loader, also every `<|im_start|>`, `<|im_end|>` and newline of all turns."""
 
 
-def pictures(sample: Sample, tokenizer: Tokenizer, *, tokens_per_image: int, newline: bool = True) -> Iterator[Segment]:
-    """The pieces of a sample's images, in order.
+def image_segments(
+    sample: Sample, tokenizer: Tokenizer, *, tokens_per_image: int, newline: bool = True
+) -> Iterator[Segment]:
+    """The segments of a sample's images, in order.
 
     Args:
-      sample: as `data.splitting.see` gives it.
-      tokenizer: whose image id the tokens have.
-      patches: feature rows of one image, or of one tile.
-      newline: a token more for the newline that ends an image; tiled ones have their own.
+      sample: as `images.preprocess.preprocess` returns it.
+      tokenizer: for the image id.
+      tokens_per_image: T, features of one image or tile.
+      newline: whether a newline token ends every image; tiled images have newlines of their layout.
     """
     first = 0
     for ref in sample.images:
@@ -46,46 +48,46 @@ def pictures(sample: Sample, tokenizer: Tokenizer, *, tokens_per_image: int, new
 
 
 def text_and_images(text: str, tokenizer: Tokenizer, images: Iterator[Segment]) -> list[Segment]:
-    """Cuts `text` at its `<image>` tags, each of which takes the next of `images`.
+    """Encodes `text` and replaces each `<image>` tag by the next of `images`.
 
     Args:
-      text: what stands between two special tokens; it is encoded as a whole up to each tag.
+      text: the text between two special tokens; each stretch between tags is tokenized as a whole.
       tokenizer: for the text.
-      images: see `pictures`.
+      images: see `image_segments`.
 
     Raises:
       ValueError: there are more tags than images.
     """
-    pieces = []
-    for k, words in enumerate(text.split(IMAGE_TAG)):
+    segments = []
+    for k, part in enumerate(text.split(IMAGE_TAG)):
         if k:
             image = next(images, None)
             if image is None:
-                raise ValueError("it has more <image> tags than pictures")
-            pieces.append(image)
-        if words:
-            pieces.append(Segment(tokenizer.encode(words)))
-    return pieces
+                raise ValueError("it has more <image> tags than images")
+            segments.append(image)
+        if part:
+            segments.append(Segment(tokenizer.encode(part)))
+    return segments
 
 
 def chat_segments(
     sample: Sample, tokenizer: Tokenizer, *, tokens_per_image: int, newline: bool = True, prompt_only: bool = False
 ) -> list[Segment]:
-    """The whole conversation as pieces; with `prompt_only` it stops where the last answer would begin."""
-    pieces = [Segment([tokenizer.im_start, *tokenizer.encode_fixed(f"system\n{SYSTEM}"), tokenizer.im_end])]
-    images = pictures(sample, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
+    """The segments of a conversation; with `prompt_only` they end where the last answer would begin."""
+    segments = [Segment([tokenizer.im_start, *tokenizer.encode_fixed(f"system\n{SYSTEM}"), tokenizer.im_end])]
+    images = image_segments(sample, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
     turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns
     for turn in turns:
-        pieces.append(Segment([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))
+        segments.append(Segment([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))
         text = f"user\n{turn.text}" if turn.role == "user" else turn.text
-        said = [*text_and_images(text, tokenizer, images), Segment([tokenizer.im_end])]
+        content = [*text_and_images(text, tokenizer, images), Segment([tokenizer.im_end])]
         if turn.role == "assistant":
-            pieces.append(Segment(tokenizer.encode_fixed("assistant\n")))
-            said = [dataclasses.replace(p, loss_mask=p.slots is None and not prompt_only) for p in said]
-        pieces += said
+            segments.append(Segment(tokenizer.encode_fixed("assistant\n")))
+            content = [dataclasses.replace(s, loss_mask=s.slots is None and not prompt_only) for s in content]
+        segments += content
     end = [*tokenizer.encode_fixed("\n"), tokenizer.im_start, *tokenizer.encode_fixed("assistant\n")]
-    pieces.append(Segment(end) if prompt_only else Segment(tokenizer.encode_fixed("\n")))
-    return pieces
+    segments.append(Segment(end) if prompt_only else Segment(tokenizer.encode_fixed("\n")))
+    return segments
 
 
 def encode_chat(
@@ -98,42 +100,42 @@ def encode_chat(
     newline: bool = True,
     labels: Labels = "answers",
 ) -> Example:
-    """A training sequence; what goes beyond `max_length` is cut off at the end and counted.
+    """A training sequence, truncated to `max_length` tokens.
 
     Args:
-      sample: as many images as tags.
+      sample: with as many images as tags.
       tokenizer: for the text.
       pixels: uint8 [I, S, S, 3].
-      patches: feature rows of one image.
-      max_length: tokens that may remain; images are never cut.
-      newline: a token more for the newline that ends an image.
-      labels: what is trained.
+      tokens_per_image: T, features of one image.
+      max_length: the most tokens; images are never truncated.
+      newline: whether a newline token ends every image.
+      labels: which tokens are loss targets.
 
     Raises:
-      ValueError: the images alone do not fit, or nothing trainable is left.
+      ValueError: the images alone do not fit, or no loss target is left.
     """
-    pieces = chat_segments(sample, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
+    segments = chat_segments(sample, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
     always: tuple[int, ...] = ()
     if labels == "llava_next":
         always = (tokenizer.im_start, tokenizer.im_end, *tokenizer.encode_fixed("\n"))
-    return sequence_example(pieces, pixels, max_length=max_length, always=always)
+    return sequence_example(segments, pixels, max_length=max_length, always=always)
 
 
 def sequence_example(
-    pieces: Sequence[Segment], pixels: np.ndarray, *, max_length: int, always: Sequence[int] = ()
+    segments: Sequence[Segment], pixels: np.ndarray, *, max_length: int, always: Sequence[int] = ()
 ) -> Example:
-    """A causal sequence of pieces, cut off after `max_length` tokens.
+    """A causal sequence, truncated to `max_length` tokens.
 
     Args:
-      pieces: text and images; the trained ones are targets.
+      segments: text and images; their `loss_mask` selects the loss targets.
       pixels: uint8 [I, S, S, 3] of the images.
-      max_length: tokens that may remain; images are never cut.
-      always: ids that are targets wherever they stand.
+      max_length: the most tokens; images are never truncated.
+      always: ids that are loss targets wherever they occur.
 
     Raises:
-      ValueError: the images alone do not fit, or no piece that is trained is left.
+      ValueError: the images alone do not fit, or no segment with a loss is left.
     """
-    tokens, slots, loss_mask = flatten(pieces)
+    tokens, slots, loss_mask = flatten(segments)
     cut = max(len(tokens) - max_length, 0)
     if is_image(slice_index(slots, slice(max_length, None))).any():
         raise ValueError(f"its images do not fit into {max_length} tokens")

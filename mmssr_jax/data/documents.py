@@ -1,6 +1,7 @@
-r"""Running text with pictures, as pre-training takes it: interleaved documents, plain texts, pictures with captions.
+r"""Text with images for pre-training: interleaved documents, plain text, images with captions.
 
-A JSONL file, one document a line, its parts in reading order; pictures are relative to the file's folder (or another):
+A JSONL file has one document a line, its parts in reading order; image paths are relative to the file's folder, or to
+a given one:
 
     {"id": "d1", "parts": [{"text": "A red circle.\n"}, {"image": "a.png"}, {"text": "\nIt stands at the top."}]}
     {"id": "d2", "text": "Plain text."}
@@ -17,14 +18,15 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
-from mmssr_jax.data.chat import pictures, sequence_example, text_and_images
+from mmssr_jax.data.chat import image_segments, sequence_example, text_and_images
 from mmssr_jax.data.example import Example, Segment
+from mmssr_jax.data.subset import SampleSource
 from mmssr_jax.data.tokenizer import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
 class Document(Sample):
-    """A text without roles: one turn, all of whose words are trained; `<image>` tags stand where pictures are."""
+    """A text without roles: one turn with an `<image>` tag for each image; all of its text is trained."""
 
     @property
     def text(self) -> str:
@@ -32,15 +34,15 @@ class Document(Sample):
 
 
 def make_document(id: str, source: str, text: str, images: tuple[ImageRef, ...] = ()) -> Document:
-    """A document; as many pictures as tags in `text`."""
+    """A document; `text` has as many tags as there are images."""
     return Document(id, source, (Turn("assistant", text),), images)
 
 
 class Documents:
-    """The documents of a JSONL file, read by random access; picklable.
+    """Random access to the documents of a JSONL file; picklable.
 
     Attributes:
-      ids: of all documents, str [n]; "<file>:<line>" where a line has none.
+      ids: str objects [N]; "<file>:<line>" for a line without one.
 
     Raises:
       UserError: the file is missing or empty.
@@ -67,23 +69,23 @@ class Documents:
     def __len__(self) -> int:
         return len(self._spans)
 
-    def __getitem__(self, number: int) -> Document:
-        """Document `number`.
+    def __getitem__(self, index: int, /) -> Document:
+        """Document number `index`.
 
         Raises:
-          ValueError: its line is not of the form above.
+          ValueError: its line does not have the form above.
         """
-        offset, length = self._spans[number]
+        offset, length = self._spans[index]
         with self._path.open("rb") as file:
             file.seek(offset)
             value = json.loads(file.read(length))
-        text, images = _joined(value)
+        text, images = _join_parts(value)
         refs = tuple(ImageRef(path=self._images / name) for name in images)
-        return make_document(str(self.ids[number]), str(value.get("source", self._source)), text, refs)
+        return make_document(str(self.ids[index]), str(value.get("source", self._source)), text, refs)
 
 
-def _joined(value: Any) -> tuple[str, list[str]]:
-    """A line's text, with tags for its pictures, and their names."""
+def _join_parts(value: Any) -> tuple[str, list[str]]:
+    """The text of a line, with a tag for each image, and the images' paths."""
     parts = value.get("parts", [{"text": value.get("text")}]) if isinstance(value, dict) else None
     if not isinstance(parts, list):
         raise ValueError('a document is {"parts": [...]} or {"text": "..."}')
@@ -103,24 +105,25 @@ def _joined(value: Any) -> tuple[str, list[str]]:
 
 @dataclasses.dataclass(frozen=True)
 class Captions:
-    """A pool's conversations as documents: the pictures, then what the assistant says of them; questions are dropped.
+    """Conversations as documents: the images, then the assistant's texts; the user's texts are dropped.
 
-    Image-caption pairs of pre-training, whatever form they were kept in.
+    Makes image-caption pairs for pre-training out of any pool.
     """
 
-    samples: Any
+    samples: SampleSource
 
     @property
     def ids(self) -> np.ndarray:
+        """str objects [N]."""
         return self.samples.ids
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, number: int) -> Document:
-        sample: Sample = self.samples[number]
-        told = "\n".join(t.text.replace(IMAGE_TAG, "") for t in sample.turns if t.role == "assistant")
-        text = f"{IMAGE_TAG}\n" * len(sample.images) + told
+    def __getitem__(self, index: int, /) -> Document:
+        sample = self.samples[index]
+        caption = "\n".join(t.text.replace(IMAGE_TAG, "") for t in sample.turns if t.role == "assistant")
+        text = f"{IMAGE_TAG}\n" * len(sample.images) + caption
         return make_document(sample.id, sample.source, text, sample.images)
 
 
@@ -133,30 +136,11 @@ def encode_document(
     max_length: int,
     newline: bool = True,
 ) -> Example:
-    """A training sequence: every word but the first token is a target, pictures are not; `<|endoftext|>` ends it.
+    """A training sequence that ends in `<|endoftext|>`; all text but the first token is a loss target, images are not.
 
-    Arguments and errors are as in `chat.encode_chat`.
+    Arguments (pixels uint8 [I, S, S, 3]) and errors are those of `chat.encode_chat`.
     """
-    images = pictures(document, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
-    pieces = text_and_images(document.text, tokenizer, images)
-    pieces.append(Segment([tokenizer.pad]))
-    loss_mask = [dataclasses.replace(p, loss_mask=p.slots is None) for p in pieces]
-    return sequence_example(loss_mask, pixels, max_length=max_length)
-
-
-@dataclasses.dataclass(frozen=True)
-class Subset:
-    """Some rows of a sequence of samples, in the order given; nothing is copied."""
-
-    samples: Any
-    rows: np.ndarray
-
-    @property
-    def ids(self) -> np.ndarray:
-        return np.asarray(self.samples.ids, object)[self.rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, number: int) -> Any:
-        return self.samples[int(self.rows[number])]
+    images = image_segments(document, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
+    segments = [*text_and_images(document.text, tokenizer, images), Segment([tokenizer.pad])]
+    segments = [dataclasses.replace(s, loss_mask=s.slots is None) for s in segments]
+    return sequence_example(segments, pixels, max_length=max_length)

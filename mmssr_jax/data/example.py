@@ -1,4 +1,4 @@
-"""One encoded sequence: what a sample, or a prompt tree over a sample, becomes before packing and batching."""
+"""One encoded sequence: a sample, or a prompt tree over a sample, before packing and batching."""
 
 from __future__ import annotations
 
@@ -7,32 +7,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmssr_jax.images.anyres import NEWLINE_ROW, TEXT_ROW, FeatureIndex, TileLayout, concat, feature_index, shift
-
-TEXT_SLOT = TEXT_ROW
-NEWLINE_SLOT = NEWLINE_ROW
+from mmssr_jax.images.anyres import NEWLINE_INDEX, TEXT_INDEX, FeatureIndex, TileLayout, concat, feature_index, shift
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """L tokens, I images of T tokens each, N loss targets.
+    """L tokens, I images of T tokens each, K loss targets.
 
         tokens         <im_start> user \\n <image> … <image> \\n What  is … <im_end>
         positions      0          1    2  3       …  67      68 69    70
-        until          L          L    L  L       …                            (causal; a prompt tree branches)
-        image_slot     -1         -1   -1 1  2  3 …  64 0    -1 -1             64 patches, then the image newline
+        visible_until  L          L    L  L       …                            (causal; a prompt tree branches)
+        image_slot     -1         -1   -1 1  2  3 …  64 0    -1 -1             64 features, then the image newline
 
     Attributes:
       tokens: int32 [L]; image positions hold the tokenizer's image id.
       positions: int32 [L], for the rotary embedding.
-      until: int32 [L]; token j is visible to token i iff j <= i < until[j].
-      image_slot: int32 [L]; -1 text, 0 the image newline, 1 + k * T + t patch t of the sample's image k. Or, where a
-        picture's features are shrunk (mode "anyres"), a `Blend` of such slots; an image is then a tile.
+      visible_until: int32 [L]; token i attends to token j iff j <= i < visible_until[j].
+      image_slot: int32 [L], the feature index within the example: -1 text, 0 the image newline, 1 + n * T + t feature t
+        of image n. Where features are downsampled (mode "anyres") it is a `WeightedIndex`, and each tile is an image.
       pixels: uint8 [I, S, S, 3].
-      loss_position: int32 [N], the token whose next-token distribution is trained.
-      loss_target: int32 [N], the token it should give.
-      loss_weight: float32 [N].
-      cut: how many text tokens were cut off to fit.
+      loss_position: int32 [K], the token whose next-token distribution is trained.
+      loss_target: int32 [K], the token to predict there.
+      loss_weight: float32 [K].
+      cut: number of text tokens that were truncated.
     """
 
     tokens: np.ndarray
@@ -51,7 +48,13 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A run of tokens: text (`slots` is None), or one image with the feature (or blend) each token takes."""
+    """A run of n tokens: text, or one image.
+
+    Attributes:
+      tokens: n ids.
+      slots: the `Example.image_slot` of an image's tokens, [n]; None for text.
+      loss_mask: whether the tokens are loss targets.
+    """
 
     tokens: Sequence[int]
     slots: FeatureIndex | None = None
@@ -59,31 +62,43 @@ class Segment:
 
 
 def image_segment(token: int, image: int, tokens_per_image: int, *, newline: bool = True) -> Segment:
-    """Image number `image` of a sample: one token a patch, and one for the `newline` that ends it, if any."""
+    """Image number `image` of an example: one token a feature, and one for the `newline` at its end, if any."""
     first = 1 + image * tokens_per_image
-    end = [NEWLINE_SLOT] if newline else []
+    end = [NEWLINE_INDEX] if newline else []
     return Segment([token] * (tokens_per_image + len(end)), slots=[*range(first, first + tokens_per_image), *end])
 
 
 def tiled_segment(token: int, first_tile: int, layout: TileLayout) -> Segment:
-    """A picture of mode "anyres", whose tiles are the sample's images from `first_tile` on."""
-    found = shift(feature_index(layout), first_tile * layout.side**2)
-    return Segment([token] * layout.tokens, slots=found if layout.shrinks else found.rows[:, 0])
+    """An image of mode "anyres"; its tiles are the example's images from `first_tile` on."""
+    index = shift(feature_index(layout), first_tile * layout.side**2)
+    return Segment([token] * layout.tokens, slots=index if layout.is_downsampled else index.indices[:, 0])
 
 
-def flatten(pieces: Sequence[Segment]) -> tuple[np.ndarray, FeatureIndex, np.ndarray]:
-    """Concatenates pieces: tokens int32 [L], image_slot int32 [L] or a `Blend`, trained bool [L]."""
+def flatten(segments: Sequence[Segment]) -> tuple[np.ndarray, FeatureIndex, np.ndarray]:
+    """Concatenates segments.
+
+    Returns:
+      tokens int32 [L], image_slot int32 [L] or a `WeightedIndex`, loss_mask bool [L].
+    """
     tokens: list[int] = []
     slots: list[FeatureIndex] = [np.zeros(0, np.int32)]
     loss_mask: list[bool] = []
-    for piece in pieces:
-        tokens.extend(piece.tokens)
-        slots.append(piece.slots if piece.slots is not None else [TEXT_SLOT] * len(piece.tokens))
-        loss_mask.extend([piece.loss_mask] * len(piece.tokens))
+    for segment in segments:
+        tokens.extend(segment.tokens)
+        slots.append(segment.slots if segment.slots is not None else [TEXT_INDEX] * len(segment.tokens))
+        loss_mask.extend([segment.loss_mask] * len(segment.tokens))
     return np.array(tokens, np.int32), concat(slots), np.array(loss_mask, bool)
 
 
 def causal_targets(tokens: np.ndarray, loss_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Loss targets of an ordinary causal sequence: every trained token, predicted from the one before it."""
+    """The loss of a causal sequence: each token that `loss_mask` selects is predicted from the token before it.
+
+    Args:
+      tokens: int32 [L].
+      loss_mask: bool [L]; the first token has no predecessor and is never a target.
+
+    Returns:
+      loss_position int32 [K], loss_target int32 [K], loss_weight float32 [K].
+    """
     positions = np.flatnonzero(loss_mask[1:]).astype(np.int32)
     return positions, tokens[positions + 1], np.ones(len(positions), np.float32)

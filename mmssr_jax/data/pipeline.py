@@ -1,4 +1,4 @@
-"""The grain graph of training: samples in a mixture's order, encoded, packed into rows, batched; its state is saved."""
+"""The input pipeline (grain): draw from a mixture, encode, pack into rows, batch; checkpoints keep its state."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import Batch, BatchShape, unpack_packed
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.mixture import as_mixture
+from mmssr_jax.data.subset import SampleSource
 from mmssr_jax.images.anyres import as_weighted, shift
 
 Encode = Callable[[Any], Example]
+"""sample -> Example; raises OSError or ValueError for a sample that cannot be used."""
 
 _FEATURES = (
     "tokens",
@@ -30,16 +32,16 @@ _FEATURES = (
     "loss_target",
     "loss_weight",
 )
-_BINS_PER_BATCH = 4  # more bins waste less; packing mixes neighbours only
+_BINS_PER_BATCH = 4  # more bins waste less space, but mix samples over a longer stretch
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchProvenance:
-    """Where the sequences of a batch come from: entry [b, k] is of the k-th sequence packed into row b.
+    """Which samples a batch holds: entry [b, k] belongs to the k-th sequence packed into row b.
 
     Attributes:
-      samples: int32 [B, S], sample numbers of the mixture; -1 for none.
-      cut: int32 [B, S], text tokens that were cut off the sample.
+      samples: int32 [B, K], sample numbers of the mixture; -1 for none.
+      cut: int32 [B, K], text tokens that were truncated.
     """
 
     samples: np.ndarray
@@ -47,63 +49,63 @@ class BatchProvenance:
 
     @property
     def drawn(self) -> np.ndarray:
-        """The sample numbers, without the empty places."""
+        """The sample numbers, int32 [samples]."""
         return self.samples[self.samples >= 0]
 
 
 class _Encode:
-    """Runs the encoder on one sample; a sample that does not fit is logged by id, once, and left out.
+    """Encodes one sample; a sample that does not fit is skipped, and logged by id once.
 
-    A stream is endless, so a pool in which nothing fits must be noticed here: two epochs without a usable sample
-    (between two uses of one sample lie fewer than two epochs).
+    The stream is endless, so a pool without a usable sample must be detected here. Between two uses of the same sample
+    lie fewer than two epochs, hence two epochs of misses mean that no sample is usable.
     """
 
     def __init__(self, encode: Encode, shape: BatchShape, *, samples: int) -> None:
         self._encode = encode
         self._shape = shape
         self._samples = samples
-        self._lock = threading.Lock()  # grain's threads share this object
+        self._lock = threading.Lock()  # shared by grain's threads
         self._unusable: set[int] = set()
         self._misses = 0
 
     def __call__(self, item: tuple[int, Sample]) -> dict[str, np.ndarray] | None:
         number, sample = item
         try:
-            example = self._checked(sample)
+            example = self._encode_checked(sample)
         except (OSError, ValueError) as e:
-            self._missed(number, sample.id, e)
+            self._skip(number, sample.id, e)
             return None
         self._misses = 0
         features = {name: getattr(example, name) for name in _FEATURES}
-        if self._shape.blended:
+        if self._shape.weighted:
             features["image_slot"], features["image_weight"] = as_weighted(example.image_slot)
         return {**features, "sample": np.array([number], np.int32), "cut": np.array([example.cut], np.int32)}
 
-    def _checked(self, sample: Sample) -> Example:
+    def _encode_checked(self, sample: Sample) -> Example:
         example = self._encode(sample)
-        for count, room, what in (
+        for count, capacity, what in (
             (len(example), self._shape.length, "tokens"),
             (len(example.loss_position), self._shape.targets, "targets"),
             (len(example.pixels), self._shape.images, "images"),
         ):
-            if count > room:
-                raise ValueError(f"it has {count} {what}, a row has room for {room}")
+            if count > capacity:
+                raise ValueError(f"it has {count} {what}, a row has room for {capacity}")
         return example
 
-    def _missed(self, number: int, name: str, cause: Exception) -> None:
+    def _skip(self, number: int, name: str, cause: Exception) -> None:
         with self._lock:
             self._misses += 1
             hopeless = self._misses > 2 * self._samples
             known = number in self._unusable
             self._unusable.add(number)
         if hopeless:
-            raise UserError(f"no sample can be trained on; the last one, {name}: {cause}")
+            raise UserError(f"no sample can be trained on; the last one tried, {name}: {cause}")
         if not known:
             logging.warning("sample %s is not trained on: %s", name, cause)
 
 
 def training_batches(
-    samples: Any,
+    samples: SampleSource,
     encode: Encode,
     shape: BatchShape,
     *,
@@ -114,20 +116,20 @@ def training_batches(
 ) -> grain.IterDataset:
     """An endless, shuffled, packed stream of batches over a pool or a mixture.
 
-    Iterate with `iter(ds)`; the iterator's `get_state`/`set_state` go on exactly where they were. Elements are
-    `(Batch, Origin)`. The order does not depend on `threads`.
+    Elements are `(Batch, BatchProvenance)`; `get_state` and `set_state` of the iterator resume exactly. The order does
+    not depend on `threads`.
 
     Args:
-      samples: a Pool or other sequence of samples, or a Mixture of them.
-      encode: sample -> Example; it may raise OSError or ValueError for a sample that cannot be used.
-      shape: rows, their length, images and targets; of the whole batch.
-      patches: feature rows of one image.
-      seed: of the order; every epoch has another order.
+      samples: a pool or other source, or a `Mixture`.
+      encode: sample -> Example; raises OSError or ValueError for a sample that cannot be used.
+      shape: of the global batch.
+      tokens_per_image: T, features of one image.
+      seed: of the order, which differs from epoch to epoch.
       threads: decoding threads.
-      part: (p, P): the share of process p of P, which are rows / P rows of every batch, from every P-th sample.
+      part: (p, P): process p of P yields rows / P rows of every batch, made from every P-th draw.
 
     Raises:
-      UserError: while iterating, when no sample of the pool can be used.
+      UserError: there is no sample or, while iterating, no sample can be used.
     """
     if not len(samples):
         raise UserError("there is no sample to train on")
@@ -143,11 +145,11 @@ def training_batches(
 
 
 def validation_batches(
-    samples: Any, encode: Encode, shape: BatchShape, *, tokens_per_image: int
+    samples: SampleSource, encode: Encode, shape: BatchShape, *, tokens_per_image: int
 ) -> Iterator[tuple[Batch, BatchProvenance]]:
-    """One pass over samples in their order, packed like training; the last batch is filled up with empty rows.
+    """One pass over the samples in order, packed as in training; the last batch is padded with empty rows.
 
-    Arguments are as in `training_batches`; samples that cannot be used are left out.
+    Arguments are those of `training_batches`; samples that cannot be used are skipped.
     """
     ds = as_mixture(samples).ordered().map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=16))
@@ -155,8 +157,8 @@ def validation_batches(
     convert = _ToBatch(tokens_per_image)
     for features in packed:
         missing = shape.rows - len(features["tokens"])
-        filled = {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in features.items()}
-        yield convert(filled)
+        padded = {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in features.items()}
+        yield convert(padded)
 
 
 def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: int) -> grain.IterDataset:
@@ -164,7 +166,7 @@ def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: in
     lengths = {
         **dict.fromkeys(("tokens", "positions", "visible_until", "image_slot"), shape.length),
         **dict.fromkeys(("loss_position", "loss_target", "loss_weight"), shape.targets),
-        **({"image_weight": shape.length} if shape.blended else {}),
+        **({"image_weight": shape.length} if shape.weighted else {}),
         "pixels": shape.images,
         **dict.fromkeys(("sample", "cut"), shape.length // 8),
     }
@@ -175,17 +177,17 @@ def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: in
 
 @dataclasses.dataclass(frozen=True)
 class _ToBatch:
-    """Packed rows to a batch; `first_row` is the number of the first of them in the batch of all processes."""
+    """Packed rows to a batch; `first_row` is the position of its first row in the global batch."""
 
     tokens_per_image: int
     fixed_images: bool = False
     first_row: int = 0
 
     def __call__(self, packed: dict[str, np.ndarray]) -> tuple[Batch, BatchProvenance]:
-        there = packed["sample_segment_ids"] > 0
-        origin = BatchProvenance(np.where(there, packed["sample"], -1), np.where(there, packed["cut"], 0))
+        used = packed["sample_segment_ids"] > 0
+        provenance = BatchProvenance(np.where(used, packed["sample"], -1), np.where(used, packed["cut"], 0))
         batch = unpack_packed(packed, tokens_per_image=self.tokens_per_image, fixed_images=self.fixed_images)
         if self.first_row:
-            before = self.first_row * len(batch.pixels) // len(batch.tokens) * self.tokens_per_image
-            batch = dataclasses.replace(batch, image_index=shift(batch.image_index, before))
-        return batch, origin
+            offset = self.first_row * len(batch.pixels) // len(batch.tokens) * self.tokens_per_image
+            batch = dataclasses.replace(batch, image_index=shift(batch.image_index, offset))
+        return batch, provenance

@@ -1,4 +1,4 @@
-"""One wrapper around Hugging Face fast tokenizers: text that comes from data can never become a special token."""
+"""A wrapper around Hugging Face fast tokenizers in which text from data never becomes a special token."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ IM_END = "<|im_end|>"
 IMAGE = "<image>"
 SPECIALS = (END_OF_TEXT, IM_START, IM_END, IMAGE)
 
-# How Qwen2 cuts text before byte-pair merging: contractions, words with one leading sign, single digits, signs, spaces.
+# Qwen2's pre-tokenization: contractions, words with one leading symbol, single digits, symbols, spaces.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
 class Tokenizer:
-    """Text to ids and back, with the ids of the ChatML marks.
+    """Encodes and decodes text, and knows the ids of the ChatML tokens.
 
     Attributes:
       im_start, im_end, image, pad: ids of `<|im_start|>`, `<|im_end|>`, `<image>` and `<|endoftext|>`.
-      vocab_size: one more than the largest id.
+      vocab_size: the largest id plus one.
     """
 
     def __init__(self, fast: transformers.PreTrainedTokenizerFast):
         self._fast = fast
         self._core = fast.backend_tokenizer
-        self._core.encode_special_tokens = True  # a sample that spells "<|im_end|>" stays ordinary text
+        self._core.encode_special_tokens = True  # "<|im_end|>" in a sample stays ordinary text
         self.im_start, self.im_end, self.image, self.pad = (
             self._special(s) for s in (IM_START, IM_END, IMAGE, END_OF_TEXT)
         )
@@ -44,28 +44,28 @@ class Tokenizer:
         self._encode_cached = functools.lru_cache(maxsize=4096)(self._encode)
 
     def _special(self, text: str) -> int:
-        found = self._core.token_to_id(text)
-        if found is None:
+        token = self._core.token_to_id(text)
+        if token is None:
             raise UserError(f"the tokenizer has no token {text!r}, which the chat template needs")
-        return found
+        return token
 
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._core.encode(text, add_special_tokens=False).ids)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`, read as ordinary text throughout; nothing is added."""
+        """Ids of `text`, all of it ordinary text; no special tokens are added."""
         return list(self._encode(text))
 
     def encode_fixed(self, text: str) -> tuple[int, ...]:
-        """`encode` for texts that come again and again (templates, queries)."""
+        """`encode` with a cache, for texts that repeat (templates, queries)."""
         return self._encode_cached(text)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Text of `ids`; special tokens are left out."""
+        """Text of `ids`, int [n]; special tokens are skipped."""
         return self._core.decode([int(i) for i in ids], skip_special_tokens=True)
 
     def save(self, folder: Path) -> None:
-        """Writes `tokenizer.json` and its config as `AutoTokenizer.from_pretrained` reads them."""
+        """Writes `tokenizer.json` and its config in the format of `AutoTokenizer.from_pretrained`."""
         folder.mkdir(parents=True, exist_ok=True)
         self._core.encode_special_tokens = False
         try:
@@ -75,10 +75,10 @@ class Tokenizer:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Identity of vocabulary and merges."""
+        """Hash of vocabulary and merges."""
         return files.digest(self._core.to_str())
 
-    def __reduce__(self):  # to worker processes
+    def __reduce__(self):  # the backend tokenizer pickles as JSON, for worker processes
         return _from_json, (self._core.to_str(),)
 
 
@@ -102,10 +102,10 @@ def load_tokenizer(folder: Path, *, add_image: bool = False) -> Tokenizer:
 
     Args:
       folder: with tokenizer.json, or with the vocab.json and merges.txt of a Qwen2 tokenizer.
-      add_image: give it the token `<image>`, at its next free id, where it has none (lmms-lab's have none).
+      add_image: add the token `<image>` at the next free id if it is missing (as in lmms-lab's tokenizers).
 
     Raises:
-      UserError: the folder holds no fast tokenizer, or it lacks a ChatML mark.
+      UserError: the folder holds no fast tokenizer, or a ChatML token is missing.
     """
     if not (folder / "tokenizer.json").exists() and not (folder / "vocab.json").exists():
         raise UserError(f"{folder}: holds no tokenizer.json")
@@ -118,11 +118,11 @@ def load_tokenizer(folder: Path, *, add_image: bool = False) -> Tokenizer:
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
-    """Trains a byte-level BPE of Qwen2's kind (NFC, same pre-tokenisation, single digits, same special tokens).
+    """Trains a byte-level BPE like Qwen2's (NFC, the same pre-tokenization and special tokens, single digits).
 
     Args:
-      texts: the corpus; equal corpora give equal tokenizers.
-      vocab_size: entries in all, bytes and special tokens included.
+      texts: the corpus; the result depends on nothing else.
+      vocab_size: number of entries, including bytes and special tokens.
     """
     core = tokenizers.Tokenizer(tokenizers.models.BPE())
     core.normalizer = tokenizers.normalizers.NFC()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
-from mmssr_jax.data.batch import place_images
+from mmssr_jax.data.batch import batch_index
 from mmssr_jax.data.chat import chat_segments
 from mmssr_jax.data.example import Segment, flatten
 from mmssr_jax.data.tokenizer import Tokenizer
@@ -63,11 +63,11 @@ _SINGLE, _DEFAULT = ViewConfig(), PromptConfig()
 
 @dataclasses.dataclass(frozen=True)
 class PromptShape:
-    """What prompts are padded to, and whether their image tokens are blends (see `Example`)."""
+    """What prompts are padded to, and whether `Example.image_slot` is a `WeightedIndex`."""
 
     length: int
     images: int
-    blended: bool = False
+    weighted: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +158,8 @@ class Prompter:
             n = lengths[row] = len(prompt.tokens)
             tokens[row, :n] = prompt.tokens
             pixels[first : first + len(prompt.pixels)] = prompt.pixels
-        index = place_images(
+        index = batch_index(
             [p.slots for p in prompts], rows=rows, length=shape.length, step=shape.images * self._patches,
-            blend=shape.blended,
+            weighted=shape.weighted,
         )  # fmt: skip
         return PromptBatch(tokens, pixels if shape.images else None, index, lengths)

@@ -1,8 +1,8 @@
-"""Referring and grounding with coordinates as text (MM1.5): `<x,y>` and `<x1,y1,x2,y2>`, integers, no spaces.
+"""Referring and grounding with coordinates as text (MM1.5): `<x,y>` and `<x1,y1,x2,y2>`, integers without spaces.
 
-The unit is a pixel of the picture resized so that its longer side is 672: the paper does not say so, but its figure 3
-measures so. x runs right and y down. The same scale holds whether and however a picture is split; `to_tile` and
-`from_tile` say where a place lies on the tiles of `core.splitting`.
+The unit is a pixel of the image resized so that its longer side is 672: the paper does not state it, but the boxes in
+its figure 3 have this scale. x runs right and y down. The scale does not depend on how an image is split into tiles;
+`to_tile` and `from_tile` convert to and from the tiles of `images.views`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _REGION = re.compile(r"<(\d+),(\d+)(?:,(\d+),(\d+))?>")
 
 @dataclasses.dataclass(frozen=True)
 class Region:
-    """A point (x, y) or a box (x1, y1, x2, y2) found in a text, in pixels of the picture.
+    """A point (x, y) or a box (x1, y1, x2, y2) found in a text, in pixels of the image.
 
     Attributes:
       numbers: two or four.
-      start, end: where it stands in the text.
+      start, end: its position in the text.
     """
 
     numbers: tuple[float, ...]
@@ -32,7 +32,7 @@ class Region:
 
 
 def write(numbers: Sequence[float], *, height: int, width: int) -> str:
-    """A point or box in pixels of a picture as text. A place outside is moved to the edge, corners are put in order.
+    """A point or box in pixels of an image as text; it is clipped to the image, and corners are put in order.
 
     Raises:
       ValueError: neither two nor four numbers.
@@ -49,7 +49,7 @@ def write(numbers: Sequence[float], *, height: int, width: int) -> str:
 
 
 def find(text: str, *, height: int, width: int) -> list[Region]:
-    """All points and boxes of a text, in pixels of a picture, in order; what is no whole region is passed over."""
+    """All points and boxes of a text, in order, in pixels of the image; incomplete ones are skipped."""
     scale = max(height, width) / LONGER_SIDE
     return [
         Region(tuple(int(n) * scale for n in m.groups() if n is not None), m.start(), m.end())
@@ -57,19 +57,20 @@ def find(text: str, *, height: int, width: int) -> list[Region]:
     ]
 
 
-def iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes; 0 where both are empty."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(width, 0.0) * max(height, 0.0)
-    both = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)) - shared
-    return shared / both if both > 0 else 0.0
+def iou(first: Sequence[float], second: Sequence[float]) -> float:
+    """Intersection over union of two boxes; 0 for boxes without area or with corners in the wrong order."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)) - width * height
+    return width * height / union if union > 0 else 0.0
 
 
 def to_tile(
     x: float, y: float, *, height: int, width: int, placement: Placement, resolution: int
 ) -> tuple[int, int, float, float]:
-    """A place of a picture as (row, column) of its tile, from 1, and the place on that tile."""
+    """A point of an image as (row, column) of its tile, counted from 1, and (x, y) on that tile."""
     across = placement.left + x * placement.width / width
     down = placement.top + y * placement.height / height
     row = min(int(down // resolution), placement.grid[0] - 1)
@@ -80,7 +81,7 @@ def to_tile(
 def from_tile(
     row: int, column: int, x: float, y: float, *, height: int, width: int, placement: Placement, resolution: int
 ) -> tuple[float, float]:
-    """The inverse of `to_tile`: (x, y) on the picture."""
+    """The inverse of `to_tile`: (x, y) on the image."""
     across = (column - 1) * resolution + x - placement.left
     down = (row - 1) * resolution + y - placement.top
     return across * width / placement.width, down * height / placement.height

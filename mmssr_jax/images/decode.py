@@ -1,4 +1,4 @@
-"""From encoded bytes to an upright RGB picture. Every part of the program decodes through `open_rgb`."""
+"""Decoding of images: encoded bytes to upright RGB. Every part of the program decodes through `open_rgb`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import BinaryIO
 
 from PIL import Image, ImageOps
 
-# Formats whose decoders run in this process (EPS, for one, would start Ghostscript).
+# Formats whose decoders run in this process (EPS, for example, would start Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-# Beyond this Pillow itself refuses to open a picture.
+# Pillow itself refuses to open larger images.
 PILLOW_MAX_PIXELS = 178_956_970
 DEFAULT_MAX_PIXELS = 100_000_000
 
@@ -18,7 +18,7 @@ _ORIENTATION = 0x0112
 
 
 class ImageDefect(enum.StrEnum):
-    """What is wrong with an image or a video; the values are those of `pool.reasons.Reason`."""
+    """Classes of defects of an image or video; the values are those of `pool.reasons.Reason`."""
 
     UNREADABLE_IMAGE = "unreadable_image"
     IMAGE_TOO_LARGE = "image_too_large"
@@ -38,13 +38,13 @@ class ImageError(ValueError):
 
 
 def open_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
-    """Decodes a picture to mode RGB.
+    """Decodes an image to mode RGB.
 
-    EXIF orientation is applied; transparency (a channel, or an entry of the palette) is blended onto white;
-    16-bit samples are scaled to 8; of several frames the first is taken.
+    EXIF orientation is applied; transparency (an alpha channel or a palette entry) is blended onto white; 16-bit
+    samples are scaled to 8 bits; an animation becomes its first frame.
 
     Raises:
-      ImageError: not a picture of a known format, cut off, damaged, or of more than `max_pixels` pixels.
+      ImageError: not an image of a known format, truncated, damaged, or of more than `max_pixels` pixels.
     """
     image = _opened(io.BytesIO(data), max_pixels)
     try:
@@ -55,9 +55,9 @@ def open_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Imag
 
 
 def check_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
-    """Raises what `open_rgb` would raise, for less time.
+    """Raises what `open_rgb` would raise, in less time.
 
-    A JPEG is decoded at 1/8 of its size, which still reads all of its data, so that a cut one is found.
+    A JPEG is decoded at 1/8 of its size: that still reads all of its data, so truncation is detected.
     """
     image = _opened(io.BytesIO(data), max_pixels)
     try:
@@ -69,16 +69,16 @@ def check_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
 
 
 def check_header(file: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
-    """Reads only as much as tells format and size; data that are cut off or damaged pass.
+    """Checks format and size from the header alone; truncated or damaged data are not detected.
 
     Raises:
-      ImageError: not a picture of a known format, or of more than `max_pixels` pixels.
+      ImageError: not an image of a known format, or of more than `max_pixels` pixels.
     """
     _opened(file, max_pixels)
 
 
 def _opened(file: BinaryIO, max_pixels: int) -> Image.Image:
-    """The picture with its header read, its size checked."""
+    """Opens an image: the header is read and the size checked, the data are not decoded."""
     if not file.read(1):
         raise ImageError(ImageDefect.UNREADABLE_IMAGE, "the file has 0 bytes")
     file.seek(0)
@@ -88,9 +88,9 @@ def _opened(file: BinaryIO, max_pixels: int) -> Image.Image:
         raise ImageError(ImageDefect.IMAGE_TOO_LARGE, f"more than {PILLOW_MAX_PIXELS} pixels") from None
     except Image.UnidentifiedImageError:
         raise ImageError(
-            ImageDefect.UNREADABLE_IMAGE, f"not a picture of a known format ({', '.join(FORMATS)})"
+            ImageDefect.UNREADABLE_IMAGE, f"not an image of a known format ({', '.join(FORMATS)})"
         ) from None
-    except Exception as e:  # a header can be damaged in as many ways as the data
+    except Exception as e:  # damaged headers raise as many classes as damaged data
         raise ImageError(ImageDefect.UNREADABLE_IMAGE, _one_line(e)) from e
     if image.width * image.height > max_pixels:
         raise ImageError(
@@ -101,7 +101,7 @@ def _opened(file: BinaryIO, max_pixels: int) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation; metadata that do not parse are no reason to lose the picture."""
+    """Applies the EXIF orientation; an image whose metadata cannot be parsed is kept as it is."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:
@@ -112,7 +112,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I"):  # 16-bit samples, which Pillow's convert would clip to white
+    if image.mode.startswith("I"):  # 16-bit samples: Pillow's convert would clip them to white
         image = image.convert("I").point(lambda v: v * (1 / 256)).convert("L")
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")

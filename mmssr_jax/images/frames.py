@@ -1,4 +1,4 @@
-"""Videos as pictures at even distances in time. Decoding needs PyAV, the extra `video`; a folder of frames does not."""
+"""Frames of videos, evenly spaced in time. Decoding needs PyAV (the extra `video`); a folder of frames does not."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.decode import PILLOW_MAX_PIXELS, ImageDefect, ImageError
 
-DEFAULT_FRAMES = 24  # of MM1.5-Video (arXiv 2409.20566)
-# Demuxers of files that hold their own data (a playlist names others).
+DEFAULT_FRAMES = 24  # MM1.5-Video (arXiv 2409.20566)
+# Demuxers of self-contained files (a playlist would refer to others).
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif"
 _FRAME_FILES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameRef(ImageRef):
-    """One of `count` frames of the video file `path`, at even distances in time; `number` counts from 0."""
+    """One of `count` frames of the video file `path`, evenly spaced in time; `number` counts from 0."""
 
     number: int = 0
     count: int = 1
 
     @property
     def video(self) -> tuple[Path, int]:
-        """What `read_frames` is asked for."""
+        """The arguments of `read_frames`."""
         assert self.path is not None
         return self.path, self.count
 
@@ -44,36 +44,36 @@ class FrameRef(ImageRef):
         """The frame as PNG.
 
         Raises:
-          OSError, ImageError: the video is gone or cannot be decoded.
+          OSError, ImageError: the video is missing or cannot be decoded.
         """
         return _encoded_frames(*self.video)[self.number]
 
 
 def frame_refs(path: Path, count: int) -> tuple[ImageRef, ...]:
-    """`count` pictures of a video, at even distances; where it has fewer, some come again.
+    """`count` evenly spaced frames of a video; frames repeat where it has fewer.
 
     Args:
-      path: a video file, or a folder of frames, whose names are ordered as numbers where they hold numbers.
-      count: how many.
+      path: a video file, or a folder of frames; numbers in the file names are sorted as numbers.
+      count: number of frames.
 
     Raises:
-      ImageError: the folder holds no pictures.
+      ImageError: the folder holds no images.
     """
     if not path.is_dir():
         return tuple(FrameRef(path=path, number=n, count=count) for n in range(count))
     files = sorted((p for p in path.iterdir() if p.suffix.lower() in _FRAME_FILES), key=_as_numbers)
     if not files:
-        raise ImageError(ImageDefect.UNREADABLE_VIDEO, f"{path.name}: a folder without pictures")
+        raise ImageError(ImageDefect.UNREADABLE_VIDEO, f"{path.name}: a folder without images")
     return tuple(ImageRef(path=files[k]) for k in nearest(range(len(files)), count))
 
 
 def _as_numbers(path: Path) -> tuple[Any, ...]:
-    """frame_9 before frame_10."""
+    """Sort key: frame_9 before frame_10."""
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name))
 
 
 def check_video(path: Path, count: int, *, max_pixels: int, decode: bool) -> None:
-    """Raises what `read_frames` would raise; without `decode` only the container and its index are read."""
+    """Raises what `read_frames` would raise; without `decode` only the container and its index are checked."""
     if decode:
         for _ in _frames(path, count, max_pixels):
             pass
@@ -83,10 +83,10 @@ def check_video(path: Path, count: int, *, max_pixels: int, decode: bool) -> Non
 
 
 def read_frames(path: Path, count: int, *, max_pixels: int) -> list[Image.Image]:
-    """`count` frames of a video at even distances in time, the first and the last among them; upright, mode RGB.
+    """`count` frames of a video, evenly spaced in time from the first to the last; upright, mode RGB.
 
     Raises:
-      OSError: the file is not there.
+      OSError: the file is missing.
       ImageError: not a video, damaged, or with frames of more than `max_pixels` pixels.
       UserError: PyAV is not installed.
     """
@@ -95,7 +95,7 @@ def read_frames(path: Path, count: int, *, max_pixels: int) -> list[Image.Image]
 
 @functools.lru_cache(maxsize=2)
 def _encoded_frames(path: Path, count: int) -> tuple[bytes, ...]:
-    """As PNG; kept for the frame after this one, which is asked for next."""
+    """The frames as PNG; cached, since a reader asks for one frame after the other."""
     encoded = []
     for image in read_frames(path, count, max_pixels=PILLOW_MAX_PIXELS):
         buffer = io.BytesIO()
@@ -115,7 +115,7 @@ def _frames(path: Path, count: int, max_pixels: int) -> Iterator[tuple[int, Imag
                 yield n, _upright(frame)
         except ImageError:
             raise
-        except Exception as e:  # ffmpeg has an error class a cause, and PyAV adds its own
+        except Exception as e:  # ffmpeg and PyAV raise many unrelated error classes
             raise ImageError(ImageDefect.UNREADABLE_VIDEO, _one_line(e)) from e
 
 
@@ -124,9 +124,9 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Any]:
     av = _library()
     with open(path, "rb") as file:
         try:
-            # Given a file, not its name, and told to follow no other: a playlist cannot lead out of the folder.
+            # Opened by file object, with all protocols forbidden: a playlist cannot refer to files outside the folder.
             container = av.open(file, options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"})
-        except Exception as e:  # ffmpeg has an error class a cause, and PyAV adds its own
+        except Exception as e:  # ffmpeg and PyAV raise many unrelated error classes
             raise ImageError(ImageDefect.UNREADABLE_VIDEO, _one_line(e)) from e
         with container:
             if not container.streams.video:
@@ -143,15 +143,15 @@ def _library() -> ModuleType:
         import av
     except ImportError:
         raise UserError("the pool holds videos, which need PyAV: pip install 'mmssr_jax[video]'") from None
-    av.logging.set_level(av.logging.PANIC)  # what is wrong is said by id, not in between
+    av.logging.set_level(av.logging.PANIC)  # errors are reported by sample id instead
     return av
 
 
 def _timeline(container: Any) -> tuple[list[int], list[int]]:
-    """When each frame is shown, and the times of key frames among these, in units of the stream; decodes nothing."""
+    """Presentation times of all frames and of the key frames, in units of the stream; decodes nothing."""
     try:
         packets = [p for p in container.demux(container.streams.video[0]) if p.size and p.pts is not None]
-    except Exception as e:  # as above
+    except Exception as e:  # as in _opened
         raise ImageError(ImageDefect.UNREADABLE_VIDEO, _one_line(e)) from e
     if not packets:
         raise ImageError(ImageDefect.UNREADABLE_VIDEO, "holds no frames")
@@ -159,9 +159,9 @@ def _timeline(container: Any) -> tuple[list[int], list[int]]:
 
 
 def even_frames(total: int, count: int) -> list[int]:
-    """The indices of at most `count` of `total` frames: the first, the last, and those evenly between them.
+    """Indices of at most `count` of `total` frames, evenly spaced from the first to the last.
 
-    `even_frames(8, 4)` -> [0, 2, 5, 7]; one frame alone is the middle one. A position half-way takes the later frame.
+    `even_frames(8, 4)` -> [0, 2, 5, 7]; a single frame is the middle one. Half-way positions round up.
     """
     if count >= total:
         return list(range(total))
@@ -171,10 +171,10 @@ def even_frames(total: int, count: int) -> list[int]:
 
 
 def nearest(times: Sequence[int], count: int) -> list[int]:
-    """Which of the ascending `times` are nearest to `count` places at even distances from the first to the last.
+    """Indices of the ascending `times` that are nearest to `count` points, evenly spaced from the first to the last.
 
-    One place is the middle; half-way the later time is taken. The rule is that of `even_frames`, with times
-    that need not be even and repetitions where there are fewer than `count`.
+    A single point is the middle; half-way points take the later time. It is the rule of `even_frames` for times that
+    need not be evenly spaced; indices repeat where there are fewer than `count`.
     """
     halves = [a + b for a, b in itertools.pairwise(times)]
     span, steps = times[-1] - times[0], max(count - 1, 1)
@@ -183,7 +183,7 @@ def nearest(times: Sequence[int], count: int) -> list[int]:
 
 
 def _decoded(container: Any, stream: Any, wanted: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, Any]]:
-    """(number, frame) at the times wanted, ascending; whole groups of pictures between them are jumped over."""
+    """(number, frame) at the ascending times `wanted`; seeks over key-frame intervals that hold none of them."""
     frames, at = None, None
     for n, time in enumerate(wanted):
         key = max((k for k in keys if k <= time), default=None)
@@ -200,7 +200,7 @@ def _decoded(container: Any, stream: Any, wanted: Sequence[int], keys: Sequence[
 
 
 def _upright(frame: Any) -> Image.Image:
-    """The frame as RGB, turned as its display matrix says (PyAV: degrees counterclockwise, as in Pillow)."""
+    """The frame as RGB, rotated by its display matrix (PyAV: degrees counterclockwise, as in Pillow)."""
     image = frame.to_image()
     return image.rotate(frame.rotation, expand=True) if frame.rotation % 360 else image
 

@@ -1,4 +1,4 @@
-"""What a model sees of a sample: its pictures as square views; which views there are stands in `core.splitting`."""
+"""From a sample's images to the square views that a model receives; `images.views` says which views those are."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
-from mmssr_jax.images.resize import sample_images, square_view
+from mmssr_jax.images.resize import letterbox, sample_images, square_view
 from mmssr_jax.images.tiles import TiledRef, prompt_tiles
 from mmssr_jax.images.views import AnyresViewConfig, View, ViewConfig, place, views
 
 
 def preprocess(sample: Sample, config: ViewConfig, resolution: int, *, max_pixels: int) -> tuple[Sample, np.ndarray]:
-    """The sample as a model is shown it.
+    """The views of a sample, and the sample with a tag for each of them.
 
     Args:
-      sample: as many images as tags.
-      config: which views; of the model (`VLMConfig.view_config`).
+      sample: with as many images as tags.
+      config: which views; see `VLMConfig.view_config`.
       resolution: S, side of a view in pixels.
-      max_pixels: larger pictures are not decoded.
+      max_pixels: larger images are an error.
 
     Returns:
-      the sample with one `<image>` tag a view, indicators around them, and the views, uint8 [V, S, S, 3]. With single
-      views the sample is as it was; in mode "anyres" a picture that is tiled is a `TiledRef`, whose one tag stands for
-      all of its tiles.
+      the sample with one `<image>` tag a view and the indicators around them, and the views, uint8 [V, S, S, 3]. With
+      single views the sample is unchanged; in mode "anyres" a tiled image is a `TiledRef`, with one tag for all tiles.
 
     Raises:
-      OSError, ValueError: a picture cannot be read (see `open_rgb`).
+      OSError, ValueError: an image cannot be read (see `open_rgb`).
     """
     images = sample_images(sample, max_pixels=max_pixels)
     if isinstance(config, AnyresViewConfig):
         return _tiled(sample, images, config)
-    shown = views([(i.height, i.width) for i in images], config, resolution)
-    return with_views(sample, shown), split_pixels(images, shown, config, resolution)
+    prompt_views = views([(i.height, i.width) for i in images], config, resolution)
+    return with_views(sample, prompt_views), view_pixels(images, prompt_views, config, resolution)
 
 
 def _tiled(sample: Sample, images: Sequence[Image.Image], config: AnyresViewConfig) -> tuple[Sample, np.ndarray]:
@@ -49,12 +48,12 @@ def _tiled(sample: Sample, images: Sequence[Image.Image], config: AnyresViewConf
     return dataclasses.replace(sample, images=refs), np.concatenate([none, *tiles])
 
 
-def with_views(sample: Sample, shown: Sequence[Sequence[View | str]]) -> Sample:
-    """The sample with each tag replaced by its picture's views; an image of the result is the picture of a view."""
-    if all(len(pieces) == 1 for pieces in shown):
+def with_views(sample: Sample, prompt_views: Sequence[Sequence[View | str]]) -> Sample:
+    """The sample with each tag replaced by the tags and indicators of its image's views, and one image a view."""
+    if all(len(pieces) == 1 for pieces in prompt_views):
         return sample
-    texts = iter("".join(p if isinstance(p, str) else IMAGE_TAG for p in pieces) for pieces in shown)
-    images = tuple(sample.images[p.image] for pieces in shown for p in pieces if isinstance(p, View))
+    texts = iter("".join(p if isinstance(p, str) else IMAGE_TAG for p in pieces) for pieces in prompt_views)
+    images = tuple(sample.images[p.image] for pieces in prompt_views for p in pieces if isinstance(p, View))
     return dataclasses.replace(sample, turns=tuple(_expanded(turn, texts) for turn in sample.turns), images=images)
 
 
@@ -63,33 +62,30 @@ def _expanded(turn: Turn, texts: Iterator[str]) -> Turn:
     return dataclasses.replace(turn, text=first + "".join(next(texts) + part for part in rest))
 
 
-def split_pixels(
-    images: Sequence[Image.Image], shown: Sequence[Sequence[View | str]], config: ViewConfig, resolution: int
+def view_pixels(
+    images: Sequence[Image.Image], prompt_views: Sequence[Sequence[View | str]], config: ViewConfig, resolution: int
 ) -> np.ndarray:
-    """The views of a prompt's pictures, as `core.splitting.views` lists them: uint8 [V, S, S, 3].
+    """The pixels of a prompt's views, as `views.views` lists them: uint8 [V, S, S, 3].
 
-    A tile is cut from the picture scaled bicubically onto its grid, on black; the overview, and a picture that is not
-    split, is squeezed into the square.
+    Tiles are cut from the image on its grid (`letterbox`); the overview, and an image that is not split, is resized to
+    the square.
     """
-    wanted = [v for v in itertools.chain(*shown) if isinstance(v, View)]
+    listed = [v for v in itertools.chain(*prompt_views) if isinstance(v, View)]
     size = resolution
     canvases: dict[int, np.ndarray] = {}
-    found = np.zeros((len(wanted), size, size, 3), np.uint8)
-    for n, view in enumerate(wanted):
+    pixels = np.zeros((len(listed), size, size, 3), np.uint8)
+    for n, view in enumerate(listed):
         if view.row == 0:
-            found[n] = square_view(images[view.image], size)
+            pixels[n] = square_view(images[view.image], size)
             continue
         if view.image not in canvases:
-            canvases[view.image] = _canvas(images[view.image], config, resolution)
+            canvases[view.image] = _on_grid(images[view.image], config, resolution)
         top, left = (view.row - 1) * size, (view.column - 1) * size
-        found[n] = canvases[view.image][top : top + size, left : left + size]
-    return found
+        pixels[n] = canvases[view.image][top : top + size, left : left + size]
+    return pixels
 
 
-def _canvas(image: Image.Image, config: ViewConfig, resolution: int) -> np.ndarray:
-    """The picture on its grid, uint8 [rows * S, columns * S, 3]."""
+def _on_grid(image: Image.Image, config: ViewConfig, resolution: int) -> np.ndarray:
+    """The image on its grid, uint8 [rows * S, columns * S, 3]."""
     at = place(image.height, image.width, config, resolution)
-    canvas = np.zeros((at.grid[0] * resolution, at.grid[1] * resolution, 3), np.uint8)
-    scaled = image.resize((at.width, at.height), Image.Resampling.BICUBIC)
-    canvas[at.top : at.top + at.height, at.left : at.left + at.width] = np.asarray(scaled)
-    return canvas
+    return letterbox(image, (at.height, at.width), (at.grid[0] * resolution, at.grid[1] * resolution))

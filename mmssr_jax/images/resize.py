@@ -1,4 +1,4 @@
-"""Encoded pictures to the pixels a vision tower takes."""
+"""Decoded images, and the resizing and padding that turn them into square views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmssr_jax.images.frames import FrameRef, read_frames
 
 
 def square_view(image: Image.Image, size: int) -> np.ndarray:
-    """The whole picture as one crop: bicubic resize to `size` x `size`, aspect ratio not kept (SigLIP's processor).
+    """The whole image, resized bicubically without keeping its aspect ratio (SigLIP's image processor).
 
     Returns:
       uint8 [size, size, 3].
@@ -24,7 +24,7 @@ def square_view(image: Image.Image, size: int) -> np.ndarray:
 
 
 def centre_view(image: Image.Image, size: int) -> np.ndarray:
-    """The middle of the picture: bicubic resize of its shorter side to `size`, then the square (CLIP's processor).
+    """Bicubic resize of the shorter side to `size`, then a centre crop (CLIP's image processor).
 
     Returns:
       uint8 [size, size, 3].
@@ -37,11 +37,29 @@ def centre_view(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
 
 
+def letterbox(image: Image.Image, size: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
+    """The image, resized bicubically and centred on black; an odd pixel of padding goes to the bottom or right.
+
+    Args:
+      image: mode RGB.
+      size: (height, width) to resize to; not larger than the canvas.
+      canvas: (height, width) of the result.
+
+    Returns:
+      uint8 [height, width, 3] of the canvas.
+    """
+    (height, width), padded = size, np.zeros((*canvas, 3), np.uint8)
+    top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    padded[top : top + height, left : left + width] = np.asarray(resized)
+    return padded
+
+
 def sample_images(sample: Sample, *, max_pixels: int) -> list[Image.Image]:
-    """A sample's pictures, decoded to RGB; a video is decoded once for all of its frames.
+    """A sample's images, decoded to RGB; a video is decoded once for all its frames.
 
     Raises:
-      OSError, ValueError: a picture cannot be read (see `open_rgb`, `read_frames`).
+      OSError, ValueError: an image cannot be read (see `open_rgb`, `read_frames`).
     """
     videos: dict[tuple[Path, int], list[Image.Image]] = {}
     images = []
@@ -53,9 +71,3 @@ def sample_images(sample: Sample, *, max_pixels: int) -> list[Image.Image]:
         else:
             images.append(open_rgb(ref.read(), max_pixels=max_pixels))
     return images
-
-
-def sample_views(sample: Sample, size: int, *, max_pixels: int) -> np.ndarray:
-    """One view of each of a sample's images: uint8 [I, size, size, 3]; raises as `sample_images`."""
-    views = [square_view(image, size) for image in sample_images(sample, max_pixels=max_pixels)]
-    return np.stack(views) if views else np.zeros((0, size, size, 3), np.uint8)

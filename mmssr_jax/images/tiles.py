@@ -1,8 +1,8 @@
-"""Pictures to the tiles a vision tower takes, as transformers' LLaVA-OneVision processor (PIL backend) cuts them.
+"""The tiles of LLaVA-OneVision's image processor (transformers, PIL backend).
 
-One picture in a prompt: the whole picture squeezed into a tile, then the picture scaled to fit its grid of tiles,
-centred on black, cut row by row. Several pictures: each centred on a square of the mean colour, one tile. What the
-tiles become in tokens stands in `core.vision_spec`. Pixels stay uint8; the model normalises them.
+The only image of a prompt becomes its base tile (the whole image resized to a square) and the tiles of its grid: the
+image is resized to fit, centred on black and cut row by row. Several images become one tile each, centred on a square
+of the mean colour. `images.anyres` says which tokens the tiles become. Pixels stay uint8; the model normalises them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from PIL import Image
 
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.anyres import AnyresSpec, TileLayout, anyres_layout, fit, single_layout
-from mmssr_jax.images.resize import square_view
+from mmssr_jax.images.resize import letterbox, square_view
 
 Colour = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class TiledRef(ImageRef):
-    """A picture that is shown as tiles, and how its features become tokens."""
+    """An image that is cut into tiles, with the layout of its tokens."""
 
     layout: TileLayout = dataclasses.field(kw_only=True)
 
@@ -30,15 +30,15 @@ class TiledRef(ImageRef):
 def prompt_tiles(
     images: Sequence[Image.Image], spec: AnyresSpec, *, mean: Colour = (0.5, 0.5, 0.5)
 ) -> tuple[list[np.ndarray], list[TileLayout]]:
-    """The tiles and layouts of all pictures of one prompt.
+    """The tiles and layouts of all images of one prompt.
 
     Args:
       images: mode RGB.
       spec: of the model.
-      mean: of the model's normalisation, on the scale 0 to 1; the colour around pictures that are not square.
+      mean: of the model's normalisation, in 0..1; pads images that are not square.
 
     Returns:
-      per picture uint8 [tiles, S, S, 3], and its layout.
+      for each image its tiles, uint8 [tiles, S, S, 3], and its layout.
     """
     if len(images) == 1:
         layout = anyres_layout(images[0].height, images[0].width, spec)
@@ -49,17 +49,14 @@ def prompt_tiles(
 def anyres_tiles(image: Image.Image, grid: tuple[int, int], size: int) -> np.ndarray:
     """The base tile and the tiles of the grid: uint8 [1 + rows * columns, size, size, 3]."""
     rows, columns = grid
-    height, width = fit(image.height, image.width, rows * size, columns * size)
-    scaled = image.resize((width, height), Image.Resampling.BICUBIC)
-    canvas = np.zeros((rows * size, columns * size, 3), np.uint8)
-    top, left = (rows * size - height) // 2, (columns * size - width) // 2
-    canvas[top : top + height, left : left + width] = np.asarray(scaled)
-    tiles = canvas.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
+    canvas = (rows * size, columns * size)
+    padded = letterbox(image, fit(image.height, image.width, *canvas), canvas)
+    tiles = padded.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
     return np.concatenate([square_view(image, size)[None], tiles])
 
 
 def padded_view(image: Image.Image, size: int, *, mean: Colour) -> np.ndarray:
-    """The picture centred on a square of the mean colour, as one tile: uint8 [size, size, 3]."""
+    """The image centred on a square of the mean colour, as one tile: uint8 [size, size, 3]."""
     side = max(image.size)
     square = Image.new("RGB", (side, side), tuple(int(c * 255) for c in mean))  # type: ignore[arg-type]
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))

@@ -16,7 +16,8 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import BatchShape
-from mmssr_jax.scoring.score_pool import RowSubset, is_done, shard_rows
+from mmssr_jax.data.subset import SampleSource, Subset
+from mmssr_jax.scoring.score_pool import is_done, shard_rows
 from mmssr_jax.scoring.scorer import Buckets
 
 _AHEAD = 64
@@ -89,7 +90,7 @@ class _Batches:
 
 
 def write_features(
-    pool: Any, reader: FeatureExtractor, folder: Path, *, shards: int, buckets: Buckets, max_pixels: int,
+    pool: SampleSource, reader: FeatureExtractor, folder: Path, *, shards: int, buckets: Buckets, max_pixels: int,
     todo: Iterable[int], threads: int = 2,
 ) -> None:  # fmt: skip
     """Writes `part-*.parquet` (`id` and the reader's columns) and beside each what was rejected, for shards in `todo`.
@@ -105,7 +106,7 @@ def write_features(
     progress = Progress(f"features: {reader.kind}", len(pool), done=done)
     read = _Read(reader, buckets, max_pixels)
     for shard in todo:
-        rows = RowSubset(pool, shard_rows(len(pool), shard, shards))
+        rows = Subset(pool, shard_rows(len(pool), shard, shards))
         batches = _Batches(reader, buckets, len(rows))
         ids: list[str] = []
         known: list[tuple[Any, ...]] = []

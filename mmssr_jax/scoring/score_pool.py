@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grain
 import numpy as np
@@ -18,6 +18,7 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.example import Example
+from mmssr_jax.data.subset import SampleSource, Subset
 from mmssr_jax.scoring.ensemble import DoesNotFitError, ScorerEnsemble
 from mmssr_jax.scoring.scorer import ScorerOutput, TokenCounts
 
@@ -70,7 +71,7 @@ class _Ask:
 
 
 def questions(
-    samples: Any, panel: ScorerEnsemble, *, max_pixels: int, threads: int = 2
+    samples: Sequence[Sample] | SampleSource, panel: ScorerEnsemble, *, max_pixels: int, threads: int = 2
 ) -> Iterator[tuple[Sample, tuple[Example, ...]] | Failed]:
     """Reads, decodes and tokenises samples ahead of the models, in order."""
     ask = _Ask(panel, max_pixels)
@@ -87,7 +88,7 @@ def shard_rows(total: int, shard: int, shards: int) -> range:
 
 
 def score_pool(
-    pool: Any, panel: ScorerEnsemble, folder: Path, *, shards: int, max_pixels: int, todo: Iterable[int],
+    pool: SampleSource, panel: ScorerEnsemble, folder: Path, *, shards: int, max_pixels: int, todo: Iterable[int],
     writes: bool = True, extra: Path | None = None, metrics: Path | None = None, threads: int = 2,
 ) -> None:  # fmt: skip
     """Writes `part-*.parquet` (`core.tables.score_schema`) and a note beside each for the shards in `todo`.
@@ -167,7 +168,7 @@ class ScoringThroughput:
 
 
 def _rate_rows(
-    pool: Any,
+    pool: SampleSource,
     rows: range,
     panel: ScorerEnsemble,
     progress: Progress,
@@ -180,7 +181,7 @@ def _rate_rows(
     cut = 0
     rejects: list[dict[str, str]] = []
     rating = panel.start(len(rows))
-    for item in meter.over(questions(RowSubset(pool, rows), panel, max_pixels=max_pixels, threads=threads)):
+    for item in meter.over(questions(Subset(pool, rows), panel, max_pixels=max_pixels, threads=threads)):
         progress.add()
         if isinstance(item, Failed):
             logging.warning("sample %s is not scored: %s", item.sample.id, item.detail)
@@ -213,7 +214,7 @@ def score_table(
     return pa.table(columns, schema=tables.score_schema(slugs))
 
 
-def score_readable(samples: Any, panel: ScorerEnsemble, *, max_pixels: int) -> ScorerOutput:
+def score_readable(samples: Sequence[Sample] | SampleSource, panel: ScorerEnsemble, *, max_pixels: int) -> ScorerOutput:
     """Ratings of those among `samples` that can be rated, in order."""
     items = questions(samples, panel, max_pixels=max_pixels)
     asked = [item[1] for item in items if not isinstance(item, Failed)]
@@ -240,17 +241,3 @@ def read_notes(folder: Path, shards: int) -> list[ScoreShard]:
         row = files.read_json((folder / tables.part_name(shard, shards)).with_suffix(".json"))
         notes.append(ScoreShard(row["scored"], row["cut"], tuple(row["digit_mass"]), tuple(row["rejects"])))
     return notes
-
-
-@dataclasses.dataclass(frozen=True)
-class RowSubset:
-    """Some rows of a pool as a sequence."""
-
-    pool: Any
-    rows: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, n: int) -> Sample:
-        return self.pool[self.rows[n]]

@@ -42,7 +42,7 @@ class TrainCounters:
         row, column = np.nonzero(provenance.samples >= 0)
         component_index = mixture.component_of(provenance.samples[row, column])
         lengths = sequence_lengths(batch)[row, column]
-        for n, component in enumerate(mixture.members):
+        for n, component in enumerate(mixture.components):
             selected = component_index == n
             self.samples[component.name] += int(selected.sum())
             self.tokens[component.name] += int(lengths[selected].sum())
@@ -83,7 +83,7 @@ class TrainCounters:
 
 def new_counters(mixture: Mixture) -> TrainCounters:
     """Counters at zero, for the components of a mixture."""
-    names = [m.name for m in mixture.members]
+    names = [m.name for m in mixture.components]
     return TrainCounters(dict.fromkeys(names, 0), dict.fromkeys(names, 0), dict.fromkeys(names, 0))
 
 
@@ -111,7 +111,7 @@ def report(counters: TrainCounters, mixture: Mixture) -> dict[str, Any]:
             "pool": len(m.samples), "share": round(realised[m.name], 6), "share_asked": round(requested[m.name], 6),
             "samples": counters.samples[m.name], "tokens": counters.tokens[m.name], "cut": counters.cut[m.name],
         }
-        for m in mixture.members
+        for m in mixture.components
     }  # fmt: skip
     return {
         "mixture": members,

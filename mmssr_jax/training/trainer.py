@@ -23,6 +23,7 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.data.mixture import Mixture, as_mixture
 from mmssr_jax.data.pipeline import BatchProvenance
+from mmssr_jax.data.subset import SampleSource
 from mmssr_jax.models.module_params import Params
 from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
@@ -73,7 +74,7 @@ def train(
     tokens_per_image: int,
     mesh: Mesh,
     writer: Callable[[int], Writer],
-    samples: Any,
+    samples: SampleSource,
     held_out: ValidationSet | None = None,
     flops: Callable[[Batch], float] | None = None,
 ) -> tuple[Params, TrainCounters]:
@@ -228,7 +229,7 @@ class _Metrics:
 
     def _shares(self) -> dict[str, float]:
         found = {"packing": self.tally.packing}
-        if len(self.mixture.members) > 1:
+        if len(self.mixture.components) > 1:
             found |= {f"share/{name}": share for name, share in self.tally.shares().items()}
         return found
 

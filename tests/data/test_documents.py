@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.data.documents import Captions, Documents, Subset, encode_document
+from mmssr_jax.data.documents import Captions, Documents, encode_document
+from mmssr_jax.data.subset import Subset
 from tests.small import PATCHES, picture, pixels, sample, tokenizer
 
 

@@ -104,10 +104,10 @@ def test_one_member_needs_no_mixing():
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([Component("a", [], 1.0)], "'a' has no samples"),
+        ([Component("a", [], 1.0)], "component 'a' has no samples"),
         ([Component("a", [1], 0.0)], "weight of 'a' is 0.0"),
         ([Component("a", [1], float("nan"))], "weight of 'a' is nan"),
-        ([Component("a", [1], 1.0), Component("a", [1], 1.0)], "two members have the same name"),
+        ([Component("a", [1], 1.0), Component("a", [1], 1.0)], "two components have the same name"),
     ],
 )
 def test_what_is_no_mixture_is_said(members, message):
@@ -126,7 +126,7 @@ def test_alphas_and_group_weights_give_the_papers_mixture():
 
 
 def test_groups_and_shares_must_meet():
-    with pytest.raises(UserError, match="group 'multi' has a share but no member"):
+    with pytest.raises(UserError, match="group 'multi' has a share but no component"):
         group_weights({"a": 1.0}, {"a": "single"}, {"single": 0.9, "multi": 0.1})
-    with pytest.raises(UserError, match="group 'text' has members but no share"):
+    with pytest.raises(UserError, match="group 'text' has components but no share"):
         group_weights({"a": 1.0, "b": 1.0}, {"a": "single", "b": "text"}, {"single": 0.9})

@@ -54,8 +54,8 @@ def test_rows_are_as_many_as_tokens_and_weights_sum_to_one(height, width):
     assert rows.min() >= 0
     assert rows.max() <= layout.tiles * spec.side**2
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
-    assert (rows[:, 0] == 0).sum() == layout.shrunk[0]
-    assert layout.shrunk[0] * layout.shrunk[1] <= 1.1**2 * spec.max_tiles * spec.side**2
+    assert (rows[:, 0] == 0).sum() == layout.downsampled[0]
+    assert layout.downsampled[0] * layout.downsampled[1] <= 1.1**2 * spec.max_tiles * spec.side**2
 
 
 def test_a_video_has_196_tokens_a_frame_and_one_newline():

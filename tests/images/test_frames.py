@@ -15,7 +15,9 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.images.decode import ImageDefect, ImageError
 from mmssr_jax.images.frames import FrameRef, check_video, even_frames, frame_refs, nearest, read_frames
-from mmssr_jax.images.resize import sample_images, sample_views
+from mmssr_jax.images.preprocess import preprocess
+from mmssr_jax.images.resize import sample_images
+from mmssr_jax.images.views import SINGLE
 from tests.pool.conftest import encoded
 
 av = pytest.importorskip("av", reason="PyAV is not installed: pip install -e .[video]")
@@ -105,7 +107,7 @@ def test_frame_refs_read_as_any_picture(tmp_path):
     assert [r.number for r in refs if isinstance(r, FrameRef)] == [0, 1, 2, 3]
     read = [Image.open(io.BytesIO(r.read())) for r in refs]
     assert numbers(read) == numbers(sample_images(Sample("a", "s", (), refs), max_pixels=MAX)) == even_frames(12, 4)
-    assert sample_views(Sample("a", "s", (), refs), 8, max_pixels=MAX).shape == (4, 8, 8, 3)
+    assert preprocess(Sample("a", "s", (), refs), SINGLE, 8, max_pixels=MAX)[1].shape == (4, 8, 8, 3)
 
 
 def test_a_folder_of_frames_is_a_video(tmp_path):
@@ -114,7 +116,7 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     assert [r.path.name for r in frame_refs(tmp_path, 3)] == ["frame_1.jpg", "frame_9.jpg", "frame_10.jpg"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ImageError, match="without pictures"):
+    with pytest.raises(ImageError, match="without images"):
         frame_refs(tmp_path / "empty", 3)
 
 

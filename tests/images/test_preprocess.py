@@ -14,10 +14,10 @@ from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.data.chat import chat_segments
 from mmssr_jax.data.example import flatten
 from mmssr_jax.images import coordinates
-from mmssr_jax.images.preprocess import preprocess, split_pixels
-from mmssr_jax.images.resize import sample_views
-from mmssr_jax.images.views import View, ViewConfig, place, token_count, views
-from tests.small import tokenizer
+from mmssr_jax.images.preprocess import preprocess, view_pixels
+from mmssr_jax.images.resize import sample_images, square_view
+from mmssr_jax.images.views import View, ViewConfig, place, views
+from tests.small import token_count, tokenizer
 
 SIDE = 8
 
@@ -38,7 +38,7 @@ def asked(*images: Image.Image) -> Sample:
 
 
 def pixels_of(images, config):
-    return split_pixels(images, views([(i.height, i.width) for i in images], config, SIDE), config, SIDE)
+    return view_pixels(images, views([(i.height, i.width) for i in images], config, SIDE), config, SIDE)
 
 
 def test_tiles_of_a_picture_that_fits_exactly():
@@ -69,7 +69,7 @@ def test_single_views_leave_the_sample_as_it_is():
     one = asked(noise(5, 9), noise(20, 8))
     seen, pixels = preprocess(one, ViewConfig(), SIDE, max_pixels=1000)
     assert seen is one
-    np.testing.assert_array_equal(pixels, sample_views(one, SIDE, max_pixels=1000))
+    np.testing.assert_array_equal(pixels, [square_view(i, SIDE) for i in sample_images(one, max_pixels=1000)])
 
 
 def test_a_text_has_no_views():
@@ -132,5 +132,5 @@ def test_a_coordinate_in_the_text_finds_its_place_on_the_tiles(height, width, u,
         *region.numbers, height=height, width=width, placement=at, resolution=side
     )
     shown = views([(height, width)], config, side)
-    tile = split_pixels([image], shown, config, side)[shown[0].index(View(0, row, column))]
+    tile = view_pixels([image], shown, config, side)[shown[0].index(View(0, row, column))]
     assert tile[min(round(down_y - 0.5), side - 1), min(round(down_x - 0.5), side - 1)].max() < 200

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmssr_jax.images.views import View, ViewConfig, choose_grid, fit_size, grids, place, token_count, views
+from mmssr_jax.images.views import View, ViewConfig, choose_grid, fit_size, grids, place, views
+from tests.small import token_count
 
 SIDE, TOKENS = 672, 144
 DYNAMIC = ViewConfig(mode="dynamic")

@@ -28,7 +28,7 @@ from mmssr_jax.images.anyres import WeightedIndex, feature_index, is_image
 from mmssr_jax.images.decode import open_rgb
 from mmssr_jax.images.preprocess import preprocess
 from mmssr_jax.images.tiles import prompt_tiles
-from mmssr_jax.images.views import AnyresViewConfig, ViewConfig, token_count
+from mmssr_jax.images.views import AnyresViewConfig, ViewConfig
 from mmssr_jax.models import presets
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.models.packing import resample
@@ -41,10 +41,11 @@ from mmssr_jax.training.bundle import ModelBundle
 from mmssr_jax.training.losses import read_logits, weighted_loss
 from mmssr_jax.training.step import split_batch
 from tests.evaluation.tsv import b64, write_tsv
+from tests.small import token_count
 
 ATOL = 1e-5
 SIZES = {"wide": (40, 80), "large": (120, 125)}  # (height, width): 1 x 2 tiles, unpadded; 3 x 3 tiles, shrunk
-ROOM = BatchShape(rows=2, length=256, images=10, targets=32, blended=True)
+ROOM = BatchShape(rows=2, length=256, images=10, targets=32, weighted=True)
 
 
 def picture(height: int, width: int) -> bytes:
@@ -168,7 +169,7 @@ def test_questions_behind_a_tiled_picture(bundle, reference):
     one = sample("large")
     seen, pixels = preprocess(one, bundle.config.view_config, 42, max_pixels=10**6)
     example = encoder.prompt(seen, pixels)
-    shape = BatchShape(1, 512, 10, 0, blended=True)
+    shape = BatchShape(1, 512, 10, 0, weighted=True)
     batch = collate([example], shape, tokens_per_image=9, image_size=42, pad=bundle.tokenizer.pad)
     found = jax.jit(lambda b: forward.leaf_logits(merge(bundle.graphdef, bundle.params), b, encoder.tree))(batch)
     tokens = np.concatenate([example.tokens, encoder.queries[0]]).astype(np.int32)

@@ -23,6 +23,7 @@ from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
+from mmssr_jax.data.subset import Subset
 from mmssr_jax.parallel import hosts
 from mmssr_jax.parallel.inference_mesh import inference_mesh, mesh_config, spans_processes
 from mmssr_jax.parallel.mesh import check_rows
@@ -30,7 +31,7 @@ from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
 from mmssr_jax.scoring.features import FeatureConfig
 from mmssr_jax.scoring.precision import Precision, agreement, load_with_precision
-from mmssr_jax.scoring.score_pool import RowSubset, is_done, read_notes, score_pool, score_readable
+from mmssr_jax.scoring.score_pool import is_done, read_notes, score_pool, score_readable
 from mmssr_jax.scoring.scorer import Buckets, Scorer
 from mmssr_jax.scoring.work_list import WorkList, preferred
 from mmssr_jax.stages.score.feature_tables import write_all
@@ -259,7 +260,7 @@ class _Job:
     def _agreement(self) -> dict[str, float]:
         """Of this precision with float32, on samples spread over the pool that can be rated."""
         step = max(len(self.pool) // self.config.agreement, 1)
-        samples = RowSubset(self.pool, range(0, len(self.pool), step)[: self.config.agreement])
+        samples = Subset(self.pool, range(0, len(self.pool), step)[: self.config.agreement])
         panels = (self.panel, self.make_panel(precision="float32"))
         found, exact = (score_readable(samples, p, max_pixels=self.config.max_pixels) for p in panels)
         report = {name: round(value, 6) for name, value in agreement(found, exact).items()}
