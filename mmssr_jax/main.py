@@ -117,7 +117,8 @@ def _start(context: StageContext) -> None:
 
     from mmssr_jax.parallel import hosts
 
-    hosts.start()
+    if not context.dry_run:
+        hosts.start()
     if not jax.config.values["jax_compilation_cache_dir"]:
         jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache" / "mmssr_jax" / "compiled"))
     logging.info("process %d of %d, devices: %s", hosts.index(), hosts.count(), jax.devices())
@@ -208,6 +209,7 @@ def main(argv: Sequence[str]) -> int:
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
     logging.get_absl_handler().addFilter(_only_ours)
+    logging.get_absl_handler().addFilter(cli.PrintableMessages())
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would report that torch is not installed
     if any(a in ("--help", "-h", "--helpfull") for a in argv[1:]):
         print(__doc__, flags.FLAGS.module_help(sys.modules[__name__]), sep="\n")
@@ -222,7 +224,7 @@ def main(argv: Sequence[str]) -> int:
         line = cli.users_mistake(e)
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {cli.printable(line)}", file=sys.stderr)
         return 2
     return 0
 

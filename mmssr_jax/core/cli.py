@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,3 +76,23 @@ def one_line(error: BaseException) -> str:
     while isinstance(inner, (KeyError, AttributeError)) and inner.args:
         inner = inner.args[0]
     return " ".join(str(inner).split()) or type(error).__name__
+
+
+def printable(text: str, *, limit: int = 4000) -> str:
+    """Text that may hold data of others, as one line for a terminal or a log.
+
+    Control characters, line breaks and unpaired surrogates are escaped, so that an id can neither forge a line nor send
+    an escape code; what is longer than `limit` characters is cut, with its length.
+    """
+    if len(text) > limit:
+        text = f"{text[:limit]} … ({len(text)} characters)"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class PrintableMessages(logging.Filter):
+    """A log filter that changes each message to its `printable` form; tracebacks stay as they are."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every record pass."""
+        record.msg, record.args = printable(record.getMessage()), None
+        return True

@@ -42,7 +42,7 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
     hints = typing.get_type_hints(cls)
     for name in section:
         if name not in fields:
-            raise UserError(f"{where}: there is no field {name!r}; {_hint(str(name), fields)}")
+            raise UserError(f"{where}: there is no field {name!r}; {hint(str(name), fields)}")
     values = {}
     for name, field in fields.items():
         if name in section:
@@ -55,7 +55,7 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
         raise UserError(f"{where}: {e}") from None
 
 
-def _hint(name: str, fields: Collection[str]) -> str:
+def hint(name: str, fields: Collection[str]) -> str:
     """What to say of an unknown name: its new name, a near one, or all that are known."""
     if RENAMED.get(name) in fields:
         return f"it is called {RENAMED[name]!r} now"
@@ -97,6 +97,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, collections.abc.Mapping) and not hasattr(value, "items"):
             raise UserError(f"{where}: expected a mapping, got {value!r}")
         return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if hasattr(hint, "from_section"):
+        return hint.from_section(value, where)
     if dataclasses.is_dataclass(hint):
         return to_dataclass(hint, value, where)  # type: ignore[arg-type]
     if value is None and hint is not Any:

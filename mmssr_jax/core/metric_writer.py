@@ -21,10 +21,10 @@ class Writer(Protocol):
     """Takes the scalars of one run."""
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Keeps the scalars of a step."""
+        """Records the scalars of a step."""
 
     def close(self) -> None:
-        """Writes out what is still held back."""
+        """Flushes and closes."""
 
 
 class MetricWriter:
@@ -104,13 +104,13 @@ class WandbWriter:
 
 
 class Writers:
-    """Several writers as one; none at all writes nothing, as in processes that are not the first."""
+    """Several writers as one; without any, nothing is written, as in processes that are not the main one."""
 
     def __init__(self, *writers: Writer):
         self._writers = writers
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Hands the scalars to every writer."""
+        """Passes the scalars to every writer."""
         for writer in self._writers:
             writer.write_scalars(step, scalars)
 

@@ -1,4 +1,4 @@
-"""The record every stage speaks of: one image-text conversation."""
+"""The record that all stages share: one image-text conversation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ImageRef:
 class Sample:
     """One instruction sample: turns alternate user, assistant; tags and images agree in number and order.
 
-    A video is so many of its frames, each an image with a tag of its own.
+    A video is a number of its frames, each an image with its own tag.
     """
 
     id: str

@@ -23,7 +23,10 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation, ties by mean rank; NaN where one side is constant, or has fewer than two rows."""
+    """Spearman's rank correlation of a and b, [n] each; ties by mean rank.
+
+    NaN where one side is constant, or n < 2.
+    """
     if len(a) < 2:
         return float("nan")
     x, y = average_ranks(a), average_ranks(b)
@@ -33,7 +36,7 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def spearman_ceiling(truth: np.ndarray) -> float:
-    """The Spearman that a perfect score without ties reaches against a truth with ties.
+    """The Spearman that a perfect score without ties reaches against a truth [n] with ties.
 
     Such a score's mean rank within a tied group of t rows is that group's rank, so the correlation is the ratio of
     the standard deviations of the two rankings: sqrt(1 - sum(t^3 - t) / (n^3 - n)).

@@ -13,12 +13,12 @@ MAX_SCORE = 5
 
 @dataclasses.dataclass(frozen=True)
 class Capability:
-    """One thing a training sample can be helpful for.
+    """One ability that a training sample can be helpful for.
 
     Attributes:
       name: what the judge's rubric calls it, e.g. "object spatial understanding".
       covers: one line for the judge: what belongs to it.
-      seeing: whether it needs a picture; without one its score is 0.
+      seeing: whether it needs an image; without one its score is 0.
     """
 
     name: str

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
@@ -15,26 +16,44 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.parallel.mesh import batch_sharding
 
 _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # jax reads them
+_START_TIMEOUT_S = 300
 
 
 def start() -> None:
     """Joins the other processes, if this is one of several. Call before any use of a device.
 
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID (all three) describe a group by hand; under SLURM
-    with more than one task, or on a TPU pod, jax finds the group itself. Otherwise nothing is done.
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID (all three) describe a group by hand; under SLURM, in
+    a step of several tasks that srun started, or on a TPU pod, jax finds the group itself. Otherwise this is a single
+    process. If the others do not come within five minutes, jax ends the process.
 
     Raises:
-      UserError: only some of the three variables are set.
+      UserError: only some of the three variables are set, or one that should be a number is not.
     """
     given = [v for v in _VARIABLES if v in os.environ]
     if len(given) == len(_VARIABLES):
-        address, count, index = (os.environ[v] for v in _VARIABLES)
-        jax.distributed.initialize(address, int(count), int(index))
+        address, count, index = os.environ[_VARIABLES[0]], _number(_VARIABLES[1]), _number(_VARIABLES[2])
+        logging.info("waiting for the group of %d processes at %s", count, address)
+        jax.distributed.initialize(address, count, index, initialization_timeout=_START_TIMEOUT_S)
     elif given:
         missing = [v for v in _VARIABLES if v not in os.environ]
         raise UserError(f"{', '.join(given)} set, but not {', '.join(missing)}: set all three, or none")
-    elif int(os.environ.get("SLURM_NTASKS", "1")) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
-        jax.distributed.initialize()
+    elif _in_slurm_group() or "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
+        logging.info("waiting for the other processes of this job, at most %d s", _START_TIMEOUT_S)
+        jax.distributed.initialize(initialization_timeout=_START_TIMEOUT_S)
+
+
+def _in_slurm_group() -> bool:
+    """Whether srun started this process as one of several; a batch script or an allocation alone is one process."""
+    tasks = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in os.environ else "SLURM_NTASKS"
+    return tasks in os.environ and _number(tasks) > 1 and all(v in os.environ for v in _SLURM_STEP)
+
+
+def _number(variable: str) -> int:
+    try:
+        return int(os.environ[variable])
+    except ValueError:
+        raise UserError(f"{variable}={os.environ[variable]}: expected a number") from None
 
 
 def index() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,4 +84,40 @@ def test_half_a_group_of_variables_is_an_error(monkeypatch):
     monkeypatch.delenv("JAX_NUM_PROCESSES", raising=False)
     monkeypatch.delenv("JAX_PROCESS_ID", raising=False)
     with pytest.raises(UserError, match="JAX_NUM_PROCESSES, JAX_PROCESS_ID"):
+        hosts.start()
+
+
+SLURM_STEP = {
+    "SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "node1", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variables", "joins"),
+    [
+        ({}, False),
+        (SLURM_STEP, True),
+        ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4"}, False),  # a batch script, before any srun
+        ({**SLURM_STEP, "SLURM_NTASKS": "1"}, False),
+        ({**SLURM_STEP, "SLURM_STEP_NUM_TASKS": "1"}, False),  # one process inside an allocation for four
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "a"}, False),
+    ],
+)
+def test_which_environments_are_a_group(monkeypatch, variables, joins):
+    for name in [
+        n for n in os.environ if n.startswith(("SLURM_", "TPU_WORKER", "JAX_NUM", "JAX_PROCESS", "JAX_COORD"))
+    ]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    calls = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: calls.append(a))
+    hosts.start()
+    assert bool(calls) == joins
+
+
+def test_a_count_that_is_no_number_is_one_line(monkeypatch):
+    monkeypatch.setenv("SLURM_NTASKS", "4(x2)")
+    with pytest.raises(UserError, match=r"SLURM_NTASKS=4\(x2\): expected a number"):
         hosts.start()

@@ -1,0 +1,43 @@
+"""What goes to a terminal or a log holds no line of somebody else's making."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmssr_jax.core.cli import PrintableMessages, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\nerror: all is lost", "a\\nerror: all is lost"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("naïve 猫 🙂", "naïve 猫 🙂"),
+        ("\u202eevil", "\\u202eevil"),
+        ("\ud800", "\\ud800"),
+        ("a\u2028b", "a\\u2028b"),
+    ],
+)
+def test_control_characters_are_escaped(text, line):
+    assert printable(text) == line
+
+
+def test_a_long_text_is_cut_and_says_so():
+    assert printable("x" * 1_000_000, limit=5) == "xxxxx … (1000000 characters)"
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_it_is_one_line_that_can_be_encoded(text):
+    line = printable(text)
+    assert len(line.splitlines()) <= 1
+    line.encode("utf-8")
+
+
+def test_the_filter_escapes_what_an_argument_holds():
+    record = logging.LogRecord("x", logging.INFO, "f.py", 1, "sample %s is cut", ("a\nb",), None)
+    assert PrintableMessages().filter(record)
+    assert record.getMessage() == "sample a\\nb is cut"
