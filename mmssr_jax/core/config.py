@@ -26,7 +26,8 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
     """Builds `cls` from a config section, checking every name and type.
 
     Nested dataclasses, `tuple[X, ...]`, `Mapping[str, X]`, `X | None` and `Literal` are understood; an int is
-    accepted where a float is expected.
+    accepted where a float is expected. A nested type with a classmethod `from_section(section, where)` is built by that
+    method instead of field by field.
 
     Args:
       cls: a dataclass type.
@@ -42,7 +43,7 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
     hints = typing.get_type_hints(cls)
     for name in section:
         if name not in fields:
-            raise UserError(f"{where}: there is no field {name!r}; {hint(str(name), fields)}")
+            raise UserError(f"{where}: there is no field {name!r}; {suggestion(str(name), fields)}")
     values = {}
     for name, field in fields.items():
         if name in section:
@@ -55,7 +56,7 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
         raise UserError(f"{where}: {e}") from None
 
 
-def hint(name: str, fields: Collection[str]) -> str:
+def suggestion(name: str, fields: Collection[str]) -> str:
     """What to say of an unknown name: its new name, a near one, or all that are known."""
     if RENAMED.get(name) in fields:
         return f"it is called {RENAMED[name]!r} now"
