@@ -14,9 +14,9 @@ from PIL import Image
 
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
+from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import Tokenizer, train_tokenizer
-from mmssr_jax.images.preprocess import preprocess
-from mmssr_jax.images.views import SINGLE, AnyresViewConfig, View, ViewConfig, views
+from mmssr_jax.images.views import AnyresViewConfig, View, ViewConfig, views
 from mmssr_jax.models.config import DecoderConfig, VisionConfig, VLMConfig
 from mmssr_jax.scoring import instructions
 from mmssr_jax.training.bundle import ModelBundle, random_bundle
@@ -74,9 +74,14 @@ def image_text_pair(folder: Path, goldens: Path, name: str) -> Path:
     return folder / name
 
 
+def processor() -> Processor:
+    """The processor of `bundle`."""
+    return Processor(tokenizer(), image_size=SIZE, tokens_per_image=PATCHES, max_pixels=10_000)
+
+
 def pixels(one: Sample) -> np.ndarray:
     """uint8 [I, SIZE, SIZE, 3]."""
-    return preprocess(one, SINGLE, SIZE, max_pixels=10_000)[1]
+    return processor().preprocess(one)[1]
 
 
 def token_count(sizes: Sequence[tuple[int, int]], config: ViewConfig, resolution: int, tokens: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
-from mmssr_jax.data.chat import image_segments, sequence_example, text_and_images
-from mmssr_jax.data.example import Example, Segment
+from mmssr_jax.data.chat import image_segments, text_and_images
+from mmssr_jax.data.example import Example, Segment, causal_example
 from mmssr_jax.data.subset import SampleSource
 from mmssr_jax.data.tokenizer import Tokenizer
 
@@ -127,20 +128,26 @@ class Captions:
         return make_document(sample.id, sample.source, text, sample.images)
 
 
-def encode_document(
-    document: Document,
-    tokenizer: Tokenizer,
-    pixels: np.ndarray,
-    *,
-    tokens_per_image: int,
-    max_length: int,
-    newline: bool = True,
-) -> Example:
-    """A training sequence that ends in `<|endoftext|>`; all text but the first token is a loss target, images are not.
+def document_segments(document: Sample, tokenizer: Tokenizer, images: Iterator[Segment]) -> list[Segment]:
+    """The segments of a document, with `loss_mask` on its text and on the `<|endoftext|>` that ends it.
 
-    Arguments (pixels uint8 [I, S, S, 3]) and errors are those of `chat.encode_chat`.
+    Args:
+      document: one turn, with as many tags as there are images.
+      tokenizer: for the text.
+      images: the segments of the images, in order.
+
+    Raises:
+      ValueError: there are more tags than images.
     """
+    segments = [*text_and_images(document.turns[0].text, tokenizer, images), Segment([tokenizer.pad])]
+    return [dataclasses.replace(s, loss_mask=s.slots is None) for s in segments]
+
+
+# OLD
+def encode_document(
+    document: Document, tokenizer: Tokenizer, pixels: np.ndarray, *, tokens_per_image: int, max_length: int,
+    newline: bool = True,
+) -> Example:  # fmt: skip
+    """OLD pixels [I, S, S, 3]"""
     images = image_segments(document, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
-    segments = [*text_and_images(document.text, tokenizer, images), Segment([tokenizer.pad])]
-    segments = [dataclasses.replace(s, loss_mask=s.slots is None) for s in segments]
-    return sequence_example(segments, pixels, max_length=max_length)
+    return causal_example(document_segments(document, tokenizer, images), pixels, max_length=max_length)

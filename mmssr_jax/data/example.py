@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmssr_jax.images.anyres import NEWLINE_INDEX, TEXT_INDEX, FeatureIndex, TileLayout, concat, feature_index, shift
+from mmssr_jax.images.anyres import (
+    NEWLINE_INDEX,
+    TEXT_INDEX,
+    FeatureIndex,
+    TileLayout,
+    concat,
+    feature_index,
+    is_image,
+    shift,
+    slice_index,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,3 +112,59 @@ def causal_targets(tokens: np.ndarray, loss_mask: np.ndarray) -> tuple[np.ndarra
     """
     positions = np.flatnonzero(loss_mask[1:]).astype(np.int32)
     return positions, tokens[positions + 1], np.ones(len(positions), np.float32)
+
+
+def causal_example(
+    segments: Sequence[Segment], pixels: np.ndarray, *, max_length: int, always: Sequence[int] = ()
+) -> Example:
+    """A causal training sequence, truncated to `max_length` tokens.
+
+    Args:
+      segments: text and images; their `loss_mask` selects the loss targets.
+      pixels: uint8 [I, S, S, 3] of the images.
+      max_length: the most tokens; images are never truncated.
+      always: ids that are loss targets wherever they occur.
+
+    Raises:
+      ValueError: the images alone do not fit, or no segment with a loss is left.
+    """
+    tokens, slots, loss_mask = flatten(segments)
+    cut = max(len(tokens) - max_length, 0)
+    if is_image(slice_index(slots, slice(max_length, None))).any():
+        raise ValueError(f"its images do not fit into {max_length} tokens")
+    tokens, slots, loss_mask = tokens[:max_length], slice_index(slots, slice(max_length)), loss_mask[:max_length]
+    if not loss_mask.any():
+        raise ValueError(f"nothing of its answers is left within {max_length} tokens")
+    targets = causal_targets(tokens, loss_mask | np.isin(tokens, always))
+    return _causal(tokens, slots, pixels, *targets, cut=cut)
+
+
+def prompt_example(tokens: np.ndarray, slots: FeatureIndex, pixels: np.ndarray, *, cut: int = 0) -> Example:
+    """A causal sequence without loss targets, for a model to continue.
+
+    Args:
+      tokens: int32 [L].
+      slots: `Example.image_slot`, [L].
+      pixels: uint8 [I, S, S, 3].
+      cut: number of text tokens that were truncated.
+    """
+    none = np.zeros(0, np.int32)
+    return _causal(tokens, slots, pixels, none, none, np.zeros(0, np.float32), cut=cut)
+
+
+def _causal(
+    tokens: np.ndarray, slots: FeatureIndex, pixels: np.ndarray, position: np.ndarray, target: np.ndarray,
+    weight: np.ndarray, *, cut: int,
+) -> Example:  # fmt: skip
+    n = len(tokens)
+    return Example(
+        tokens=tokens,
+        positions=np.arange(n, dtype=np.int32),
+        visible_until=np.full(n, n, np.int32),
+        image_slot=slots,
+        pixels=pixels,
+        loss_position=position,
+        loss_target=target,
+        loss_weight=weight,
+        cut=cut,
+    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
 from mmssr_jax.data.batch import batch_index
-from mmssr_jax.data.chat import chat_segments
+from mmssr_jax.data.chat import chat_segments, image_segments
 from mmssr_jax.data.example import Segment, flatten
 from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.images.anyres import FeatureIndex, WeightedIndex
@@ -121,9 +121,8 @@ class Prompter:
           OSError, ValueError: a picture cannot be read, or the prompt fits no shape.
         """
         sample, pixels = preprocess(sample, self._views, self._image_size, max_pixels=self.config.max_pixels)
-        pieces = chat_segments(
-            sample, self.tokenizer, tokens_per_image=self._patches, newline=self._views.newline, prompt_only=True
-        )
+        images = image_segments(sample, self.tokenizer, tokens_per_image=self._patches, newline=self._views.newline)
+        pieces = chat_segments(sample, self.tokenizer, images, prompt_only=True)
         if system is not None:
             words = self.tokenizer.encode(f"system\n{system}")
             pieces[0] = Segment([self.tokenizer.im_start, *words, self.tokenizer.im_end])

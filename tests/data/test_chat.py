@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
-from mmssr_jax.data.chat import chat_segments, encode_chat
+from mmssr_jax.data.chat import chat_segments
 from mmssr_jax.data.example import flatten
+from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import load_tokenizer
-from tests.small import PATCHES, pixels, sample, tokenizer
+from tests.small import processor, sample, tokenizer
 
 
 def _encode(one: Sample, max_length: int = 200):
-    return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=max_length)
+    return processor().encode_chat(one, max_length=max_length)
 
 
 def _trained(example) -> str:
@@ -66,9 +67,9 @@ def test_template_equals_the_reference(shared: Path):
             continue
         prompt = turns[-1].role == "user"
         images = (ImageRef(),) * sum(turn.text.count(IMAGE_TAG) for turn in turns)
-        tokens, _, _ = flatten(
-            chat_segments(Sample("c", "s", turns, images), t, tokens_per_image=0, prompt_only=prompt)
-        )
+        one = Sample("c", "s", turns, images)
+        segments = Processor(t, image_size=1, tokens_per_image=0).image_segments(one)
+        tokens, _, _ = flatten(chat_segments(one, t, segments, prompt_only=prompt))
         assert tokens.tolist() == chat["ids"]
         checked += 1
     assert checked
@@ -95,8 +96,8 @@ def test_nothing_left_to_train_on_is_an_error():
 def test_llava_nexts_labels_train_every_mark_and_newline():
     """conventions: besides the answers every <|im_start|>, <|im_end|> and newline, in all turns."""
     t, one = tokenizer(), sample()
-    plain = encode_chat(one, t, pixels(one), tokens_per_image=PATCHES, max_length=200)
-    kit = encode_chat(one, t, pixels(one), tokens_per_image=PATCHES, max_length=200, labels="llava_next")
+    plain = processor().encode_chat(one, max_length=200)
+    kit = processor().encode_chat(one, max_length=200, labels="llava_next")
     marks = {t.im_start, t.im_end, *t.encode("\n")}
     more = set(kit.loss_position.tolist()) - set(plain.loss_position.tolist())
     assert set(plain.loss_position.tolist()) <= set(kit.loss_position.tolist())

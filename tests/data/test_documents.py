@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.data.documents import Captions, Documents, encode_document
+from mmssr_jax.data.documents import Captions, Documents
 from mmssr_jax.data.subset import Subset
-from tests.small import PATCHES, picture, pixels, sample, tokenizer
+from tests.small import PATCHES, picture, processor, sample, tokenizer
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_missing_or_empty_file_is_said(tmp_path: Path):
 def test_words_are_trained_and_pictures_are_not(documents):
     """tokens   A | red | … \\n | I I I I N | What ? | I I I I N | end      every word but the first is a target"""
     t = tokenizer()
-    example = encode_document(documents[0], t, pixels(documents[0]), tokens_per_image=PATCHES, max_length=99)
+    example = processor().encode_document(documents[0], max_length=99)
     first, second = t.encode("A red cat.\n"), t.encode("What?")
     picture_ids = [t.image] * (PATCHES + 1)
     assert example.tokens.tolist() == [*first, *picture_ids, *second, *picture_ids, t.pad]

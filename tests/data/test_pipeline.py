@@ -8,13 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from mmssr_jax.data.batch import Batch, BatchShape, collate
-from mmssr_jax.data.chat import encode_chat
+from mmssr_jax.data.batch import Batch, BatchShape
 from mmssr_jax.data.pipeline import training_batches, validation_batches
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.training.losses import read_logits, weighted_loss
 from mmssr_jax.training.step import split_batch
-from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
+from tests.small import PATCHES, bundle, processor, sample
 
 SAMPLES = [
     sample(str(n), question=f"What is it{'?' * (n % 5 + 1)}", answer="red cat " * (n % 4 + 1), images=n % 3)
@@ -25,7 +24,7 @@ SHAPE = BatchShape(rows=4, length=128, images=4, targets=48)
 
 
 def _encode(one):
-    return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=128)
+    return processor().encode_chat(one, max_length=128)
 
 
 def _stream():
@@ -48,7 +47,7 @@ def _losses_alone() -> dict[str, float]:
     for one in SAMPLES:
         example = _encode(one)
         shape = BatchShape(1, 128, 4, 48)
-        batch = collate([example], shape, tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+        batch = processor().collate([example], shape)
         out[one.id] = float(_loss(batch))
     return out
 
@@ -82,7 +81,7 @@ def test_every_sample_that_fits_is_taken_as_often_as_the_others():
     samples = [*SAMPLES, sample("too long", answer="red cat " * 100)]
 
     def encode(one):
-        return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=500)
+        return processor().encode_chat(one, max_length=500)
 
     stream = iter(training_batches(samples, encode, SHAPE, tokens_per_image=PATCHES, seed=0))
     taken = np.concatenate([next(stream)[1].drawn for _ in range(4)])  # the rows that are packed at a time

@@ -13,6 +13,7 @@ from PIL import Image
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.data.chat import chat_segments
 from mmssr_jax.data.example import flatten
+from mmssr_jax.data.processor import Processor
 from mmssr_jax.images import coordinates
 from mmssr_jax.images.preprocess import preprocess, view_pixels
 from mmssr_jax.images.resize import sample_images, square_view
@@ -111,8 +112,9 @@ def test_each_view_has_a_tag_and_its_indicator(settings, text):
 )
 def test_the_tokens_are_counted_before_a_pixel_is_read(sizes, config):
     one = asked(*(noise(h, w) for h, w in sizes))
-    seen, pixels = preprocess(one, config, SIDE, max_pixels=10_000)
-    _, slots, _ = flatten(chat_segments(seen, tokenizer(), tokens_per_image=4, newline=config.newline))
+    processor = Processor(tokenizer(), image_size=SIDE, tokens_per_image=4, views=config)
+    preprocessed, pixels = processor.preprocess(one)
+    _, slots, _ = flatten(chat_segments(preprocessed, tokenizer(), processor.image_segments(preprocessed)))
     assert (slots >= 0).sum() == token_count(sizes, config, SIDE, tokens=4)
     assert sorted(set(slots[slots > 0].tolist())) == list(range(1, 1 + 4 * len(pixels)))
 

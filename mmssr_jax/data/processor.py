@@ -1,0 +1,129 @@
+"""The processor of a model (Hugging Face's word): its tokenizer and image specification, from samples to batches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mmssr_jax.core.sample import Sample
+from mmssr_jax.data.batch import Batch, BatchShape, collate
+from mmssr_jax.data.chat import SYSTEM, Labels, chat_segments, marker_ids
+from mmssr_jax.data.documents import Document, document_segments
+from mmssr_jax.data.example import (
+    Example,
+    Segment,
+    causal_example,
+    flatten,
+    image_segment,
+    prompt_example,
+    tiled_segment,
+)
+from mmssr_jax.data.tokenizer import Tokenizer
+from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
+from mmssr_jax.images.preprocess import preprocess
+from mmssr_jax.images.tiles import TiledRef
+from mmssr_jax.images.views import SINGLE, ViewConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Processor:
+    r"""How a model reads samples: everything that its inputs depend on besides the samples themselves.
+
+        Sample      user: "<image>\nWhat is it?"     one image, 640 x 480
+          | preprocess    decode, split into views (here 2 tiles and an overview), resize to S x S
+        Sample      user: "<image><image><image>\nWhat is it?"       pixels uint8 [3, S, S, 3]
+          | encode_chat   tokenize, T image tokens a view and its newline
+        Example     tokens  <|im_start|> user \n <image> … <image> \n What is it ? <|im_end|> …    [L]
+                    slots   -1           -1   -1 1 … T 0 T+1 …  0  -1 -1   -1 -1 -1 -1        …    [L]
+          | collate       one example a row, padded to a shape
+        Batch       tokens [B, L], image_index [B, L], pixels [N, S, S, 3]
+
+    Picklable, and safe to share between threads.
+
+    Attributes:
+      tokenizer: of the model.
+      image_size: S, side of a view in pixels.
+      tokens_per_image: T, features of one view, without the newline.
+      views: which views an image becomes, and whether a newline ends each view.
+      max_pixels: images with more pixels are an error.
+    """
+
+    tokenizer: Tokenizer
+    image_size: int
+    tokens_per_image: int
+    views: ViewConfig = SINGLE
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def preprocess(self, sample: Sample) -> tuple[Sample, np.ndarray]:
+        """The sample with one tag a view, and the views, uint8 [V, S, S, 3]; see `images.preprocess.preprocess`.
+
+        Raises:
+          OSError, ValueError: an image cannot be read.
+        """
+        return preprocess(sample, self.views, self.image_size, max_pixels=self.max_pixels)
+
+    def image_segments(self, sample: Sample) -> Iterator[Segment]:
+        """The tokens of a preprocessed sample's images, in order."""
+        first = 0
+        for ref in sample.images:
+            if isinstance(ref, TiledRef):
+                yield tiled_segment(self.tokenizer.image, first, ref.layout)
+                first += ref.layout.tiles
+            else:
+                yield image_segment(self.tokenizer.image, first, self.tokens_per_image, newline=self.views.newline)
+                first += 1
+
+    def encode_chat(self, sample: Sample, *, max_length: int, labels: Labels = "answers") -> Example:
+        """A conversation as a training sequence of at most `max_length` tokens; text beyond is truncated.
+
+        Args:
+          sample: with as many images as tags.
+          max_length: the most tokens; images are never truncated.
+          labels: which tokens are loss targets.
+
+        Raises:
+          OSError: an image cannot be read.
+          ValueError: likewise, or the images alone do not fit, or no loss target is left.
+        """
+        sample, pixels = self.preprocess(sample)
+        segments = chat_segments(sample, self.tokenizer, self.image_segments(sample))
+        always = marker_ids(self.tokenizer) if labels == "llava_next" else ()
+        return causal_example(segments, pixels, max_length=max_length, always=always)
+
+    def encode_document(self, document: Document, *, max_length: int) -> Example:
+        """A text without roles as a training sequence; arguments and errors are those of `encode_chat`."""
+        preprocessed, pixels = self.preprocess(document)
+        segments = document_segments(preprocessed, self.tokenizer, self.image_segments(preprocessed))
+        return causal_example(segments, pixels, max_length=max_length)
+
+    def encode_prompt(self, sample: Sample, *, system: str = SYSTEM) -> Example:
+        """The conversation up to where the assistant's next answer begins, without loss targets.
+
+        Args:
+          sample: with as many images as tags; an answer at its end is left out.
+          system: the system message.
+
+        Raises:
+          OSError, ValueError: an image cannot be read.
+        """
+        sample, pixels = self.preprocess(sample)
+        images = self.image_segments(sample)
+        tokens, slots, _ = flatten(chat_segments(sample, self.tokenizer, images, prompt_only=True, system=system))
+        return prompt_example(tokens, slots, pixels)
+
+    def collate(self, examples: Sequence[Example], shape: BatchShape) -> Batch:
+        """A batch with one example a row; remaining rows are padding.
+
+        Args:
+          examples: at most `shape.rows`, none larger than the shape.
+          shape: the shape to pad to.
+        """
+        return collate(
+            examples,
+            shape,
+            tokens_per_image=self.tokens_per_image,
+            image_size=self.image_size,
+            pad=self.tokenizer.pad,
+        )
