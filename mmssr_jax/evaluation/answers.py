@@ -1,11 +1,11 @@
-"""From what a model wrote to what it meant, by VLMEvalKit's rules for evaluation without a judge."""
+"""Extraction of the answer from a model's free text, by VLMEvalKit's rules for evaluation without a judge."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-NO_CHOICE = "Z"  # the kit's letter for "no option": never right
+NO_CHOICE = "Z"  # VLMEvalKit's letter for "no option"; never correct
 
 _SEPARATORS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _REFUSALS = (
@@ -19,16 +19,16 @@ _LAST_TOKENS = 4
 
 
 def match_choice(answer: str, choices: Mapping[str, str]) -> str:
-    """The option that an answer picks, or "Z".
+    """The letter of the option that an answer selects, or "Z".
 
-    In this order: the one option letter among the answer's tokens, if it first stands among the last four; the letter
-    after "answer is"; the one option whose text is contained in the answer (ignoring case; not in an answer longer
-    than twice all options together). The rule has traps that are kept, since numbers are compared across papers: a
-    stray article "A" is taken for option A ("A cat" picks A), and so is the first letter of the word after "answer is"
-    ("the answer is blue" picks B).
+    Three rules are tried in order: exactly one option letter occurs among the answer's tokens, first within the last
+    four; a letter follows "answer is"; exactly one option's text is contained in the answer (case-insensitive; only in
+    answers up to twice the length of all options together). Known flaws of the rules are reproduced, so that numbers
+    are comparable across papers: a stray article "A" selects option A ("A cat"), and so does the first letter of the
+    word after "answer is" ("the answer is blue" selects B).
 
     Args:
-      answer: what the model wrote.
+      answer: the model's text.
       choices: the options by letter, A to Z.
 
     Source: VLMEvalKit, `vlmeval/utils/matching_util.py` (`can_infer`), with the judge switched off.
@@ -37,7 +37,7 @@ def match_choice(answer: str, choices: Mapping[str, str]) -> str:
 
 
 def infer_choice(answer: str, choices: Mapping[str, str]) -> str | None:
-    """As `match_choice`, but None where the kit would ask a judge; "Z" where the answer itself declines to choose."""
+    """Like `match_choice`, but None where VLMEvalKit would query a judge; "Z" where the answer refuses to choose."""
     return _match_letter(answer, choices) or _match_text(answer, choices)
 
 
@@ -57,12 +57,12 @@ def _match_letter(answer: str, choices: Mapping[str, str]) -> str | None:
 def _match_text(answer: str, choices: Mapping[str, str]) -> str | None:
     if len(answer) > 2 * sum(len(text) for text in choices.values()):
         return None
-    found = [letter for letter, text in choices.items() if text.lower() in answer.lower()]
-    return found[0] if len(found) == 1 else None
+    matches = [letter for letter, text in choices.items() if text.lower() in answer.lower()]
+    return matches[0] if len(matches) == 1 else None
 
 
 def yes_or_no(answer: str) -> str:
-    """ "Yes" or "No" where exactly one of the two words is in the answer, else "Unknown".
+    """ "Yes" or "No" if the answer contains exactly one of the two words, else "Unknown".
 
     Source: VLMEvalKit, `YOrN_Extraction`.
     """
@@ -97,13 +97,15 @@ _PUNCTUATION = (
 )
 _DIGIT_COMMA = re.compile(r"\d,\d")
 _PERIOD = re.compile(r"(?<!\d)\.(?!\d)")
-_PERIODS_REMOVED = 32  # the reference passes a regex flag, whose value is 32, where `sub` expects a count
+_PERIODS_REMOVED = 32  # the reference passes a regex flag, whose value is 32, as the count of `sub`
 
 
 def strip_punctuation(text: str) -> str:
-    """VQA's punctuation rule: a sign beside a space (or any, where a number has a comma) goes, others become spaces.
+    """Removes punctuation by VQA's rule.
 
-    Source: the VQA evaluation (https://github.com/GT-Vision-Lab/VQA), as VLMEvalKit has it.
+    A sign next to a space is deleted; so is every sign if the text has a digit-comma-digit. Other signs become spaces.
+
+    Source: the VQA evaluation (https://github.com/GT-Vision-Lab/VQA), as implemented by VLMEvalKit.
     """
     result = text
     for sign in _PUNCTUATION:
@@ -125,7 +127,7 @@ _CONTRACTIONS = """
     where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've
     y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
-# Each with one apostrophe forgotten: "dont", "couldn'tve", "couldnt've".
+# Keys: each contraction with one apostrophe missing: "dont", "couldn'tve", "couldnt've".
 _REPAIRS = {
     word[:place] + word[place + 1 :]: word
     for word in _CONTRACTIONS.split()
@@ -135,7 +137,7 @@ _REPAIRS = {
 
 
 def normalise(answer: str) -> str:
-    """VQA's normal form of a short answer: lower case, no punctuation or articles, digits for number words.
+    """Normalises a short answer as VQA does: lower case, no punctuation or articles, digits for number words.
 
     `"The Two dogs."` -> `"2 dogs"`. Source: as `strip_punctuation`.
     """

@@ -1,12 +1,12 @@
-"""VLMEvalKit's TSV files: rows, pictures, and the questions made of them.
+"""VLMEvalKit's TSV files: rows, images, and the questions made from them.
 
-    <name>.tsv ──read_benchmark──> Row(index, fields, pictures) ──a kind's load and prompt──> Question
+    <name>.tsv ──read_benchmark──> Row(fields, images) ──Benchmark.load and .ask──> Question
 
-Columns: `index` (unique), `question`, `answer`, `image` (base64; a Python list of base64 for several pictures; at most
-64 characters name another row whose pictures are shared), `image_path` or `video_path` (a video file or a folder of
-frames, shown as pictures at even distances in time); optionally `A`-`Z`, `hint`, `category`,
-`l2-category`, `split` and what a benchmark adds. Unlike pandas, which the kit reads these files with, a cell such as
-"None", "NA" or "null" is text here, not an absent option; only an empty cell is absent.
+Columns: `index` (unique), `question`, `answer`, `image` (base64; a Python list of base64 for several images; a cell of
+at most 64 characters is the index of another row, whose images are shared), `image_path` or `video_path` (a video file
+or a folder of frames; evenly spaced frames become images); optionally `A`-`Z`, `hint`, `category`, `l2-category`,
+`split` and benchmark-specific columns. Unlike pandas, with which VLMEvalKit reads these files, a cell such as "None",
+"NA" or "null" is text here; only an empty cell is missing.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from mmssr_jax.core.sample import IMAGE_TAG, ImageRef
 from mmssr_jax.images.decode import ImageError
 from mmssr_jax.images.frames import DEFAULT_FRAMES, check_video, frame_refs
 
-_LONGEST_REFERENCE = 64  # characters; the kit takes a shorter `image` for another row's index
-_FIELD_LIMIT = 2**31 - 1  # bytes; a base64 picture exceeds the csv module's default of 128 KiB
+_MAX_REFERENCE = 64  # characters; VLMEvalKit takes a shorter `image` for another row's index
+_FIELD_LIMIT = 2**31 - 1  # bytes; a base64 image exceeds the csv module's default of 128 KiB
 MAX_PIXELS = 2**27
 
 
@@ -40,8 +40,8 @@ class Row:
     """One line of the file.
 
     Attributes:
-      fields: the non-empty cells by column, base64 left out; names in lower case but for the option letters.
-      images: encoded pictures in order; shared between rows that show the same ones.
+      fields: the non-empty cells by column, without `image`; column names are lower case except the option letters.
+      images: the encoded images in order; rows with the same images share them.
     """
 
     fields: Mapping[str, str]
@@ -54,13 +54,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What a model is asked.
+    """A prompt for the model.
 
     Attributes:
       index: the row's index, unique in its benchmark.
-      prompt: the user's turn, with one `<image>` tag a picture.
-      images: the pictures, in the order of the tags.
-      fields: the row's cells, which the score is computed from later.
+      prompt: the user turn, with one `<image>` tag per image.
+      images: the images, in the order of the tags.
+      fields: the row's cells, from which the score is computed later.
     """
 
     index: str
@@ -75,15 +75,15 @@ class Question:
 
 
 def options(fields: Mapping[str, str]) -> dict[str, str]:
-    """The options by letter, A to Z; a letter whose cell is empty is no option."""
+    """The options by letter, A to Z, without those whose cell is empty."""
     return {letter: fields[letter] for letter in string.ascii_uppercase if letter in fields}
 
 
-def answered_rows(rows: list[Row]) -> list[Row]:
-    """The rows as they are.
+def require_answers(rows: list[Row]) -> list[Row]:
+    """Returns the rows unchanged.
 
     Raises:
-      UserError: one has no answer.
+      UserError: a row has no answer.
     """
     for row in rows:
         if "answer" not in row.fields:
@@ -92,12 +92,12 @@ def answered_rows(rows: list[Row]) -> list[Row]:
 
 
 def with_images(rows: list[Row]) -> list[Row]:
-    """The rows that have a picture: the kit drops the others from every benchmark of pictures."""
+    """The rows that have an image; VLMEvalKit drops the others from every image benchmark."""
     return [row for row in rows if row.images]
 
 
 def parse_list(text: str) -> list[str]:
-    """A cell that may hold a list: `"['a', 'b']"` (Python or JSON) -> ["a", "b"]; any other text -> [text]."""
+    """Parses a cell that may hold a list (Python or JSON): `"['a', 'b']"` -> ["a", "b"]; other text -> [text]."""
     stripped = text.strip()
     if len(stripped) > 1 and stripped[0] == "[" and stripped[-1] == "]":
         for parse in (ast.literal_eval, json.loads):
@@ -111,14 +111,14 @@ def parse_list(text: str) -> list[str]:
 
 
 def check_columns(path: Path, required: Sequence[str]) -> list[str]:
-    """The header's names, lower-case but for the option letters; nothing but the header is read.
+    """Reads the header and returns the column names, lower case except the option letters.
 
     Args:
       path: the TSV.
-      required: columns that must be there; `image` stands for `image`, `image_path` or `video_path`.
+      required: required columns; `image` means any of `image`, `image_path` and `video_path`.
 
     Raises:
-      UserError: no such file, it is empty or not UTF-8, or it lacks a column.
+      UserError: there is no such file, it is empty or not UTF-8, or a column is missing.
     """
     header = [_column_name(name) for name in next(_lines(path))]
     present = {*header, "image"} if {"image_path", "video_path"} & set(header) else set(header)
@@ -131,17 +131,17 @@ def check_columns(path: Path, required: Sequence[str]) -> list[str]:
 def read_benchmark(
     path: Path, *, required: Sequence[str], images: Path | None = None, frames: int = DEFAULT_FRAMES
 ) -> list[Row]:
-    """Reads a benchmark file with its pictures.
+    """Reads a benchmark file with its images.
 
     Args:
       path: the TSV.
-      required: columns that must be there; `image` stands for `image`, `image_path` or `video_path`.
-      images: the folder that `image_path` and `video_path` are relative to; by default the file's own.
-      frames: pictures that a video becomes.
+      required: required columns; `image` means any of `image`, `image_path` and `video_path`.
+      images: the folder that `image_path` and `video_path` are relative to; by default the TSV's folder.
+      frames: number of frames to take from a video.
 
     Raises:
-      UserError: the file or a required column is missing, an index is there twice, a row is cut short, or a picture
-        is not readable; the line names the row's index.
+      UserError: the file or a required column is missing, an index occurs twice, a row is truncated, or an image is
+        not readable; the message names the row's index.
     """
     header = check_columns(path, required)
     lines = _lines(path)
@@ -152,20 +152,20 @@ def read_benchmark(
         if "index" not in row:
             raise UserError(f"{path}: row {len(cells) + 1} has no index")
         if row["index"] in cells:
-            raise UserError(f"{path}: index {row['index']} is there twice")
+            raise UserError(f"{path}: index {row['index']} occurs twice")
         cells[row["index"]] = row
-    pictures = _Pictures(path, images or path.parent, cells, frames)
+    reader = _ImageReader(path, images or path.parent, cells, frames)
     return [
-        Row({name: cell for name, cell in row.items() if name != "image"}, pictures.of(index))
+        Row({name: cell for name, cell in row.items() if name != "image"}, reader.read(index))
         for index, row in cells.items()
     ]
 
 
-def pictures_digest(path: Path, *, images: Path | None = None) -> str:
-    """The identity of a benchmark file and of the picture and video files that it names.
+def benchmark_digest(path: Path, *, images: Path | None = None) -> str:
+    """A digest of a benchmark file and of the image and video files that it refers to.
 
     Raises:
-      UserError: as `read_benchmark`.
+      UserError: see `read_benchmark`.
     """
     header = check_columns(path, ())
     if "image" in header or not {"image_path", "video_path"} & set(header):
@@ -178,12 +178,12 @@ def pictures_digest(path: Path, *, images: Path | None = None) -> str:
 
 
 def _column_name(name: str) -> str:
-    """The kit lower-cases the names of all columns but the option letters."""
+    """Lower-cases the name, as VLMEvalKit does, unless it is an option letter."""
     return name if name in string.ascii_uppercase else name.strip().lower()
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    """The header, then every row, with the number of cells checked."""
+    """Yields the header, then every row, each with the header's number of cells."""
     limit = csv.field_size_limit(_FIELD_LIMIT)
     try:
         with open(path, encoding="utf-8-sig", newline="") as f:
@@ -209,34 +209,36 @@ def _lines(path: Path) -> Iterator[list[str]]:
         csv.field_size_limit(limit)
 
 
-class _Pictures:
-    """The pictures of each row, decoded from base64 or named by path; checked, and kept once where rows share them."""
+class _ImageReader:
+    """Reads and checks the images of a row, given as base64 or as paths; rows that share images share the bytes."""
 
     def __init__(self, path: Path, folder: Path, cells: Mapping[str, Mapping[str, str]], frames: int):
         self._path, self._folder, self._cells, self._frames = path, folder, cells, frames
-        self._known: dict[str, tuple[ImageRef, ...]] = {}
+        self._inline_images: dict[str, tuple[ImageRef, ...]] = {}
 
-    def of(self, index: str) -> tuple[ImageRef, ...]:
+    def read(self, index: str) -> tuple[ImageRef, ...]:
         row = self._cells[index]
         if "video_path" in row and not {"image", "image_path"} & set(row):
             return self._video(index, row["video_path"])
         if "image" not in row:
             names = parse_list(row["image_path"]) if "image_path" in row else []
             return tuple(self._file(index, name) for name in names)
-        if len(row["image"]) > _LONGEST_REFERENCE:
+        if len(row["image"]) > _MAX_REFERENCE:
             return self._inline(index)
         shared = row["image"]
-        if len(self._cells.get(shared, {}).get("image", "")) <= _LONGEST_REFERENCE:
+        if len(self._cells.get(shared, {}).get("image", "")) <= _MAX_REFERENCE:
             raise UserError(f"{self._path}: index {index} shares the image of row {shared!r}, which has none")
         return self._inline(shared)
 
     def _inline(self, index: str) -> tuple[ImageRef, ...]:
-        if index not in self._known:
+        if index not in self._inline_images:
             texts = parse_list(self._cells[index]["image"])
-            self._known[index] = tuple(ImageRef(data=self._checked(index, self._decoded(index, t))) for t in texts)
-        return self._known[index]
+            self._inline_images[index] = tuple(
+                ImageRef(data=self._check(index, self._decode(index, text))) for text in texts
+            )
+        return self._inline_images[index]
 
-    def _decoded(self, index: str, text: str) -> bytes:
+    def _decode(self, index: str, text: str) -> bytes:
         try:
             return base64.b64decode(text, validate=True)
         except ValueError as e:
@@ -244,28 +246,28 @@ class _Pictures:
 
     def _file(self, index: str, name: str) -> ImageRef:
         try:
-            found = files.inside(self._folder, name)
-            self._checked(index, found.read_bytes())
+            path = files.inside(self._folder, name)
+            self._check(index, path.read_bytes())
         except (ValueError, OSError) as e:
             raise UserError(f"{self._path}: index {index}: image_path {name!r} is not readable ({e})") from None
-        return ImageRef(path=found)
+        return ImageRef(path=path)
 
     def _video(self, index: str, name: str) -> tuple[ImageRef, ...]:
         try:
-            found = files.inside(self._folder, name)
-            found.stat()  # a file that is not there needs no decoder
-            shown = frame_refs(found, self._frames)
-            if found.is_dir():
-                for image in dict.fromkeys(shown):
-                    self._checked(index, image.read())
+            path = files.inside(self._folder, name)
+            path.stat()  # a missing file is reported even where no video decoder is installed
+            frames = frame_refs(path, self._frames)
+            if path.is_dir():
+                for image in dict.fromkeys(frames):
+                    self._check(index, image.read())
             else:
-                check_video(found, self._frames, max_pixels=MAX_PIXELS, decode=False)
+                check_video(path, self._frames, max_pixels=MAX_PIXELS, decode=False)
         except (ValueError, OSError, ImageError) as e:
             raise UserError(f"{self._path}: index {index}: video_path {name!r} is not readable ({e})") from None
-        return shown
+        return frames
 
-    def _checked(self, index: str, data: bytes) -> bytes:
-        """Refuses what is no picture, or a picture too large to decode, by its header alone."""
+    def _check(self, index: str, data: bytes) -> bytes:
+        """Rejects data that is not an image, or an image too large to decode, by its header alone."""
         try:
             with Image.open(io.BytesIO(data)) as image:
                 width, height = image.size

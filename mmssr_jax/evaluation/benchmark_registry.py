@@ -1,48 +1,46 @@
-"""A kind of benchmark is one file in `benchmarks/`, named like it: three functions and the columns they need."""
+"""A benchmark is one file in `benchmarks/` that declares a constant `BENCHMARK`; its file name is its name."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Sequence
-from typing import Protocol, cast
+import dataclasses
+from collections.abc import Callable, Sequence
 
-from mmssr_jax.core.errors import UserError
+from mmssr_jax.core import discovery
 from mmssr_jax.evaluation import benchmarks
 from mmssr_jax.evaluation.benchmark import Question, Row
 from mmssr_jax.evaluation.score import Fields, Score
 
 
-class Benchmark(Protocol):
-    """What a file in `benchmarks/` offers."""
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """How a benchmark file is read, turned into prompts, and scored.
 
-    COLUMNS: tuple[str, ...]
-    """The columns without which it cannot be asked or scored; `image` stands for `image` or `image_path`."""
+    Attributes:
+      columns: the required columns of its TSV; `image` means any of `image`, `image_path` and `video_path`.
+      load: selects the rows to evaluate; raises UserError for a row that could not be scored.
+      ask: makes the prompt of a row; the second argument replaces the prompt's closing instruction, None keeps it.
+      score: computes the metric from rows with a `prediction` (at least one).
+      grading_prompt: the prompt for the judge about a row with a `prediction`, or None for a row that needs no judge;
+        `score` then reads the judge's reply from the field `grade`. None for a benchmark that needs no judge.
+    """
 
-    def load(self, rows: list[Row]) -> list[Row]:
-        """The rows that are asked; refuses rows that could not be scored."""
-        ...
-
-    def ask(self, row: Row, instruction: str | None) -> Question:
-        """The question as the model gets it; `instruction` replaces the prompt's closing line."""
-        ...
-
-    def score(self, answered: Sequence[Fields]) -> Score:
-        """The number, from rows with a `prediction` (never empty)."""
-        ...
+    columns: tuple[str, ...]
+    load: Callable[[list[Row]], list[Row]]
+    ask: Callable[[Row, str | None], Question]
+    score: Callable[[Sequence[Fields]], Score]
+    grading_prompt: Callable[[Fields], str | None] | None = None
 
 
 def benchmark_names() -> list[str]:
-    """All kinds, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(benchmarks.__path__))
+    """The names of all benchmarks, sorted."""
+    return discovery.module_names(benchmarks)
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """The kind of that name.
+    """The benchmark of that name.
 
     Raises:
-      UserError: there is none; the line lists those there are.
+      UserError: there is no such benchmark.
     """
-    if name not in benchmark_names():
-        raise UserError(f"there is no kind of benchmark {name!r}; known are {', '.join(benchmark_names())}")
-    return cast(Benchmark, importlib.import_module(f"{benchmarks.__name__}.{name}"))
+    benchmark: Benchmark = discovery.load(benchmarks, name, "BENCHMARK", what="kind of benchmark")
+    return benchmark

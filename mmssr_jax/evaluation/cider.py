@@ -1,7 +1,7 @@
-"""CIDEr-D: how much a caption agrees with what people say of a picture, n-grams weighed by how telling they are.
+"""CIDEr-D: similarity of a caption to human captions of the same image, as TF-IDF weighted n-gram cosine.
 
-Source: Vedantam et al. 2015 (CIDEr), equations 1-4 and section 6 (CIDEr-D). The words are split by a plain rule, not
-by the Java tokenizer of the COCO tools, so that numbers agree closely with theirs but not to the digit.
+Source: Vedantam et al. 2015 (CIDEr), equations 1-4 and section 6 (CIDEr-D). Words are split by a regular expression
+instead of the Java tokenizer of the COCO tools, so values agree with those tools closely but not to every digit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Counts = Counter[tuple[str, ...]]
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words and numbers, without punctuation."""
+    """Splits text into lower-case words and numbers; punctuation is dropped."""
     return _WORD.findall(text.lower())
 
 
@@ -32,31 +32,33 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> list[
     """CIDEr-D of each caption, 0 to 10.
 
     Args:
-      captions: one a picture.
-      references: for each picture one or more captions; document frequencies are counted over these.
+      captions: one caption per image.
+      references: one or more reference captions per image; document frequencies are counted over them.
     """
-    told = [[_ngrams(words(text)) for text in texts] for texts in references]
-    pictures: Counts = Counter()
-    for texts in told:
-        pictures.update({gram for text in texts for counts in text for gram in counts})
-    total = math.log(len(references))
+    reference_ngrams = [[_ngrams(words(text)) for text in texts] for texts in references]
+    document_frequency: Counts = Counter()
+    for texts in reference_ngrams:
+        document_frequency.update({gram for text in texts for counts in text for gram in counts})
+    log_images = math.log(len(references))
 
-    def weighed(counts: Counts) -> dict[tuple[str, ...], float]:
-        return {gram: n * (total - math.log(max(1, pictures[gram]))) for gram, n in counts.items()}
+    def tf_idf(counts: Counts) -> dict[tuple[str, ...], float]:
+        return {gram: n * (log_images - math.log(max(1, document_frequency[gram]))) for gram, n in counts.items()}
 
     results = []
-    for caption, texts in zip(captions, told, strict=True):
-        own = [weighed(counts) for counts in _ngrams(words(caption))]
+    for caption, texts in zip(captions, reference_ngrams, strict=True):
+        weights = [tf_idf(counts) for counts in _ngrams(words(caption))]
         length = len(words(caption))
-        similar = 0.0
+        similarity = 0.0
         for text in texts:
             penalty = math.exp(-((length - sum(text[0].values())) ** 2) / (2 * _SIGMA**2))
-            similar += penalty * sum(_clipped_cosine(a, weighed(b)) for a, b in zip(own, text, strict=True)) / _LONGEST
-        results.append(10 * similar / len(texts))
+            cosines = (_clipped_cosine(a, tf_idf(b)) for a, b in zip(weights, text, strict=True))
+            similarity += penalty * sum(cosines) / _LONGEST
+        results.append(10 * similarity / len(texts))
     return results
 
 
-def _clipped_cosine(own: dict[tuple[str, ...], float], other: dict[tuple[str, ...], float]) -> float:
-    """Cosine in which a weight counts at most as high as the reference has it: repeating a word does not pay."""
-    norm = math.sqrt(sum(w * w for w in own.values())) * math.sqrt(sum(w * w for w in other.values()))
-    return sum(min(w, other[g]) * other[g] for g, w in own.items() if g in other) / norm if norm else 0.0
+def _clipped_cosine(caption: dict[tuple[str, ...], float], reference: dict[tuple[str, ...], float]) -> float:
+    """Cosine with the caption's weights clipped to the reference's, so that repeating a word does not raise it."""
+    norm = math.sqrt(sum(w * w for w in caption.values())) * math.sqrt(sum(w * w for w in reference.values()))
+    dot = sum(min(w, reference[g]) * reference[g] for g, w in caption.items() if g in reference)
+    return dot / norm if norm else 0.0

@@ -1,19 +1,20 @@
-"""Numbers about several runs: means over seeds, differences from a baseline, the papers' derived columns.
+"""Comparison of groups of runs: means over seeds, differences from a baseline, and the papers' derived columns.
 
 `results/comparison.json`:
 
     baseline, full        names of groups, or null
     groups.<group>        runs: their names
-                          benchmarks.<name>: {metric, values: one a run, mean, sd: over the runs, null for one run}
-                          averages.<name>: the same, of percentages; "all" is the mean over every benchmark
-                          over_full: mean over the benchmarks of 100 x mean / full's ("/FULL"), null by a 0
+                          benchmarks.<name>: {metric, values: one per run, mean, sd: over the runs, null for one run}
+                          averages.<name>: the same for percentages; "all" is the mean over every benchmark
+                          over_full: mean over the benchmarks of 100 x mean / full's mean ("/FULL"), null if one is 0
                           better_than_baseline: {count, of}: benchmarks whose mean is above the baseline's (">Rand")
-    differences.<group>   <benchmark or average>: {mean: group's minus baseline's,
-                          standard_error: over the runs of both, null where either has one,
+    differences.<group>   <benchmark or average>: {mean: of the group minus the baseline,
+                          standard_error: over the runs of both, null if either has one run,
                           lowest, highest: over all pairs of a run and a baseline run,
-                          interval: 95 % over the questions, drawn anew, for all runs alike}
+                          interval: 95 % bootstrap over the questions, the same resamples for all runs}
 
-A standard error or a range speaks of the seeds, an interval of the questions; a gain needs to stand against both.
+The standard error and the range measure variation over seeds, the interval variation over questions; a significant
+gain exceeds both.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation.score import Score, draw_weights, percentiles, rounded
+from mmssr_jax.evaluation.score import Score, bootstrap_weights, percentiles, rounded
 
 ALL = "all"
 
@@ -36,18 +37,18 @@ def compare(
     scores: Scores, *, groups: Mapping[str, Sequence[str]], averages: Mapping[str, Sequence[str]], baseline: str | None,
     full: str | None, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """The content of `results/comparison.json`; see the module's head.
+    """The content of `results/comparison.json`; the module docstring lists its fields.
 
     Args:
-      scores: every run on the same benchmarks.
-      groups: name -> runs that differ by their seed alone.
-      averages: name -> benchmarks, or averages named before it (MMBase: of three category averages).
-      baseline: the group that others are compared with.
-      full: the group that was trained on all data.
-      seed: of the draws of questions.
+      scores: run -> benchmark -> score; every run has the same benchmarks.
+      groups: name -> runs that differ only by their seed.
+      averages: name -> benchmarks, or averages defined before it (MMBase averages three category averages).
+      baseline: the group that the others are compared with, or None.
+      full: the group trained on all data, or None.
+      seed: seed of the bootstrap over questions.
 
     Raises:
-      UserError: a name that is not there.
+      UserError: an unknown name.
     """
     check_names(
         list(scores), list(next(iter(scores.values()))), groups=groups, averages=averages, baseline=baseline, full=full
@@ -76,10 +77,10 @@ def check_names(
     runs: Sequence[str], benchmarks: Sequence[str], *, groups: Mapping[str, Sequence[str]],
     averages: Mapping[str, Sequence[str]], baseline: str | None, full: str | None,
 ) -> None:  # fmt: skip
-    """Refuses groups of runs and averages of benchmarks that are not there, before anything is computed.
+    """Checks that groups and averages refer to existing runs and benchmarks, before anything is computed.
 
     Raises:
-      UserError: a name that is not there, or is there twice.
+      UserError: an unknown or duplicate name.
     """
     for name, members in groups.items():
         if not members:
@@ -87,9 +88,9 @@ def check_names(
         absent = [run for run in members if run not in runs]
         if absent:
             raise UserError(f"group {name!r}: {', '.join(absent)} is not evaluated; runs are {', '.join(runs)}")
-    for what, wanted in (("baseline", baseline), ("full", full)):
-        if wanted is not None and wanted not in groups:
-            raise UserError(f"{what}={wanted!r} is no group; groups are {', '.join(groups)}")
+    for field, group in (("baseline", baseline), ("full", full)):
+        if group is not None and group not in groups:
+            raise UserError(f"{field}={group!r} is no group; groups are {', '.join(groups)}")
     known = {ALL, *benchmarks}
     for name, members in averages.items():
         if name in known:
@@ -112,17 +113,17 @@ def _benchmark(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def run_averages(scores: Mapping[str, Score], averages: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """ "all" and the averages asked for of one run, in percent: `averages` of `results/<run>.json`."""
+    """ "all" and the configured averages of one run, in percent: `averages` of `results/<run>.json`."""
     percents = {name: np.array(score.percent()) for name, score in scores.items()}
     return {name: float(value) for name, value in _averages(percents, averages).items()}
 
 
 def _averages(percents: Mapping[str, np.ndarray], averages: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
-    """ "all" and the averages asked for, of one run's numbers or of draws of them."""
-    found = {ALL: np.mean(list(percents.values()), axis=0)}
+    """ "all" and the configured averages of one run's percentages, `[]`, or of bootstrap resamples of them, `[b]`."""
+    result = {ALL: np.mean(list(percents.values()), axis=0)}
     for name, members in averages.items():
-        found[name] = np.mean([found[m] if m in found else percents[m] for m in members], axis=0)
-    return found
+        result[name] = np.mean([result[m] if m in result else percents[m] for m in members], axis=0)
+    return result
 
 
 def _over(group: Mapping[str, Any], full: Mapping[str, Any]) -> float | None:
@@ -134,12 +135,12 @@ def _over(group: Mapping[str, Any], full: Mapping[str, Any]) -> float | None:
 def _differences(
     scores: Scores, groups: Mapping[str, Any], pair: tuple[str, str], averages: Mapping[str, Sequence[str]], seed: int
 ) -> dict[str, Any]:
-    """Of the first group from the second: for every average and benchmark."""
+    """The difference of the first group from the second, for every average and benchmark."""
     first, second = (groups[name] for name in pair)
     draws, percents = {}, {}
-    for place, name in enumerate(first["benchmarks"]):
+    for position, name in enumerate(first["benchmarks"]):
         sides = [[scores[run][name] for run in group["runs"]] for group in (first, second)]
-        draws[name] = _drawn_difference(*sides, seed=(seed, place))
+        draws[name] = _resampled_difference(*sides, seed=(seed, position))
         percents[name] = 100 * draws[name] / sides[0][0].scale
     draws |= _averages(percents, averages)
     entries = {name: [g["averages"][name] for g in (first, second)] for name in first["averages"]}
@@ -162,19 +163,19 @@ def _difference(group: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str,
     }
 
 
-def blind_gain(seeing: Score, blind: Score, *, seed: int) -> dict[str, Any]:
-    """What a run gains by seeing the pictures: `blind` of an entry in `results/<run>.json`; see runner.py."""
-    gains = percentiles(_drawn_difference([seeing], [blind], seed=(seed,)))
-    value = blind.value()
-    return rounded({"value": value, "gain": seeing.value() - value, "interval": list(gains)})
+def no_image_gain(with_images: Score, no_image: Score, *, seed: int) -> dict[str, Any]:
+    """The gain of a run over its no-image baseline: the field `blind` in `results/<run>.json`; see runner.py."""
+    gains = percentiles(_resampled_difference([with_images], [no_image], seed=(seed,)))
+    value = no_image.value()
+    return rounded({"value": value, "gain": with_images.value() - value, "interval": list(gains)})
 
 
-def _drawn_difference(group: Sequence[Score], other: Sequence[Score], *, seed: tuple[int, ...]) -> np.ndarray:
-    """Differences of the groups' means over questions drawn anew, the same draw for every run; [draws]."""
+def _resampled_difference(group: Sequence[Score], other: Sequence[Score], *, seed: tuple[int, ...]) -> np.ndarray:
+    """Differences of the groups' means over bootstrap resamples of the questions, the same for every run: `[b]`."""
     if len({tuple(unit.fields.get("index") for unit in score.units) for score in [*group, *other]}) > 1:
-        raise UserError("runs were asked different questions; evaluate them with the same benchmark file")
-    numbers = []
-    for weights in draw_weights(group[0], seed=seed):
+        raise UserError("runs answered different questions; evaluate them with the same benchmark file")
+    differences = []
+    for weights in bootstrap_weights(group[0], seed=seed):
         first, second = (np.mean([s.aggregate(weights, s.units) for s in side], axis=0) for side in (group, other))
-        numbers.append(first - second)
-    return np.concatenate(numbers)
+        differences.append(first - second)
+    return np.concatenate(differences)

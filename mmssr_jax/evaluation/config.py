@@ -9,21 +9,21 @@ from pathlib import Path
 from mmssr_jax.evaluation.api_grader import GraderConfig
 from mmssr_jax.generation.prompting import PromptConfig
 
-RESERVED = frozenset(("scorer", "judge", "comparison"))  # results/<name>.json that are not of a run
+RESERVED = frozenset(("scorer", "judge", "comparison"))  # results/<name>.json that do not belong to a run
 CAPABILITIES = "capabilities"
 
 
 @dataclasses.dataclass(frozen=True)
 class SyntheticBenchmarkConfig:
-    """A benchmark generated on the spot.
+    """A generated benchmark.
 
     Attributes:
-      questions: rows.
-      seed: of everything.
-      task: "capabilities", the questions of the synthetic pool (kind "mixed"), or one of `synthetic.tasks.TASKS`:
+      questions: number of rows.
+      seed: seed of the generator.
+      task: "capabilities" for the questions of the synthetic pool (kind "mixed"), or one of `synthetic.tasks.TASKS`:
         grounding, referring, multi_image, few_shot, video, caption, screen_grounding, screen_referring, screen_taps,
-        screen_summary. Each has a kind of its own, which `kind` need not repeat. `synthetic.task_files` makes pools
-        to train on of the same tasks, worded as they are asked under `instruction=""`.
+        screen_summary. The task determines the default of `kind`. `synthetic.task_files` makes training pools of the
+        same tasks, with the same prompts as under `instruction=""`.
     """
 
     questions: int = 200
@@ -37,12 +37,12 @@ class SyntheticBenchmarkConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ShotsConfig:
-    """Solved examples before every question.
+    """Few-shot examples before every question.
 
     Attributes:
-      path: a TSV of the benchmark's kind that the examples come from; None takes the benchmark's own rows.
-      count: examples a question.
-      seed: of the draw.
+      count: examples per question.
+      path: a TSV of the benchmark's kind that provides the examples; None samples them from the benchmark itself.
+      seed: seed of the sampling.
     """
 
     count: int
@@ -55,17 +55,17 @@ class BenchmarkConfig:
     """One benchmark.
 
     Attributes:
-      kind: the file in `evaluation/benchmarks/` that asks and scores it; "mixed" takes any TSV of multiple choice,
-        yes/no and short answers. By default the synthetic task's own, else "mixed".
-      path: the TSV; None where `synthetic` is set.
-      images: the folder of `image_path` and `video_path`; by default the TSV's own.
-      synthetic: generate the TSV instead of reading one.
-      instruction: replaces the prompt's closing line ("" leaves it out); None keeps the kit's.
-      max_new_tokens: replaces the stage's for this benchmark.
-      shots: ask few-shot.
-      frames: show at most so many pictures of a question, taken evenly: for videos, which otherwise become 24, and for
-        videos that are given as frames.
-      kit_name: VLMEvalKit's name of it, for exported predictions; by default the TSV's name.
+      kind: the name of the file in `evaluation/benchmarks/` that defines prompt and score; "mixed" accepts any TSV of
+        multiple choice, yes/no and short answers. By default the synthetic task's kind, else "mixed".
+      path: the TSV; None if `synthetic` is set.
+      images: the folder of `image_path` and `video_path`; by default the TSV's folder.
+      synthetic: generates the TSV instead of reading one.
+      instruction: replaces the prompt's closing instruction ("" omits it); None keeps VLMEvalKit's.
+      max_new_tokens: overrides the stage's value for this benchmark.
+      shots: few-shot examples.
+      frames: maximum number of evenly spaced images per question, for videos (24 by default) and for videos given as
+        frames.
+      kit_name: VLMEvalKit's name of the benchmark, for exported predictions; by default the TSV's name.
     """
 
     kind: str = ""
@@ -91,21 +91,21 @@ class EvaluateConfig:
 
     Attributes:
       benchmarks: by name; the name is that of the prediction file.
-      runs: checkpoints to evaluate; none means those that `config.train` makes.
-      blind: runs that are evaluated once more with every picture grey, as `<run>_blind`; the twin's number and what
-        seeing gains stand beside each of the run's.
-      max_new_tokens: the longest answer, in tokens.
-      answerer: shapes of the answering batches.
-      save_every: questions between two saves; a run that is cut off loses at most these. Several processes take
-        such parts in turn.
-      seed: of the bootstrap.
-      groups: name -> runs that differ by their seed alone; compared in `results/comparison.json`.
-      baseline: the group the others are compared with (">Rand").
+      runs: checkpoints to evaluate; by default the runs of `config.train`.
+      blind: runs that also get a no-image baseline: the same questions with gray images, as run `<run>_blind`. Its
+        score and the run's gain over it are recorded with the run's results.
+      max_new_tokens: maximum length of an answer, in tokens.
+      answerer: shapes of the prediction batches.
+      save_every: questions per saved part; an interrupted run loses at most one part. Several processes share the
+        parts round-robin.
+      seed: seed of the bootstrap.
+      groups: name -> runs that differ only by their seed; compared in `results/comparison.json`.
+      baseline: the group that the others are compared with (">Rand").
       full: the group trained on all data ("/FULL").
-      averages: name -> benchmarks or averages named before it, for category averages and MMBase.
-      judge: grades benchmarks that need a language model (MM-Vet, MathVista); without one these are scored by exact
+      averages: name -> benchmarks or averages defined before it, for category averages and MMBase.
+      judge: grades the benchmarks that need a language model (MM-Vet, MathVista); without it these are scored by exact
         match, and the result says so.
-      export: also write predictions in VLMEvalKit's shape, to `predictions/<run>/vlmevalkit/`.
+      export: also writes the predictions in VLMEvalKit's format, to `predictions/<run>/vlmevalkit/`.
     """
 
     benchmarks: Mapping[str, BenchmarkConfig]

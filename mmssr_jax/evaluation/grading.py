@@ -1,15 +1,15 @@
-"""Answers graded by a language model, for the kinds that need one (MM-Vet, MathVista).
+"""Answers graded by a language model, for the benchmarks that need one (MM-Vet, MathVista).
 
-    predictions ──grading_prompt──> requests ──Grader──> ledger ──> rows with a `grade` ──Kind.score──> the number
+    predictions ──grading_prompt──> requests ──Grader──> ledger ──> rows with a `grade` ──Benchmark.score──> metric
 
-As for judgments, nothing but the ledger counts: it keeps every reply with the judge's name and the time, it is never
-rewritten, and a reply is asked for once, however many runs gave that very answer.
+Grades are always read from the ledger. It keeps every reply with the judge's name and the time and is append-only. Each
+distinct prompt is sent once, even if several runs gave the same answer.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ class GradeRequest:
 
     Attributes:
       id: "<benchmark>/<index>".
-      prompt: what the judge is asked, text alone.
+      prompt: the judge's prompt; text only.
     """
 
     id: str
@@ -42,48 +42,43 @@ class Grader(Protocol):
     """A language model that replies to prompts.
 
     Attributes:
-      name: which it is, with its version; printed beside every number made with it.
+      name: the model's name and version; recorded with every result.
     """
 
     name: str
 
     def grade(self, requests: Sequence[GradeRequest], ledger: Ledger, progress: Progress) -> None:
-        """Appends a `judge.ledger.Entry` for each request: judge = name, id, prompt_hash and the raw reply.
+        """Appends a `LedgerEntry` per request: judge = `name`, id, prompt_hash and the raw reply.
 
         Raises:
-          UserError: it cannot go on; what was replied is in the ledger.
+          UserError: it cannot continue; the replies so far are in the ledger.
         """
         ...
 
 
-def grading_prompt_of(kind: Benchmark) -> Callable[[Fields], str | None] | None:
-    """The function that asks a judge about an answer, where the kind has one."""
-    return getattr(kind, "grading_prompt", None)
-
-
-def graded(
-    answered: Sequence[Fields], kind: Benchmark, grader: Grader, path: Path, *, benchmark: str
+def add_grades(
+    answered: Sequence[Fields], benchmark: Benchmark, grader: Grader, path: Path, *, name: str
 ) -> tuple[list[Fields], dict[str, Any] | None]:
-    """Adds the judge's reply to each row that needs one, asking for those that the ledger does not hold.
+    """Adds the judge's reply to each row that needs one; requests the replies that the ledger lacks.
 
     Args:
       answered: rows with a `prediction`.
-      kind: the benchmark's kind.
+      benchmark: the benchmark, with its grading prompt.
       grader: the judge.
       path: the ledger.
-      benchmark: its name, for the ids.
+      name: the benchmark's name in the config, for the request ids.
 
     Returns:
-      The rows, with the field `grade` where a grade was needed (empty where the judge gave up on it), and
-      `{"name", "from", "to"}`: the judge and the dates of its replies; None where none was needed.
+      The rows, with the field `grade` if a grade was needed (empty if the judge skipped the request), and
+      `{"name", "from", "to"}`, the judge and the dates of its replies, or None if no grade was needed.
 
     Raises:
       UserError: the judge stopped, or left requests open.
     """
-    prompt = grading_prompt_of(kind)
+    prompt = benchmark.grading_prompt
     prompts = [prompt(row) if prompt is not None else None for row in answered]
     requests = [
-        GradeRequest(f"{benchmark}/{row['index']}", text)
+        GradeRequest(f"{name}/{row['index']}", text)
         for row, text in zip(answered, prompts, strict=True)
         if text is not None
     ]
@@ -92,11 +87,13 @@ def graded(
     with Ledger(path) as ledger:
         missing = [r for r in requests if _key(grader, r) not in ledger.settled]
         if missing:
-            grader.grade(missing, ledger, Progress(f"grading {benchmark} by {grader.name}", len(missing), "answers"))
+            grader.grade(missing, ledger, Progress(f"grading {name} by {grader.name}", len(missing), "answers"))
     wanted = {_key(grader, r) for r in requests}
     entries = {entry.key: entry for entry in read_ledger(path) if entry.settled and entry.key in wanted}
     if len(entries) < len(wanted):
-        raise UserError(f"{grader.name} left {len(wanted) - len(entries)} of {len(wanted)} answers open; run again")
+        raise UserError(
+            f"{grader.name} left {len(wanted) - len(entries)} of {len(wanted)} answers ungraded; run again to resume"
+        )
     replies = iter(entries[_key(grader, r)].raw or "" for r in requests)
     rows = [row if text is None else {**row, GRADE: next(replies)} for row, text in zip(answered, prompts, strict=True)]
     dates = sorted(entry.time[:10] for entry in entries.values())

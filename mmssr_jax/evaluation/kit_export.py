@@ -1,6 +1,6 @@
-"""Predictions in VLMEvalKit's shape, so that the kit can score them itself, with a judge of its own.
+"""Predictions in VLMEvalKit's format, so that VLMEvalKit can score them, with its judge.
 
-The kit reads `<model>_<dataset>.tsv` (under `PRED_FORMAT=tsv`): the benchmark's columns without the pictures, and
+VLMEvalKit reads `<model>_<dataset>.tsv` (with `PRED_FORMAT=tsv`): the benchmark's columns without the images, and
 `prediction`, every cell quoted.
 """
 
@@ -16,19 +16,19 @@ from mmssr_jax.core import files
 
 
 def export_predictions(predictions: Path, folder: Path, *, model: str, dataset: str) -> Path:
-    """Writes one prediction table for the kit, where it is not there as it should be.
+    """Writes one prediction table as TSV, unless the file already has this content.
 
     Args:
       predictions: a run's `<benchmark>.parquet`.
-      folder: where the TSV goes.
+      folder: the output folder.
       model: the run's name.
-      dataset: the kit's name of the benchmark, such as `MMBench_DEV_EN_V11`.
+      dataset: VLMEvalKit's name of the benchmark, such as `MMBench_DEV_EN_V11`.
 
     Returns:
       The file, `<folder>/<model>_<dataset>.tsv`.
 
     Raises:
-      UserError: no such table.
+      UserError: there is no such table.
     """
     table = files.read_parquet(predictions)
     columns = [name for name in table.column_names if name != "prediction"] + ["prediction"]

@@ -1,18 +1,21 @@
-"""How right one answer is: a number for one prediction and its reference. Sums over a benchmark are in score.py."""
+"""Metrics of a single prediction against its references; score.py aggregates them over a benchmark."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from rapidfuzz.distance.Levenshtein import distance as edit_distance
+
 from mmssr_jax.evaluation.answers import normalise
+from mmssr_jax.images.coordinates import iou
 
 Box = tuple[float, float, float, float]
 RECALL_IOU = 0.5
 
 
 def exact(prediction: str, references: Sequence[str]) -> float:
-    """1 where the prediction equals a reference after VQA's normalisation, else 0."""
+    """1 if the prediction equals a reference after VQA's normalisation, else 0."""
     return float(normalise(prediction) in {normalise(reference) for reference in references})
 
 
@@ -23,25 +26,15 @@ def vqa_accuracy(prediction: str, references: Sequence[str]) -> float:
     """
     answer = normalise(prediction)
     matches = [normalise(reference) == answer for reference in references]
-    others = [sum(matches) - own for own in matches]
-    return sum(min(1.0, count / 3) for count in others) / len(references)
-
-
-def edit_distance(first: str, second: str) -> int:
-    """Levenshtein distance: the fewest insertions, deletions and replacements of a character."""
-    previous = list(range(len(second) + 1))
-    for row, a in enumerate(first, 1):
-        current = [row]
-        for column, b in enumerate(second, 1):
-            current.append(min(previous[column] + 1, current[-1] + 1, previous[column - 1] + (a != b)))
-        previous = current
-    return previous[-1]
+    matches_without = [sum(matches) - match for match in matches]
+    return sum(min(1.0, count / 3) for count in matches_without) / len(references)
 
 
 def anls(prediction: str, references: Sequence[str], *, threshold: float = 0.5) -> float:
-    """Average normalised Levenshtein similarity of one answer: the best over the references, 0 below `threshold`.
+    """Normalised Levenshtein similarity of one answer: the maximum over the references, 0 below `threshold`.
 
-    The distance ignores case and runs of blanks; it is divided by the longer of the two as written, as in the kit.
+    The distance ignores case and repeated white space; as in VLMEvalKit, it is divided by the length of the longer
+    text before these are normalised.
 
     Source: Biten et al. 2019 (ST-VQA), equation 1; VLMEvalKit, `anls_compute`.
     """
@@ -49,16 +42,14 @@ def anls(prediction: str, references: Sequence[str], *, threshold: float = 0.5) 
     for reference in references:
         length = max(len(reference), len(prediction))
         target, answer = (" ".join(text.lower().split()) for text in (reference, prediction))
-        if abs(len(target) - len(answer)) > (1 - threshold) * length:
-            continue  # below the threshold whatever the letters: spares the quadratic distance of long answers
         best = max(best, 1 - edit_distance(target, answer) / length if length else 1.0)
     return best if best >= threshold else 0.0
 
 
 def relaxed_match(prediction: str, references: Sequence[str], *, tolerance: float = 0.05) -> float:
-    """ChartQA's relaxed accuracy: within 5 % of a number ("12%" is 0.12), else equal text ignoring case.
+    """ChartQA's relaxed accuracy: within 5 % of a number ("12%" is 0.12); for other text, equality ignoring case.
 
-    A reference that is zero has no relative tolerance: its text has to be equal.
+    A reference of zero admits no relative tolerance: its text has to be equal.
 
     Source: Methani et al. 2020 and Masry et al. 2022 (ChartQA), section 5.1; pix2struct's `relaxed_correctness`.
     """
@@ -81,9 +72,9 @@ def _number(text: str) -> float | None:
 
 
 def contains(prediction: str, references: Sequence[str], *, formula: bool = False) -> float:
-    """OCRBench's rule: 1 where a reference is contained in the prediction.
+    """OCRBench's rule: 1 if a reference is contained in the prediction, else 0.
 
-    Case and surrounding blanks are ignored; in a formula blanks anywhere, but not case.
+    Case and surrounding white space are ignored; in a formula all spaces are ignored, but case is significant.
 
     Source: Liu et al. 2023 (OCRBench), https://github.com/Yuliang-Liu/MultimodalOCR.
     """
@@ -99,25 +90,15 @@ _BOX = re.compile(r"[<\[(]\s*" + r"\s*,\s*".join([r"(-?\d+(?:\.\d+)?)"] * 4) + r
 
 
 def boxes(text: str) -> list[Box]:
-    """All boxes x1, y1, x2, y2 written as `<…>` (MM1.5), `[…]` or `(…)`, in order."""
+    """All boxes x1, y1, x2, y2 in a text, written as `<…>` (MM1.5), `[…]` or `(…)`, in order."""
     return [(float(m[1]), float(m[2]), float(m[3]), float(m[4])) for m in _BOX.finditer(text)]
 
 
-def overlap(first: Box, second: Box) -> float:
-    """Intersection over union; 0 for boxes of no area or with corners in the wrong order."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    union = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)) - width * height
-    return width * height / union if union > 0 else 0.0
-
-
 def box_recall(prediction: str, references: Sequence[str], *, threshold: float = RECALL_IOU) -> float:
-    """Recall@1: 1 where the first box of the prediction overlaps a box of the references by more than `threshold`.
+    """Recall@1: 1 if the IoU of the prediction's first box with a reference box exceeds `threshold`, else 0.
 
     Source: mm1.5 (arXiv 2409.20566) and Kazemzadeh et al. 2014 (RefCOCO): recall@1 at IoU > 0.5.
     """
-    found = boxes(prediction)[:1]
+    predicted = boxes(prediction)[:1]
     targets = [box for reference in references for box in boxes(reference)]
-    return float(any(overlap(box, target) > threshold for box in found for target in targets))
+    return float(any(iou(box, target) > threshold for box in predicted for target in targets))

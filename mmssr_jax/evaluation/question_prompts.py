@@ -1,4 +1,4 @@
-"""The default prompts of VLMEvalKit. Pictures come first, one `<image>` and a newline each.
+"""VLMEvalKit's default prompts: the images come first, an `<image>` tag and a newline each.
 
 Source of the wording: VLMEvalKit, `ImageMCQDataset.build_prompt` and `ImageVQADataset.build_prompt`.
 """
@@ -15,22 +15,22 @@ CHOICE_INSTRUCTION = "Please select the correct answer from the options above. "
 SHORT_INSTRUCTION = "Answer the question using a single word or phrase."
 
 
-def with_images(row: Row, text: str) -> Question:
-    """Puts one tag a picture before `text`; tags that the text already has are kept where they stand.
+def with_image_tags(row: Row, text: str) -> Question:
+    """Prepends one tag per image to `text`; a text that already has tags is left as it is.
 
     Raises:
-      UserError: the text has tags, but not one a picture.
+      UserError: the text has tags, but not one per image.
     """
     tags = "" if IMAGE_TAG in text else f"{IMAGE_TAG}\n" * len(row.images)
     return Question(row.index, tags + text, row.images, row.fields)
 
 
 def multiple_choice_text(row: Row, instruction: str | None = None) -> str:
-    """Hint, question, lettered options and the closing line.
+    """Hint, question, lettered options and the closing instruction.
 
     Args:
-      row: a row with `question`, and options in `A`-`Z`; without any it is the question alone, as in the kit.
-      instruction: replaces the kit's closing line; empty leaves it out.
+      row: has `question`, and options in `A`-`Z`; without options the text is the question alone, as in VLMEvalKit.
+      instruction: replaces VLMEvalKit's closing instruction; "" omits it.
     """
     closing = CHOICE_INSTRUCTION if instruction is None else instruction
     text = f"Hint: {row.fields['hint']}\n" if "hint" in row.fields else ""
@@ -43,21 +43,21 @@ def multiple_choice_text(row: Row, instruction: str | None = None) -> str:
 
 
 def multiple_choice(row: Row, instruction: str | None = None) -> Question:
-    """`multiple_choice_text` after the pictures."""
-    return with_images(row, multiple_choice_text(row, instruction))
+    """`multiple_choice_text` after the images."""
+    return with_image_tags(row, multiple_choice_text(row, instruction))
 
 
 def short_answer(row: Row, instruction: str | None = None) -> Question:
-    """The question and, on a new line, how to answer it (`instruction` replaces that; empty leaves it out)."""
+    """The question and, on a new line, the instruction for a short answer (`instruction` replaces it; "" omits it)."""
     closing = SHORT_INSTRUCTION if instruction is None else instruction
     return question_only(row, closing)
 
 
 def question_only(row: Row, instruction: str | None = None) -> Question:
-    """The question as it stands, and the instruction on a new line where one is set."""
-    return with_images(row, row.fields["question"] + (f"\n{instruction}" if instruction else ""))
+    """The question unchanged, and the instruction, if there is one, on a new line."""
+    return with_image_tags(row, row.fields["question"] + (f"\n{instruction}" if instruction else ""))
 
 
 def quoted(parts: Mapping[str, str]) -> str:
-    """`Name: "text"` a line for a judge; as JSON strings, so that no answer can write lines of its own."""
+    """Formats `Name: "text"` lines for a judge; JSON strings, so that an answer cannot inject lines."""
     return "".join(f"{name}: {json.dumps(text, ensure_ascii=False)}\n" for name, text in parts.items())

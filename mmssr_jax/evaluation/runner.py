@@ -1,21 +1,21 @@
-"""Predictions first, numbers from disk afterwards.
+"""Predictions of a model on a benchmark, saved in parts, and the scores computed from them afterwards.
 
-    questions ──Answerer──> predictions/<run>/<benchmark>.parquet ──Kind.score──> an entry of results/<run>.json
+    questions ──Predictor──> predictions/<run>/<benchmark>.parquet ──Benchmark.score──> an entry of results/<run>.json
 
-The prediction table has only strings: `index`, `question`, `answer`, `prediction`, then the file's other columns in
-their order, pictures left out; an empty cell is null. A result holds `run`, `averages` (in percent: "all", the mean
-over every benchmark, and those that the config asks for) and `benchmarks`, with such an entry for each:
+The prediction table has only string columns: `index`, `question`, `answer`, `prediction`, then the file's other columns
+in their order, without the images; an empty cell is null. A result holds `run`, `averages` (in percent: "all", the mean
+over every benchmark, and the configured averages) and `benchmarks`, with an entry for each:
 
-    kind, metric          what was measured; `value` is in the metric's own unit (MME: 0-2800)
-    value, interval       the number and its 95 % bootstrap interval (seeded; units drawn anew)
+    kind, metric          the benchmark's kind and its metric; `value` is in the metric's unit (MME: 0-2800)
+    value, interval       the metric and its 95 % bootstrap interval over the units (seeded)
     percent               value on a scale of 0-100, for averages over benchmarks
-    n, questions          units scored (MMBench: circular groups; MME: images) and questions asked
-    categories, groups    the number within each `category`; `l2-category`, `split`, `type`: {name: {value, n}}
-    more                  further numbers by name, such as what guessing would give
+    n, questions          number of units (MMBench: circular groups; MME: images) and of questions
+    categories, groups    the metric within each `category`; `l2-category`, `split`, `type`: {name: {value, n}}
+    more                  further metrics by name, such as the accuracy of random guessing
     note                  what a reader must know, such as "exact match, no judge"
-    blind                 of a run with a blind twin: {value: the twin's number, gain: the run's minus it,
-                          interval: of the gain, over questions drawn anew for both alike}
-    judge                 where a language model graded: {name, from, to}, the dates of its replies
+    blind                 for a run with a no-image baseline: {value: the baseline's metric, gain: the run's minus it,
+                          interval: of the gain, bootstrapped over the questions of both}
+    judge                 if a language model graded: {name, from, to}, the dates of its replies
     predictions           the digest of the prediction table
 """
 
@@ -40,111 +40,95 @@ from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.score import Fields, Score, summary
 from mmssr_jax.parallel import hosts
 
-LEADING = ("index", "question", "answer", "prediction")
-BASELINES = ("chance", "constant box", "always yes")
-"""Names in `more` of what no understanding gives."""
-_GREY = (127, 127, 127)
+LEADING_COLUMNS = ("index", "question", "answer", "prediction")
+TRIVIAL_BASELINES = ("chance", "constant box", "always yes")
+"""Names in `more` of scores that need no model."""
+_GRAY = (127, 127, 127)
 
 
 class Predictor(Protocol):
     """A model that answers questions."""
 
-    def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
-        """Yields one answer a question, in their order; at most `max_new_tokens` tokens each."""
+    def predict(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
+        """Yields one answer per question, in order, of at most `max_new_tokens` tokens each."""
         ...
 
 
-def make_questions(kind: Benchmark, rows: list[Row], *, instruction: str | None = None) -> list[Question]:
+def make_questions(benchmark: Benchmark, rows: list[Row], *, instruction: str | None = None) -> list[Question]:
     """The questions of a benchmark.
 
+    Args:
+      benchmark: selects the rows and makes their prompts.
+      rows: of the benchmark file.
+      instruction: replaces the prompt's closing instruction.
+
     Raises:
-      UserError: none is left, or a row does not fit the kind.
+      UserError: no row is left, or a row does not fit the benchmark.
     """
-    kept = kind.load(rows)
-    if not kept:
+    selected = benchmark.load(rows)
+    if not selected:
         raise UserError("the benchmark has no question")
-    for row in kept:
+    for row in selected:
         if "prediction" in row.fields:
-            raise UserError("the file has a column 'prediction', which is this program's to write; rename it")
-    return [kind.ask(row, instruction) for row in kept]
+            raise UserError("the file has a column 'prediction', which is reserved for the output; rename it")
+    return [benchmark.ask(row, instruction) for row in selected]
 
 
 def without_images(questions: Sequence[Question]) -> list[Question]:
-    """The same questions with every picture an even grey of the same size, so that token counts stay."""
+    """The questions of the no-image baseline: each image is gray, of the same size, so that token counts are equal."""
     blanks: dict[tuple[int, int], ImageRef] = {}
 
-    def blank(image: ImageRef) -> ImageRef:
-        with Image.open(io.BytesIO(image.read())) as picture:
-            size = picture.size
+    def blank(ref: ImageRef) -> ImageRef:
+        with Image.open(io.BytesIO(ref.read())) as image:
+            size = image.size
         if size not in blanks:
             buffer = io.BytesIO()
-            Image.new("RGB", size, _GREY).save(buffer, format="PNG")
+            Image.new("RGB", size, _GRAY).save(buffer, format="PNG")
             blanks[size] = ImageRef(data=buffer.getvalue())
         return blanks[size]
 
-    return [dataclasses.replace(q, images=tuple(blank(image) for image in q.images)) for q in questions]
+    return [dataclasses.replace(q, images=tuple(blank(ref) for ref in q.images)) for q in questions]
 
 
-def predict(
-    questions: Sequence[Question], answerer: Predictor, path: Path, *, parts: Path, label: str, max_new_tokens: int,
-    save_every: int,
-) -> None:  # fmt: skip
-    """Asks every question and writes the prediction table; goes on after the last finished part.
-
-    Args:
-      questions: in the order of the table.
-      answerer: the model.
-      path: the Parquet file.
-      parts: a folder for the answers so far, see `answer_parts`; removed at the end.
-      label, max_new_tokens, save_every: see `answer_parts`.
-    """
-    answer_parts(
-        questions, answerer, parts, label=label, max_new_tokens=max_new_tokens, save_every=save_every
-    )  # fmt: skip
-    merge_parts(questions, path, parts, save_every=save_every)
-
-
-def answer_parts(
-    questions: Sequence[Question], answerer: Predictor, parts: Path, *, label: str, max_new_tokens: int,
+def predict_parts(
+    questions: Sequence[Question], predictor: Predictor, parts: Path, *, label: str, max_new_tokens: int,
     save_every: int, process: int = 0, processes: int = 1, joint: bool = False,
 ) -> None:  # fmt: skip
-    """Asks this process's share of the questions; what is on disk is not asked again.
+    """Predicts this process's parts of the questions; parts that are on disk are skipped.
 
     Args:
-      questions: all of them, in the order of the table.
-      answerer: the model.
-      parts: the folder of the answers, one file every `save_every` questions.
-      label: what the progress lines say.
-      max_new_tokens: passed on to the model.
-      save_every: questions a part. The model is always handed whole parts, so that how it batches them, and with that
-        the bytes it answers, depend neither on where an earlier run was cut off nor on the number of processes.
-      process, processes: parts go to the processes in turn.
-      joint: the model spans the processes: all of them ask all parts together, and the first one writes.
+      questions: all questions, in the order of the table.
+      predictor: the model.
+      parts: the folder of the answers, one file per `save_every` questions.
+      label: the label of the progress lines.
+      max_new_tokens: maximum length of an answer.
+      save_every: questions per part. The model always receives whole parts, so that the batches, and therefore the
+        answers' bytes, depend neither on where an earlier run was interrupted nor on the number of processes.
+      process, processes: parts are assigned to the processes round-robin.
+      joint: the model spans the processes: all of them predict all parts together, and the first one writes.
     """
     if joint:
         process, processes = 0, 1
-    mine = range(process * save_every, len(questions), processes * save_every)
-    sizes = {start: len(questions[start : start + save_every]) for start in mine}
-    there = np.array([_part(parts, start).exists() for start in mine], bool)
-    done = {
-        start
-        for start, written in zip(mine, hosts.broadcast_from_main(there) if joint else there, strict=True)
-        if written
-    }
+    starts = range(process * save_every, len(questions), processes * save_every)
+    sizes = {start: len(questions[start : start + save_every]) for start in starts}
+    exists = np.array([_part(parts, start).exists() for start in starts], bool)
+    if joint:
+        exists = hosts.broadcast_from_main(exists)
+    done = {start for start, written in zip(starts, exists, strict=True) if written}
     progress = Progress(label, sum(sizes.values()), "questions", done=sum(sizes[start] for start in done))
-    for start in mine:
+    for start in starts:
         if start in done:
             continue
-        asked = questions[start : start + save_every]
-        given = list(progress.over(answerer.answer(asked, max_new_tokens=max_new_tokens)))
-        if len(given) != len(asked):
-            raise ValueError(f"{label}: {len(given)} answers to {len(asked)} questions")
+        part = questions[start : start + save_every]
+        answers = list(progress.over(predictor.predict(part, max_new_tokens=max_new_tokens)))
+        if len(answers) != len(part):
+            raise ValueError(f"{label}: {len(answers)} answers to {len(part)} questions")
         if not joint or hosts.is_main():
-            files.write_json(_part(parts, start), given)
+            files.write_json(_part(parts, start), answers)
 
 
 def merge_parts(questions: Sequence[Question], path: Path, parts: Path, *, save_every: int) -> None:
-    """Writes the prediction table from the answers of all processes, and removes their parts."""
+    """Writes the prediction table from the parts of all processes, and deletes the parts."""
     starts = range(0, len(questions), save_every)
     predictions = [answer for start in starts for answer in files.read_json(_part(parts, start))]
     files.write_parquet(path, prediction_table(questions, predictions))
@@ -158,8 +142,8 @@ def _part(parts: Path, start: int) -> Path:
 
 
 def prediction_table(questions: Sequence[Question], predictions: Sequence[str]) -> pa.Table:
-    """One row a question, all columns strings; see the module's head."""
-    names = dict.fromkeys(LEADING)
+    """One row per question; the module docstring describes the columns."""
+    names = dict.fromkeys(LEADING_COLUMNS)
     for question in questions:
         names.update(dict.fromkeys(question.fields))
     rows = [{**q.fields, "prediction": p} for q, p in zip(questions, predictions, strict=True)]
@@ -168,10 +152,10 @@ def prediction_table(questions: Sequence[Question], predictions: Sequence[str]) 
 
 
 def read_predictions(path: Path) -> list[Fields]:
-    """The rows of a prediction table, each without its null cells.
+    """The rows of a prediction table, without null cells.
 
     Raises:
-      UserError: no such file, or a leading column is missing.
+      UserError: there is no such file, or a leading column is missing.
     """
     table = files.read_parquet(path)
     missing = [name for name in ("index", "prediction") if name not in table.column_names]
@@ -183,29 +167,29 @@ def read_predictions(path: Path) -> list[Fields]:
     ]
 
 
-def entry(
+def result_entry(
     score: Score, path: Path, *, questions: int, seed: int, judge: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """One benchmark's entry in a result; see the module's head.
+    """One benchmark's entry in a result; the module docstring describes its fields.
 
     Args:
-      score: made from the prediction table.
+      score: computed from the prediction table.
       path: that table.
-      questions: how many were asked.
-      seed: of the bootstrap.
-      judge: who graded, and when.
+      questions: the number of questions.
+      seed: seed of the bootstrap.
+      judge: the judge's name and dates.
     """
     result = {**summary(score, seed=seed), "questions": questions, "predictions": files.file_digest(path)}
     return result if judge is None else {**result, "judge": judge}
 
 
-def in_words(entry: dict[str, Any]) -> str:
-    """An entry in a line: the number, its interval, what guessing and the blind twin give, and the note."""
+def format_entry(entry: dict[str, Any]) -> str:
+    """An entry in one line: metric, interval, trivial baselines, no-image baseline and note."""
     text = f"{entry['metric']} {entry['value']:.2f} ({entry['interval'][0]:.2f} to {entry['interval'][1]:.2f}, "
     text += f"n {entry['n']})"
-    for name in BASELINES:
+    for name in TRIVIAL_BASELINES:
         if name in entry["more"]:
             text += f"; {name} {entry['more'][name]:.2f}"
     if "blind" in entry:
-        text += f"; blind {entry['blind']['value']:.2f}"
+        text += f"; no image {entry['blind']['value']:.2f}"
     return text + (f"; {entry['note']}" if entry["note"] else "")

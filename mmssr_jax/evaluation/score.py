@@ -1,9 +1,9 @@
-"""From the scores of single answers to the number of a benchmark, with its bootstrap interval.
+"""Aggregation of per-answer scores into a benchmark's metric, with a bootstrap confidence interval.
 
-A *unit* is what a test set draws at random: a question, a circular group, an image with its questions. Every
-aggregate is a function of how often each unit was drawn, so that the interval recomputes the very same number:
+A *unit* is what the bootstrap resamples: a question, a circular group, an image with its questions. An aggregate is a
+function of the units' weights (how often each one was resampled), so that the interval is of exactly the same metric:
 
-    units [n] with values [n, k] ──weights [b, n]──> aggregate ──> numbers [b]        (the number itself: weights of 1)
+    units [n] with values [n, k] ──weights [b, n]──> aggregate ──> metric [b]        (weights of 1 give the metric)
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ import numpy as np
 Fields = Mapping[str, str]
 Aggregate = Callable[[np.ndarray, "Sequence[Unit]"], np.ndarray]
 
-GRADE = "grade"  # the field in which a judged row carries the judge's reply
+GRADE = "grade"  # the field that holds the judge's reply in a graded row
 NO_JUDGE = "exact match, no judge"
 
-DRAWS = 1000
-_DRAWS_AT_ONCE = 100  # bounds the memory: 100 draws of 30,000 units are 24 MB
+RESAMPLES = 1000
+_RESAMPLES_PER_CHUNK = 100  # bounds the memory: 100 resamples of 30,000 units are 24 MB
 _LEVEL = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """One unit's part of the number.
+    """One unit's contribution to the metric.
 
     Attributes:
-      values: what the aggregate sums: for accuracies one score in 0-1.
-      fields: the cells of the unit's (first) row; groups such as `category` are read from it.
+      values: the k numbers that the aggregate sums; for an accuracy, one score in 0-1.
+      fields: the cells of the unit's (first) row; groups such as `category` are read from them.
     """
 
     values: tuple[float, ...]
@@ -44,15 +44,15 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A benchmark's units and how they make its number.
+    """A benchmark's units and their aggregate.
 
     Attributes:
-      metric: the number's name, as a table's head would have it.
-      aggregate: weights [b, units], units -> [b].
-      stratified: draw within each category, for sums over categories that must all be there.
-      scale: what a value of 100 % would be, so that numbers of different benchmarks can be averaged (MME: 2800).
-      more: further numbers worth a line, by name.
-      groups: column -> name -> {"value", "n"}, where a benchmark averages its groups in its own way.
+      metric: the metric's name, as in a table header.
+      aggregate: maps weights `[b, n]` and n units to the metric, `[b]`.
+      stratified: resample within each category, for sums over categories none of which may be empty.
+      scale: the metric's value at 100 %, so that different benchmarks can be averaged (MME: 2800).
+      more: further metrics by name.
+      groups: column -> name -> {"value", "n"}, for a benchmark with a non-standard average of its groups.
       note: what a reader must know about how this was scored.
     """
 
@@ -66,27 +66,27 @@ class Score:
     note: str = ""
 
     def value(self) -> float:
-        """The number itself."""
+        """The metric."""
         return float(self.aggregate(np.ones((1, len(self.units))), self.units)[0])
 
     def percent(self) -> float:
-        """The number on a scale of 0-100."""
+        """The metric on a scale of 0-100."""
         return 100 * self.value() / self.scale
 
 
 def percent(weights: np.ndarray, units: Sequence[Unit]) -> np.ndarray:
-    """100 x the mean of each unit's first value: accuracy, ANLS, recall and the like."""
+    """100 x the weighted mean of the units' first value, for accuracy, ANLS, recall: weights `[b, n]` -> `[b]`."""
     values = np.array([unit.values[0] for unit in units])
     return 100 * (weights @ values) / weights.sum(axis=1)
 
 
 def mean_score(metric: str, answered: Sequence[Fields], scored: Callable[[Fields], float], **more: Any) -> Score:
-    """The plain case: every row is a unit with one score in 0-1, and the number is 100 x their mean."""
+    """The common case: every row is a unit with one score in 0-1; the metric is 100 x their mean."""
     return Score(metric, [Unit((scored(row),), row) for row in answered], percent, **more)
 
 
 def by_group(score: Score, column: str) -> dict[str, dict[str, float]]:
-    """The number within each value of `column`, sorted by name: `{name: {"value": …, "n": units}}`."""
+    """The metric within each value of `column`, sorted by name: `{name: {"value": …, "n": units}}`."""
     members: dict[str, list[Unit]] = {}
     for unit in score.units:
         if column in unit.fields:
@@ -97,36 +97,42 @@ def by_group(score: Score, column: str) -> dict[str, dict[str, float]]:
     }
 
 
-def draw_weights(score: Score, *, seed: int | tuple[int, ...], draws: int = DRAWS) -> Iterator[np.ndarray]:
-    """How often each unit is drawn when as many as there are are drawn with replacement; [b, units] a time."""
+def bootstrap_weights(score: Score, *, seed: int | tuple[int, ...], resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
+    """Yields bootstrap weights in chunks `[b, n]`: how often each of n units occurs in n draws with replacement.
+
+    Args:
+      score: its units; with `stratified`, each category is resampled separately.
+      seed: of the random generator.
+      resamples: the sum of all b.
+    """
     rng = np.random.default_rng(seed)
     strata = np.array([u.category if score.stratified else "" for u in score.units])
-    places = [np.flatnonzero(strata == name) for name in sorted(set(strata))]
-    for start in range(0, draws, _DRAWS_AT_ONCE):
-        count = min(_DRAWS_AT_ONCE, draws - start)
+    members = [np.flatnonzero(strata == name) for name in sorted(set(strata))]
+    for start in range(0, resamples, _RESAMPLES_PER_CHUNK):
+        count = min(_RESAMPLES_PER_CHUNK, resamples - start)
         weights = np.zeros((count, len(score.units)))
-        for place in places:
-            weights[:, place] = rng.multinomial(len(place), np.full(len(place), 1 / len(place)), size=count)
+        for index in members:
+            weights[:, index] = rng.multinomial(len(index), np.full(len(index), 1 / len(index)), size=count)
         yield weights
 
 
-def percentiles(numbers: np.ndarray) -> tuple[float, float]:
-    """The middle 95 %."""
-    low, high = np.quantile(numbers, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of bootstrap values, `[b]`."""
+    low, high = np.quantile(values, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return float(low), float(high)
 
 
-def bootstrap(score: Score, *, seed: int, draws: int = DRAWS) -> tuple[float, float]:
-    """The 95 % percentile interval of the number over units drawn anew with replacement.
+def bootstrap(score: Score, *, seed: int, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """The 95 % bootstrap percentile interval of the metric.
 
     Source: Efron 1979; the percentile interval of Efron and Tibshirani 1993, chapter 13.
     """
-    numbers = [score.aggregate(weights, score.units) for weights in draw_weights(score, seed=seed, draws=draws)]
-    return percentiles(np.concatenate(numbers))
+    chunks = bootstrap_weights(score, seed=seed, resamples=resamples)
+    return percentiles(np.concatenate([score.aggregate(weights, score.units) for weights in chunks]))
 
 
 def summary(score: Score, *, seed: int) -> dict[str, Any]:
-    """The entry of one benchmark in `results/<run>.json`; runner.py lists its fields."""
+    """The entry of one benchmark in `results/<run>.json`; the docstring of runner.py lists its fields."""
     groups = {column: by_group(score, column) for column in ("l2-category", "split", "type")} | dict(score.groups)
     entry: dict[str, Any] = {
         "metric": score.metric,
@@ -143,7 +149,7 @@ def summary(score: Score, *, seed: int) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> Any:
-    """Floats to six decimals: more than any test set resolves, fewer than the order of a sum would move."""
+    """Rounds floats to six decimals: finer than any test set resolves, coarser than the rounding error of a sum."""
     if isinstance(value, dict):
         return {key: rounded(v) for key, v in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Questions over several pictures: solved examples before the one that is asked, and videos given as frames."""
+"""Few-shot prompts, and videos given as frames."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mmssr_jax.images.frames import even_frames
 
 
 def subsample_frames(row: Row, count: int) -> Row:
-    """The row with at most `count` of its pictures, taken evenly.
+    """The row with at most `count` of its images, evenly spaced.
 
     Raises:
-      UserError: there are more, but the text says where each of them stands.
+      UserError: it has more images, and the text has a tag for each of them.
     """
     if len(row.images) <= count:
         return row
@@ -28,15 +28,15 @@ def subsample_frames(row: Row, count: int) -> Row:
 
 
 def with_shots(questions: Sequence[Question], examples: Sequence[Question], *, count: int, seed: int) -> list[Question]:
-    """Puts `count` examples before each question: their prompt, "Answer: …", a blank line.
+    """Prepends `count` solved examples to each question: their prompt, "Answer: …", an empty line.
 
-    Which ones hangs on the seed and the question's index alone; a question is never its own example.
+    The choice depends only on the seed and the question's index; a question is never its own example.
 
     Args:
-      questions: what is asked.
-      examples: questions with an `answer`; of a list of answers the first is shown.
-      count: examples a question.
-      seed: of the draw.
+      questions: the questions.
+      examples: questions with an `answer`; the first one of a list of answers is shown.
+      count: examples per question.
+      seed: seed of the sampling.
 
     Raises:
       UserError: there are too few examples, or one has no answer.
@@ -47,7 +47,7 @@ def with_shots(questions: Sequence[Question], examples: Sequence[Question], *, c
 def _with_shots(question: Question, examples: Sequence[Question], count: int, seed: int) -> Question:
     others = [e for e in examples if (e.index, e.prompt) != (question.index, question.prompt)]
     if len(others) < count:
-        raise UserError(f"index {question.index}: {count} shots are asked for, but there are {len(others)} examples")
+        raise UserError(f"index {question.index}: {count} shots are configured, but there are {len(others)} examples")
     draw = np.random.default_rng([seed, int(digest(question.index), 16)])
     shots = [others[i] for i in draw.choice(len(others), size=count, replace=False)]
     text = "".join(f"{shot.prompt.rstrip()}\nAnswer: {_answer(shot)}\n\n" for shot in shots)

@@ -16,29 +16,30 @@ from mmssr_jax.models.module_params import Params
 
 
 class VLMPredictor:
-    """Implements `runner.Answerer` with a model of this project, on one device or the devices of `mesh`."""
+    """Implements `runner.Predictor` with a model of this project, on one device or the devices of `mesh`."""
 
     def __init__(self, graphdef: nnx.GraphDef, params: Params, prompter: Prompter, mesh: Mesh | None = None):
         self._graphdef, self._params, self._prompter, self._mesh = graphdef, params, prompter, mesh
         self._generators: dict[int, Generator] = {}
 
-    def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
-        """Yields one greedy answer a question, in their order.
+    def predict(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
+        """Yields one greedy answer per question, in order.
 
         Raises:
-          UserError: a picture cannot be read, or a prompt is too long.
+          UserError: an image cannot be read, or a prompt is too long.
         """
-        rows = self._prompter.config.rows
-        prompts = [self._prompt(q) for q in questions]
-        groups: dict[PromptShape, list[int]] = {}
+        batch_size = self._prompter.config.rows
+        prompts = [self._prompt(question) for question in questions]
+        buckets: dict[PromptShape, list[int]] = {}
         for n, prompt in enumerate(prompts):
-            groups.setdefault(self._prompter.shape(prompt), []).append(n)
+            buckets.setdefault(self._prompter.shape(prompt), []).append(n)
         answers: dict[int, str] = {}
-        for shape, members in groups.items():
-            for start in range(0, len(members), rows):
-                part = members[start : start + rows]
-                given = self._generate([prompts[n] for n in part], shape, max_new_tokens)
-                answers |= {n: self._prompter.tokenizer.decode(ids).strip() for n, ids in zip(part, given, strict=True)}
+        for shape, members in buckets.items():
+            for start in range(0, len(members), batch_size):
+                batch = members[start : start + batch_size]
+                outputs = self._generate([prompts[n] for n in batch], shape, max_new_tokens)
+                for n, ids in zip(batch, outputs, strict=True):
+                    answers[n] = self._prompter.tokenizer.decode(ids).strip()
         for n in range(len(questions)):
             yield answers[n]
 
@@ -55,5 +56,5 @@ class VLMPredictor:
             settings = Generation(max_new_tokens, stop=(tokenizer.im_end, tokenizer.pad))
             self._generators[max_new_tokens] = Generator(self._graphdef, self._params, settings, self._mesh)
         batch = self._prompter.batch(prompts, shape)
-        answers = self._generators[max_new_tokens](batch.tokens, batch.pixels, batch.image_index, batch.lengths)
-        return answers[: len(prompts)]
+        outputs = self._generators[max_new_tokens](batch.tokens, batch.pixels, batch.image_index, batch.lengths)
+        return outputs[: len(prompts)]

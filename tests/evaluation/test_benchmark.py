@@ -9,10 +9,10 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation.benchmark import (
     Question,
+    benchmark_digest,
     check_columns,
     options,
     parse_list,
-    pictures_digest,
     read_benchmark,
 )
 
@@ -65,9 +65,9 @@ def test_image_paths(tmp_path):
     path = write_tsv(tmp_path / "b.tsv", [{"index": "0", "question": "?", "image_path": "red.png"}])
     (row,) = read(path, images=tmp_path / "pictures")
     assert row.images[0].read() == RED
-    before = pictures_digest(path, images=tmp_path / "pictures")
+    before = benchmark_digest(path, images=tmp_path / "pictures")
     (tmp_path / "pictures" / "red.png").write_bytes(BLUE)
-    assert pictures_digest(path, images=tmp_path / "pictures") != before
+    assert benchmark_digest(path, images=tmp_path / "pictures") != before
 
 
 def test_image_path_beside_an_image_is_only_a_name(tmp_path):
@@ -90,7 +90,7 @@ BOMB = base64.b64encode(
     ("rows", "line"),
     [
         ([{k: v for k, v in ROW.items() if k != "question"}], "lacks the column question; it has index, image, A"),
-        ([ROW, ROW], "index 0 is there twice"),
+        ([ROW, ROW], "index 0 occurs twice"),
         ([{**ROW, "index": ""}], "row 1 has no index"),
         ([{**ROW, "image": "17"}], "index 0 shares the image of row '17', which has none"),
         ([{**ROW, "image": "0"}], "index 0 shares the image of row '0'"),
@@ -172,9 +172,9 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
     shown, none = read(path, images=tmp_path / "videos", frames=3)
     assert [image.read() for image in shown.images] == [png(colour=colours[k]) for k in (0, 2, 4)]
     assert none.images == ()
-    before = pictures_digest(path, images=tmp_path / "videos")
+    before = benchmark_digest(path, images=tmp_path / "videos")
     (clip / "frame_7.png").write_bytes(png(colour=(1, 2, 3)))
-    assert pictures_digest(path, images=tmp_path / "videos") != before
+    assert benchmark_digest(path, images=tmp_path / "videos") != before
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
     [
         ("gone", r"b\.tsv: index 0: video_path 'gone' is not readable"),
         ("../b", r"b\.tsv: index 0: video_path '\.\./b' is not readable"),
-        ("empty", r"b\.tsv: index 0: video_path 'empty' is not readable \(.*a folder without pictures\)"),
+        ("empty", r"b\.tsv: index 0: video_path 'empty' is not readable \(.*a folder without images\)"),
     ],
 )
 def test_a_video_that_cannot_be_read(tmp_path, name, line):

@@ -6,7 +6,7 @@ import pytest
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation.benchmark_registry import get_benchmark
-from mmssr_jax.evaluation.grading import graded, grading_prompt_of
+from mmssr_jax.evaluation.grading import add_grades
 from mmssr_jax.evaluation.score import GRADE
 from mmssr_jax.judge.ledger import LedgerEntry
 
@@ -46,7 +46,7 @@ class Grader:
 
 def test_grades_come_from_the_ledger(tmp_path):
     grader = Grader()
-    rows, judge = graded(ROWS, MMVET, grader, tmp_path / "ledger.jsonl", benchmark="vet")
+    rows, judge = add_grades(ROWS, MMVET, grader, tmp_path / "ledger.jsonl", name="vet")
     assert [row[GRADE] for row in rows] == ["1.0", "0.1"]
     assert judge == {"name": "test-judge-1", "from": "2026-11-20", "to": "2026-11-20"}
     assert grader.asked == ["vet/0", "vet/1"]
@@ -54,26 +54,26 @@ def test_grades_come_from_the_ledger(tmp_path):
 
 
 def test_only_new_answers_are_asked_for(tmp_path):
-    graded(ROWS, MMVET, Grader(), tmp_path / "ledger.jsonl", benchmark="vet")
+    add_grades(ROWS, MMVET, Grader(), tmp_path / "ledger.jsonl", name="vet")
     later = Grader(day="2026-11-22")
     changed = [ROWS[0], {**ROWS[1], "prediction": "the bus"}]
-    rows, judge = graded(changed, MMVET, later, tmp_path / "ledger.jsonl", benchmark="vet")
+    rows, judge = add_grades(changed, MMVET, later, tmp_path / "ledger.jsonl", name="vet")
     assert later.asked == ["vet/1"]
     assert [row[GRADE] for row in rows] == ["1.0", "1.0"]
     assert judge == {"name": "test-judge-1", "from": "2026-11-20", "to": "2026-11-22"}
 
 
 def test_cut_off_and_resumed(tmp_path):
-    with pytest.raises(UserError, match=r"test-judge-1 left 1 of 2 answers open"):
-        graded(ROWS, MMVET, Grader(limit=1), tmp_path / "ledger.jsonl", benchmark="vet")
+    with pytest.raises(UserError, match=r"test-judge-1 left 1 of 2 answers ungraded"):
+        add_grades(ROWS, MMVET, Grader(limit=1), tmp_path / "ledger.jsonl", name="vet")
     rest = Grader()
-    rows, _ = graded(ROWS, MMVET, rest, tmp_path / "ledger.jsonl", benchmark="vet")
+    rows, _ = add_grades(ROWS, MMVET, rest, tmp_path / "ledger.jsonl", name="vet")
     assert rest.asked == ["vet/1"]
     assert [row[GRADE] for row in rows] == ["1.0", "0.1"]
 
 
 def test_what_the_judge_gives_up_on_is_counted_as_unreadable(tmp_path):
-    rows, _ = graded(ROWS, MMVET, Grader(skips=("vet/0",)), tmp_path / "ledger.jsonl", benchmark="vet")
+    rows, _ = add_grades(ROWS, MMVET, Grader(skips=("vet/0",)), tmp_path / "ledger.jsonl", name="vet")
     assert [row[GRADE] for row in rows] == ["", "0.1"]
     score = MMVET.score(rows)
     assert (score.value(), score.more) == (pytest.approx(5), {"unreadable grades": 1})
@@ -81,7 +81,7 @@ def test_what_the_judge_gives_up_on_is_counted_as_unreadable(tmp_path):
 
 def test_a_kind_without_judge_asks_nothing(tmp_path):
     kind = get_benchmark("multiple_choice")
-    assert grading_prompt_of(kind) is None
+    assert kind.grading_prompt is None
     grader = Grader()
-    assert graded(ROWS, kind, grader, tmp_path / "ledger.jsonl", benchmark="b") == (ROWS, None)
+    assert add_grades(ROWS, kind, grader, tmp_path / "ledger.jsonl", name="b") == (ROWS, None)
     assert not (tmp_path / "ledger.jsonl").exists()

@@ -89,8 +89,8 @@ def test_boxes_are_read_in_either_spelling():
         ((2, 2, 0, 0), (0, 0, 2, 2), 0.0),
     ],
 )
-def test_overlap(first, second, ratio):
-    assert metrics.overlap(first, second) == pytest.approx(ratio)
+def test_iou(first, second, ratio):
+    assert metrics.iou(first, second) == pytest.approx(ratio)
 
 
 def test_box_recall_needs_more_than_half_and_reads_the_first_box():

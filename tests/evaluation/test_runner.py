@@ -14,7 +14,7 @@ from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.benchmark import Row
 from mmssr_jax.evaluation.benchmark_registry import get_benchmark
 
-from .tsv import FakeAnswerer, png
+from .tsv import FakePredictor, png
 
 CHOICE = get_benchmark("multiple_choice")
 RIGHT = "ABABA"
@@ -28,25 +28,26 @@ ROWS = [
 REPLIES = {"0": "A", "1": "It is a dog", "2": "B", "3": "B.", "4": "no idea"}
 
 
-def predict(path, answerer, **more):
-    settings = {"parts": path.parent / "parts", "label": "test", "max_new_tokens": 8, "save_every": 2, **more}
-    runner.predict(runner.make_questions(CHOICE, ROWS), answerer, path, **settings)
+def predict(path, predictor):
+    questions, parts = runner.make_questions(CHOICE, ROWS), path.parent / "parts"
+    runner.predict_parts(questions, predictor, parts, label="test", max_new_tokens=8, save_every=2)
+    runner.merge_parts(questions, path, parts, save_every=2)
 
 
 def test_prediction_table(tmp_path):
-    answerer = FakeAnswerer(REPLIES)
-    predict(tmp_path / "b.parquet", answerer)
+    predictor = FakePredictor(REPLIES)
+    predict(tmp_path / "b.parquet", predictor)
     table = pq.read_table(tmp_path / "b.parquet")
     assert table.column_names == ["index", "question", "answer", "prediction", "A", "B", "category"]
     assert table["prediction"].to_pylist() == list(REPLIES.values())
-    assert answerer.max_new_tokens == [8, 8, 8]
+    assert predictor.max_new_tokens == [8, 8, 8]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.parquet"]
 
 
 def test_numbers_from_disk(tmp_path):
-    predict(tmp_path / "b.parquet", FakeAnswerer(REPLIES))
+    predict(tmp_path / "b.parquet", FakePredictor(REPLIES))
     answered = runner.read_predictions(tmp_path / "b.parquet")
-    entry = runner.entry(CHOICE.score(answered), tmp_path / "b.parquet", questions=len(answered), seed=0)
+    entry = runner.result_entry(CHOICE.score(answered), tmp_path / "b.parquet", questions=len(answered), seed=0)
     assert entry["metric"] == "accuracy"
     assert entry["value"] == 60
     assert entry["questions"] == entry["n"] == 5
@@ -57,12 +58,12 @@ def test_numbers_from_disk(tmp_path):
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 3, 4])
 def test_cut_off_and_resumed_equals_uninterrupted(tmp_path, limit):
-    predict(tmp_path / "whole.parquet", FakeAnswerer(REPLIES))
+    predict(tmp_path / "whole.parquet", FakePredictor(REPLIES))
     path = tmp_path / "cut.parquet"
     with pytest.raises(KeyboardInterrupt):
-        predict(path, FakeAnswerer(REPLIES, limit))
+        predict(path, FakePredictor(REPLIES, limit))
     assert not path.exists()
-    rest = FakeAnswerer(REPLIES)
+    rest = FakePredictor(REPLIES)
     predict(path, rest)
     assert path.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert [q.index for q in rest.asked] == list("01234")[limit // 2 * 2 :]
@@ -70,20 +71,20 @@ def test_cut_off_and_resumed_equals_uninterrupted(tmp_path, limit):
 
 def test_a_model_that_answers_too_little_is_an_error(tmp_path):
     class Silent:
-        def answer(self, questions, *, max_new_tokens):
+        def predict(self, questions, *, max_new_tokens):
             yield from ()
 
     with pytest.raises(ValueError, match=r"0 answers to 2 questions"):
         predict(tmp_path / "b.parquet", Silent())
 
 
-def test_blinded_keeps_sizes_and_shows_nothing():
+def test_gray_images_keep_their_sizes():
     (question, *_) = runner.make_questions(CHOICE, ROWS)
-    (blind,) = runner.without_images([question])
-    with Image.open(io.BytesIO(blind.images[0].read())) as picture:
+    (baseline,) = runner.without_images([question])
+    with Image.open(io.BytesIO(baseline.images[0].read())) as picture:
         assert picture.size == (40, 30)
         assert picture.getcolors() == [(1200, (127, 127, 127))]
-    assert (blind.prompt, blind.fields) == (question.prompt, question.fields)
+    assert (baseline.prompt, baseline.fields) == (question.prompt, question.fields)
 
 
 def test_no_question_and_a_foreign_prediction_are_refused():

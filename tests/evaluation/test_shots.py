@@ -15,7 +15,7 @@ QUESTIONS = [
 ]
 
 
-def test_examples_stand_before_the_question_with_their_pictures():
+def test_examples_come_before_the_question_with_their_images():
     (first, *_) = with_shots(QUESTIONS[:1], QUESTIONS[1:2], count=1, seed=0)
     assert first.prompt == "<image>\nWhat is 1?\nAnswer: a1\n\n<image>\nWhat is 0?\n"
     assert [image.data for image in first.images] == [b"\x01", b"\x00"]
@@ -28,14 +28,14 @@ def test_a_question_is_not_its_own_example_and_none_comes_twice():
         assert question.images[-1].data == bytes([int(question.index)])
 
 
-def test_the_draw_hangs_on_seed_and_index_alone():
-    whole = with_shots(QUESTIONS, QUESTIONS, count=2, seed=0)
-    assert with_shots(QUESTIONS[3:4], QUESTIONS, count=2, seed=0) == whole[3:4]
-    assert [q.prompt for q in with_shots(QUESTIONS, QUESTIONS, count=2, seed=1)] != [q.prompt for q in whole]
+def test_the_examples_depend_only_on_seed_and_index():
+    all_questions = with_shots(QUESTIONS, QUESTIONS, count=2, seed=0)
+    assert with_shots(QUESTIONS[3:4], QUESTIONS, count=2, seed=0) == all_questions[3:4]
+    assert [q.prompt for q in with_shots(QUESTIONS, QUESTIONS, count=2, seed=1)] != [q.prompt for q in all_questions]
 
 
 def test_mistakes():
-    with pytest.raises(UserError, match=r"index 0: 5 shots are asked for, but there are 4 examples"):
+    with pytest.raises(UserError, match=r"index 0: 5 shots are configured, but there are 4 examples"):
         with_shots(QUESTIONS, QUESTIONS, count=5, seed=0)
     unsolved = [Question("9", "?", (), {"index": "9"})]
     with pytest.raises(UserError, match=r"index 9: the example has no answer"):

@@ -36,7 +36,7 @@ def write_tsv(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
     return path
 
 
-class FakeAnswerer:
+class FakePredictor:
     """Answers by index and notes what it was asked; stops dead after `limit` answers."""
 
     def __init__(self, replies: Mapping[str, str], limit: int | None = None):
@@ -44,7 +44,7 @@ class FakeAnswerer:
         self.asked: list[Question] = []
         self.max_new_tokens: list[int] = []
 
-    def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
+    def predict(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
         self.max_new_tokens.append(max_new_tokens)
         for question in questions:
             if self.limit is not None and len(self.asked) >= self.limit:

@@ -54,7 +54,7 @@ def expected(prompter):
     def answer(text, *colours):
         pictures = tuple(small.picture(*c) for c in colours)
         question = Question("0", "<image>\n" * len(pictures) + text, pictures, {"index": "0"})
-        return next(iter(answerer.answer([question], max_new_tokens=16)))
+        return next(iter(answerer.predict([question], max_new_tokens=16)))
 
     return answer
 

@@ -14,7 +14,7 @@ from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.evaluation.benchmark import read_benchmark
 from mmssr_jax.stages.evaluate import stage as evaluate_stage
 from mmssr_jax.synthetic.tasks import TASKS
-from tests.evaluation.tsv import FakeAnswerer, b64, png, write_tsv
+from tests.evaluation.tsv import FakePredictor, b64, png, write_tsv
 from tests.judge.api_server import ApiServer, Reply, completion
 
 ROW = {"image": b64(png()), "A": "cat", "B": "dog", "category": "pets"}
@@ -36,15 +36,15 @@ def workdir(tmp_path):
 
 
 class Models:
-    """Hands out fake models and notes for which runs."""
+    """Makes fake predictors and records for which runs."""
 
     def __init__(self, replies=REPLIES):
-        self.replies, self.made, self.answerers = replies, [], []
+        self.replies, self.made, self.predictors = replies, [], []
 
-    def __call__(self, ctx, run):
-        self.made.append(run)
-        self.answerers.append(FakeAnswerer(self.replies))
-        return self.answerers[-1]
+    def __call__(self, folder, config):
+        self.made.append(folder.name)
+        self.predictors.append(FakePredictor(self.replies))
+        return self.predictors[-1]
 
 
 def context(workdir, tsv, *, dry_run=False, overwrite=(), benchmark=None, **section):
@@ -53,7 +53,7 @@ def context(workdir, tsv, *, dry_run=False, overwrite=(), benchmark=None, **sect
 
 
 def test_predictions_then_results(workdir, tsv):
-    evaluate_stage.run(context(workdir, tsv), make_answerer=Models())
+    evaluate_stage.run(context(workdir, tsv), make_predictor=Models())
     table = pq.read_table(workdir.predictions("first") / "pets.parquet")
     assert table["prediction"].to_pylist() == ["A", "A", "A"]
     result = files.read_json(workdir.results("first"))
@@ -63,20 +63,20 @@ def test_predictions_then_results(workdir, tsv):
 
 
 def test_the_same_again_loads_no_model_and_leaves_every_byte(workdir, tsv):
-    evaluate_stage.run(context(workdir, tsv), make_answerer=Models())
+    evaluate_stage.run(context(workdir, tsv), make_predictor=Models())
 
     def state():
         return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(workdir.root.rglob("*")) if p.is_file()}
 
     before, models = state(), Models()
-    evaluate_stage.run(context(workdir, tsv), make_answerer=models)
+    evaluate_stage.run(context(workdir, tsv), make_predictor=models)
     assert models.made == []
     assert state() == before
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3, 4, 5])
 def test_cut_off_and_resumed_equals_uninterrupted(workdir, tsv, tmp_path, limit):
-    """Cut off after `limit` of the six answers of a run and its blind twin, then run again."""
+    """Interrupted after `limit` of the six answers of a run and its no-image baseline, then run again."""
 
     def made(work):
         folders = (work.root / "predictions", work.root / "results")
@@ -85,43 +85,43 @@ def test_cut_off_and_resumed_equals_uninterrupted(workdir, tsv, tmp_path, limit)
     settings = {"blind": ("first",), "save_every": 2}
     whole = Workdir(tmp_path / "whole")
     files.write_json(whole.checkpoints("first") / "manifest.json", {"run": "first"})
-    evaluate_stage.run(context(whole, tsv, **settings), make_answerer=Models())
+    evaluate_stage.run(context(whole, tsv, **settings), make_predictor=Models())
     with pytest.raises(KeyboardInterrupt):
         evaluate_stage.run(
-            context(workdir, tsv, **settings), make_answerer=lambda ctx, run: FakeAnswerer(REPLIES, limit)
+            context(workdir, tsv, **settings), make_predictor=lambda folder, config: FakePredictor(REPLIES, limit)
         )
     rest = Models()
-    evaluate_stage.run(context(workdir, tsv, **settings), make_answerer=rest)
+    evaluate_stage.run(context(workdir, tsv, **settings), make_predictor=rest)
     assert made(workdir) == made(whole)
-    assert 6 - limit <= len(rest.answerers[0].asked) < 6 - limit + 2  # at most one part is asked for again
+    assert 6 - limit <= len(rest.predictors[0].asked) < 6 - limit + 2  # at most one part is asked for again
 
 
 def test_a_benchmark_can_be_added_later(workdir, tsv):
-    evaluate_stage.run(context(workdir, tsv), make_answerer=Models())
+    evaluate_stage.run(context(workdir, tsv), make_predictor=Models())
     both = {"pets": {"path": str(tsv)}, "again": {"path": str(tsv)}}
     models = Models()
-    evaluate_stage.run(context(workdir, tsv, benchmarks=both), make_answerer=models)
-    assert len(models.answerers[0].asked) == 3
+    evaluate_stage.run(context(workdir, tsv, benchmarks=both), make_predictor=models)
+    assert len(models.predictors[0].asked) == 3
     assert sorted(files.read_json(workdir.results("first"))["benchmarks"]) == ["again", "pets"]
 
 
 def test_another_file_or_setting_is_refused_until_overwritten(workdir, tsv):
-    evaluate_stage.run(context(workdir, tsv), make_answerer=Models())
+    evaluate_stage.run(context(workdir, tsv), make_predictor=Models())
     changed = context(workdir, tsv, max_new_tokens=5)
     with pytest.raises(UserError, match=r"made with other settings .*max_new_tokens: 64 -> 5.*--overwrite=evaluate"):
-        evaluate_stage.run(changed, make_answerer=Models())
+        evaluate_stage.run(changed, make_predictor=Models())
     models = Models({**REPLIES, "2": "B"})
-    evaluate_stage.run(context(workdir, tsv, max_new_tokens=5, overwrite=("evaluate",)), make_answerer=models)
-    assert models.answerers[0].max_new_tokens == [5]
+    evaluate_stage.run(context(workdir, tsv, max_new_tokens=5, overwrite=("evaluate",)), make_predictor=models)
+    assert models.predictors[0].max_new_tokens == [5]
     assert files.read_json(workdir.results("first"))["benchmarks"]["pets"]["value"] == 100
 
 
-def test_blind_twin_and_trained_runs(workdir, tsv):
+def test_no_image_baseline_and_trained_runs(workdir, tsv):
     models = Models()
     ctx = context(workdir, tsv, runs=(), blind=("second",))
-    evaluate_stage.run(ctx, make_answerer=models, trained_runs=("first", "second"))
-    assert models.made == ["first", "second"]  # the twin shares its run's model
-    seeing, blind = models.answerers[1].asked[:3], models.answerers[1].asked[3:]
+    evaluate_stage.run(ctx, make_predictor=models, trained_runs=("first", "second"))
+    assert models.made == ["first", "second"]  # the baseline shares its run's model
+    seeing, blind = models.predictors[1].asked[:3], models.predictors[1].asked[3:]
     digests = [{hashlib.sha256(q.images[0].read()).hexdigest() for q in part} for part in (seeing, blind)]
     assert digests[0].isdisjoint(digests[1])
     assert files.read_json(workdir.results("second_blind"))["run"] == "second_blind"
@@ -133,32 +133,32 @@ def test_blind_twin_and_trained_runs(workdir, tsv):
 
 def test_mistakes_are_one_line(workdir, tsv, tmp_path):
     with pytest.raises(UserError, match=r"runs is empty"):
-        evaluate_stage.run(context(workdir, tsv, runs=()), make_answerer=Models())
-    with pytest.raises(UserError, match=r"results/scorer.json is another stage's"):
-        evaluate_stage.run(context(workdir, tsv, runs=("scorer",)), make_answerer=Models())
+        evaluate_stage.run(context(workdir, tsv, runs=()), make_predictor=Models())
+    with pytest.raises(UserError, match=r"results/scorer.json is reserved"):
+        evaluate_stage.run(context(workdir, tsv, runs=("scorer",)), make_predictor=Models())
     with pytest.raises(UserError, match=r"blind names 'third'"):
-        evaluate_stage.run(context(workdir, tsv, blind=("third",)), make_answerer=Models())
+        evaluate_stage.run(context(workdir, tsv, blind=("third",)), make_predictor=Models())
     with pytest.raises(UserError, match=r"model 'third': neither a run"):
-        evaluate_stage.run(context(workdir, tsv, runs=("third",)), make_answerer=Models())
+        evaluate_stage.run(context(workdir, tsv, runs=("third",)), make_predictor=Models())
     with pytest.raises(UserError, match=r"set either path"):
-        evaluate_stage.run(context(workdir, tsv, benchmark={"kind": "yes_no"}), make_answerer=Models())
+        evaluate_stage.run(context(workdir, tsv, benchmark={"kind": "yes_no"}), make_predictor=Models())
     with pytest.raises(UserError, match=r"benchmark pets .*index 0: the answer 'A' is neither Yes nor No"):
         evaluate_stage.run(
-            context(workdir, tsv, benchmark={"path": str(tsv), "kind": "yes_no"}), make_answerer=Models()
+            context(workdir, tsv, benchmark={"path": str(tsv), "kind": "yes_no"}), make_predictor=Models()
         )
     with pytest.raises(UserError, match=r"'../x' must be a plain file name"):
-        evaluate_stage.run(context(workdir, tsv, benchmarks={"../x": {"path": str(tsv)}}), make_answerer=Models())
+        evaluate_stage.run(context(workdir, tsv, benchmarks={"../x": {"path": str(tsv)}}), make_predictor=Models())
 
 
 def test_mistakes_are_found_before_a_model_is_loaded(workdir, tsv):
     models = Models()
     late = {"pets": {"path": str(tsv)}, "late": {"path": "absent.tsv"}}
     with pytest.raises(UserError, match=r"absent.tsv: no such file"):
-        evaluate_stage.run(context(workdir, tsv, benchmarks=late), make_answerer=models)
+        evaluate_stage.run(context(workdir, tsv, benchmarks=late), make_predictor=models)
     with pytest.raises(UserError, match=r"model 'third'"):
-        evaluate_stage.run(context(workdir, tsv, runs=("first", "third")), make_answerer=models)
+        evaluate_stage.run(context(workdir, tsv, runs=("first", "third")), make_predictor=models)
     with pytest.raises(UserError, match=r"group 'g': x is not evaluated; runs are first"):
-        evaluate_stage.run(context(workdir, tsv, groups={"g": ("x",)}), make_answerer=models)
+        evaluate_stage.run(context(workdir, tsv, groups={"g": ("x",)}), make_predictor=models)
     assert models.made == []
 
 
@@ -168,12 +168,12 @@ def test_dry_run_says_what_lacks_and_writes_nothing(workdir, tsv, tmp_path, capl
     both = {"pets": {"path": str(tsv)}, "lacking": {"path": str(lacking)}, "absent": {"path": "absent.tsv"}}
     caplog.set_level("INFO")
     with pytest.raises(UserError, match=r"2 of 3 benchmarks cannot be used: .*lacking.tsv: lacks the column answer"):
-        evaluate_stage.run(context(workdir, tsv, benchmarks=both, dry_run=True), make_answerer=Models())
-    assert "pets: kind mixed, 3 questions, 3 pictures, 1 categories" in caplog.text
+        evaluate_stage.run(context(workdir, tsv, benchmarks=both, dry_run=True), make_predictor=Models())
+    assert "pets: kind mixed, 3 questions, 3 images, 1 categories" in caplog.text
     assert "absent.tsv: no such file" in caplog.text
     judged = {"vet": {"path": str(tsv), "kind": "mmvet"}}
     evaluate_stage.run(context(workdir, tsv, benchmarks=judged, dry_run=True))
-    assert "vet: kind mmvet, 3 questions, 3 pictures, 1 categories; exact match, no judge: set " in caplog.text
+    assert "vet: kind mmvet, 3 questions, 3 images, 1 categories; exact match, no judge: set " in caplog.text
     evaluate_stage.run(context(workdir, tsv, benchmarks=judged, dry_run=True, judge={"model": "gpt-4o"}))
     assert "1 categories, graded by gpt-4o" in caplog.text
     assert sorted(workdir.root.rglob("*")) == before
@@ -181,17 +181,19 @@ def test_dry_run_says_what_lacks_and_writes_nothing(workdir, tsv, tmp_path, capl
 
 def test_two_exports_to_one_file_are_refused(workdir, tsv):
     both = {"pets": {"path": str(tsv)}, "again": {"path": str(tsv)}}
-    with pytest.raises(UserError, match=r"benchmarks 'pets' and 'again' would be exported to one file; set .*again"):
-        evaluate_stage.run(context(workdir, tsv, benchmarks=both, export=True), make_answerer=Models())
+    with pytest.raises(
+        UserError, match=r"benchmarks 'pets' and 'again' would be exported to the same file; set .*again"
+    ):
+        evaluate_stage.run(context(workdir, tsv, benchmarks=both, export=True), make_predictor=Models())
 
 
-def test_groups_are_compared_with_seeds_and_blind_twins(workdir, tsv):
+def test_groups_are_compared_with_seeds_and_no_image_baselines(workdir, tsv):
     groups = {"seeing": ("first", "second"), "blind": ("second_blind",)}
     ctx = context(
         workdir, tsv, runs=("first", "second"), blind=("second",), groups=groups, baseline="blind",
         averages={"general": ("pets",)},
     )  # fmt: skip
-    evaluate_stage.run(ctx, make_answerer=Models())
+    evaluate_stage.run(ctx, make_predictor=Models())
     comparison = files.read_json(workdir.results("comparison"))
     assert comparison["groups"]["seeing"]["runs"] == ["first", "second"]
     assert comparison["differences"]["seeing"]["pets"]["mean"] == 0
@@ -203,47 +205,47 @@ def test_groups_are_compared_with_seeds_and_blind_twins(workdir, tsv):
 def test_a_synthetic_benchmark_is_generated_once(workdir):
     bench = {"synthetic": {"questions": 30, "seed": 5}}
     models = Models(dict.fromkeys(map(str, range(30)), "yes"))
-    evaluate_stage.run(context(workdir, None, benchmark=bench), make_answerer=models)
+    evaluate_stage.run(context(workdir, None, benchmark=bench), make_predictor=models)
     path = workdir.root / "benchmarks" / "pets" / "pets.tsv"
     entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
     assert entry["questions"] == 30
     assert {name for name, group in entry["groups"]["type"].items() if group["value"] > 0} == {"yes/no"}
     assert 0 < entry["more"]["chance"] < 50
     before = path.stat().st_mtime_ns
-    evaluate_stage.run(context(workdir, None, benchmark=bench), make_answerer=models)
+    evaluate_stage.run(context(workdir, None, benchmark=bench), make_predictor=models)
     assert path.stat().st_mtime_ns == before
 
 
-def test_what_seeing_gains_stands_beside_the_number(workdir, tsv, caplog):
-    class Seeing(FakeAnswerer):
-        """Right with a picture, always "B" with a grey one."""
+def test_the_gain_over_the_no_image_baseline_is_reported(workdir, tsv, caplog):
+    class Seeing(FakePredictor):
+        """Right with the image, always "B" with a gray one."""
 
-        def answer(self, questions, *, max_new_tokens):
+        def predict(self, questions, *, max_new_tokens):
             for q in questions:
                 grey = hashlib.sha256(q.images[0].read()).hexdigest() != hashlib.sha256(png()).hexdigest()
                 yield "B" if grey else q.fields["answer"]
 
     caplog.set_level("INFO")
     ctx = context(workdir, tsv, blind=("first",))
-    evaluate_stage.run(ctx, make_answerer=lambda ctx, run: Seeing({}))
+    evaluate_stage.run(ctx, make_predictor=lambda folder, config: Seeing({}))
     entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
     assert entry["blind"]["value"] == pytest.approx(100 / 3, abs=1e-5)
     assert entry["blind"]["gain"] == pytest.approx(200 / 3, abs=1e-5)
     assert 0 <= entry["blind"]["interval"][0] <= entry["blind"]["interval"][1] <= 100
-    assert "first on pets: accuracy 100.00 (100.00 to 100.00, n 3); chance 50.00; blind 33.33" in caplog.text
+    assert "first on pets: accuracy 100.00 (100.00 to 100.00, n 3); chance 50.00; no image 33.33" in caplog.text
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
 def test_a_synthetic_task_is_asked_and_scored_by_its_own_kind(workdir, task):
     """Whoever gives every reference has the full number, or the best CIDEr there is."""
 
-    class Knowing(FakeAnswerer):
-        def answer(self, questions, *, max_new_tokens):
+    class Knowing(FakePredictor):
+        def predict(self, questions, *, max_new_tokens):
             yield from (q.fields["answer"] for q in questions)
 
     bench = {"synthetic": {"task": task, "questions": 6}, "instruction": "", "frames": 4}
     bench |= {} if task != "few_shot" else {"frames": None}
-    evaluate_stage.run(context(workdir, None, benchmark=bench), make_answerer=lambda ctx, run: Knowing({}))
+    evaluate_stage.run(context(workdir, None, benchmark=bench), make_predictor=lambda folder, config: Knowing({}))
     entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
     assert entry["kind"] == TASKS[task].kind
     assert entry["value"] > 500 if entry["metric"] == "CIDEr" else entry["value"] == 100
@@ -253,27 +255,27 @@ def test_a_synthetic_task_is_asked_and_scored_by_its_own_kind(workdir, task):
 def test_an_unknown_task_names_the_known(workdir):
     bench = {"synthetic": {"task": "smelling"}}
     with pytest.raises(UserError, match=r"pets.synthetic.task: there is no task 'smelling'; known are capabilities, "):
-        evaluate_stage.run(context(workdir, None, benchmark=bench), make_answerer=Models())
+        evaluate_stage.run(context(workdir, None, benchmark=bench), make_predictor=Models())
 
 
 def test_few_shot_and_export(workdir, tsv):
     models = Models()
     bench = {"path": str(tsv), "shots": {"count": 2}, "kit_name": "PETS"}
-    evaluate_stage.run(context(workdir, tsv, benchmark=bench, export=True), make_answerer=models)
-    assert all(len(q.images) == 3 for q in models.answerers[0].asked)
+    evaluate_stage.run(context(workdir, tsv, benchmark=bench, export=True), make_predictor=models)
+    assert all(len(q.images) == 3 for q in models.predictors[0].asked)
     exported = workdir.predictions("first") / "vlmevalkit" / "first_PETS.tsv"
     assert exported.read_text().splitlines()[0].endswith('"prediction"')
 
 
 def test_a_judged_benchmark_with_and_without_its_judge(workdir, tsv):
     vet = {"vet": {"path": str(tsv), "kind": "mmvet"}, "pets": {"path": str(tsv)}}
-    evaluate_stage.run(context(workdir, tsv, benchmarks=vet), make_answerer=Models())
+    evaluate_stage.run(context(workdir, tsv, benchmarks=vet), make_predictor=Models())
     entry = files.read_json(workdir.results("first"))["benchmarks"]["vet"]
     assert entry["note"] == "exact match, no judge"
     assert "judge" not in entry
     with ApiServer(lambda call: Reply(body=completion("0.5"))) as server:
         judge = {"model": "gpt-4o", "base_url": server.url}
-        evaluate_stage.run(context(workdir, tsv, benchmarks=vet, judge=judge), make_answerer=Models())
+        evaluate_stage.run(context(workdir, tsv, benchmarks=vet, judge=judge), make_predictor=Models())
     benchmarks = files.read_json(workdir.results("first"))["benchmarks"]
     assert benchmarks["vet"]["value"] == 50
     assert benchmarks["vet"]["judge"]["name"] == "gpt-4o"
@@ -290,13 +292,13 @@ def test_mathvista_asks_its_judge_only_where_the_text_does_not_tell(workdir, tmp
     tsv = write_tsv(tmp_path / "math.tsv", [whole, {**whole, "index": "1"}, choice])
     said = {"0": "14", "1": "There are fourteen of them.", "2": "B"}
     math = {"math": {"path": str(tsv), "kind": "mathvista"}}
-    evaluate_stage.run(context(workdir, tsv, benchmarks=math), make_answerer=Models(said))
+    evaluate_stage.run(context(workdir, tsv, benchmarks=math), make_predictor=Models(said))
     entry = files.read_json(workdir.results("first"))["benchmarks"]["math"]
     assert (entry["value"], entry["note"]) == (pytest.approx(200 / 3, abs=1e-5), "exact match, no judge")
     with ApiServer(lambda call: Reply(body=completion("14"))) as server:
         judge = {"model": "gpt-4o", "base_url": server.url}
         for _ in range(2):  # the second time the ledger answers
-            evaluate_stage.run(context(workdir, tsv, benchmarks=math, judge=judge), make_answerer=Models(said))
+            evaluate_stage.run(context(workdir, tsv, benchmarks=math, judge=judge), make_predictor=Models(said))
         assert len(server.calls) == 1
     entry = files.read_json(workdir.results("first"))["benchmarks"]["math"]
     assert (entry["value"], entry["note"], entry["judge"]["name"]) == (100, "", "gpt-4o")
@@ -308,11 +310,11 @@ def test_the_real_benchmark_end_to_end(workdir, shared):
     rows = read_benchmark(path, required=("index", "answer"))
     replies = {r.index: "no idea" if i % 10 == 0 else f"{r.fields['answer']}." for i, r in enumerate(rows)}
     models = Models(replies)
-    evaluate_stage.run(context(workdir, path, save_every=32), make_answerer=models)
+    evaluate_stage.run(context(workdir, path, save_every=32), make_predictor=models)
     entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
     assert entry["value"] == 90
     assert {name: group["n"] for name, group in entry["categories"].items()} == {
         "bccd-count": 6, "chart-type": 8, "clothing-class": 8, "flags": 6, "grocery-fine": 14, "nlvr-true-false": 14,
         "tabmwp-table": 14,
     }  # fmt: skip
-    assert all(q.prompt.startswith("<image>\nQuestion: ") for q in models.answerers[0].asked)
+    assert all(q.prompt.startswith("<image>\nQuestion: ") for q in models.predictors[0].asked)

@@ -1,20 +1,11 @@
 """AI2D (test): multiple-choice questions on diagrams; accuracy.
 
-The kit has two files: `AI2D_TEST`, in which the labels asked for are masked by letters, and `AI2D_TEST_NO_MASK`. Their
-numbers differ by points: name the file with the number.
+VLMEvalKit has two files: in `AI2D_TEST` the labels in question are masked by letters, in `AI2D_TEST_NO_MASK` they are
+not. Their accuracies differ by several points: report which file was used.
 """
 
 from __future__ import annotations
 
-from mmssr_jax.evaluation.benchmark import Row, with_images
-from mmssr_jax.evaluation.benchmarks import multiple_choice
-from mmssr_jax.evaluation.benchmarks.multiple_choice import ask, score
+from mmssr_jax.evaluation.benchmarks.multiple_choice import image_choices
 
-__all__ = ["COLUMNS", "ask", "load", "score"]
-
-COLUMNS = ("index", "image", "question", "A", "B", "answer")
-
-
-def load(rows: list[Row]) -> list[Row]:
-    """All rows with a picture."""
-    return multiple_choice.load(with_images(rows))
+BENCHMARK = image_choices()

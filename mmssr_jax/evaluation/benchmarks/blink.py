@@ -1,16 +1,7 @@
-"""BLINK: multiple-choice questions of perception with up to four pictures each; accuracy."""
+"""BLINK: multiple-choice questions on perception with up to four images each; accuracy."""
 
 from __future__ import annotations
 
-from mmssr_jax.evaluation.benchmark import Row, with_images
-from mmssr_jax.evaluation.benchmarks import multiple_choice
-from mmssr_jax.evaluation.benchmarks.multiple_choice import ask, score
+from mmssr_jax.evaluation.benchmarks.multiple_choice import image_choices
 
-__all__ = ["COLUMNS", "ask", "load", "score"]
-
-COLUMNS = ("index", "image", "question", "A", "B", "answer")
-
-
-def load(rows: list[Row]) -> list[Row]:
-    """All rows with a picture."""
-    return multiple_choice.load(with_images(rows))
+BENCHMARK = image_choices()

@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmssr_jax.evaluation import question_prompts
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list
+from mmssr_jax.evaluation.benchmark import parse_list, require_answers
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.cider import cider
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
 
-COLUMNS = ("index", "image", "question", "answer")
-
-
-def load(rows: list[Row]) -> list[Row]:
-    """All rows; each needs a reference, or a list of them."""
-    return answered_rows(rows)
-
-
-def ask(row: Row, instruction: str | None) -> Question:
-    """The question as it stands."""
-    return question_prompts.question_only(row, instruction)
-
 
 def score(answered: Sequence[Fields]) -> Score:
-    """100 x the mean CIDEr-D; word weights come from this file's references."""
+    """100 x the mean CIDEr-D; document frequencies are those of this file's references."""
     values = cider([row["prediction"] for row in answered], [parse_list(row["answer"]) for row in answered])
     units = [Unit((value,), row) for row, value in zip(answered, values, strict=True)]
     return Score("CIDEr", units, percent)
+
+
+BENCHMARK = Benchmark(("index", "image", "question", "answer"), require_answers, question_prompts.question_only, score)

@@ -1,7 +1,8 @@
-"""InfographicVQA (val): ANLS with threshold 0.5 over questions on infographics; scored like DocVQA."""
+"""InfographicVQA (val): mean ANLS with threshold 0.5 over questions on infographics."""
 
 from __future__ import annotations
 
-from mmssr_jax.evaluation.benchmarks.docvqa import COLUMNS, ask, load, score
+from mmssr_jax.evaluation import metrics
+from mmssr_jax.evaluation.benchmarks.short_answer import image_short_answers
 
-__all__ = ["COLUMNS", "ask", "load", "score"]
+BENCHMARK = image_short_answers("ANLS", metrics.anls)

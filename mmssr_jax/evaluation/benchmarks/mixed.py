@@ -1,42 +1,47 @@
-"""Any TSV, row by row: multiple choice where there are options, yes/no where that is the answer, else a short answer.
+"""Any TSV: each row is multiple choice if it has options, yes/no if its answer is one of these, else a short answer.
 
-Each row is asked and scored as by the kind of that name; `type` in the file, as in the synthetic benchmark, groups
-the numbers.
+Each row is prompted and scored as by the benchmark of that form; the file's column `type`, which the synthetic
+benchmark has, groups the results.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, options
+from mmssr_jax.evaluation import question_prompts
+from mmssr_jax.evaluation.benchmark import Question, Row, options, require_answers
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import multiple_choice, short_answer, yes_no
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
-COLUMNS = ("index", "question", "answer")
-
 
 def load(rows: list[Row]) -> list[Row]:
-    """All rows; each needs an answer, and that of a row with options must be the letter of one."""
+    """All rows.
+
+    Raises:
+      UserError: a row without an answer, or a row with options whose answer is not the letter of one of them.
+    """
     multiple_choice.load([row for row in rows if options(row.fields)])
-    return answered_rows(rows)
+    return require_answers(rows)
 
 
 def ask(row: Row, instruction: str | None) -> Question:
-    """The question in the form of its kind; `instruction` replaces each kind's closing line."""
+    """The prompt of the row's form; `instruction` replaces its closing instruction."""
     if options(row.fields):
-        return multiple_choice.ask(row, instruction)
-    return (yes_no if _is_yes_no(row.fields) else short_answer).ask(row, instruction)
+        return question_prompts.multiple_choice(row, instruction)
+    prompt = question_prompts.question_only if _is_yes_no(row.fields) else question_prompts.short_answer
+    return prompt(row, instruction)
 
 
 def hit(fields: Fields) -> float:
-    """1 where the prediction is right by the rule of the row's kind."""
+    """1 if the prediction is correct by the rule of the row's form, else 0."""
     if options(fields):
         return multiple_choice.hit(fields)
     return (yes_no if _is_yes_no(fields) else short_answer).hit(fields)
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """Accuracy; beside it what guessing would give: an option, yes or no; no short answer is guessed."""
+    """Accuracy, with that of random guessing: of an option, or of yes or no; short answers cannot be guessed."""
     chances = [
         1 / len(options(fields)) if options(fields) else 0.5 if _is_yes_no(fields) else 0.0 for fields in answered
     ]
@@ -45,3 +50,6 @@ def score(answered: Sequence[Fields]) -> Score:
 
 def _is_yes_no(fields: Fields) -> bool:
     return fields["answer"].lower() in ("yes", "no")
+
+
+BENCHMARK = Benchmark(("index", "question", "answer"), load, ask, score)

@@ -1,6 +1,6 @@
-"""MMBench (dev or test, en, v1.1): circular evaluation, in which every rotation of the options has to be right.
+"""MMBench (dev or test, en, v1.1): circular evaluation: every rotation of the options must be answered correctly.
 
-Rows come in rotations; `g_index` names a group's first row, where the column is missing it is `index % 1,000,000`.
+Each rotation is a row; `g_index` is the index of its group's first row, by default `index % 1,000,000`.
 """
 
 from __future__ import annotations
@@ -9,28 +9,23 @@ import math
 from collections.abc import Sequence
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation.benchmark import Row, options, with_images
+from mmssr_jax.evaluation.benchmark import Row, options
 from mmssr_jax.evaluation.benchmarks import multiple_choice
-from mmssr_jax.evaluation.benchmarks.multiple_choice import ask
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
-
-__all__ = ["COLUMNS", "ask", "load", "score"]
-
-COLUMNS = ("index", "image", "question", "A", "B", "answer")
 
 _ROTATION = 1_000_000
 
 
 def load(rows: list[Row]) -> list[Row]:
-    """All rows with a picture.
+    """The rows that have an image.
 
     Raises:
-      UserError: an index that is no number, or a group whose first row is missing.
+      UserError: an index that is not a number, or a group whose first row is missing.
     """
-    rows = multiple_choice.load(with_images(rows))
+    rows = multiple_choice.load_with_images(rows)
     for row in rows:
         if not row.index.isdecimal():
-            raise UserError(f"index {row.index}: must be a number; the rotations of a question are told by it")
+            raise UserError(f"index {row.index}: must be a number, which identifies the rotations of a question")
     present = {int(row.index) for row in rows}
     for row in rows:
         if _group(row.fields) not in present:
@@ -39,19 +34,22 @@ def load(rows: list[Row]) -> list[Row]:
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """Circular accuracy over the groups; beside it the accuracy over all rows, and what guessing every row gives."""
+    """Circular accuracy over the groups, with that of random guessing and the accuracy over all rows."""
     groups: dict[int, list[Fields]] = {}
     for row in answered:
         groups.setdefault(_group(row), []).append(row)
     hits = {row["index"]: multiple_choice.hit(row) for row in answered}
-    units, lucky = [], 0.0
+    units, guessed = [], 0.0
     for group, rows in groups.items():
         first = next(row for row in rows if int(row["index"]) == group)
         units.append(Unit((min(hits[row["index"]] for row in rows),), first))
-        lucky += math.prod(1 / len(options(row)) for row in rows)
-    more = {"accuracy of single rows": 100 * sum(hits.values()) / len(hits), "chance": 100 * lucky / len(groups)}
+        guessed += math.prod(1 / len(options(row)) for row in rows)
+    more = {"accuracy of single rows": 100 * sum(hits.values()) / len(hits), "chance": 100 * guessed / len(groups)}
     return Score("circular accuracy", units, percent, more=more)
 
 
 def _group(fields: Fields) -> int:
     return int(fields["g_index"]) if "g_index" in fields else int(fields["index"]) % _ROTATION
+
+
+BENCHMARK = multiple_choice.image_choices(load=load, score=score)

@@ -1,7 +1,7 @@
-"""MME: two yes/no questions a picture; per category 100 x (acc + acc+), summed over the categories.
+"""MME: two yes/no questions per image; 100 x (acc + acc+) of each category, summed over the categories.
 
-acc is the share of questions, acc+ the share of pictures with both questions right. Perception (10 categories) and
-cognition (4) add up to at most 2,800; tables print the sum. Source: Fu et al. 2023 (MME), section 2.3.
+acc is the fraction of correct questions, acc+ the fraction of images with both questions correct. Perception (10
+categories) and cognition (4) add up to at most 2,800; tables print the sum. Source: Fu et al. 2023 (MME), section 2.3.
 """
 
 from __future__ import annotations
@@ -11,29 +11,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.evaluation import question_prompts
 from mmssr_jax.evaluation.benchmark import Row, with_images
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import yes_no
-from mmssr_jax.evaluation.benchmarks.yes_no import ask, hit
 from mmssr_jax.evaluation.score import Fields, Score, Unit, by_group
-
-__all__ = ["COLUMNS", "ask", "load", "score"]
-
-COLUMNS = ("index", "image", "image_path", "question", "answer", "category")
 
 PERCEPTION = (
     "OCR", "artwork", "celebrity", "color", "count", "existence", "landmark", "position", "posters", "scene",
 )  # fmt: skip
 COGNITION = ("code_reasoning", "commonsense_reasoning", "numerical_calculation", "text_translation")
 
-_BEST = 200.0  # of one category
-_GUESSED = 75.0  # half of the questions, a quarter of the pictures
+_COLUMNS = ("index", "image", "image_path", "question", "answer", "category")
+_CATEGORY_MAXIMUM = 200.0
+_CATEGORY_CHANCE = 75.0  # half of the questions, a quarter of the images
 
 
 def load(rows: list[Row]) -> list[Row]:
-    """All rows with a picture.
+    """The rows that have an image.
 
     Raises:
-      UserError: a category that is not MME's, or a picture that does not have two questions in it.
+      UserError: an unknown category, or an image that does not have two questions in a category.
     """
     rows = yes_no.load(with_images(rows))
     questions: dict[tuple[str, str], int] = {}
@@ -50,24 +48,25 @@ def load(rows: list[Row]) -> list[Row]:
 
 
 def total(weights: np.ndarray, units: Sequence[Unit]) -> np.ndarray:
-    """The sum over the categories that are there; weights [b, units] -> [b]. Values: mean hit, both right."""
+    """The sum over the categories; weights `[b, n]` -> `[b]`. The units' values: mean hit, both correct."""
     values = np.array([unit.values for unit in units])
     names = np.array([unit.category for unit in units])
     result = np.zeros(len(weights))
     for name in sorted(set(names)):
-        inside = names == name
-        result += 100 * (weights[:, inside] @ values[inside]).sum(axis=1) / weights[:, inside].sum(axis=1)
+        in_category = names == name
+        category_weights = weights[:, in_category]
+        result += 100 * (category_weights @ values[in_category]).sum(axis=1) / category_weights.sum(axis=1)
     return result
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """The sum; a unit is a picture with its two questions."""
+    """Perception + cognition; a unit is an image with its two questions."""
     pairs: dict[tuple[str, str], list[Fields]] = {}
     for row in answered:
         pairs.setdefault((row["category"], row["image_path"]), []).append(row)
     units = []
     for rows in pairs.values():
-        hits = [hit(row) for row in rows]
+        hits = [yes_no.hit(row) for row in rows]
         units.append(Unit((sum(hits) / len(hits), min(hits)), rows[0]))
     categories = by_group(Score("", units, total), "category")
     absent = [name for name in PERCEPTION + COGNITION if name not in categories]
@@ -76,11 +75,14 @@ def score(answered: Sequence[Fields]) -> Score:
         units,
         total,
         stratified=True,
-        scale=_BEST * len(categories),
+        scale=_CATEGORY_MAXIMUM * len(categories),
         more={
             "perception": sum(categories[name]["value"] for name in PERCEPTION if name in categories),
-            "chance": _GUESSED * len(categories),
+            "chance": _CATEGORY_CHANCE * len(categories),
             "cognition": sum(categories[name]["value"] for name in COGNITION if name in categories),
         },
         note=f"a sum without {', '.join(absent)}" if absent else "",
     )
+
+
+BENCHMARK = Benchmark(_COLUMNS, load, question_prompts.question_only, score)

@@ -1,8 +1,8 @@
-"""MM-Vet: free answers, graded 0.0 to 1.0 by a judge; the mean grade x 100, and of each capability.
+"""MM-Vet: free-form answers, graded 0.0 to 1.0 by a judge; 100 x the mean grade, also per capability.
 
-In a reference `<AND>` joins parts that all have to be there, `<OR>` alternatives. The judge's instruction is worded
-here after the paper's rule (Yu et al. 2023, table 1), not its very text; for a number under the original prompt
-re-score the exported predictions with VLMEvalKit. Without a judge the grade is by text match, and the note says so.
+In a reference `<AND>` joins parts that are all required, `<OR>` alternatives. The judge's instruction follows the
+paper's rule (Yu et al. 2023, table 1) but not its text; for a score under the original prompt re-score the exported
+predictions with VLMEvalKit. Without a judge the grade is a text match, and the note says so.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from mmssr_jax.evaluation import question_prompts
 from mmssr_jax.evaluation.answers import normalise
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, with_images
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.benchmarks import short_answer
 from mmssr_jax.evaluation.question_prompts import quoted
 from mmssr_jax.evaluation.score import GRADE, NO_JUDGE, Fields, Score, mean_score
 
-COLUMNS = ("index", "image", "question", "answer", "category")
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 
 _INSTRUCTION = """\
@@ -38,25 +38,15 @@ Grade: 0.2
 """
 
 
-def load(rows: list[Row]) -> list[Row]:
-    """All rows with a picture; each needs an answer."""
-    return answered_rows(with_images(rows))
-
-
-def ask(row: Row, instruction: str | None) -> Question:
-    """The question as it stands."""
-    return question_prompts.question_only(row, instruction)
-
-
 def grading_prompt(fields: Fields) -> str:
-    """What the judge is asked about one answer."""
+    """The judge's prompt to grade one prediction."""
     reference = fields["answer"].replace("<AND>", " <AND> ").replace("<OR>", " <OR> ")
     parts = {"Question": fields["question"], "Reference": reference, "Answer": fields["prediction"]}
     return _INSTRUCTION + quoted(parts) + "Grade:"
 
 
 def read_grade(reply: str) -> float | None:
-    """The number 0-1 that the judge wrote, or None where it wrote anything else."""
+    """Parses the judge's reply as a number in 0-1; None if it is anything else."""
     try:
         grade = float(reply.strip())
     except ValueError:
@@ -65,14 +55,14 @@ def read_grade(reply: str) -> float | None:
 
 
 def text_match(fields: Fields) -> float:
-    """Without a judge: of the best alternative, the share of its elements whose text the answer contains."""
-    said = f" {normalise(fields['prediction'])} "
+    """The grade without a judge: the fraction of elements that the prediction contains, of the best alternative."""
+    prediction = f" {normalise(fields['prediction'])} "
     alternatives = [part.split("<AND>") for part in fields["answer"].split("<OR>")]
-    return max(sum(f" {normalise(e)} " in said for e in elements) / len(elements) for elements in alternatives)
+    return max(sum(f" {normalise(e)} " in prediction for e in elements) / len(elements) for elements in alternatives)
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """The mean grade. A reply of the judge that is no grade counts as 0, as in the kit, and is counted."""
+    """100 x the mean grade. As in VLMEvalKit, a reply that is no grade counts as 0; their number is in `more`."""
     judged = all(GRADE in row for row in answered)
     grades = [read_grade(row[GRADE]) if judged else text_match(row) for row in answered]
     values = {row["index"]: grade or 0.0 for row, grade in zip(answered, grades, strict=True)}
@@ -87,3 +77,12 @@ def score(answered: Sequence[Fields]) -> Score:
         more={"unreadable grades": float(grades.count(None))} if judged else {},
         note="" if judged else NO_JUDGE,
     )
+
+
+BENCHMARK = Benchmark(
+    ("index", "image", "question", "answer", "category"),
+    short_answer.load_with_images,
+    question_prompts.question_only,
+    score,
+    grading_prompt,
+)

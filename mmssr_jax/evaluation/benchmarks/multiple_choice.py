@@ -1,18 +1,18 @@
-"""Any TSV of lettered options: the kit's prompt, its choice matching, plain accuracy.
+"""Any TSV with lettered options: VLMEvalKit's prompt, option matching and plain accuracy.
 
-`answer` is a letter; what the model wrote is matched by `answers.match_choice` ("A cat" picks A, as in the kit).
+`answer` is a letter; `answers.match_choice` maps the prediction to a letter ("A cat" selects A, as in VLMEvalKit).
+`image_choices` makes the benchmarks that have this form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation import answers, question_prompts
-from mmssr_jax.evaluation.benchmark import Question, Row, options
+from mmssr_jax.evaluation.benchmark import Row, options, with_images
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
-
-COLUMNS = ("index", "question", "A", "B", "answer")
 
 
 def load(rows: list[Row]) -> list[Row]:
@@ -30,21 +30,40 @@ def load(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def ask(row: Row, instruction: str | None) -> Question:
-    """Question and options, see `prompts.multiple_choice`."""
-    return question_prompts.multiple_choice(row, instruction)
+def load_with_images(rows: list[Row]) -> list[Row]:
+    """The rows that have an image, checked as by `load`."""
+    return load(with_images(rows))
 
 
 def hit(fields: Fields) -> float:
-    """1 where the prediction picks the option that is the answer."""
+    """1 if the prediction selects the correct option, else 0."""
     return float(answers.match_choice(fields["prediction"], options(fields)) == fields["answer"])
 
 
 def chance(answered: Sequence[Fields]) -> float:
-    """What guessing an option would give, in percent."""
+    """The expected accuracy of random guessing, in percent."""
     return 100 * sum(1 / len(options(fields)) for fields in answered) / len(answered)
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """Accuracy; beside it what guessing would give."""
+    """Accuracy, with the accuracy of random guessing."""
     return mean_score("accuracy", answered, hit, more={"chance": chance(answered)})
+
+
+def image_choices(
+    *columns: str,
+    load: Callable[[list[Row]], list[Row]] = load_with_images,
+    score: Callable[[Sequence[Fields]], Score] = score,
+) -> Benchmark:
+    """A benchmark of multiple-choice questions about images.
+
+    Args:
+      columns: required columns besides those of every such benchmark.
+      load: see Benchmark; by default rows without an image are dropped.
+      score: see Benchmark; by default accuracy.
+    """
+    required = ("index", "image", "question", "A", "B", "answer", *columns)
+    return Benchmark(required, load, question_prompts.multiple_choice, score)
+
+
+BENCHMARK = Benchmark(("index", "question", "A", "B", "answer"), load, question_prompts.multiple_choice, score)

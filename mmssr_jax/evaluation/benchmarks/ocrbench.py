@@ -1,6 +1,6 @@
-"""OCRBench: 1,000 questions, right where an answer is contained in what the model wrote; the total divided by ten.
+"""OCRBench: 1,000 questions, correct if the prediction contains a reference; the number of correct answers / 10.
 
-Only in "Handwritten Mathematical Expression Recognition" blanks are ignored and case counts.
+Only in "Handwritten Mathematical Expression Recognition" spaces are ignored and case is significant.
 """
 
 from __future__ import annotations
@@ -10,38 +10,36 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssr_jax.evaluation import metrics, question_prompts
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list, with_images
+from mmssr_jax.evaluation.benchmark import parse_list
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.benchmarks import short_answer
 from mmssr_jax.evaluation.score import Fields, Score, Unit
-
-COLUMNS = ("index", "image", "question", "answer", "category")
 
 _FORMULAS = "Handwritten Mathematical Expression Recognition"
 _QUESTIONS = 1000
 
 
-def load(rows: list[Row]) -> list[Row]:
-    """All rows with a picture; each needs an answer."""
-    return answered_rows(with_images(rows))
-
-
-def ask(row: Row, instruction: str | None) -> Question:
-    """The question as it stands."""
-    return question_prompts.question_only(row, instruction)
-
-
 def hit(fields: Fields) -> float:
-    """1 where an answer is contained in the prediction."""
+    """1 if the prediction contains a reference, else 0."""
     formula = fields.get("category") == _FORMULAS
     return metrics.contains(fields["prediction"], parse_list(fields["answer"]), formula=formula)
 
 
 def total(weights: np.ndarray, units: Sequence[Unit]) -> np.ndarray:
-    """Right answers divided by ten; weights [b, units] -> [b]."""
+    """The number of correct answers / 10; weights `[b, n]` -> `[b]`."""
     return weights @ np.array([unit.values[0] for unit in units]) / 10
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """The total / 10: 0-100 over the benchmark's 1,000 questions; within a category its own total / 10."""
+    """Correct answers / 10: 0-100 over the benchmark's 1,000 questions; in a category, its correct answers / 10."""
     units = [Unit((hit(row),), row) for row in answered]
     note = "" if len(units) == _QUESTIONS else f"of {len(units)} questions, not {_QUESTIONS:,}"
     return Score("right answers / 10", units, total, scale=len(units) / 10, note=note)
+
+
+BENCHMARK = Benchmark(
+    ("index", "image", "question", "answer", "category"),
+    short_answer.load_with_images,
+    question_prompts.question_only,
+    score,
+)

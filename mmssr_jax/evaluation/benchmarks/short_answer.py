@@ -1,34 +1,47 @@
-"""Any TSV of questions with a short answer: equal to an answer after VQA's normalisation.
+"""Any TSV of questions with a short answer, correct if it equals a reference after VQA's normalisation.
 
-`answer` is a text, or a list of texts of which each is right: `["2", "two"]`.
+`answer` is a text, or a list of texts each of which is correct: `["2", "two"]`. `image_short_answers` makes the
+benchmarks that have this form with another metric.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmssr_jax.evaluation import metrics, question_prompts
-from mmssr_jax.evaluation.benchmark import Question, Row, answered_rows, parse_list
+from mmssr_jax.evaluation.benchmark import Row, parse_list, require_answers, with_images
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
-
-COLUMNS = ("index", "question", "answer")
-
-
-def load(rows: list[Row]) -> list[Row]:
-    """All rows; each needs an answer."""
-    return answered_rows(rows)
-
-
-def ask(row: Row, instruction: str | None) -> Question:
-    """The question, and to answer with a word or phrase."""
-    return question_prompts.short_answer(row, instruction)
 
 
 def hit(fields: Fields) -> float:
-    """1 where the prediction equals an answer."""
+    """1 if the prediction equals a reference, else 0."""
     return metrics.exact(fields["prediction"], parse_list(fields["answer"]))
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """The share of predictions that equal an answer."""
+    """The percentage of predictions that equal a reference."""
     return mean_score("accuracy", answered, hit)
+
+
+def load_with_images(rows: list[Row]) -> list[Row]:
+    """The rows that have an image; each needs an answer."""
+    return require_answers(with_images(rows))
+
+
+def image_short_answers(metric: str, scored: Callable[[str, Sequence[str]], float]) -> Benchmark:
+    """A benchmark of questions about images with short answers.
+
+    Args:
+      metric: the metric's name.
+      scored: a function of a prediction and its references, with values in 0-1; the metric is 100 x its mean.
+    """
+
+    def score(answered: Sequence[Fields]) -> Score:
+        return mean_score(metric, answered, lambda f: scored(f["prediction"], parse_list(f["answer"])))
+
+    required = ("index", "image", "question", "answer")
+    return Benchmark(required, load_with_images, question_prompts.short_answer, score)
+
+
+BENCHMARK = Benchmark(("index", "question", "answer"), require_answers, question_prompts.short_answer, score)

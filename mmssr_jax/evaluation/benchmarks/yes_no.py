@@ -1,4 +1,4 @@
-"""Any TSV of yes/no questions: `answer` is Yes or No; accuracy of the word yes xor no in what the model wrote."""
+"""Any TSV of yes/no questions: `answer` is Yes or No; correct if the prediction contains only that one of the words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation import answers, question_prompts
-from mmssr_jax.evaluation.benchmark import Question, Row
+from mmssr_jax.evaluation.benchmark import Row
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
 COLUMNS = ("index", "question", "answer")
@@ -24,17 +25,16 @@ def load(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def ask(row: Row, instruction: str | None) -> Question:
-    """The question as it stands: the kit's files say themselves how to answer."""
-    return question_prompts.question_only(row, instruction)
-
-
 def hit(fields: Fields) -> float:
-    """1 where the prediction says what the answer says."""
+    """1 if the prediction says yes or no as the answer does, else 0."""
     return float(answers.yes_or_no(fields["prediction"]).lower() == fields["answer"].lower())
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """Accuracy; an answer with both words or none is wrong. Beside it what guessing would give."""
+    """Accuracy; a prediction with both words or neither is wrong. Accompanied by the accuracy of random guessing."""
     unknown = sum(answers.yes_or_no(fields["prediction"]) == "Unknown" for fields in answered)
     return mean_score("accuracy", answered, hit, more={"answers with neither or both": float(unknown), "chance": 50.0})
+
+
+# The question is the whole prompt: VLMEvalKit's yes/no files include the instruction in it.
+BENCHMARK = Benchmark(COLUMNS, load, question_prompts.question_only, score)

@@ -1,7 +1,7 @@
 """Yes/no questions scored by the F1 of "yes": POPE, and MM1.5's tappability of screen elements.
 
-An answer that says neither counts as no "yes". POPE's `category` may name several sets by commas; the question then
-counts once in each, also in the total, as in the kit.
+A prediction that says neither counts as not "yes". POPE's `category` may name several sets, separated by commas; as in
+VLMEvalKit, the question then counts once in each of them, also in the total.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmssr_jax.evaluation import answers
-from mmssr_jax.evaluation.benchmarks.yes_no import COLUMNS, ask, hit, load
+from mmssr_jax.evaluation import answers, question_prompts
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.benchmarks import yes_no
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
-
-__all__ = ["COLUMNS", "ask", "f1", "load", "score"]
 
 
 def f1(weights: np.ndarray, units: Sequence[Unit]) -> np.ndarray:
-    """100 x 2 tp / (2 tp + fp + fn), 0 without any yes; weights [b, units] -> [b]. Values: hit, tp, fp, fn."""
+    """100 x 2 tp / (2 tp + fp + fn), 0 if all are 0; weights `[b, n]` -> `[b]`. The units' values: hit, tp, fp, fn."""
     _, tp, fp, fn = (weights @ np.array([unit.values for unit in units])).T
-    wrong_or_right = 2 * tp + fp + fn
-    return 100 * np.divide(2 * tp, wrong_or_right, out=np.zeros_like(tp), where=wrong_or_right > 0)
+    denominator = 2 * tp + fp + fn
+    return 100 * np.divide(2 * tp, denominator, out=np.zeros_like(tp), where=denominator > 0)
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """F1; beside it accuracy, precision, recall, the share of "yes", and the F1 of one who always says yes."""
+    """F1, with accuracy, precision, recall, the percentage of "yes", and the F1 of always answering yes."""
     units = []
     for row in answered:
-        truth, said = row["answer"].lower() == "yes", answers.yes_or_no(row["prediction"]) == "Yes"
-        values = (hit(row), float(truth and said), float(said and not truth), float(truth and not said))
+        truth, predicted = row["answer"].lower() == "yes", answers.yes_or_no(row["prediction"]) == "Yes"
+        counts = (truth and predicted, predicted and not truth, truth and not predicted)
+        values = (yes_no.hit(row), *map(float, counts))
         for category in row["category"].split(",") if "category" in row else [None]:
             units.append(Unit(values, row if category is None else {**row, "category": category}))
     tp, fp, fn = np.sum([unit.values[1:] for unit in units], axis=0)
@@ -41,3 +41,6 @@ def score(answered: Sequence[Fields]) -> Score:
         "always yes": 200 * (tp + fn) / (tp + fn + len(units)),
     }
     return Score("F1", units, f1, more={name: float(value) for name, value in more.items()})
+
+
+BENCHMARK = Benchmark(yes_no.COLUMNS, yes_no.load, question_prompts.question_only, score)

@@ -1,4 +1,4 @@
-"""evaluate: what a checkpoint answers to the benchmarks, and what that is worth.
+"""Stage `evaluate`: predictions of checkpoints on benchmarks, and their scores.
 
 benchmark TSVs + checkpoints/<run> ──> predictions/<run>/<benchmark>.parquet ──> results/<run>.json
                                        all runs of a group ──> results/comparison.json
@@ -7,7 +7,7 @@ benchmark TSVs + checkpoints/<run> ──> predictions/<run>/<benchmark>.parquet
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.api_grader import ApiGrader
 from mmssr_jax.evaluation.benchmark_registry import Benchmark, get_benchmark
-from mmssr_jax.evaluation.comparison import blind_gain, check_names, compare, run_averages
+from mmssr_jax.evaluation.comparison import check_names, compare, no_image_gain, run_averages
 from mmssr_jax.evaluation.config import RESERVED, EvaluateConfig
-from mmssr_jax.evaluation.grading import Grader, graded, grading_prompt_of
+from mmssr_jax.evaluation.grading import Grader, add_grades
 from mmssr_jax.evaluation.kit_export import export_predictions
 from mmssr_jax.evaluation.score import NO_JUDGE, Score, rounded
 from mmssr_jax.parallel import hosts, processes
@@ -37,26 +37,24 @@ from mmssr_jax.stages.evaluate.benchmark_files import (  # fmt: skip
     read_questions,
     with_kinds,
 )
-from mmssr_jax.stages.evaluate.predictor import make_predictor
+from mmssr_jax.stages.evaluate.predictor import MakePredictor, load_predictor
 
-BLIND = "_blind"  # the blind twin of run X is run X_blind
-
-MakeAnswerer = Callable[[StageContext, str], runner.Predictor]
-"""Loads the checkpoint of a run; called once a run, and only where a prediction is missing."""
+NO_IMAGE_SUFFIX = "_blind"  # the no-image baseline of run X is run X_blind
 
 
 def run(
-    ctx: StageContext, *, make_answerer: MakeAnswerer = make_predictor, trained_runs: tuple[str, ...] | None = None
+    ctx: StageContext, *, make_predictor: MakePredictor | None = None, trained_runs: tuple[str, ...] | None = None
 ) -> None:
-    """Evaluates every run on every benchmark; what is done is skipped.
+    """Evaluates every run on every benchmark; existing predictions are kept.
 
     Args:
       ctx: the config (section `evaluate`) and the workdir.
-      make_answerer: turns a run's checkpoint into a model that answers.
-      trained_runs: the runs to evaluate where the config names none; by default those that `config.train` makes.
+      make_predictor: loads a checkpoint, by default `load_predictor`; called once per run, and only if a prediction is
+        missing.
+      trained_runs: the runs to evaluate if the config names none; by default the runs of `config.train`.
 
     Raises:
-      UserError: a benchmark or checkpoint is missing or does not fit; one clear line.
+      UserError: a benchmark or checkpoint is missing or does not fit.
     """
     config = with_kinds(ctx.section(STAGE, EvaluateConfig))
     if trained_runs is None:
@@ -68,17 +66,18 @@ def run(
         return
     checkpoints = {name: model_digest(model_folder(ctx, name)) for name in runs}
     paths = {name: benchmark_file(ctx, name, bench) for name, bench in config.benchmarks.items()}
+    make_predictor = make_predictor or functools.partial(load_predictor, ctx, field="config.evaluate.answerer")
     for name, checkpoint in checkpoints.items():
-        _predict_all(ctx, config, name, checkpoint, paths, make_answerer)
+        _predict_all(ctx, config, name, checkpoint, paths, make_predictor)
     processes.run_on_all(lambda: _score_runs(ctx, config, runs) if hosts.is_main() else None)
 
 
 def _score_runs(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -> None:
-    """Numbers and exports of all runs from the predictions on disk; blind twins first, their runs name them."""
+    """Scores and exports all runs from the predictions on disk; no-image baselines first, since runs refer to them."""
     grader = ApiGrader(config.judge) if config.judge is not None else None
     scores: dict[str, dict[str, Score]] = {}
-    for name in reversed(_with_twins(config, runs)):
-        scores[name] = _score_all(ctx, config, name, grader, scores.get(name + BLIND))
+    for name in reversed(_with_baselines(config, runs)):
+        scores[name] = _score_all(ctx, config, name, grader, scores.get(name + NO_IMAGE_SUFFIX))
         if config.export:
             _export(ctx, config, name)
     if config.groups:
@@ -89,23 +88,23 @@ def _score_runs(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]
         _write_if_changed(ctx.workdir.results("comparison"), comparison)
 
 
-def _with_twins(config: EvaluateConfig, runs: tuple[str, ...]) -> list[str]:
-    """The runs, then their blind twins."""
-    return [*runs, *(name + BLIND for name in config.blind)]
+def _with_baselines(config: EvaluateConfig, runs: tuple[str, ...]) -> list[str]:
+    """The runs, then their no-image baselines."""
+    return [*runs, *(name + NO_IMAGE_SUFFIX for name in config.blind)]
 
 
 def _check(config: EvaluateConfig, runs: tuple[str, ...]) -> None:
-    """Refuses names that do not fit together, before hours of answering."""
+    """Checks the names of runs, groups and exports before the predictions, which may take hours."""
     if not runs:
-        raise UserError("config.evaluate.runs is empty and config.train makes no run; name a run to evaluate")
+        raise UserError("config.evaluate.runs is empty and config.train has no phases; name a run to evaluate")
     for name in runs:
         if name in RESERVED:
-            raise UserError(f"run {name!r}: results/{name}.json is another stage's; give the run another name")
+            raise UserError(f"run {name!r}: results/{name}.json is reserved for another file; rename the run")
     for name in config.blind:
         if name not in runs:
             raise UserError(f"config.evaluate.blind names {name!r}, which is not among the runs: {', '.join(runs)}")
     check_names(
-        _with_twins(config, runs), list(config.benchmarks), groups=config.groups, averages=config.averages,
+        _with_baselines(config, runs), list(config.benchmarks), groups=config.groups, averages=config.averages,
         baseline=config.baseline, full=config.full,
     )  # fmt: skip
     exported = {kit_name(name, bench): name for name, bench in config.benchmarks.items()}
@@ -113,19 +112,19 @@ def _check(config: EvaluateConfig, runs: tuple[str, ...]) -> None:
         other = exported[kit_name(name, bench)]
         if config.export and other != name:
             raise UserError(
-                f"benchmarks {name!r} and {other!r} would be exported to one file; set "
+                f"benchmarks {name!r} and {other!r} would be exported to the same file; set "
                 f"config.evaluate.benchmarks.{other}.kit_name"
             )
 
 
 def _predict_all(
     ctx: StageContext, config: EvaluateConfig, run_name: str, checkpoint: str, paths: Mapping[str, Path],
-    make_answerer: MakeAnswerer,
+    make_predictor: MakePredictor,
 ) -> None:  # fmt: skip
-    """All predictions of one run and of its blind twin; the checkpoint is loaded at most once."""
-    answerer: runner.Predictor | None = None
+    """All predictions of one run and of its no-image baseline; the checkpoint is loaded at most once."""
+    predictor: runner.Predictor | None = None
     for blind in (False, True) if run_name in config.blind else (False,):
-        name = run_name + BLIND * blind
+        name = run_name + NO_IMAGE_SUFFIX * blind
         for bench_name, bench in config.benchmarks.items():
             settings = prediction_settings(bench, config, blind=blind)
             artifact = processes.claim(
@@ -135,42 +134,42 @@ def _predict_all(
             if artifact.done:
                 continue
             questions = read_questions(bench_name, bench, paths[bench_name])
-            answerer = answerer or make_answerer(ctx, run_name)
-            asked = runner.without_images(questions) if blind else questions
+            predictor = predictor or make_predictor(model_folder(ctx, run_name), config.answerer)
+            questions = runner.without_images(questions) if blind else questions
             parts = artifact.path / "parts"
-            answer = functools.partial(
-                runner.answer_parts, asked, answerer, parts, label=f"{name} on {bench_name}",
+            predict = functools.partial(
+                runner.predict_parts, questions, predictor, parts, label=f"{name} on {bench_name}",
                 max_new_tokens=settings["max_new_tokens"], save_every=config.save_every, process=hosts.index(),
                 processes=hosts.count(), joint=spans_processes(mesh_config(ctx)),
             )  # fmt: skip
-            processes.run_on_all(answer)
+            processes.run_on_all(predict)
             if hosts.is_main():
-                runner.merge_parts(asked, _table(ctx, name, bench_name), parts, save_every=config.save_every)
+                runner.merge_parts(questions, _table(ctx, name, bench_name), parts, save_every=config.save_every)
                 artifact.seal({"questions": len(questions)})
 
 
 def _table(ctx: StageContext, run_name: str, benchmark: str) -> Path:
-    """The prediction table; the folder beside it, of the same name, holds its manifest and unfinished parts."""
+    """The prediction table; the folder of the same name holds its manifest and unfinished parts."""
     return ctx.workdir.predictions(run_name) / f"{benchmark}.parquet"
 
 
 def _score_all(
-    ctx: StageContext, config: EvaluateConfig, run_name: str, grader: Grader | None, blind: Mapping[str, Score] | None
-) -> dict[str, Score]:
-    """Scores the predictions on disk and writes `results/<run>.json`, the blind twin's numbers beside the run's."""
+    ctx: StageContext, config: EvaluateConfig, run_name: str, grader: Grader | None,
+    no_image: Mapping[str, Score] | None,
+) -> dict[str, Score]:  # fmt: skip
+    """Scores the predictions on disk and writes `results/<run>.json`, with the scores of the no-image baseline."""
     scores, entries = {}, {}
     for name, bench in config.benchmarks.items():
-        path, kind, judge = _table(ctx, run_name, name), get_benchmark(bench.kind), None
+        path, benchmark, judge = _table(ctx, run_name, name), get_benchmark(bench.kind), None
         answered = runner.read_predictions(path)
         if grader is not None:
-            ledger = ctx.workdir.grades
-            answered, judge = graded(answered, kind, grader, ledger, benchmark=name)
-        scores[name] = kind.score(answered)
-        entry = runner.entry(scores[name], path, questions=len(answered), seed=config.seed, judge=judge)
-        if blind is not None:
-            entry["blind"] = blind_gain(scores[name], blind[name], seed=config.seed)
+            answered, judge = add_grades(answered, benchmark, grader, ctx.workdir.grades, name=name)
+        scores[name] = benchmark.score(answered)
+        entry = runner.result_entry(scores[name], path, questions=len(answered), seed=config.seed, judge=judge)
+        if no_image is not None:
+            entry["blind"] = no_image_gain(scores[name], no_image[name], seed=config.seed)
         entries[name] = {"kind": bench.kind, **entry}
-        logging.info("%s on %s: %s", run_name, name, runner.in_words(entry))
+        logging.info("%s on %s: %s", run_name, name, runner.format_entry(entry))
     averages = run_averages(scores, config.averages)
     if len(averages) > 1:
         logging.info("%s: %s", run_name, ", ".join(f"{name} {value:.2f}" for name, value in averages.items()))
@@ -192,21 +191,21 @@ def _export(ctx: StageContext, config: EvaluateConfig, run_name: str) -> None:
         export_predictions(_table(ctx, run_name, name), folder, model=run_name, dataset=kit_name(name, bench))
 
 
-def _grading(kind: Benchmark, config: EvaluateConfig) -> str:
-    """Who grades, where a kind needs a language model; as the end of a line."""
-    if grading_prompt_of(kind) is None:
+def _grading(benchmark: Benchmark, config: EvaluateConfig) -> str:
+    """How a benchmark that needs a judge is graded, as the end of a log line."""
+    if benchmark.grading_prompt is None:
         return ""
     return f", graded by {config.judge.model}" if config.judge is not None else f"; {NO_JUDGE}: set evaluate.judge"
 
 
 def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -> None:
-    """Says what each benchmark and run holds or lacks; all problems, not only the first."""
+    """Logs the state of each benchmark and run, with all problems, and raises if there is one."""
     problems = []
     for name, bench in config.benchmarks.items():
         try:
-            kind = get_benchmark(bench.kind)
+            benchmark = get_benchmark(bench.kind)
             if bench.synthetic is not None:
-                logging.info("%s: would be generated, %d questions", name, bench.synthetic.questions)
+                logging.info("%s: %d questions would be generated", name, bench.synthetic.questions)
                 continue
             assert bench.path is not None
             questions = read_questions(name, bench, Path(bench.path))
@@ -216,11 +215,11 @@ def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -
             continue
         categories = {q.fields["category"] for q in questions if "category" in q.fields}
         logging.info(
-            "%s: kind %s, %d questions, %d pictures, %d categories%s", name, bench.kind, len(questions),
-            sum(len(q.images) for q in questions), len(categories), _grading(kind, config),
+            "%s: kind %s, %d questions, %d images, %d categories%s", name, bench.kind, len(questions),
+            sum(len(q.images) for q in questions), len(categories), _grading(benchmark, config),
         )  # fmt: skip
     for run_name in runs:
         done = [n for n in config.benchmarks if (ctx.workdir.predictions(run_name) / n / MANIFEST).exists()]
-        logging.info("%s: %d of %d benchmarks are predicted", run_name, len(done), len(config.benchmarks))
+        logging.info("%s: predictions exist for %d of %d benchmarks", run_name, len(done), len(config.benchmarks))
     if problems:
         raise UserError(f"{len(problems)} of {len(config.benchmarks)} benchmarks cannot be used: {problems[0]}")

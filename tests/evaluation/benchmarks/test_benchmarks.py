@@ -8,7 +8,8 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.evaluation.benchmark import Row
-from mmssr_jax.evaluation.benchmark_registry import benchmark_names, get_benchmark
+from mmssr_jax.evaluation.benchmark_registry import Benchmark, benchmark_names, get_benchmark
+from mmssr_jax.evaluation.benchmarks import mathvista, mmmu, mmvet
 from mmssr_jax.evaluation.score import GRADE, NO_JUDGE, bootstrap, by_group
 
 IMAGE = ImageRef(data=b"never decoded here")
@@ -26,18 +27,19 @@ def asked(kind, fields, images=(IMAGE,)):
     return get_benchmark(kind).ask(Row({"index": "0", **fields}, tuple(images)), None)
 
 
-def test_every_kind_has_its_functions():
+def test_every_file_declares_a_benchmark():
     fourteen = {
         "mmbench", "mmstar", "mmmu", "mmvet", "blink", "mmt_bench", "mme", "ai2d", "scienceqa", "mathvista", "ocrbench",
         "chartqa", "docvqa", "infovqa",
     }  # fmt: skip
     assert fourteen <= set(benchmark_names())
     for name in benchmark_names():
-        kind = get_benchmark(name)
-        assert "index" in kind.COLUMNS
-        assert callable(kind.load)
-        assert callable(kind.ask)
-        assert callable(kind.score)
+        benchmark = get_benchmark(name)
+        assert isinstance(benchmark, Benchmark)
+        assert "index" in benchmark.columns
+        assert callable(benchmark.load)
+        assert callable(benchmark.ask)
+        assert callable(benchmark.score)
 
 
 # MMBench
@@ -161,7 +163,7 @@ def test_mmmu_open_questions_become_choices():
         ({"answer": "Paris", "prediction": "other answers"}, 0),
     ]
     kind = get_benchmark("mmmu")
-    assert [kind.hit(fields) for fields, _ in cases] == [hit for _, hit in cases]
+    assert [mmmu.hit(fields) for fields, _ in cases] == [hit for _, hit in cases]
     rows = [{"index": str(i), **fields} for i, (fields, _) in enumerate(cases)]
     assert kind.score(rows).value() == 50
     assert kind.score(rows).more == {"open questions": 6, "chance": 12.5}  # two of eight with four options
@@ -242,7 +244,7 @@ LIST = {**FREE, "answer_type": "list", "answer": "[2007, 2008]"}
     ],
 )
 def test_mathvista_compares_what_was_extracted(row, hit):
-    assert get_benchmark("mathvista").right(row, row["prediction"]) is hit
+    assert mathvista.is_correct(row, row["prediction"]) is hit
 
 
 def test_mathvista_asks_the_judge_only_where_the_text_does_not_tell():
@@ -306,7 +308,7 @@ def test_mmvet_without_judge_says_so():
     ("reply", "grade"), [("0.7", 0.7), ("1", 1.0), ("1.1", None), ("Grade: 0.5", None), ("", None)]
 )
 def test_mmvet_reads_a_bare_grade(reply, grade):
-    assert get_benchmark("mmvet").read_grade(reply) == grade
+    assert mmvet.read_grade(reply) == grade
 
 
 def test_mmvet_prompt_spaces_the_signs():

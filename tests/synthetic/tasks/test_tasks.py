@@ -141,7 +141,7 @@ def test_benchmark_rows_are_asked_as_the_pool_words_them(name, tmp_path: Path):
     """Same words in the form; other questions, since the streams differ."""
     write_task_benchmark(tmp_path / "t.tsv", task=name, questions=12, seed=3)
     kind = get_benchmark(TASKS[name].kind)
-    rows = read_benchmark(tmp_path / "t.tsv", required=kind.COLUMNS)
+    rows = read_benchmark(tmp_path / "t.tsv", required=kind.columns)
     questions = make_questions(kind, rows, instruction="")
     assert [row.index for row in rows] == [str(i) for i in range(12)]
     for i, question in enumerate(questions):
