@@ -12,7 +12,7 @@ TEST = [
     "ruff>=0.14,<1",
     "mypy>=1.18,<3",
 ]
-NOTEBOOKS = ["nbclient>=0.10,<1", "nbformat>=5.10,<6", "ipykernel>=6.29,<8"]
+NOTEBOOKS = ["matplotlib>=3.9,<4", "nbclient>=0.10,<1", "nbformat>=5.10,<6", "ipykernel>=6.29,<8"]
 
 setup(
     name="mmssr_jax",
@@ -32,7 +32,6 @@ setup(
         "grain>=0.2.15,<0.3",
         "jax>=0.10,<0.13",
         "jinja2>=3.1,<4",
-        "matplotlib>=3.9,<4",
         "ml-collections>=1.1,<2",
         "numpy>=2.0,<3",
         "openai>=3.50,<4",
@@ -42,6 +41,7 @@ setup(
         "pyarrow>=21,<27",
         "pydantic>=2.11,<3",
         "pyyaml>=6,<7",
+        "rapidfuzz>=3.10,<4",
         "safetensors>=0.6,<1",
         "scipy>=1.15,<2",
         "tensorflow-datasets>=4.9.9,<5",

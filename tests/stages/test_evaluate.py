@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +12,7 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.evaluation import benchmarks
 from mmssr_jax.evaluation.benchmark import read_benchmark
 from mmssr_jax.stages.evaluate import stage as evaluate_stage
 from mmssr_jax.synthetic.tasks import TASKS
@@ -250,6 +252,37 @@ def test_a_synthetic_task_is_asked_and_scored_by_its_own_kind(workdir, task):
     assert entry["kind"] == TASKS[task].kind
     assert entry["value"] > 500 if entry["metric"] == "CIDEr" else entry["value"] == 100
     assert set(entry["categories"]) <= set(TASKS[task].categories)
+
+
+ODD = """
+from mmssr_jax.evaluation import question_prompts
+from mmssr_jax.evaluation.benchmark import require_answers
+from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.score import mean_score
+
+
+def score(answered):
+    return mean_score("length match", answered, lambda f: float(len(f["prediction"]) == len(f["answer"])))
+
+
+BENCHMARK = Benchmark(("index", "question", "answer"), require_answers, question_prompts.question_only, score)
+"""
+
+
+def test_a_new_benchmark_is_one_file(workdir, tmp_path, monkeypatch):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "odd_length.py").write_text(ODD)
+    monkeypatch.setattr(benchmarks, "__path__", [*benchmarks.__path__, str(tmp_path / "plugins")])
+    rows = [{"index": str(i), "question": "Say.", "answer": a} for i, a in enumerate(("A", "word", "B"))]
+    bench = {"path": str(write_tsv(tmp_path / "odd.tsv", rows)), "kind": "odd_length"}
+    models = Models()
+    evaluate_stage.run(context(workdir, None, benchmark=bench), make_predictor=models)
+    assert [q.prompt for q in models.predictors[0].asked] == ["Say."] * 3
+    entry = files.read_json(workdir.results("first"))["benchmarks"]["pets"]
+    assert (entry["kind"], entry["metric"], entry["value"]) == (
+        "odd_length", "length match", pytest.approx(200 / 3, abs=1e-5),
+    )  # fmt: skip
+    sys.modules.pop(f"{benchmarks.__name__}.odd_length")
 
 
 def test_an_unknown_task_names_the_known(workdir):
