@@ -23,6 +23,11 @@ ROW = {"image": b64(png()), "A": "cat", "B": "dog", "category": "pets"}
 REPLIES = {"0": "A", "1": "A", "2": "A"}
 
 
+def manifest(run):
+    """As of a trained run."""
+    return {"stage": "train", "config": {"run": run}, "inputs": {}}
+
+
 @pytest.fixture
 def tsv(tmp_path):
     rows = [{"index": str(i), "question": "Which?", "answer": a, **ROW} for i, a in enumerate("AAB")]
@@ -33,7 +38,7 @@ def tsv(tmp_path):
 def workdir(tmp_path):
     work = Workdir(tmp_path / "work")
     for run in ("first", "second"):
-        files.write_json(work.checkpoints(run) / "manifest.json", {"run": run})
+        files.write_json(work.checkpoints(run) / "manifest.json", manifest(run))
     return work
 
 
@@ -68,7 +73,8 @@ def test_the_same_again_loads_no_model_and_leaves_every_byte(workdir, tsv):
     evaluate_stage.run(context(workdir, tsv), make_predictor=Models())
 
     def state():
-        return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(workdir.root.rglob("*")) if p.is_file()}
+        made = [p for p in sorted(workdir.root.rglob("*")) if p.is_file() and p.suffix != ".lock"]
+        return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in made}
 
     before, models = state(), Models()
     evaluate_stage.run(context(workdir, tsv), make_predictor=models)
@@ -86,7 +92,7 @@ def test_cut_off_and_resumed_equals_uninterrupted(workdir, tsv, tmp_path, limit)
 
     settings = {"blind": ("first",), "save_every": 2}
     whole = Workdir(tmp_path / "whole")
-    files.write_json(whole.checkpoints("first") / "manifest.json", {"run": "first"})
+    files.write_json(whole.checkpoints("first") / "manifest.json", manifest("first"))
     evaluate_stage.run(context(whole, tsv, **settings), make_predictor=Models())
     with pytest.raises(KeyboardInterrupt):
         evaluate_stage.run(
