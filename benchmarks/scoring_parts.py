@@ -64,6 +64,7 @@ def questions(asked: str, folder: str | None = None) -> Any:
     Without one, a small tokenizer is trained to which the words of the questions are tokens, as they are to large ones.
     """
     from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
+    from mmssr_jax.data.processor import Processor
     from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
     from mmssr_jax.scoring import instructions
     from mmssr_jax.scoring.encoder import ScorerEncoder
@@ -73,9 +74,10 @@ def questions(asked: str, folder: str | None = None) -> Any:
     else:
         texts = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query(), *STYLES]
         tokenizer = train_tokenizer([*texts, *"012345", "user\n", "assistant\n", "A: b\n"] * 20, vocab_size=640)
+    processor = Processor(tokenizer, image_size=384, tokens_per_image=729)
     capabilities = CAPABILITIES if asked != "styles" else ()
     styles = STYLES if asked != "scores" else ()
-    return ScorerEncoder(tokenizer, capabilities, tokens_per_image=729, max_prefix=4096, styles=styles)
+    return ScorerEncoder(processor, capabilities, max_prefix=4096, styles=styles)
 
 
 def sample_batch(config: Any, *, rows: int, text: int, vocab: int = 600) -> Any:

@@ -16,6 +16,7 @@ from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import Batch, BatchShape, unpack_packed
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.mixture import as_mixture
+from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.subset import SampleSource
 from mmssr_jax.images.anyres import as_weighted, shift
 
@@ -108,8 +109,8 @@ def training_batches(
     samples: SampleSource,
     encode: Encode,
     shape: BatchShape,
+    processor: Processor,
     *,
-    tokens_per_image: int,
     seed: int,
     threads: int = 2,
     part: tuple[int, int] = (0, 1),
@@ -123,7 +124,7 @@ def training_batches(
       samples: a pool or other source, or a `Mixture`.
       encode: sample -> Example; raises OSError or ValueError for a sample that cannot be used.
       shape: of the global batch.
-      tokens_per_image: T, features of one image.
+      processor: of the model that `encode` encodes for.
       seed: of the order, which differs from epoch to epoch.
       threads: decoding threads.
       part: (p, P): process p of P yields rows / P rows of every batch, made from every P-th draw.
@@ -141,11 +142,11 @@ def training_batches(
     ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
     packed = _packed(stream, shape, rows, seed=seed).batch(rows, drop_remainder=True)
-    return packed.map(_ToBatch(tokens_per_image, fixed_images=processes > 1, first_row=process * rows))
+    return packed.map(_ToBatch(processor.tokens_per_image, fixed_images=processes > 1, first_row=process * rows))
 
 
 def validation_batches(
-    samples: SampleSource, encode: Encode, shape: BatchShape, *, tokens_per_image: int
+    samples: SampleSource, encode: Encode, shape: BatchShape, processor: Processor
 ) -> Iterator[tuple[Batch, BatchProvenance]]:
     """One pass over the samples in order, packed as in training; the last batch is padded with empty rows.
 
@@ -154,7 +155,7 @@ def validation_batches(
     ds = as_mixture(samples).ordered().map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=16))
     packed = _packed(stream, shape, shape.rows, seed=0).batch(shape.rows, drop_remainder=False)
-    convert = _ToBatch(tokens_per_image)
+    convert = _ToBatch(processor.tokens_per_image)
     for features in packed:
         missing = shape.rows - len(features["tokens"])
         padded = {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in features.items()}

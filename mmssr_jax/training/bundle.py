@@ -24,7 +24,9 @@ from jax.sharding import Mesh
 from mmssr_jax.core import config as config_lib
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer
+from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
 from mmssr_jax.models.config import VLMConfig
 from mmssr_jax.models.module_params import Params, abstract, split
 from mmssr_jax.models.vlm import VLM
@@ -55,6 +57,16 @@ class ModelBundle:
     tokenizer: Tokenizer
     graphdef: nnx.GraphDef
     params: Params
+
+    def processor(self, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Processor:
+        """How the model reads samples; images with more than `max_pixels` pixels are an error."""
+        return Processor(
+            self.tokenizer,
+            image_size=self.config.vision.image_size,
+            tokens_per_image=self.config.image_tokens,
+            views=self.config.view_config,
+            max_pixels=max_pixels,
+        )
 
 
 def random_bundle(config: VLMConfig, tokenizer: Tokenizer, *, seed: int) -> ModelBundle:

@@ -28,7 +28,7 @@ def _encode(one):
 
 
 def _stream():
-    return training_batches(SAMPLES, _encode, SHAPE, tokens_per_image=PATCHES, seed=3)
+    return training_batches(SAMPLES, _encode, SHAPE, processor(), seed=3)
 
 
 @jax.jit
@@ -83,7 +83,7 @@ def test_every_sample_that_fits_is_taken_as_often_as_the_others():
     def encode(one):
         return processor().encode_chat(one, max_length=500)
 
-    stream = iter(training_batches(samples, encode, SHAPE, tokens_per_image=PATCHES, seed=0))
+    stream = iter(training_batches(samples, encode, SHAPE, processor(), seed=0))
     taken = np.concatenate([next(stream)[1].drawn for _ in range(4)])  # the rows that are packed at a time
     counts = np.bincount(taken, minlength=13)
     assert counts[12] == 0
@@ -106,10 +106,7 @@ def test_pictures_reach_the_tokens_that_stand_for_them():
 
 def test_the_parts_of_two_processes_make_one_batch():
     """Their rows under each other have the losses of the samples in them: every row finds its own pictures."""
-    parts = [
-        next(iter(training_batches(SAMPLES, _encode, SHAPE, tokens_per_image=PATCHES, seed=3, part=(p, 2))))
-        for p in (0, 1)
-    ]
+    parts = [next(iter(training_batches(SAMPLES, _encode, SHAPE, processor(), seed=3, part=(p, 2)))) for p in (0, 1)]
     batch = jax.tree.map(lambda *x: np.concatenate(x), *[batch for batch, _ in parts])
     drawn = np.concatenate([origin.drawn for _, origin in parts])
     assert batch.tokens.shape == (SHAPE.rows, SHAPE.length)
@@ -119,7 +116,7 @@ def test_the_parts_of_two_processes_make_one_batch():
 
 
 def test_held_out_samples_are_all_there_once():
-    batches = list(validation_batches(SAMPLES, _encode, SHAPE, tokens_per_image=PATCHES))
+    batches = list(validation_batches(SAMPLES, _encode, SHAPE, processor()))
     assert sorted(int(n) for _, origin in batches for n in origin.drawn) == list(range(len(SAMPLES)))
     assert {batch.tokens.shape for batch, _ in batches} == {(SHAPE.rows, SHAPE.length)}
     alone = _losses_alone()

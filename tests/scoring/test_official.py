@@ -11,6 +11,7 @@ import transformers
 
 from mmssr_jax.core.sample import Sample, Turn
 from mmssr_jax.core.vocabulary import CAPABILITIES
+from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import load_tokenizer
 from mmssr_jax.scoring.encoder import ScorerEncoder
 from mmssr_jax.scoring.instructions import render_conversation
@@ -66,9 +67,8 @@ def _officially(tokenizer, turns: list[str], query: str, tokens_per_image: int) 
 def test_prompts_are_the_official_ones_token_by_token(shared: Path):
     folder = shared / "tokenizers" / "qwen2_small"
     theirs = transformers.AutoTokenizer.from_pretrained(str(folder))
-    encoder = ScorerEncoder(
-        load_tokenizer(folder), CAPABILITIES, tokens_per_image=3, max_prefix=4096, strip_characters=True
-    )
+    processor = Processor(load_tokenizer(folder), image_size=8, tokens_per_image=3)
+    encoder = ScorerEncoder(processor, CAPABILITIES, max_prefix=4096, strip_characters=True)
     queries = [*(QUERY.format(c.name) for c in CAPABILITIES), STYLES]
     records = json.loads((shared / "pool" / "pool.json").read_text())[::60]
     checked = 0
@@ -101,5 +101,6 @@ def test_expected_ids_of_pieces(shared: Path):
 def test_phrases_take_the_place_of_names(shared: Path):
     tokenizer = load_tokenizer(shared / "tokenizers" / "qwen2_small")
     phrases = {"logical_deduction": "logical reasoning capability"}
-    encoder = ScorerEncoder(tokenizer, CAPABILITIES[2:3], tokens_per_image=1, max_prefix=64, phrases=phrases)
+    processor = Processor(tokenizer, image_size=8, tokens_per_image=1)
+    encoder = ScorerEncoder(processor, CAPABILITIES[2:3], max_prefix=64, phrases=phrases)
     assert QUERY.format("logical reasoning capability") in tokenizer.decode(encoder.queries[0])
