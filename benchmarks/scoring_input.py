@@ -39,26 +39,25 @@ def input_rates(*, threads: int) -> dict[str, Any]:
     from scoring_parts import questions
 
     from mmssr_jax.images.decode import open_rgb
-    from mmssr_jax.images.preprocess import preprocess
-    from mmssr_jax.images.views import SINGLE
     from mmssr_jax.scoring.ensemble import ScorerEnsemble
-    from mmssr_jax.scoring.score_pool import Failed
-    from mmssr_jax.scoring.score_pool import questions as asked
+    from mmssr_jax.scoring.score_pool import RejectedSample, read_prompts
     from mmssr_jax.scoring.scorer import Buckets
 
     class NoModel:
-        """What the input needs to know of a rater."""
+        """The attributes of a scorer that reading prompts needs."""
 
-        encoder, views, image_size = questions("all"), SINGLE, 384
+        encoder = questions("all")
 
         def shape(self, example: Any) -> Any:
             return Buckets(lengths=(4096,)).shape(example, 300)
 
     samples = photographs(SAMPLES)
-    panel = ScorerEnsemble(NoModel())  # type: ignore[arg-type]
+    ensemble = ScorerEnsemble(NoModel())  # type: ignore[arg-type]
 
     def pipeline() -> None:
-        assert not any(isinstance(x, Failed) for x in asked(samples, panel, max_pixels=10**8, threads=threads))
+        assert not any(
+            isinstance(x, RejectedSample) for x in read_prompts(samples, ensemble, max_pixels=10**8, threads=threads)
+        )
 
     def over(work: Any) -> None:
         with ThreadPoolExecutor(threads) as pool:
@@ -68,7 +67,7 @@ def input_rates(*, threads: int) -> dict[str, Any]:
     for n in range(ROUNDS + 1):
         for name, run in (
             ("pipeline", pipeline),
-            ("views", lambda: over(lambda s: preprocess(s, SINGLE, 384, max_pixels=10**8))),
+            ("views", lambda: over(ensemble.scorer.encoder.processor.preprocess)),
             ("decode", lambda: over(lambda s: open_rgb(s.images[0].read()))),
         ):
             begin = time.perf_counter()
@@ -106,19 +105,17 @@ def pool_rate(*, threads: int) -> dict[str, Any]:
         ingest.run(context)
         pool = open_pool(context.workdir.pool)
         bundle = load_bundle(model_folder.model_folder(context, "base"))
-        encoder = ScorerEncoder(
-            bundle.tokenizer, CAPABILITIES, tokens_per_image=bundle.config.image_tokens, max_prefix=384
-        )
+        encoder = ScorerEncoder(bundle.processor(), CAPABILITIES, max_prefix=384)
         mesh = make_mesh(devices=jax.devices()[:1])
-        rater = Scorer(
-            bundle.graphdef, bundle.params, encoder, image_size=bundle.config.vision.image_size, mesh=mesh,
+        scorer = Scorer(
+            bundle.graphdef, bundle.params, encoder, mesh=mesh,
             buckets=Buckets(rows=8),
         )  # fmt: skip
-        panel = ScorerEnsemble(rater)
+        ensemble = ScorerEnsemble(scorer)
         for name in ("first", "timed"):
-            meter = ScoringThroughput(panel)
+            meter = ScoringThroughput(ensemble)
             begin = time.perf_counter()
-            score_pool(pool, panel, Path(folder) / name, shards=1, max_pixels=10**8, todo=[0], threads=threads)
+            score_pool(pool, ensemble, Path(folder) / name, shards=1, max_pixels=10**8, todo=[0], threads=threads)
             seconds = time.perf_counter() - begin
     scalars = meter.scalars()
     return {

@@ -1,6 +1,7 @@
-"""Predictors of the scores that look at no picture: what a scorer must beat to be worth its price.
+"""Trivial score predictors without images: the baselines that a scorer must beat to be worth its cost.
 
-All are fitted on judged training rows and applied to held-out ones; truth and predictions are [rows, capabilities].
+All are fitted on m judged training samples and applied to n held-out ones; truth is [m, C], predictions are [n, C] for
+C capabilities.
 """
 
 from __future__ import annotations
@@ -17,28 +18,34 @@ _HASH_STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth's multi
 
 
 def group_mean(train_groups: Sequence[str], train_truth: np.ndarray, groups: Sequence[str]) -> np.ndarray:
-    """The mean truth of a row's group; NaN for groups that no training row has.
+    """Predicts the mean truth of a sample's group, [n, C]; NaN for groups without training samples.
 
     Args:
-      train_groups: [train rows].
-      train_truth: [train rows, capabilities].
-      groups: [rows], of the rows to predict.
+      train_groups: [m].
+      train_truth: [m, C].
+      groups: [n], groups of the samples to predict.
     """
     names, code = np.unique(np.asarray(train_groups, object).astype(str), return_inverse=True)
     member = sp.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))), shape=(len(names), len(code)))
     rated = ~np.isnan(train_truth)
     with np.errstate(invalid="ignore"):
         means = (member @ np.where(rated, train_truth, 0.0)) / (member @ rated.astype(np.float64))
-    place = {name: i for i, name in enumerate(names)}
-    out = np.full((len(groups), train_truth.shape[1]), np.nan)
+    index_of = {name: i for i, name in enumerate(names)}
+    predicted = np.full((len(groups), train_truth.shape[1]), np.nan)
     for row, group in enumerate(groups):
-        if group in place:
-            out[row] = means[place[group]]
-    return out
+        if group in index_of:
+            predicted[row] = means[index_of[group]]
+    return predicted
 
 
 def source_mean(train_sources: Sequence[str], train_truth: np.ndarray, sources: Sequence[str]) -> np.ndarray:
-    """The mean per source; the mean of all for a source that no training row has."""
+    """Predicts the mean truth of a sample's source, [n, C]; the overall mean for sources without training samples.
+
+    Args:
+      train_sources: [m].
+      train_truth: [m, C].
+      sources: [n].
+    """
     predicted = group_mean(train_sources, train_truth, sources)
     return np.where(np.isnan(predicted), np.nanmean(train_truth, axis=0), predicted)
 
@@ -50,9 +57,14 @@ def source_style_mean(
     sources: Sequence[str],
     styles: Sequence[str],
 ) -> np.ndarray:
-    """The mean per source and main style; the source's mean for a pair that no training row has.
+    """Predicts the mean truth of a sample's source and main style, [n, C]; falls back to `source_mean`.
 
-    `styles` are the true main styles, which a scorer has to find out by itself: the comparison favours this predictor.
+    `styles` are the true main styles, which a scorer has to infer: the comparison favours this baseline.
+
+    Args:
+      train_sources, train_styles: [m].
+      train_truth: [m, C].
+      sources, styles: [n].
     """
 
     def pairs(s: Sequence[str], t: Sequence[str]) -> list[str]:
@@ -68,10 +80,10 @@ class RidgeConfig:
 
     Attributes:
       orders: lengths of the n-grams, in characters of the lower-cased text.
-      bits: the n-grams are hashed into 2^bits columns.
-      penalties: candidates for the ridge penalty; rows have unit length.
-      inner_share: share of the training rows that choose the penalty, by macro concordance.
-      seed: of the inner split.
+      bits: n-grams are hashed into 2^bits columns.
+      penalties: candidates for the ridge penalty; feature vectors have unit length.
+      inner_share: share of the training samples on which the penalty is chosen, by macro concordance.
+      seed: seed of the inner split.
     """
 
     orders: tuple[int, ...] = (1, 2, 3, 4, 5)
@@ -109,62 +121,62 @@ def _rolling_hash(characters: np.ndarray, n: int) -> np.ndarray:
 def ngram_ridge(
     train_texts: Sequence[str], train_truth: np.ndarray, texts: Sequence[str], config: RidgeConfig | None = None
 ) -> np.ndarray:
-    """Ridge regression on log counts of character n-grams, weighted by rarity (tf-idf).
+    """Predictions [n, C] of ridge regression on tf-idf weighted log counts of character n-grams.
 
     Args:
-      train_texts: [train rows], the whole conversation each.
-      train_truth: [train rows, capabilities]; a missing rating counts as its capability's mean.
-      texts: [rows], of the rows to predict.
+      train_texts: [m], the conversations.
+      train_truth: [m, C]; a missing rating counts as its capability's mean.
+      texts: [n], the conversations to predict.
       config: `RidgeConfig()` by default.
 
     Raises:
-      ValueError: fewer than two training rows.
+      ValueError: fewer than two training samples.
     """
     config = config or RidgeConfig()
     rows = len(train_texts)
     if rows < 2:
         raise ValueError(f"a ridge needs at least 2 training rows, got {rows}")
     train = ngram_counts(train_texts, orders=config.orders, bits=config.bits)
-    rest = ngram_counts(texts, orders=config.orders, bits=config.bits)
+    test = ngram_counts(texts, orders=config.orders, bits=config.bits)
     order = np.random.default_rng(config.seed).permutation(rows)
     inner, fit = np.split(order, [max(1, round(rows * config.inner_share))])
     best = config.penalties[0]
     if len(config.penalties) > 1 and len(fit):
         path = _ridge_path(train[fit], train_truth[fit], train[inner], config.penalties)
-        reached = [macro_concordance(p, train_truth[inner]) for p in path]
-        best = config.penalties[int(np.argmax(np.nan_to_num(reached)))]
-    return _ridge_path(train, train_truth, rest, (best,))[0]
+        concordances = [macro_concordance(p, train_truth[inner]) for p in path]
+        best = config.penalties[int(np.argmax(np.nan_to_num(concordances)))]
+    return _ridge_path(train, train_truth, test, (best,))[0]
 
 
 def _ridge_path(
-    counts: sp.csr_matrix, truth: np.ndarray, rest: sp.csr_matrix, penalties: Sequence[float]
+    counts: sp.csr_matrix, truth: np.ndarray, test_counts: sp.csr_matrix, penalties: Sequence[float]
 ) -> list[np.ndarray]:
-    """Predictions for `rest` under each penalty, each fit starting from the last one's weights."""
+    """Predictions for `test_counts` under each penalty; each fit is warm-started from the previous weights."""
     rows = counts.shape[0]
-    rarity = np.log((1 + rows) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
-    x, x_rest = _weighted(counts, rarity), _weighted(rest, rarity)
+    idf = np.log((1 + rows) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
+    x, x_test = _tf_idf(counts, idf), _tf_idf(test_counts, idf)
     mean = np.nanmean(truth, axis=0)
     y = np.nan_to_num(truth - mean)
-    centre = np.asarray(x.mean(axis=0)).ravel()
+    x_mean = np.asarray(x.mean(axis=0)).ravel()
     weights = np.zeros((x.shape[1], truth.shape[1]))
-    out = []
+    predictions = []
     for penalty in penalties:
-        weights = _solve(x, centre, y, penalty, weights)
-        out.append(mean + x_rest @ weights - centre @ weights)
-    return out
+        weights = _solve(x, x_mean, y, penalty, weights)
+        predictions.append(mean + x_test @ weights - x_mean @ weights)
+    return predictions
 
 
-def _weighted(counts: sp.csr_matrix, rarity: np.ndarray) -> sp.csr_matrix:
+def _tf_idf(counts: sp.csr_matrix, idf: np.ndarray) -> sp.csr_matrix:
     """tf-idf rows of unit length."""
     x = counts.copy()
-    x.data = np.log1p(x.data) * rarity[x.indices]
+    x.data = np.log1p(x.data) * idf[x.indices]
     length = np.sqrt(np.asarray(x.multiply(x).sum(axis=1)).ravel())
     return sp.csr_matrix(sp.diags(1 / np.where(length == 0, 1, length)) @ x)
 
 
 def _solve(
     x: sp.csr_matrix,
-    centre: np.ndarray,
+    x_mean: np.ndarray,
     y: np.ndarray,
     penalty: float,
     start: np.ndarray,
@@ -172,29 +184,29 @@ def _solve(
     tolerance: float = 1e-4,
     steps: int = 300,
 ) -> np.ndarray:
-    """(Xc' Xc + penalty I)^-1 Xc' y for centred Xc, by conjugate gradients on all columns of y at once."""
+    """(Xc' Xc + penalty I)^-1 Xc' y for Xc = X - x_mean, by conjugate gradients on all columns of y at once."""
     xt = sp.csr_matrix(x.T)
 
     def normal(w: np.ndarray) -> np.ndarray:
-        return _transposed(x @ w - centre @ w) + penalty * w
+        return transposed(x @ w - x_mean @ w) + penalty * w
 
-    def _transposed(r: np.ndarray) -> np.ndarray:
-        return xt @ r - np.outer(centre, r.sum(axis=0))
+    def transposed(r: np.ndarray) -> np.ndarray:
+        return xt @ r - np.outer(x_mean, r.sum(axis=0))
 
-    goal = _transposed(y)
+    target = transposed(y)
     weights = start
-    residual = goal - normal(weights)
+    residual = target - normal(weights)
     direction = residual
-    size = np.sum(residual**2, axis=0)
-    enough = tolerance**2 * np.sum(goal**2, axis=0)
+    norm2 = np.sum(residual**2, axis=0)
+    threshold = tolerance**2 * np.sum(target**2, axis=0)
     for _ in range(steps):
-        if np.all(size <= enough):
+        if np.all(norm2 <= threshold):
             break
-        image = normal(direction)
-        curvature = np.sum(direction * image, axis=0)
-        step = np.divide(size, curvature, out=np.zeros_like(size), where=curvature > 0)
+        product = normal(direction)
+        curvature = np.sum(direction * product, axis=0)
+        step = np.divide(norm2, curvature, out=np.zeros_like(norm2), where=curvature > 0)
         weights = weights + step * direction
-        residual = residual - step * image
-        previous, size = size, np.sum(residual**2, axis=0)
-        direction = residual + np.divide(size, previous, out=np.zeros_like(size), where=previous > 0) * direction
+        residual = residual - step * product
+        previous, norm2 = norm2, np.sum(residual**2, axis=0)
+        direction = residual + np.divide(norm2, previous, out=np.zeros_like(norm2), where=previous > 0) * direction
     return weights

@@ -1,79 +1,84 @@
-"""Does the scorer look at the picture? The same texts with blank and with other samples' pictures."""
+"""Tests whether a scorer uses the image: scores of the same texts with blank images and with other samples' images."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import ImageRef, Sample
+from mmssr_jax.data.example import Example
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
 from mmssr_jax.scoring.quality import Counterfactual
-from mmssr_jax.scoring.score_pool import Failed, questions
+from mmssr_jax.scoring.score_pool import RejectedSample, read_prompts
 
 _BLANK_SIDE = 64
 
 
 def blank_image() -> ImageRef:
-    """A uniform mid-grey picture."""
+    """A uniform mid-grey image."""
     buffer = io.BytesIO()
     Image.new("RGB", (_BLANK_SIDE, _BLANK_SIDE), (128, 128, 128)).save(buffer, "PNG")
     return ImageRef(data=buffer.getvalue())
 
 
-def blanked(sample: Sample) -> Sample:
-    """The sample with every picture blank."""
+def with_blank_images(sample: Sample) -> Sample:
+    """The sample with every image replaced by a blank one."""
     blank = blank_image()
     return dataclasses.replace(sample, images=tuple(blank for _ in sample.images))
 
 
-def score_samples(samples: Sequence[Sample], panel: ScorerEnsemble, *, max_pixels: int) -> np.ndarray:
-    """Scores of samples that are known to be readable: float32 [n, capabilities].
+def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble, *, max_pixels: int) -> np.ndarray:
+    """Scores of samples that are all expected to be readable, float32 [n, C].
 
     Raises:
-      ValueError: one of them is not.
+      ValueError: a sample is rejected.
     """
 
-    rating = panel.start(len(samples))
-    for item in questions(samples, panel, max_pixels=max_pixels):
-        if isinstance(item, Failed):
-            raise ValueError(f"sample {item.sample.id}: {item.detail}")
-        rating.add(item[1])
-    return rating.finish().scores
+    def prompts() -> Iterator[tuple[Example, ...]]:
+        for item in read_prompts(samples, ensemble, max_pixels=max_pixels):
+            if isinstance(item, RejectedSample):
+                raise ValueError(f"sample {item.sample.id}: {item.detail}")
+            yield item[1]
+
+    return ensemble.score(prompts()).scores
 
 
 def counterfactual(
-    samples: Sequence[Sample], asked: np.ndarray, panel: ScorerEnsemble, *, seed: int, max_pixels: int
+    samples: Sequence[Sample], visual: np.ndarray, ensemble: ScorerEnsemble, *, seed: int, max_pixels: int
 ) -> Counterfactual:
-    """Scores every sample with its own picture, and with a blank one (even numbers) or a swapped one (odd numbers).
+    """Scores every sample with its image and with an altered one: blank for even indices, swapped for odd ones.
 
-    A swapped picture is that of another of the samples, drawn with `seed` among those with as many pictures.
+    A swapped image comes from another of the samples, sampled among those with the same number of images.
 
     Args:
-      samples: each has a picture.
-      asked: bool [samples, capabilities], see `Counterfactual`.
-      panel: the models.
-      seed: of the draw.
-      max_pixels: for decoding.
+      samples: n samples with at least one image each.
+      visual: bool [n, C], see `Counterfactual`.
+      ensemble: the models.
+      seed: seed of the sampling.
+      max_pixels: larger images are rejected.
+
+    Raises:
+      ValueError: a sample is rejected.
     """
     rng = np.random.default_rng(seed)
     altered, kinds = [], []
     for n, sample in enumerate(samples):
-        others = [s for s in samples if len(s.images) == len(sample.images) and _pictures(s) != _pictures(sample)]
+        others = [s for s in samples if len(s.images) == len(sample.images) and _image_key(s) != _image_key(sample)]
         if n % 2 and others:
             other = others[int(rng.integers(len(others)))]
             altered.append(dataclasses.replace(sample, images=other.images))
             kinds.append("swapped")
         else:
-            altered.append(blanked(sample))
+            altered.append(with_blank_images(sample))
             kinds.append("blank")
-    right = score_samples(samples, panel, max_pixels=max_pixels)
-    return Counterfactual(right, score_samples(altered, panel, max_pixels=max_pixels), kinds, asked)
+    original = score_samples(samples, ensemble, max_pixels=max_pixels)
+    return Counterfactual(original, score_samples(altered, ensemble, max_pixels=max_pixels), kinds, visual)
 
 
-def _pictures(sample: Sample) -> tuple[Any, ...]:
+def _image_key(sample: Sample) -> tuple[Any, ...]:
     return tuple(ref.path or ref.data for ref in sample.images)

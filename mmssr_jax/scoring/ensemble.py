@@ -1,80 +1,113 @@
-"""One or two models that rate a pool together: a scorer that also names the styles, or a scorer and a styler."""
+"""One or two models that score a pool together: one scorer, or a scorer and a model for the styles."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import jax
+import numpy as np
 
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.vocabulary import Capability
+from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.example import Example
-from mmssr_jax.images.preprocess import preprocess
-from mmssr_jax.scoring.scorer import Scorer, ScorerOutput, ScoringBatcher, TokenCounts
+from mmssr_jax.generation.batched import run_batched
+from mmssr_jax.scoring.scorer import SampleOutput, Scorer, ScorerOutput, TokenCounts
+
+
+class DoesNotFitError(Exception):
+    """A sample is larger than the largest bucket."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ScorerEnsemble:
-    """Asks `scorer` for the capabilities, and `styler`, where there is one, for the styles."""
+    """`scorer` answers the capability questions; `styler`, if any, the style question instead of `scorer`."""
 
     scorer: Scorer
     styler: Scorer | None = None
 
     @property
-    def raters(self) -> tuple[Scorer, ...]:
+    def scorers(self) -> tuple[Scorer, ...]:
         return (self.scorer,) if self.styler is None else (self.scorer, self.styler)
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:
-        """What the scores are for, in order."""
+        """The capabilities of the scores' columns, in order."""
         return self.scorer.encoder.capabilities
 
     @property
-    def work(self) -> TokenCounts:
-        """What all models computed so far; samples count once."""
-        works = [r.work for r in self.raters]
-        return TokenCounts(works[0].samples, sum(w.tokens for w in works), sum(w.computed for w in works))
+    def counts(self) -> TokenCounts:
+        """Tokens computed by all models so far; each sample counts once."""
+        counts = [s.counts for s in self.scorers]
+        return TokenCounts(counts[0].samples, sum(c.tokens for c in counts), sum(c.computed for c in counts))
 
     def prompts(self, sample: Sample, *, max_pixels: int) -> tuple[Example, ...]:
-        """What each model reads; pictures are decoded once where both look at them alike.
+        """Encodes a sample for each model; images are decoded once if both models use the same views.
 
         Raises:
-          OSError, ValueError: a picture cannot be read.
+          OSError, ValueError: an image cannot be read.
           DoesNotFitError: the sample is larger than the largest bucket.
         """
-        found: list[Example] = []
-        looked: Any = None
-        for rater in self.raters:
-            looks = (rater.views, rater.image_size)
-            if looks != looked:
-                seen, pixels = preprocess(sample, rater.views, rater.image_size, max_pixels=max_pixels)
-                looked = looks
+        examples: list[Example] = []
+        preprocessed_for: Any = None
+        for scorer in self.scorers:
+            processor = scorer.encoder.processor
+            spec = (processor.views, processor.image_size)
+            if spec != preprocessed_for:
+                preprocessed, pixels = dataclasses.replace(processor, max_pixels=max_pixels).preprocess(sample)
+                preprocessed_for = spec
             try:
-                example = rater.encoder.prompt(seen, pixels)
-                rater.shape(example)
+                example = scorer.encoder.prompt(preprocessed, pixels)
+                scorer.shape(example)
             except ValueError as e:
                 raise DoesNotFitError(str(e)) from None
-            found.append(example)
-        return tuple(found)
+            examples.append(example)
+        return tuple(examples)
 
-    def start(self, count: int) -> EnsembleBatcher:
-        """Begins to rate `count` samples."""
-        return EnsembleBatcher([ScoringBatcher(r, count) for r in self.raters])
+    def score(self, prompts: Iterable[tuple[Example, ...]]) -> ScorerOutput:
+        """Scores samples given as their `prompts`; the output is in their order.
 
+        Args:
+          prompts: consumed as batches are needed, so that encoding overlaps with the devices' work.
 
-class DoesNotFitError(Exception):
-    """A sample that no bucket holds."""
+        Raises:
+          ValueError: a prompt is larger than the largest bucket.
+        """
+        scorers = self.scorers
 
+        def items() -> Iterator[tuple[int, Example]]:
+            for examples in prompts:
+                yield from enumerate(examples)
 
-@dataclasses.dataclass
-class EnsembleBatcher:
-    """As `Rating`, with one example a model."""
+        def bucket(item: tuple[int, Example]) -> tuple[int, BatchShape]:
+            return item[0], scorers[item[0]].shape(item[1])
 
-    ratings: list[ScoringBatcher]
+        def dispatch(batch: list[tuple[int, Example]], key: tuple[int, BatchShape]) -> tuple[jax.Array, ...]:
+            return scorers[key[0]].dispatch([example for _, example in batch], key[1])
 
-    def add(self, examples: tuple[Example, ...]) -> None:
-        for rating, example in zip(self.ratings, examples, strict=True):
-            rating.add(example)
+        def fetch(pending: tuple[jax.Array, ...], batch: list[tuple[int, Example]]) -> list[SampleOutput]:
+            return scorers[batch[0][0]].fetch(pending, [example for _, example in batch])
 
-    def finish(self) -> ScorerOutput:
-        first, *rest = [r.finish() for r in self.ratings]
+        outputs: list[dict[int, SampleOutput]] = [{} for _ in scorers]
+        for index, (k, _), output in run_batched(
+            items(), rows=self.scorer.buckets.rows, bucket=bucket, dispatch=dispatch, fetch=fetch,
+            in_flight=1 + len(scorers),
+        ):  # fmt: skip
+            outputs[k][index // len(scorers)] = output
+        first, *rest = [_stack(by_index, s) for by_index, s in zip(outputs, scorers, strict=True)]
         return dataclasses.replace(first, style_share=rest[0].style_share, styles=rest[0].styles) if rest else first
+
+
+def _stack(by_index: dict[int, SampleOutput], scorer: Scorer) -> ScorerOutput:
+    rows = [by_index[n] for n in range(len(by_index))]
+    C, styles = len(scorer.encoder.capabilities), len(scorer.encoder.style_steps)
+
+    def column(name: str, width: int, dtype: type) -> np.ndarray:
+        return np.array([getattr(row, name) for row in rows], dtype).reshape(len(rows), width)
+
+    return ScorerOutput(
+        column("scores", C, np.float32), column("digit_mass", C, np.float32), column("best", C, np.int32),
+        column("style_share", styles, np.float32), [row.styles for row in rows],
+    )  # fmt: skip

@@ -75,7 +75,7 @@ class FeatureConfig:
 
 def answer_nll(model: VLM, batch: Batch) -> jax.Array:
     """Mean -log p of each row's targets, float32 [B]; a row at a time, since the logits of all would not fit."""
-    hidden = model(batch.tokens, _pixels(batch), batch.image_index, batch.positions, batch.visible_until)
+    hidden = model(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)
     at = jnp.take_along_axis(hidden, batch.loss_position[:, :, None], axis=1)
 
     def row(x: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
@@ -89,17 +89,14 @@ def answer_nll(model: VLM, batch: Batch) -> jax.Array:
 
 def last_state(model: VLM, batch: Batch) -> jax.Array:
     """The state of each row's last token, a unit vector, float32 [B, D]."""
-    hidden = model(batch.tokens, _pixels(batch), batch.image_index, batch.positions, batch.visible_until)
+    hidden = model(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)
     last = jnp.take_along_axis(hidden, (batch.visible_until[:, :1] - 1)[..., None], axis=1)[:, 0].astype(jnp.float32)
     return last / jnp.linalg.norm(last, axis=-1, keepdims=True)
 
 
 def pooled_states(model: VLM, batch: Batch, layers: tuple[int, ...]) -> jax.Array:
     """Means of the layers' inputs over image tokens and over text tokens, float32 [B, layers, 2, D]."""
-    if batch.pixels.shape[0]:
-        x = model.embed_rows(batch.tokens, model.encode_images(batch.pixels), batch.image_index)
-    else:
-        x = model.embed(batch.tokens, None, batch.image_index)
+    x = model.embed(batch.tokens, batch.pixels, batch.image_index)
     states = model.decoder.hidden_states(x, batch.positions, batch.visible_until)[np.array(layers)].astype(jnp.float32)
     here = jnp.arange(x.shape[1]) < batch.visible_until[:, :1]
     image = is_image(batch.image_index)
@@ -130,10 +127,6 @@ def _sketch(name: str, gradient: jax.Array, config: FeatureConfig) -> jax.Array:
     flat = gradient.astype(jnp.float32).reshape(-1)
     place = jax.random.randint(places, flat.shape, 0, config.dimensions)
     return jax.ops.segment_sum(flat * jax.random.rademacher(signs, flat.shape, jnp.float32), place, config.dimensions)
-
-
-def _pixels(batch: Batch) -> jax.Array | None:
-    return batch.pixels if batch.pixels.shape[0] else None
 
 
 class ModelFeatureExtractor:

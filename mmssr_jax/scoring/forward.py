@@ -1,4 +1,8 @@
-"""The questions put behind a batch of samples: the model's answers in one pass over [prefix | padding | tree]."""
+"""The scorer's forward pass: a batch of samples and the prompt tree as one sequence [prefix | padding | tree].
+
+Axes: B batch rows, P prefix tokens (padding included), T tree tokens, N leaves, C capabilities, D model width,
+V vocabulary, S cache slots.
+"""
 
 from __future__ import annotations
 
@@ -21,114 +25,115 @@ PAD = -1
 
 
 def leaf_logits(model: VLM, batch: Batch, tree: PromptTree) -> jax.Array:
-    """Next-token logits at the leaves, float32 [B, leaves, V]; no others are computed.
+    """Next-token logits at the leaves of the tree, float32 [B, N, V]; logits of other positions are not computed.
 
     Args:
       model: the scorer.
-      batch: samples without questions (`ScorerEncoder.prompt`), one a row, P places each.
+      batch: samples without questions (`ScorerEncoder.prompt`), tokens [B, P].
       tree: the questions; static.
     """
     B, P = batch.tokens.shape
-    lengths = _lengths(batch)
-    hidden = model(
-        jnp.concatenate([batch.tokens, _rows(tree.tokens, B)], axis=1),
-        batch.pixels if batch.pixels.shape[0] else None,
+    lengths_B = _lengths(batch)
+    hidden_BSD = model(
+        jnp.concatenate([batch.tokens, _tile(tree.tokens, B)], axis=1),
+        batch.pixels,
         with_text(batch.image_index, len(tree.tokens)),
-        jnp.concatenate([batch.positions, lengths[:, None] + _rows(tree.positions, B)], axis=1),
-        PrefixTreeMask(lengths, P, tuple(tree.visible_until.tolist())),
+        jnp.concatenate([batch.positions, lengths_B[:, None] + _tile(tree.positions, B)], axis=1),
+        PrefixTreeMask(lengths_B, P, tuple(tree.visible_until.tolist())),
     )
-    return model.logits(hidden[:, P + _leaves(tree)])
+    return model.logits(hidden_BSD[:, P + _leaves(tree)])
 
 
 def leaf_logits_and_list(
     model: VLM, batch: Batch, tree: PromptTree, *, steps: int, stop: int
 ) -> tuple[jax.Array, jax.Array]:
-    """`leaf_logits`, and what the model writes after the tree's last leaf, most likely token by token.
+    """`leaf_logits`, and the model's greedy answer to the last prompt of the tree, from the same prefill.
 
-    One prefill serves both: the answer's tokens see the prefix, the last prompt's branch and each other.
+    The tokens of the answer attend to the prefix, the last prompt's branch and each other.
 
     Args:
       model, batch: as in `leaf_logits`.
-      tree: its last prompt is the one to answer, and stands last.
-      steps: the most tokens of an answer.
-      stop: the id that ends it.
+      tree: its last prompt is the one to answer; its leaf is the last node of the tree.
+      steps: maximum number of answer tokens.
+      stop: the token id that ends the answer.
 
     Returns:
-      float32 [B, leaves, V] and int32 [B, steps], `PAD` from the stop token on.
+      float32 [B, N, V] and int32 [B, steps]; the latter is `PAD` from the stop token on.
     """
     B, P = batch.tokens.shape
-    Q, decoder = len(tree.tokens), model.decoder
-    S = P + Q + steps
-    assert int(tree.leaves[-1]) == Q - 1, "the prompt to answer must stand last in the tree"
-    lengths = _lengths(batch)
-    embedded = decoder.embed(_rows(tree.tokens, B))
-    cache = KVCache.empty(decoder.config, rows=B, length=S, dtype=embedded.dtype)
-    index = jnp.arange(P)
+    T, decoder = len(tree.tokens), model.decoder
+    S = P + T + steps
+    assert int(tree.leaves[-1]) == T - 1, "the prompt to answer must stand last in the tree"
+    lengths_B = _lengths(batch)
+    tree_BTD = decoder.embed(_tile(tree.tokens, B))
+    cache = KVCache.empty(decoder.config, rows=B, length=S, dtype=tree_BTD.dtype)
     visible_until = np.full(S, S)
-    visible_until[P : P + Q] = np.where(
-        tree.visible_until == Q, S, tree.visible_until + P
-    )  # the last branch goes on after the tree
-    seen = _rows(visible_until, B).at[:, :P].set(jnp.where(index < lengths[:, None], S, index + 1))
-    cache = KVCache(cache.keys, cache.values, seen)
-    _, cache = decoder.extend(_embed(model, batch), batch.positions, cache, jnp.zeros(B, jnp.int32))
-    starts = jnp.full(B, P, jnp.int32)
-    hidden, cache = decoder.extend(embedded, lengths[:, None] + _rows(tree.positions, B), cache, starts)
-    logits = model.logits(hidden[:, _leaves(tree)])
-    first = lengths + int(tree.positions[-1]) + 1
+    # Nodes of the last branch stay visible to the answer, which follows the tree.
+    visible_until[P : P + T] = np.where(tree.visible_until == T, S, tree.visible_until + P)
+    index_P = jnp.arange(P)
+    prefix_BP = jnp.where(index_P < lengths_B[:, None], S, index_P + 1)
+    visible_until_BS = _tile(visible_until, B).at[:, :P].set(prefix_BP)
+    cache = KVCache(cache.keys, cache.values, visible_until_BS)
+    prefix_BPD = model.embed(batch.tokens, batch.pixels, batch.image_index)
+    _, cache = decoder.extend(prefix_BPD, batch.positions, cache, jnp.zeros(B, jnp.int32))
+    starts_B = jnp.full(B, P, jnp.int32)
+    hidden_BTD, cache = decoder.extend(tree_BTD, lengths_B[:, None] + _tile(tree.positions, B), cache, starts_B)
+    logits_BNV = model.logits(hidden_BTD[:, _leaves(tree)])
+    first_position_B = lengths_B + int(tree.positions[-1]) + 1
 
-    def going(carry: tuple[Any, ...]) -> jax.Array:
-        step, _, done, _, _ = carry
-        return (step < steps) & ~done.all()
+    def unfinished(carry: tuple[Any, ...]) -> jax.Array:
+        step, _, done_B, _, _ = carry
+        return (step < steps) & ~done_B.all()
 
-    def one(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        step, last, done, cache, answer = carry
-        token = jnp.argmax(last, axis=-1).astype(jnp.int32)
-        done = done | (token == stop)
-        answer = answer.at[:, step].set(jnp.where(done, PAD, token))
-        hidden, cache = decoder.extend(
-            decoder.embed(token[:, None]), (first + step)[:, None], cache, jnp.full(B, P + Q, jnp.int32) + step
-        )
-        return step + 1, model.logits(hidden[:, 0]), done, cache, answer
+    def decode(carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        step, logits_BV, done_B, cache, answer = carry
+        token_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+        done_B = done_B | (token_B == stop)
+        answer = answer.at[:, step].set(jnp.where(done_B, PAD, token_B))
+        slots_B = jnp.full(B, P + T, jnp.int32) + step
+        positions_B1 = (first_position_B + step)[:, None]
+        hidden_B1D, cache = decoder.extend(decoder.embed(token_B[:, None]), positions_B1, cache, slots_B)
+        return step + 1, model.logits(hidden_B1D[:, 0]), done_B, cache, answer
 
-    start = (jnp.int32(0), logits[:, -1], jnp.zeros(B, bool), cache, jnp.full((B, steps), PAD, jnp.int32))
-    return logits, jax.lax.while_loop(going, one, start)[-1]
+    start = (jnp.int32(0), logits_BNV[:, -1], jnp.zeros(B, bool), cache, jnp.full((B, steps), PAD, jnp.int32))
+    return logits_BNV, jax.lax.while_loop(unfinished, decode, start)[-1]
 
 
 def read_digits(logits: jax.Array, digits: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What the digits 0-5 (ids `digits` [6]) say at leaves [B, C, V].
+    """Scores from the next-token distribution, restricted to the digits 0-5.
+
+    Args:
+      logits: [B, C, V], at the leaves of the capability questions.
+      digits: int32 [6], token ids of the digits.
 
     Returns:
-      their expectation, float32 [B, C]; how much of the distribution they hold, float32 [B, C]; the most likely, int32
-      [B, C].
+      the expected score, float32 [B, C]; the probability mass of the six digits, float32 [B, C]; the most likely digit,
+      int32 [B, C].
     """
-    by_digit = jax.nn.softmax(logits, axis=-1)[..., digits]
-    mass = by_digit.sum(-1)
-    scores = by_digit @ jnp.arange(MAX_SCORE + 1, dtype=jnp.float32) / jnp.maximum(mass, 1e-30)
-    return scores, mass, by_digit.argmax(-1).astype(jnp.int32)
+    p_BC6 = jax.nn.softmax(logits, axis=-1)[..., digits]
+    mass_BC = p_BC6.sum(-1)
+    scores_BC = p_BC6 @ jnp.arange(MAX_SCORE + 1, dtype=jnp.float32) / jnp.maximum(mass_BC, 1e-30)
+    return scores_BC, mass_BC, p_BC6.argmax(-1).astype(jnp.int32)
 
 
 def read_styles(logits: jax.Array, steps: Sequence[Sequence[tuple[int, int]]]) -> jax.Array:
-    """Each style's share of what all styles hold, float32 [B, styles].
+    """Probability of each style, normalised over the styles: float32 [B, styles].
 
     Args:
-      logits: [B, leaves, V].
-      steps: per style the (leaf, token) pairs whose probabilities multiply (`ScorerEncoder.style_steps`).
+      logits: [B, N, V].
+      steps: for each style the (leaf, token) pairs whose probabilities are multiplied (`ScorerEncoder.style_steps`).
     """
     if not steps:
         return jnp.zeros((len(logits), 0))
     leaves = sorted({leaf for style in steps for leaf, _ in style})
-    log_p = dict(zip(leaves, jnp.moveaxis(jax.nn.log_softmax(logits[:, np.array(leaves)], axis=-1), 1, 0), strict=True))
-    return jax.nn.softmax(jnp.stack([sum(log_p[leaf][:, token] for leaf, token in style) for style in steps], -1), -1)
-
-
-def _embed(model: VLM, batch: Batch) -> jax.Array:
-    if not batch.pixels.shape[0]:
-        return model.embed(batch.tokens, None, batch.image_index)
-    return model.embed_rows(batch.tokens, model.encode_images(batch.pixels), batch.image_index)
+    log_p_NBV = jnp.moveaxis(jax.nn.log_softmax(logits[:, np.array(leaves)], axis=-1), 1, 0)
+    log_p_of = dict(zip(leaves, log_p_NBV, strict=True))
+    style_log_p = [sum(log_p_of[leaf][:, token] for leaf, token in style) for style in steps]
+    return jax.nn.softmax(jnp.stack(style_log_p, -1), -1)
 
 
 def _lengths(batch: Batch) -> jax.Array:
-    """int32 [B]: a sample's tokens see each other to its end; a row of padding counts one."""
+    """Prefix length of each row, int32 [B]; a padding row counts as one token (its first `visible_until` is 1)."""
     return batch.visible_until[:, 0]
 
 
@@ -136,5 +141,6 @@ def _leaves(tree: PromptTree) -> np.ndarray:
     return np.asarray(tree.leaves)
 
 
-def _rows(values: np.ndarray, rows: int) -> jax.Array:
+def _tile(values: np.ndarray, rows: int) -> jax.Array:
+    """[L] -> int32 [rows, L]."""
     return jnp.broadcast_to(jnp.asarray(values, jnp.int32), (rows, len(values)))

@@ -1,7 +1,7 @@
-"""Scorers in 16 bits, or with weights in 8: what fits a smaller device, and how well it agrees with float32.
+"""Scoring in reduced precision: 16-bit computation or int8 weights, and its deviation from float32.
 
-int8 is weight-only: every kernel [in, out] of tower, connector and decoder is kept as round(w / s) with one scale s per
-output, s = max |w| / 127, and multiplied out where it is used, layer by layer. Embeddings, biases and norms stay.
+int8 is weight-only, symmetric and per output channel: every kernel [in, out] of tower, connector and decoder is stored
+as round(w / s) with s = max |w| / 127, and dequantized layer by layer. Embeddings, biases and norms are unchanged.
 """
 
 from __future__ import annotations
@@ -28,14 +28,19 @@ _LEVELS = 127
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Int8Kernel:
-    """A kernel that modules take for an array: `levels` int8 [..., in, out] times `scale` [..., 1, out]."""
+    """A quantized kernel that modules use like an array.
+
+    Attributes:
+      levels: int8 [..., in, out].
+      scale: [..., 1, out]; the kernel is `levels * scale`, in the dtype of `scale`.
+    """
 
     levels: jax.Array
     scale: jax.Array
 
     @classmethod
     def of(cls, kernel: jax.Array | np.ndarray, dtype: DTypeLike) -> Int8Kernel:
-        """The nearest levels; the scale, and what is multiplied out, in `dtype`. Both lie where the kernel lies."""
+        """Quantizes a kernel [..., in, out]; it is dequantized to `dtype`. The result is on the kernel's device."""
         lib: Any = np if isinstance(kernel, np.ndarray) else jnp
         scale = lib.maximum(lib.abs(kernel).max(-2, keepdims=True), 1e-12) / _LEVELS
         return cls(lib.round(kernel / scale).astype(np.int8), scale.astype(dtype))
@@ -60,9 +65,10 @@ class Int8Kernel:
 
 
 def load_with_precision(folder: Path, precision: Precision, mesh: Mesh) -> ModelBundle:
-    """The model of a folder as it is to be computed; "model" as it says of itself.
+    """Loads the model of a folder for inference in `precision`; "model" uses the dtype of its config.
 
-    The parameters lie on the mesh, those of "int8" on the host: a device that they fit need not hold more than them.
+    Parameters are placed on the mesh; "int8" parameters stay on the host, so that the float32 weights are never held on
+    a device that only has room for the quantized ones.
 
     Raises:
       UserError: as `load_bundle`.
@@ -73,27 +79,27 @@ def load_with_precision(folder: Path, precision: Precision, mesh: Mesh) -> Model
 
 
 def in_int8(bundle: ModelBundle) -> ModelBundle:
-    """The model with every kernel as an `Int8Kernel`."""
+    """The model with every kernel quantized to an `Int8Kernel`."""
     dtype = jnp.dtype(bundle.config.dtype)
 
-    def kept(name: str, leaf: Any) -> Any:
+    def quantize(name: str, leaf: Any) -> Any:
         return Int8Kernel.of(leaf, dtype) if name.endswith(".kernel") else leaf
 
-    return dataclasses.replace(bundle, params=paths.map_with_name(kept, bundle.params))
+    return dataclasses.replace(bundle, params=paths.map_with_name(quantize, bundle.params))
 
 
-def agreement(found: ScorerOutput, exact: ScorerOutput) -> dict[str, float]:
-    """How two ratings of the same samples differ.
+def precision_deviation(output: ScorerOutput, reference: ScorerOutput) -> dict[str, float]:
+    """How a scorer's output differs from that of a reference precision on the same samples.
 
     Returns:
-      mean_difference and greatest_difference of scores, same_best: the share of equal most likely digits, and
-      same_main_style.
+      mean_difference and greatest_difference (absolute) of the scores; same_best, the share of equal most likely
+      digits; same_main_style, the share of equal main styles.
     """
-    difference = np.abs(found.scores - exact.scores)
-    main = [a[:1] == b[:1] for a, b in zip(found.styles, exact.styles, strict=True)]
+    difference = np.abs(output.scores - reference.scores)
+    main = [a[:1] == b[:1] for a, b in zip(output.styles, reference.styles, strict=True)]
     return {
         "mean_difference": float(difference.mean()) if difference.size else 0.0,
         "greatest_difference": float(difference.max(initial=0.0)),
-        "same_best": float((found.best == exact.best).mean()) if difference.size else 1.0,
+        "same_best": float((output.best == reference.best).mean()) if difference.size else 1.0,
         "same_main_style": float(np.mean(main)) if main else 1.0,
     }

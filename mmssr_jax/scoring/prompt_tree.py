@@ -1,12 +1,12 @@
-"""Many prompts in one sequence: what they share is laid out, and computed, once.
+"""Packs many prompts into one sequence so that a shared prefix is stored, and computed, once.
 
     prompts              packed tokens        a  b  c  d  e  f        positions  0  1  2  3  2  1
-      a b c d              until              6  5  4  4  5  6
+      a b c d              visible_until      6  5  4  4  5  6
       a b e        ──>     leaves             d, e, f
       a f
 
-A token sees token j iff j <= i < until[j] (packed indices): its ancestors and itself. Positions count from the root
-along each branch, so that every prompt gets the numbers it would get alone.
+Token i attends to token j iff j <= i < visible_until[j] (packed indices), that is, to its ancestors and itself.
+Positions count from the root along each branch, so every prompt keeps the positions it has on its own.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class PromptTree:
-    """A trie of token sequences in depth-first order; S nodes, P prompts.
+    """A trie of token sequences in depth-first order; S nodes, N prompts.
 
     Attributes:
-      tokens: int32 [S].
-      positions: int32 [S], distance from the root.
-      until: int32 [S], the packed index at which a node's subtree ends.
-      paths: per prompt, the node of each of its tokens; the last one is the prompt's leaf.
+      tokens: int32 [S], token ids.
+      positions: int32 [S], depth of each node; 0 for a root.
+      visible_until: int32 [S], the packed index at which a node's subtree ends.
+      paths: for each prompt an int32 [length] array with the node of each of its tokens; the last one is its leaf.
     """
 
     tokens: np.ndarray
@@ -35,21 +35,24 @@ class PromptTree:
 
     @property
     def leaves(self) -> np.ndarray:
-        """int32 [P]: the node whose next-token distribution answers each prompt."""
+        """int32 [N]: for each prompt the node whose next-token distribution is the answer."""
         return np.array([path[-1] for path in self.paths], np.int32)
 
 
 def build_tree(prompts: Sequence[Sequence[int]]) -> PromptTree:
-    """Packs prompts so that equal beginnings are stored once.
+    """Packs prompts so that common prefixes are stored once.
 
-    The cuts fall between tokens of the separately encoded prompts, so no tokenizer can merge across them.
+    Branches split between tokens of separately encoded prompts, so no token spans a branching point.
+
+    Args:
+      prompts: token ids.
 
     Raises:
-      ValueError: there is no prompt, or an empty one.
+      ValueError: there is no prompt, or one is empty.
     """
     if not prompts or any(len(p) == 0 for p in prompts):
         raise ValueError("a prompt tree needs at least one prompt, and none may be empty")
-    children: list[dict[int, int]] = [{}]  # node 0 is a root above the first tokens
+    children: list[dict[int, int]] = [{}]  # node 0 is a virtual root above the first tokens
     token_of = [-1]
     walks = []
     for prompt in prompts:

@@ -1,4 +1,4 @@
-"""Scoring a pool into shards: each is whole or absent, so that a run that was cut off goes on at the next one."""
+"""Scores a pool into shards; each is written atomically, so that an interrupted run resumes at the next one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from mmssr_jax.scoring.scorer import ScorerOutput, TokenCounts
 
 T = TypeVar("T")
 
-_AHEAD = 128  # samples that wait for the models
-_TOGETHER = 16  # samples that a thread hands over at a time: one by one would cost a tenth of the throughput
+_PREFETCH = 128  # encoded samples that wait for the models
+_GROUP = 16  # samples that a thread hands over at a time; one at a time would cost 10 % of the throughput
 _END = object()
 
 
 @dataclasses.dataclass(frozen=True)
-class Failed:
-    """A sample that cannot be scored."""
+class RejectedSample:
+    """A sample that cannot be scored, with a reason code and a message."""
 
     sample: Sample
     reason: str
@@ -40,12 +40,12 @@ class Failed:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreShard:
-    """What is kept beside a shard's table.
+    """Statistics that are saved with a shard's table.
 
     Attributes:
-      scored, cut: samples in the table, and how many of them lost text.
-      digit_mass: per capability, the sum over samples of the probability that the six digits hold.
-      rejects: what is not in the table, with its reason.
+      scored, cut: number of samples in the table, and of those whose text was truncated.
+      digit_mass: for each capability, the digits' probability mass, summed over the samples.
+      rejects: the samples that are not in the table, with the reason.
     """
 
     scored: int
@@ -55,63 +55,65 @@ class ScoreShard:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Ask:
-    """sample -> what the models read of it, or why there is nothing; runs in grain's threads."""
+class _Encode:
+    """sample -> its prompts for the models, or why it is rejected; runs in grain's threads."""
 
-    panel: ScorerEnsemble
+    ensemble: ScorerEnsemble
     max_pixels: int
 
-    def __call__(self, sample: Sample) -> tuple[Sample, tuple[Example, ...]] | Failed:
+    def __call__(self, sample: Sample) -> tuple[Sample, tuple[Example, ...]] | RejectedSample:
         try:
-            return sample, self.panel.prompts(sample, max_pixels=self.max_pixels)
+            return sample, self.ensemble.prompts(sample, max_pixels=self.max_pixels)
         except (OSError, ValueError) as e:
-            return Failed(sample, "unreadable_image", str(e))
+            return RejectedSample(sample, "unreadable_image", str(e))
         except DoesNotFitError as e:
-            return Failed(sample, "does_not_fit", str(e))
+            return RejectedSample(sample, "does_not_fit", str(e))
 
 
-def questions(
-    samples: Sequence[Sample] | SampleSource, panel: ScorerEnsemble, *, max_pixels: int, threads: int = 2
-) -> Iterator[tuple[Sample, tuple[Example, ...]] | Failed]:
-    """Reads, decodes and tokenises samples ahead of the models, in order."""
-    ask = _Ask(panel, max_pixels)
-    starts = grain.MapDataset.range(0, len(samples), _TOGETHER)
-    groups = starts.map(lambda n: [ask(samples[i]) for i in range(int(n), min(int(n) + _TOGETHER, len(samples)))])
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD // _TOGETHER)
-    for group in groups.to_iter_dataset(ahead):
+def read_prompts(
+    samples: Sequence[Sample] | SampleSource, ensemble: ScorerEnsemble, *, max_pixels: int, threads: int = 2
+) -> Iterator[tuple[Sample, tuple[Example, ...]] | RejectedSample]:
+    """Reads, decodes and tokenises samples in threads, ahead of the models and in order."""
+    encode = _Encode(ensemble, max_pixels)
+    starts = grain.MapDataset.range(0, len(samples), _GROUP)
+    groups = starts.map(lambda n: [encode(samples[i]) for i in range(int(n), min(int(n) + _GROUP, len(samples)))])
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_PREFETCH // _GROUP)
+    for group in groups.to_iter_dataset(options):
         yield from group
 
 
 def shard_rows(total: int, shard: int, shards: int) -> range:
-    """The pool positions of one shard: consecutive, so that the parts in order are the pool in order."""
+    """The pool indices of one shard: consecutive, so that the concatenated parts are in pool order."""
     return range(shard * total // shards, (shard + 1) * total // shards)
 
 
 def score_pool(
-    pool: SampleSource, panel: ScorerEnsemble, folder: Path, *, shards: int, max_pixels: int, todo: Iterable[int],
+    pool: SampleSource, ensemble: ScorerEnsemble, folder: Path, *, shards: int, max_pixels: int, todo: Iterable[int],
     writes: bool = True, extra: Path | None = None, metrics: Path | None = None, threads: int = 2,
 ) -> None:  # fmt: skip
-    """Writes `part-*.parquet` (`core.tables.score_schema`) and a note beside each for the shards in `todo`.
+    """Writes `part-*.parquet` (`core.tables.score_schema`) and `part-*.json` (`ScoreShard`) for the shards in `todo`.
 
     Args:
-      pool: a Pool; rows are written in its order.
-      panel: the models.
-      folder: where the parts go.
+      pool: the samples; rows are written in their order.
+      ensemble: the models.
+      folder: output folder.
       shards: number of parts.
-      max_pixels: larger pictures are rejected.
-      todo: the shards that are missing, handed out one by one (`work.WorkList.items`).
-      writes: whether this process writes what it computes; with a model that is split over processes only one does.
-      extra: a folder for each part's arg-max and probability mass of the digits (`detail_table`); None for none.
-      metrics: the throughput of each shard is appended to this file, as `core.metric_writer` does.
-      threads: that decode and tokenise.
+      max_pixels: larger images are rejected.
+      todo: the missing shards, yielded one by one.
+      writes: whether this process writes its results; if a model spans processes, only one of them does.
+      extra: folder for each part's `detail_table`; None to skip it.
+      metrics: file to which the throughput of each shard is appended, in the format of `core.metric_writer`.
+      threads: threads that decode and tokenise.
     """
     done = sum(len(shard_rows(len(pool), s, shards)) for s in range(shards) if is_done(folder, s, shards))
     progress = Progress("scoring", len(pool), done=done)
     for shard in todo:
         rows = shard_rows(len(pool), shard, shards)
-        meter = ScoringThroughput(panel)
-        samples, ratings, lengths, note = _rate_rows(pool, rows, panel, progress, meter, max_pixels, threads)
-        scalars = meter.scalars()
+        throughput = ScoringThroughput(ensemble)
+        prompts = read_prompts(Subset(pool, rows), ensemble, max_pixels=max_pixels, threads=threads)
+        scored = _ScoredSamples(throughput.over(prompts), progress)
+        output = ensemble.score(scored.accepted())
+        scalars = throughput.scalars()
         logging.info("shard %d of %d: %s", shard, shards, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
         if not writes:
             continue
@@ -119,13 +121,16 @@ def score_pool(
             _append_metrics(metrics, shard, scalars)
         path = folder / tables.part_name(shard, shards)
         if extra is not None:
-            files.write_parquet(extra / path.name, detail_table(samples, ratings, panel))
-        files.write_json(path.with_suffix(".json"), dataclasses.asdict(note))
-        files.write_parquet(path, score_table(samples, ratings, lengths, panel))
+            files.write_parquet(extra / path.name, detail_table(scored.samples, output, ensemble))
+        files.write_json(path.with_suffix(".json"), dataclasses.asdict(scored.statistics(output)))
+        files.write_parquet(path, score_table(scored.samples, output, scored.lengths, ensemble))
 
 
 def _append_metrics(path: Path, shard: int, scalars: Mapping[str, float]) -> None:
-    """One write, so that processes do not tear each other's lines; the values hang on the machine, hence "time/"."""
+    """Appends in a single write, so that lines of several processes do not interleave.
+
+    The values depend on the machine; they are named "time/..." and thereby excluded from comparisons of runs.
+    """
     now = round(time.time(), 3)
     rows = [{"step": shard, "name": f"time/{k}", "value": v, "time": now} for k, v in scalars.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,19 +139,19 @@ def _append_metrics(path: Path, shard: int, scalars: Mapping[str, float]) -> Non
 
 
 def is_done(folder: Path, shard: int, shards: int) -> bool:
-    """Whether a shard is written: its part comes last."""
+    """Whether a shard is written; its part is the last file that is written."""
     return (folder / tables.part_name(shard, shards)).exists()
 
 
 class ScoringThroughput:
-    """How fast a stretch of scoring was, and what it waited for."""
+    """Measures throughput, and the time spent waiting for input, from its construction on."""
 
-    def __init__(self, panel: ScorerEnsemble):
-        self._panel, self._before, self._begin = panel, panel.work, time.monotonic()
+    def __init__(self, ensemble: ScorerEnsemble):
+        self._ensemble, self._before, self._begin = ensemble, ensemble.counts, time.monotonic()
         self.waited = 0.0
 
     def over(self, items: Iterator[T]) -> Iterator[T]:
-        """Hands `items` on, and adds up how long they let wait."""
+        """Yields `items` and accumulates the time spent waiting for them."""
         while True:
             begin = time.monotonic()
             item = next(items, _END)
@@ -157,7 +162,7 @@ class ScoringThroughput:
 
     def scalars(self) -> dict[str, float]:
         """samples_per_s, tokens_per_s (without padding), padding_share of the computed tokens, input_wait_share."""
-        seconds, now, before = max(time.monotonic() - self._begin, 1e-9), self._panel.work, self._before
+        seconds, now, before = max(time.monotonic() - self._begin, 1e-9), self._ensemble.counts, self._before
         samples, tokens = now.samples - before.samples, now.tokens - before.tokens
         return {
             "samples_per_s": samples / seconds,
@@ -167,77 +172,73 @@ class ScoringThroughput:
         }
 
 
-def _rate_rows(
-    pool: SampleSource,
-    rows: range,
-    panel: ScorerEnsemble,
-    progress: Progress,
-    meter: ScoringThroughput,
-    max_pixels: int,
-    threads: int,
-) -> tuple[list[Sample], ScorerOutput, list[int], ScoreShard]:
-    samples: list[Sample] = []
-    lengths: list[int] = []
-    cut = 0
-    rejects: list[dict[str, str]] = []
-    rating = panel.start(len(rows))
-    for item in meter.over(questions(Subset(pool, rows), panel, max_pixels=max_pixels, threads=threads)):
-        progress.add()
-        if isinstance(item, Failed):
-            logging.warning("sample %s is not scored: %s", item.sample.id, item.detail)
-            reject = {"id": item.sample.id, "source": item.sample.source}
-            rejects.append({**reject, "reason": item.reason, "detail": item.detail})
-            continue
-        sample, examples = item
-        samples.append(sample)
-        cut += examples[0].cut > 0
-        lengths.append(len(examples[0]) + examples[0].cut)
-        rating.add(examples)
-    ratings, n = rating.finish(), len(samples)
-    mass = tuple(float(v) for v in ratings.digit_mass[:n].astype(np.float64).sum(0))
-    return samples, ratings, lengths, ScoreShard(n, cut, mass, tuple(rejects))
+class _ScoredSamples:
+    """Collects what a shard's files need about the samples, while `accepted` passes their prompts on."""
+
+    def __init__(self, items: Iterable[tuple[Sample, tuple[Example, ...]] | RejectedSample], progress: Progress):
+        self._items, self._progress = items, progress
+        self.samples: list[Sample] = []
+        self.lengths: list[int] = []
+        self._cut = 0
+        self._rejects: list[dict[str, str]] = []
+
+    def accepted(self) -> Iterator[tuple[Example, ...]]:
+        """The prompts of the samples that are not rejected."""
+        for item in self._items:
+            self._progress.add()
+            if isinstance(item, RejectedSample):
+                logging.warning("sample %s is not scored: %s", item.sample.id, item.detail)
+                reject = {"id": item.sample.id, "source": item.sample.source}
+                self._rejects.append({**reject, "reason": item.reason, "detail": item.detail})
+                continue
+            sample, examples = item
+            self.samples.append(sample)
+            self._cut += examples[0].cut > 0
+            self.lengths.append(len(examples[0]) + examples[0].cut)
+            yield examples
+
+    def statistics(self, output: ScorerOutput) -> ScoreShard:
+        """The shard's statistics, once all samples are scored."""
+        mass = tuple(float(v) for v in output.digit_mass.astype(np.float64).sum(0))
+        return ScoreShard(len(self.samples), self._cut, mass, tuple(self._rejects))
 
 
 def score_table(
-    samples: Sequence[Sample], ratings: ScorerOutput, lengths: Sequence[int], panel: ScorerEnsemble
+    samples: Sequence[Sample], output: ScorerOutput, lengths: Sequence[int], ensemble: ScorerEnsemble
 ) -> pa.Table:
-    """Ratings as rows of the public score table."""
-    n = len(samples)
-    slugs = [c.slug for c in panel.capabilities]
+    """The output for n samples as rows of the public score table; `lengths` are their token counts."""
+    slugs = [c.slug for c in ensemble.capabilities]
     columns = {
         "id": [s.id for s in samples],
         "source": [s.source for s in samples],
-        **{slug: ratings.scores[:n, k] for k, slug in enumerate(slugs)},
-        "styles": ratings.styles[:n],
+        **{slug: output.scores[:, k] for k, slug in enumerate(slugs)},
+        "styles": output.styles,
         "n_tokens": list(lengths),
     }
     return pa.table(columns, schema=tables.score_schema(slugs))
 
 
-def score_readable(samples: Sequence[Sample] | SampleSource, panel: ScorerEnsemble, *, max_pixels: int) -> ScorerOutput:
-    """Ratings of those among `samples` that can be rated, in order."""
-    items = questions(samples, panel, max_pixels=max_pixels)
-    asked = [item[1] for item in items if not isinstance(item, Failed)]
-    rating = panel.start(len(asked))
-    for examples in asked:
-        rating.add(examples)
-    return rating.finish()
+def score_readable(
+    samples: Sequence[Sample] | SampleSource, ensemble: ScorerEnsemble, *, max_pixels: int
+) -> ScorerOutput:
+    """The output for those of `samples` that are not rejected, in order."""
+    items = read_prompts(samples, ensemble, max_pixels=max_pixels)
+    return ensemble.score(item[1] for item in items if not isinstance(item, RejectedSample))
 
 
-def detail_table(samples: Sequence[Sample], ratings: ScorerOutput, panel: ScorerEnsemble) -> pa.Table:
-    """Beside the scores: `id`, and per capability `<slug>` int8, the most likely digit, and `<slug>_mass` float32."""
-    n = len(samples)
+def detail_table(samples: Sequence[Sample], output: ScorerOutput, ensemble: ScorerEnsemble) -> pa.Table:
+    """`id`, and for each capability `<slug>`, int8, the most likely digit, and `<slug>_mass`, float32, their mass."""
     columns: dict[str, pa.Array] = {"id": pa.array([s.id for s in samples], pa.string())}
-    for k, capability in enumerate(panel.capabilities):
-        columns[capability.slug] = pa.array(ratings.best[:n, k], pa.int8())
-        columns[f"{capability.slug}_mass"] = pa.array(ratings.digit_mass[:n, k], pa.float32())
+    for k, capability in enumerate(ensemble.capabilities):
+        columns[capability.slug] = pa.array(output.best[:, k], pa.int8())
+        columns[f"{capability.slug}_mass"] = pa.array(output.digit_mass[:, k], pa.float32())
     return pa.table(columns)
 
 
-def read_notes(folder: Path, shards: int) -> list[ScoreShard]:
-    """The notes beside all parts, in order."""
-    notes = []
+def read_shard_statistics(folder: Path, shards: int) -> list[ScoreShard]:
+    """The `ScoreShard` of every part, in order."""
+    statistics = []
     for shard in range(shards):
         row = files.read_json((folder / tables.part_name(shard, shards)).with_suffix(".json"))
-        notes.append(ScoreShard(row["scored"], row["cut"], tuple(row["digit_mass"]), tuple(row["rejects"])))
-    return notes
+        statistics.append(ScoreShard(row["scored"], row["cut"], tuple(row["digit_mass"]), tuple(row["rejects"])))
+    return statistics

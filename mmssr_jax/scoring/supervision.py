@@ -1,4 +1,4 @@
-"""From the judge's table to what the scorer is trained on, and what it is measured on."""
+"""Splits the judge's table into the scorer's training labels and its held-out set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmssr_jax.scoring.encoder import ScorerLabels
 
 
 def labels_by_id(judgments: pa.Table, slugs: Sequence[str]) -> dict[str, ScorerLabels]:
-    """The judge's answers of every sample that has all of the named scores.
+    """Sample id -> the judge's answers, for every sample that has a score for all of `slugs`.
 
     Raises:
       UserError: the table lacks a capability.
@@ -29,6 +29,9 @@ def labels_by_id(judgments: pa.Table, slugs: Sequence[str]) -> dict[str, ScorerL
 
 
 def held_out(ids: Sequence[str], *, share: float, seed: int) -> np.ndarray:
-    """Which samples are kept from training, bool [n]: a function of seed and id alone, about `share` of them."""
-    drawn = [hashlib.sha256(f"{seed}:{i}".encode()).digest()[:8] for i in ids]
-    return np.array([int.from_bytes(d, "big") / 2**64 < share for d in drawn], bool)
+    """Mask of the samples in the held-out set, bool [n]; about `share` of them.
+
+    Whether a sample is held out depends only on `seed` and its id.
+    """
+    hashes = [hashlib.sha256(f"{seed}:{i}".encode()).digest()[:8] for i in ids]
+    return np.array([int.from_bytes(h, "big") / 2**64 < share for h in hashes], bool)

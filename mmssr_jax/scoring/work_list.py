@@ -1,8 +1,8 @@
-"""Which process does what, through locks on one file: a process that dies lets go of what it held.
+"""Distributes work items over processes with byte-range locks on one file; a process that dies releases its locks.
 
-Any number of processes, started by hand or as one group, share a folder. Byte 0 of the file stands for the folder,
-byte 1 for finishing it, byte 2 + n for item n. Where a file system keeps no locks between machines, items may be done
-twice, which costs time and changes nothing: they are written atomically, and equal.
+Any number of processes, started separately or as one group, share a folder. Byte 0 of the lock file stands for the
+folder, byte 1 for finishing it, byte 2 + n for item n. On a file system without locks across machines, an item may be
+done twice; that costs time only, because items are written atomically and with equal content.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from types import TracebackType
 from mmssr_jax.core.errors import UserError
 
 _FOLDER, _FINISH, _ITEMS = 0, 1, 2
-_PAUSE = 0.2  # seconds between two looks at what others do
+_POLL_S = 0.2  # seconds between two checks for the progress of other processes
 
 
 class WorkList:
-    """The locks of one folder; they end with the `with` block, or with the process.
+    """The locks of one folder, held until the end of the `with` block or of the process.
 
     Args:
-      path: of the lock file, outside the folder. It stays when the work is done, empty.
+      path: the lock file, outside the folder; it remains as an empty file.
     """
 
     def __init__(self, path: Path):
@@ -36,19 +36,19 @@ class WorkList:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()  # and with it every lock
+        self._file.close()  # releases every lock
 
     def hold_alone(self) -> None:
-        """Keeps others out until `share`.
+        """Locks the folder exclusively until `share`.
 
         Raises:
-          UserError: somebody is at work.
+          UserError: another process is at work.
         """
         if not self._lock(_FOLDER):
             raise UserError("another process is at work on this; let it end, or start this one without --overwrite")
 
     def share(self) -> None:
-        """Lets others in; waits for one that works alone."""
+        """Locks the folder together with other processes; waits for one that holds it alone."""
         fcntl.lockf(self._file, fcntl.LOCK_SH, 1, _FOLDER)
 
     def _lock(self, byte: int) -> bool:
@@ -68,35 +68,35 @@ class WorkList:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, byte)
 
     def items(self, order: Sequence[int], done: Callable[[int], bool]) -> Iterator[int]:
-        """Items that are not done, each held while the caller works on it; ends when all are done, whoever did them.
+        """Yields items that are not done, each locked while the caller works on it, until all items are done.
 
         Args:
-          order: all items, those first that this process should prefer.
-          done: whether an item is done.
+          order: all items, in the order of this process's preference.
+          done: whether an item is done, by this or another process.
         """
-        left = [n for n in order if not done(n)]
-        while left:
+        remaining = [n for n in order if not done(n)]
+        while remaining:
             worked = False
-            for n in left:
-                with self._held(_ITEMS + n) as mine:
-                    if mine and not done(n):
+            for n in remaining:
+                with self._held(_ITEMS + n) as locked:
+                    if locked and not done(n):
                         yield n
                         worked = True
-            left = [n for n in left if not done(n)]
-            if left and not worked:
-                time.sleep(_PAUSE)
+            remaining = [n for n in remaining if not done(n)]
+            if remaining and not worked:
+                time.sleep(_POLL_S)
 
-    def finish(self, finished: Callable[[], bool], finishing: Callable[[], None]) -> None:
-        """Runs `finishing` in one process and waits for it in the others; another takes over if that one dies."""
+    def finish(self, finished: Callable[[], bool], finish: Callable[[], None]) -> None:
+        """Runs `finish` in one process while the others wait; if that process dies, another one runs it."""
         while not finished():
-            with self._held(_FINISH) as mine:
-                if mine and not finished():
-                    finishing()
+            with self._held(_FINISH) as locked:
+                if locked and not finished():
+                    finish()
                     return
-            time.sleep(_PAUSE)
+            time.sleep(_POLL_S)
 
 
 def preferred(count: int, *, index: int, processes: int) -> list[int]:
-    """All of `count` items, beginning where process `index` of several equal ones should: at its own share."""
+    """All `count` items, rotated so that process `index` of `processes` starts with its share."""
     first = index * count // processes
     return [*range(first, count), *range(first)]

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.vocabulary import CAPABILITIES, SLUGS, STYLES
-from mmssr_jax.data.batch import Batch, BatchShape, collate
+from mmssr_jax.data.batch import Batch, BatchShape
 from mmssr_jax.data.example import Example
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.scoring import instructions
 from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
-from mmssr_jax.scoring.scorer import Buckets, Scorer, style_lists
+from mmssr_jax.scoring.ensemble import ScorerEnsemble
+from mmssr_jax.scoring.scorer import Buckets, Scorer, ScorerOutput, style_lists
 from mmssr_jax.training.losses import read_logits, weighted_loss
-from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
+from tests.small import PATCHES, bundle, pixels, processor, sample, tokenizer
 
 MODEL = bundle()
-ENCODER = ScorerEncoder(tokenizer(), CAPABILITIES, tokens_per_image=PATCHES, max_prefix=120)
+ENCODER = ScorerEncoder(processor(), CAPABILITIES, max_prefix=120)
 SAMPLES = [
     sample("one", images=1),
     sample("two", question="Which is larger?\nA. 1\nB. 2", answer="B", images=2),
@@ -52,7 +53,7 @@ def _read(batch: Batch) -> jax.Array:
 
 
 def _logits(examples: list[Example], shape: BatchShape) -> np.ndarray:
-    batch = collate(examples, shape, tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+    batch = processor().collate(examples, shape)
     return np.asarray(_read(batch))
 
 
@@ -65,7 +66,7 @@ def test_tree_equals_separate_prompts():
         np.testing.assert_allclose(tree[row], alone, atol=1e-4)
 
 
-def test_lesson_asks_for_the_labels_at_the_same_leaves():
+def test_training_example_has_the_labels_at_the_same_leaves():
     labels = ScorerLabels({slug: k % 6 for k, slug in enumerate(SLUGS)}, ["yes/no", "comparison"])
     example = ENCODER.training_example(SAMPLES[0], pixels(SAMPLES[0]), labels)
     t = tokenizer()
@@ -77,9 +78,9 @@ def test_lesson_asks_for_the_labels_at_the_same_leaves():
     ends = [
         int(at) for at, target in zip(example.loss_position, example.loss_target, strict=True) if target == t.im_end
     ]
-    asked = np.array(example.loss_position[: 14 + 1])  # the digits, and the end of the one whose turn it is
+    leaves = np.array(example.loss_position[: 14 + 1])  # of the digits, and of the one end of an answer
     turn = len(ENCODER.prefix(SAMPLES[0])[0]) % 14
-    assert ends[0] == asked[turn] + 1 == asked[turn + 1]
+    assert ends[0] == leaves[turn] + 1 == leaves[turn + 1]
     assert example.tokens[ends[0]] == ENCODER.digits[turn % 6]
     assert len(ends) == 2  # of one digit and of the style list
     starts = {t.decode([i[0]]): s for i, s in zip(ENCODER.style_tokens, STYLES, strict=True)}
@@ -87,15 +88,13 @@ def test_lesson_asks_for_the_labels_at_the_same_leaves():
     assert {starts[k]: pytest.approx(v) for k, v in styles.items()} == {"yes/no": 2 / 3, "comparison": 1 / 3}
 
 
-def test_lesson_has_the_loss_of_separate_lessons():
+def test_training_example_has_the_loss_of_separate_conversations():
     """What training sees in one sequence is what 14 separate conversations would show."""
     model = merge(MODEL.graphdef, MODEL.params)
     labels = ScorerLabels(dict.fromkeys(SLUGS, 3), [])
     training_example = ENCODER.training_example(SAMPLES[1], pixels(SAMPLES[1]), labels)
     digit = training_example.loss_target == ENCODER.digits[3]
-    packed = collate(
-        [training_example], BatchShape(1, 420, 2, 64), tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad
-    )
+    packed = processor().collate([training_example], BatchShape(1, 420, 2, 64))
     packed.loss_weight[:, : len(digit)] *= digit
     total = float(weighted_loss(model, packed)[0])
     alone = [_separate(SAMPLES[1], instructions.score_query(c)) for c in CAPABILITIES]
@@ -113,26 +112,26 @@ def test_over_long_text_is_cut_before_the_queries():
 
 
 def test_images_beyond_the_limit_are_an_error():
-    small = ScorerEncoder(tokenizer(), CAPABILITIES, tokens_per_image=PATCHES, max_prefix=30)
+    small = ScorerEncoder(processor(), CAPABILITIES, max_prefix=30)
     with pytest.raises(ValueError, match="images do not fit"):
         small.prefix(sample(images=3))
 
 
-def _rater(devices: int, rows: int = 8) -> Scorer:
-    return Scorer(
+def _score(devices: int, examples: list[Example]) -> ScorerOutput:
+    scorer = Scorer(
         MODEL.graphdef,
         MODEL.params,
         ENCODER,
-        image_size=SIZE,
-        buckets=Buckets(rows=rows, lengths=(350, 420), images=(0, 1, 2)),
+        buckets=Buckets(rows=8, lengths=(350, 420), images=(0, 1, 2)),
         mesh=make_mesh(MeshConfig(), devices=jax.devices()[:devices]),
     )
+    return ScorerEnsemble(scorer).score((example,) for example in examples)
 
 
-def test_ratings_are_in_order_whatever_the_buckets_and_the_mesh():
+def test_scores_are_in_order_whatever_the_buckets_and_the_mesh():
     examples = [ENCODER.prompt(s, pixels(s)) for s in SAMPLES * 3]
-    one = _rater(1).rate(iter(examples), len(examples))
-    eight = _rater(8).rate(iter(examples), len(examples))
+    one = _score(1, examples)
+    eight = _score(8, examples)
     assert one.scores.shape == (12, 14)
     assert ((one.scores > 0) & (one.scores < 5)).all()
     assert len(np.unique(one.scores[:4].round(4))) > 20
@@ -144,14 +143,14 @@ def test_ratings_are_in_order_whatever_the_buckets_and_the_mesh():
 
 def test_scores_are_the_expectation_over_the_digits():
     example = ENCODER.question(SAMPLES[0], pixels(SAMPLES[0]))
-    rating = _rater(1).rate([ENCODER.prompt(SAMPLES[0], pixels(SAMPLES[0]))], 1)
+    output = _score(1, [ENCODER.prompt(SAMPLES[0], pixels(SAMPLES[0]))])
     logits = _logits([example], BatchShape(1, 420, 2, 15))[0, 0]
     p = np.exp(logits - logits.max())
     p /= p.sum()
     digits = p[ENCODER.digits]
-    assert rating.digit_mass[0, 0] == pytest.approx(digits.sum(), rel=1e-4)
-    assert rating.scores[0, 0] == pytest.approx((digits * np.arange(6)).sum() / digits.sum(), rel=1e-4)
-    assert rating.best[0, 0] == digits.argmax()
+    assert output.digit_mass[0, 0] == pytest.approx(digits.sum(), rel=1e-4)
+    assert output.scores[0, 0] == pytest.approx((digits * np.arange(6)).sum() / digits.sum(), rel=1e-4)
+    assert output.best[0, 0] == digits.argmax()
 
 
 def test_style_lists_keep_what_holds_enough_of_the_share():

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.data.batch import BatchShape, collate
+from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import make_mesh
@@ -19,7 +19,7 @@ from mmssr_jax.scoring.feature_run import write_features
 from mmssr_jax.scoring.features import FeatureConfig, ModelFeatureExtractor, _sketch
 from mmssr_jax.scoring.scorer import Buckets
 from mmssr_jax.training.losses import weighted_loss
-from tests.small import PATCHES, SIZE, bundle, sample, tokenizer
+from tests.small import bundle, processor, sample, tokenizer
 
 MODEL = bundle()
 CONFIG = FeatureConfig(max_length=120, layers=(1, 2), gradient_of=r"decoder\.layers\.attn\.q\.kernel$", dimensions=64)
@@ -39,7 +39,7 @@ def _alone(reader, one, sequence=0):
     """The sample's batch without any padding."""
     example = reader.examples(one, max_pixels=10_000)[sequence]
     shape = BatchShape(1, len(example), len(example.pixels), len(example.loss_position))
-    return collate([example], shape, tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+    return processor().collate([example], shape)
 
 
 def _model():
@@ -54,8 +54,8 @@ def test_likelihood(tmp_path):
         for name, sequence in (("nll", 0), ("nll_blind", 1)):
             batch = _alone(reader, one, sequence)
             total, sums = weighted_loss(_model(), batch)
-            assert table[name][row].as_py() == pytest.approx(float(total / sums["weight"]), rel=1e-4)
-        assert table["tokens"][row].as_py() == int(sums["weight"])
+            assert table[name][row].as_py() == pytest.approx(float(total / sums.weight), rel=1e-4)
+        assert table["tokens"][row].as_py() == int(sums.weight)
     assert table["nll"][0].as_py() != pytest.approx(table["nll_blind"][0].as_py(), rel=1e-4)
     assert table["nll"][1].as_py() == pytest.approx(table["nll_blind"][1].as_py(), rel=1e-5)  # it has no picture
 
@@ -77,7 +77,7 @@ def test_activations(tmp_path):
     table, reader = _table("activations", tmp_path)
     assert table.schema.names == ["id", "layer1_image", "layer1_text", "layer2_image", "layer2_text"]
     batch, model = _alone(reader, SAMPLES[0]), _model()
-    embedded = model.embed_rows(batch.tokens, model.encode_images(batch.pixels), batch.image_index)
+    embedded = model.embed(batch.tokens, batch.pixels, batch.image_index)
     states = model.decoder.hidden_states(embedded, batch.positions, batch.visible_until)
     seen = batch.image_index[0] >= 0
     for layer in (1, 2):
@@ -94,7 +94,7 @@ def test_gradients(tmp_path):
 
     def loss(kernel, batch):
         total, sums = weighted_loss(merge(MODEL.graphdef, paths.unflatten({**flat, name: kernel})), batch)
-        return total / sums["weight"]
+        return total / sums.weight
 
     for row, one in enumerate(SAMPLES):
         gradient = jax.grad(loss)(flat[name], _alone(reader, one))

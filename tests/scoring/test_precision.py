@@ -1,4 +1,4 @@
-"""16 and 8 bits beside float32."""
+"""16 and 8 bits compared with float32."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.scoring.encoder import ScorerEncoder
-from mmssr_jax.scoring.precision import Int8Kernel, agreement, in_int8, load_with_precision
+from mmssr_jax.scoring.ensemble import ScorerEnsemble
+from mmssr_jax.scoring.precision import Int8Kernel, in_int8, load_with_precision, precision_deviation
 from mmssr_jax.scoring.scorer import Buckets, Scorer, ScorerOutput
 from mmssr_jax.training.bundle import ModelBundle, export_bundle, with_config
-from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
+from tests.small import bundle, pixels, processor, sample
 
 SAMPLES = [sample(str(n), question=f"How many? {n}", answer=str(n), images=n % 2) for n in range(8)]
 
@@ -32,12 +33,12 @@ def test_levels_are_the_nearest_of_255():
     np.testing.assert_array_equal(stacked.levels[0], stacked.levels[1])
 
 
-def rated(model: ModelBundle, mesh: Mesh) -> ScorerOutput:
-    encoder = ScorerEncoder(tokenizer(), CAPABILITIES[:4], tokens_per_image=PATCHES, max_prefix=120)
-    rater = Scorer(
-        model.graphdef, model.params, encoder, image_size=SIZE, buckets=Buckets(8, (300,), (1,)), mesh=mesh
+def score(model: ModelBundle, mesh: Mesh) -> ScorerOutput:
+    encoder = ScorerEncoder(processor(), CAPABILITIES[:4], max_prefix=120)
+    scorer = Scorer(
+        model.graphdef, model.params, encoder, buckets=Buckets(8, (300,), (1,)), mesh=mesh
     )  # fmt: skip
-    return rater.rate([encoder.prompt(s, pixels(s)) for s in SAMPLES], len(SAMPLES))
+    return ScorerEnsemble(scorer).score((encoder.prompt(s, pixels(s)),) for s in SAMPLES)
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +49,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ratings(folder) -> dict[str, ScorerOutput]:
+def outputs(folder) -> dict[str, ScorerOutput]:
     mesh = make_mesh(devices=jax.devices()[:1])
-    return {p: rated(load_with_precision(folder, p, mesh), mesh) for p in ("float32", "bfloat16", "int8")}
+    return {p: score(load_with_precision(folder, p, mesh), mesh) for p in ("float32", "bfloat16", "int8")}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
-def test_scores_agree_with_float32(ratings, precision):
-    report = agreement(ratings[precision], ratings["float32"])
+def test_scores_agree_with_float32(outputs, precision):
+    report = precision_deviation(outputs[precision], outputs["float32"])
     assert 0 < report["mean_difference"] <= 0.02
     assert report["greatest_difference"] < 0.1
     assert report["same_best"] >= 0.9  # random weights: digits are nearly equally likely
 
 
-def test_16_bits_are_kept_where_they_are_used_and_change_nothing(folder, ratings):
+def test_16_bits_are_kept_where_they_are_used_and_change_nothing(folder, outputs):
     mesh = make_mesh(devices=jax.devices()[:1])
     half = load_with_precision(folder, "bfloat16", mesh)
     kept = {
@@ -70,16 +71,16 @@ def test_16_bits_are_kept_where_they_are_used_and_change_nothing(folder, ratings
     assert kept == {"bfloat16"}
     assert half.params["decoder"]["norm"]["scale"].dtype == jnp.float32
     whole = with_config(load_with_precision(folder, "float32", mesh), half.config)
-    found = rated(whole, mesh)
-    np.testing.assert_array_equal(found.scores, ratings["bfloat16"].scores)
-    np.testing.assert_array_equal(found.style_share, ratings["bfloat16"].style_share)
+    found = score(whole, mesh)
+    np.testing.assert_array_equal(found.scores, outputs["bfloat16"].scores)
+    np.testing.assert_array_equal(found.style_share, outputs["bfloat16"].style_share)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
-def test_a_scorer_split_over_devices_answers_alike(folder, ratings, precision):
+def test_a_scorer_split_over_devices_answers_alike(folder, outputs, precision):
     mesh = make_mesh(MeshConfig(data=1, fsdp=2, tensor=2), devices=jax.devices()[:4])
     split = load_with_precision(folder, precision, mesh)
-    np.testing.assert_allclose(rated(split, mesh).scores, ratings[precision].scores, atol=0.02)
+    np.testing.assert_allclose(score(split, mesh).scores, outputs[precision].scores, atol=0.02)
 
 
 def test_kernels_take_a_quarter_and_all_else_stays():
@@ -92,7 +93,7 @@ def test_kernels_take_a_quarter_and_all_else_stays():
     assert all(small[n] is whole[n] for n in whole if not n.endswith(".kernel"))
 
 
-def test_agreement_of_equal_ratings(ratings):
-    assert agreement(ratings["int8"], ratings["int8"]) == {
+def test_deviation_of_equal_outputs(outputs):
+    assert precision_deviation(outputs["int8"], outputs["int8"]) == {
         "mean_difference": 0.0, "greatest_difference": 0.0, "same_best": 1.0, "same_main_style": 1.0,
     }  # fmt: skip

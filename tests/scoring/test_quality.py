@@ -100,16 +100,16 @@ def test_style_quality_by_hand():
     }  # fmt: skip
 
 
-def test_styles_of_a_users_own_are_measured_too():
+def test_user_supplied_styles_are_measured_too():
     assert quality.style_quality([["rhyme"]], [["rhyme"]])["styles"]["rhyme"]["f1"] == 1
 
 
-def test_counterfactual_looks_at_the_asked_capabilities():
+def test_counterfactual_compares_the_visual_capabilities():
     pairs = quality.Counterfactual(
-        right=np.array([[3.0, 2.0, 0.0], [3.0, 2.0, 0.0], [1.0, 1.0, 5.0]]),
+        original=np.array([[3.0, 2.0, 0.0], [3.0, 2.0, 0.0], [1.0, 1.0, 5.0]]),
         altered=np.array([[1.0, 1.0, 5.0], [2.0, 1.0, 0.0], [1.0, 1.0, 0.0]]),
         kinds=["blank", "swapped", "swapped"],
-        asked=np.array([[True, True, False], [False, True, False], [True, True, False]]),
+        visual=np.array([[True, True, False], [False, True, False], [True, True, False]]),
     )
     report = quality.counterfactual_quality(pairs)
     assert report == {

@@ -1,10 +1,10 @@
-"""Scores to and from the answer files of the official mmSSR program (`selection.formats.official`).
+"""Converts scores to and from the answer files of the official mmSSR code (`selection.formats.official`).
 
-    scores/part-*.parquet  ──>  official/<capability>.jsonl, style.jsonl, idx.csv       for its selector
-    a folder of its answers ──>  scores/part-*.parquet                                  for ours
+    scores/part-*.parquet        ──>  official/<capability>.jsonl, style.jsonl, idx.csv     for the official selector
+    folder of official answers   ──>  scores/part-*.parquet                                 for stage `select`
 
-Answers are integers: the scorer's most likely digit. `idx` is the sample's id where all ids are integers, else its row
-in the pool; idx.csv says which sample that is.
+Answers are integers: the scorer's most likely digit. `idx` is the sample's id if all ids are integers, else its index
+in the pool; idx.csv maps `idx` to ids.
 """
 
 from __future__ import annotations
@@ -30,14 +30,17 @@ def write_answers(scores: pa.Table, digits: pa.Table, pool: Pool, folder: Path) 
     """Writes the answers of a scored pool.
 
     Args:
-      scores: of the contract.
-      digits: `scoring.run.detail_table`, row for row the same samples.
-      pool: the samples, whose rows number them where their ids do not.
-      folder: is emptied.
+      scores: the score table.
+      digits: `scoring.score_pool.detail_table` of the same samples in the same order.
+      pool: the samples; their indices are used as `idx` if ids are not integers.
+      folder: emptied first.
+
+    Raises:
+      UserError: `digits` belongs to other scores.
     """
     ids = scores["id"].to_pylist()
     if digits["id"].to_pylist() != ids:
-        raise UserError("features/digits is not of these scores; score again with --overwrite=score")
+        raise UserError("features/digits does not belong to these scores; score again with --overwrite=score")
     numbered = all(re.fullmatch(r"0|[1-9]\d*", i) for i in ids)
     row_of = {} if numbered else {i: n for n, i in enumerate(pool.index["id"].to_pylist())}
     idx = [i if numbered else str(row_of[i]) for i in ids]
@@ -57,12 +60,18 @@ def write_answers(scores: pa.Table, digits: pa.Table, pool: Pool, folder: Path) 
 
 
 def read_answers(folder: Path, pool: Pool, artifact: Artifact, *, shards: int) -> None:
-    """Answers as the score table of a pool, in its order; samples without an answer are rejects.
+    """Writes the score table of a pool from official answers, in pool order; samples without an answer are rejected.
 
-    The official files hold no lengths, so the table has no `n_tokens`.
+    The official files hold no lengths, so the table has no column `n_tokens`.
+
+    Args:
+      folder: the official answers.
+      pool: the samples.
+      artifact: the claimed score folder; sealed at the end.
+      shards: number of parts.
 
     Raises:
-      UserError: see `selection.formats.official.read_jsonl`; an idx.csv that cannot be read.
+      UserError: see `selection.formats.official.read_jsonl`; idx.csv cannot be read.
     """
     index = pool.index
     sources = dict(zip(index["id"].to_pylist(), index["source"].to_pylist(), strict=True))
@@ -73,20 +82,20 @@ def read_answers(folder: Path, pool: Pool, artifact: Artifact, *, shards: int) -
         ids = [names[i] for i in table["id"].to_pylist()]
         table = table.set_column(0, "id", pa.array(ids, pa.string()))
     row_of = {i: n for n, i in enumerate(table["id"].to_pylist())}
-    at = np.array([row_of.get(i, -1) for i in sources], np.int64)
+    row_of_sample = np.array([row_of.get(i, -1) for i in sources], np.int64)
     for shard in range(shards):
-        rows = at[list(shard_rows(len(pool), shard, shards))]
+        rows = row_of_sample[list(shard_rows(len(pool), shard, shards))]
         files.write_parquet(artifact.path / tables.part_name(shard, shards), table.take(pa.array(rows[rows >= 0])))
-    missing = [i for i, row in zip(sources, at, strict=True) if row < 0]
+    missing = [i for i, row in zip(sources, row_of_sample, strict=True) if row < 0]
     rejects = [
         {"id": i, "source": sources[i], "reason": "no_answer", "detail": f"not in {folder.name}"} for i in missing
     ]
     files.write_jsonl(artifact.path / "rejects.jsonl", rejects)
-    artifact.seal({"scored": len(at) - len(missing), "rejected": len(missing)})
+    artifact.seal({"scored": len(row_of_sample) - len(missing), "rejected": len(missing)})
 
 
 def _names(path: Path) -> dict[str, str]:
-    """idx -> id; empty where there is no such file, and idx are ids."""
+    """idx -> id; empty without an idx.csv, when idx are ids."""
     if not path.exists():
         return {}
     with open(path, encoding="utf-8", newline="") as f:

@@ -1,9 +1,9 @@
-"""Stage `score`: the whole pool through the scorer, then how good the scorer is on what it never saw.
+"""Stage `score`: scores the whole pool, then measures the scorer outside its training set.
 
-Several processes may share the work: one group under `jax.distributed`, or any number started with the same command.
-Each takes shards that nobody holds; what a killed one held, another takes over. Where `config.mesh` spreads one model
-over a group, its processes take every shard together and the first one writes; if one dies all end, and the same
-command goes on.
+Several processes can share the work: one group under `jax.distributed`, or any number started with the same command.
+Each takes shards that no other process holds, including those of a process that died. If `config.mesh` spans a group's
+processes, they compute every shard together and the main one writes; if one dies all end, and running the same command
+again resumes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from mmssr_jax.parallel.mesh import check_rows
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
 from mmssr_jax.scoring.features import FeatureConfig
-from mmssr_jax.scoring.precision import Precision, agreement, load_with_precision
-from mmssr_jax.scoring.score_pool import is_done, read_notes, score_pool, score_readable
+from mmssr_jax.scoring.precision import Precision, load_with_precision, precision_deviation
+from mmssr_jax.scoring.score_pool import is_done, read_shard_statistics, score_pool, score_readable
 from mmssr_jax.scoring.scorer import Buckets, Scorer
 from mmssr_jax.scoring.work_list import WorkList, preferred
 from mmssr_jax.stages.score.feature_tables import write_all
@@ -46,16 +46,16 @@ class ScoreConfig:
 
     Attributes:
       model: a run of this workdir, or a folder.
-      shards: parts of the score table; at most one of them is lost when a process is cut off.
-      buckets: shapes that are compiled.
-      max_pixels: pictures with more pixels are rejected.
-      threads: that decode pictures and tokenise, ahead of the model.
+      shards: parts of the score table; an interrupted process loses at most one.
+      buckets: shapes to compile for.
+      max_pixels: images with more pixels are rejected.
+      threads: threads that decode images and tokenise ahead of the model.
       details: also write `features/digits/part-*.parquet`: the most likely digit and the digits' probability mass.
-      official: also write `official/`, the answers as files of the official program, see `official_scores`.
-      answers: take the scores from such files instead of asking a model: a folder.
-      precision: how the model is computed: as it was saved, in "float32" or "bfloat16", or with "int8" weights.
-      agreement: so many samples are rated in float32 as well; how far the two agree is kept in the manifest.
-      features: what is written beside the scores for other selectors, see FeatureConfig.
+      official: also write `official/`, answer files of the official code, see `official_answers`.
+      answers: folder of official answer files to read the scores from, instead of running a model.
+      precision: compute dtype: "model" (as saved), "float32", "bfloat16", or "int8" weights.
+      agreement: number of samples that are scored in float32 as well; the deviation is recorded in the manifest.
+      features: features for other selectors, written in addition to the scores, see FeatureConfig.
       quality: see QualityConfig.
     """
 
@@ -74,10 +74,11 @@ class ScoreConfig:
 
 
 def run(ctx: StageContext) -> None:
-    """Scores what is missing, measures the scorer where there is something to compare with, writes features.
+    """Scores the missing shards, measures the scorer if there is a truth, and writes features.
 
     Raises:
-      UserError: another process is at work on scores that this one is to overwrite; devices cannot share a batch.
+      UserError: another process is writing the scores that this one is to overwrite; the devices do not divide the
+        rows of a batch.
     """
     config = ctx.section("score", ScoreConfig)
     scorer = ctx.section("scorer", ScorerConfig)
@@ -95,7 +96,7 @@ def run(ctx: StageContext) -> None:
         inputs["styler"] = model_digest(folders[1])
     if judgments_path(ctx).exists():
         inputs["judgments"] = input_digest(judgments_path(ctx))
-    # What only the speed hangs on may differ between the processes and runs that make one table.
+    # Settings that only affect speed may differ between the processes and runs that write one table.
     settings = {"score": dataclasses.replace(config, threads=0, features=FeatureConfig()), "scorer": scorer}
     mesh, joint = inference_mesh(mesh_config(ctx)), spans_processes(mesh_config(ctx))
     check_rows(config.buckets.rows, mesh, field="config.score.buckets.rows")
@@ -116,9 +117,9 @@ def _score(
     ctx: StageContext, config: ScoreConfig, scorer: ScorerConfig, pool: Pool, folders: Sequence[Path], mesh: Mesh,
     artifact: Artifact, work: WorkList, *, joint: bool,
 ) -> None:  # fmt: skip
-    """This process's part of the table, until it is sealed."""
-    panel = functools.partial(make_panel, folders, config, scorer, mesh)
-    job = _Job(ctx, config, scorer, pool, panel(precision=config.precision), artifact, joint, panel)
+    """Scores this process's shards and seals the table."""
+    make = functools.partial(make_ensemble, folders, config, scorer, mesh)
+    job = _Job(ctx, config, scorer, pool, make(precision=config.precision), artifact, joint, make)
     if joint:
         _score_jointly(job)
     else:
@@ -128,7 +129,7 @@ def _score(
 
 
 def _take_answers(ctx: StageContext, config: ScoreConfig, folder: Path, pool: Pool) -> None:
-    """The score table from another program's answers, by the first process alone."""
+    """Writes the score table from official answers, in the main process."""
     if ctx.dry_run:
         logging.info("score: would read the answers in %s for %d samples", folder, len(pool))
         return
@@ -144,8 +145,10 @@ def _take_answers(ctx: StageContext, config: ScoreConfig, folder: Path, pool: Po
 
 
 def _claim(ctx: StageContext, work: WorkList, settings: Any, inputs: Mapping[str, str]) -> Artifact:
-    """Claims the score folder; what is there is thrown away only while nobody else is at work."""
-    claim = functools.partial(ctx.claim, ctx.workdir.scores, stage="score", settings=settings, inputs=inputs, lock=False)
+    """Claims the score folder; existing scores are removed only if no other process is at work on them."""
+    claim = functools.partial(
+        ctx.claim, ctx.workdir.scores, stage="score", settings=settings, inputs=inputs, lock=False
+    )
     if "score" not in ctx.overwrite:
         work.share()
         return claim()
@@ -162,30 +165,28 @@ def _claim(ctx: StageContext, work: WorkList, settings: Any, inputs: Mapping[str
     )
 
 
-def make_panel(
+def make_ensemble(
     folders: Sequence[Path], config: ScoreConfig, scorer: ScorerConfig, mesh: Mesh, *, precision: Precision
 ) -> ScorerEnsemble:
-    """Loads the scorer, and the styler where `folders` names a second model."""
+    """Loads the scorer, and the styler if `folders` names a second model."""
     parts: tuple[Asked, ...] = ("all",) if len(folders) == 1 else ("scores", "styles")
-    raters = []
-    for folder, asked in zip(folders, parts, strict=True):
+    scorers = []
+    for folder, part in zip(folders, parts, strict=True):
         bundle = load_with_precision(folder, precision, mesh)
-        raters.append(
+        scorers.append(
             Scorer(
                 bundle.graphdef,
                 bundle.params,
-                scorer.encoder(bundle, asked=asked),
+                scorer.encoder(bundle.processor(max_pixels=config.max_pixels), asked=part),
                 buckets=config.buckets,
                 mesh=mesh,
-                image_size=bundle.config.vision.image_size,
-                views=bundle.config.view_config,
             )
         )
-    return ScorerEnsemble(*raters)
+    return ScorerEnsemble(*scorers)
 
 
 def _score_jointly(job: _Job) -> None:
-    """All processes take the same shards, as the first of them sees what is missing, and the first one writes."""
+    """All processes compute the shards that the main one finds missing; the main one writes."""
     shards = job.config.shards
     missing = hosts.broadcast_from_main(np.array([not job.is_done(n) for n in range(shards)]))
     job.score([int(n) for n in np.flatnonzero(missing)])
@@ -196,16 +197,16 @@ def _score_jointly(job: _Job) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """What one process has in hand."""
+    """One process's part of scoring a pool."""
 
     ctx: StageContext
     config: ScoreConfig
     scorer: ScorerConfig
     pool: Pool
-    panel: ScorerEnsemble
+    ensemble: ScorerEnsemble
     artifact: Artifact
     joint: bool
-    make_panel: Callable[..., ScorerEnsemble]
+    make_ensemble: Callable[..., ScorerEnsemble]
 
     @property
     def _digits(self) -> Path:
@@ -222,20 +223,20 @@ class _Job:
         """Scores the shards in `todo`."""
         config = self.config
         score_pool(
-            self.pool, self.panel, self.ctx.workdir.scores, shards=config.shards, max_pixels=config.max_pixels,
+            self.pool, self.ensemble, self.ctx.workdir.scores, shards=config.shards, max_pixels=config.max_pixels,
             todo=todo, writes=self._writes, extra=self._digits if config.details or config.official else None,
             metrics=self.ctx.workdir.metrics("score"), threads=config.threads,
         )  # fmt: skip
 
     def finish(self) -> None:
-        """Measures the scorer and seals the table, all shards being there."""
-        scores, panel = self.ctx.workdir.scores, self.panel
-        notes = read_notes(scores, self.config.shards)
+        """Measures the scorer and seals the table, once all shards are written."""
+        scores, ensemble = self.ctx.workdir.scores, self.ensemble
+        notes = read_shard_statistics(scores, self.config.shards)
         rejects = [r for note in notes for r in note.rejects]
         scored = sum(n.scored for n in notes)
         mass = np.sum([note.digit_mass for note in notes], axis=0) / max(scored, 1)
         report = measure(
-            self.ctx, self.config.quality, self.scorer, self.pool, panel, mass, max_pixels=self.config.max_pixels
+            self.ctx, self.config.quality, self.scorer, self.pool, ensemble, mass, max_pixels=self.config.max_pixels
         )
         extra = {"agreement": self._agreement()} if self.config.agreement else {}
         if not self._writes:
@@ -253,16 +254,16 @@ class _Job:
             write_answers(table, digits, self.pool, self.ctx.workdir.official_answers)
         self.artifact.seal(
             {"scored": scored, "cut": sum(n.cut for n in notes), "rejected": len(rejects)},
-            digit_mass={c.slug: round(float(m), 6) for c, m in zip(panel.capabilities, mass, strict=True)},
+            digit_mass={c.slug: round(float(m), 6) for c, m in zip(ensemble.capabilities, mass, strict=True)},
             **extra,
         )
 
     def _agreement(self) -> dict[str, float]:
-        """Of this precision with float32, on samples spread over the pool that can be rated."""
+        """Deviation of `config.precision` from float32 on samples spread evenly over the pool."""
         step = max(len(self.pool) // self.config.agreement, 1)
         samples = Subset(self.pool, range(0, len(self.pool), step)[: self.config.agreement])
-        panels = (self.panel, self.make_panel(precision="float32"))
-        found, exact = (score_readable(samples, p, max_pixels=self.config.max_pixels) for p in panels)
-        report = {name: round(value, 6) for name, value in agreement(found, exact).items()}
-        logging.info("score: %s beside float32 on %d samples: %s", self.config.precision, len(found.styles), report)
+        ensembles = (self.ensemble, self.make_ensemble(precision="float32"))
+        output, reference = (score_readable(samples, e, max_pixels=self.config.max_pixels) for e in ensembles)
+        report = {name: round(value, 6) for name, value in precision_deviation(output, reference).items()}
+        logging.info("score: %s vs float32 on %d samples: %s", self.config.precision, len(output.styles), report)
         return report
