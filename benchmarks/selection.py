@@ -104,7 +104,7 @@ def select(table: ScoreTable, ratio: float, seed: int) -> tuple[float, float, pa
     begin, cpu = time.perf_counter(), time.process_time()
     config = SelectionConfig(budget=Budget(ratio=ratio), seed=seed)
     candidates, _ = build(table, config, pool_size=len(table))
-    selection = config.selector().select(candidates, [config.budget])
+    selection = config.selector.select(candidates, [config.budget])
     seconds = time.perf_counter() - begin, time.process_time() - cpu
     return *seconds, selection.to_arrow(table)
 

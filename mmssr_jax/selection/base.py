@@ -1,10 +1,9 @@
-"""What every way of selecting shares: candidates and budgets in, picks in order with their reasons out."""
+"""What all methods share: candidates and budgets as input, ordered picks with their reasons as output."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,17 +23,15 @@ SCHEMA = pa.schema(
     ]
 )
 
-REQUIRED = "required"  # stands as the group of rows that were asked for by id
-
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """How much may be selected; exactly one field is set.
 
     Attributes:
-      ratio: of the whole pool, scored or not: int(pool * ratio) samples, above 0 and at most 1.
-      count: samples.
-      tokens: the sum of `n_tokens` of what is selected.
+      ratio: a share of the whole pool, scored or not: int(pool * ratio) samples; above 0 and at most 1.
+      count: a number of samples.
+      tokens: a sum of `n_tokens` over the selected samples.
     """
 
     ratio: float | None = None
@@ -53,10 +50,10 @@ class Budget:
             raise ValueError(f"budget.tokens is {self.tokens}; it must be at least 1")
 
     def samples(self, pool_size: int) -> int | None:
-        """The number of samples wanted of a pool, None for a budget of tokens.
+        """The number of samples to select from a pool, None for a token budget.
 
         Raises:
-          UserError: more than the pool holds.
+          UserError: more than the pool contains.
         """
         if self.tokens is not None:
             return None
@@ -74,11 +71,14 @@ class Candidates:
 
     Attributes:
       table: the scored rows.
-      pool_size: samples of the whole pool, scored or not: what a ratio is of.
-      tie: uint64 [rows], all different: the order among equals, smaller first (see `ties.tie_keys`).
+      pool_size: the number of samples of the whole pool, scored or not; ratios refer to it.
+      tie: uint64 [rows], all different: the order among equal rows, smaller first (see `tie_break.tie_keys`).
       allowed: bool [rows]; rows that are False are never chosen.
-      required: int64 rows that are chosen before all others, in this order.
-      source_caps: int64 [sources]: the most rows of each source, or None.
+      required: int64 [required], rows that are chosen before all others, in this order.
+      source_caps: int64 [sources], the maximum number of rows of each source, or None.
+      seed: of a method's random numbers.
+      reference: int64 [N], the rows of the selection that the method compares itself with (`Needs.selection`), in its
+        order; None for methods that need none.
     """
 
     table: ScoreTable
@@ -87,9 +87,11 @@ class Candidates:
     allowed: np.ndarray
     required: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
     source_caps: np.ndarray | None = None
+    seed: int = 0
+    reference: np.ndarray | None = None
 
     def tokens(self) -> np.ndarray:
-        """int32 [rows].
+        """The token counts, int32 [rows].
 
         Raises:
           UserError: the table has no token counts.
@@ -101,14 +103,15 @@ class Candidates:
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """Picks in order, each with its reason.
+    """Ordered picks, each with its reason.
 
     Attributes:
       rows: int64 [picks], rows of the table.
-      capability, group: int32 [picks], codes into the names; -1 = none (a rival's pick, a required id).
+      capability, group: int32 [picks], codes into the names; -1 = none (required ids, and methods without them).
       score: float32 [picks]; NaN = none.
       round: int32 [picks]; 0 = required.
-      ends: how many of the picks each budget took, in the order of the budgets.
+      ends: the number of picks at the end of each budget.
+      capability_names, group_names: the names that the codes refer to.
     """
 
     rows: np.ndarray
@@ -124,7 +127,7 @@ class Selection:
         return len(self.rows)
 
     def first(self, picks: int) -> Selection:
-        """Only the first picks."""
+        """The first `picks` picks."""
         fields = ("rows", "capability", "group", "score", "round")
         return dataclasses.replace(self, ends=(picks,), **{f: getattr(self, f)[:picks] for f in fields})
 
@@ -143,17 +146,35 @@ class Selection:
 
 
 def _named(codes: np.ndarray, names: Sequence[str]) -> pa.Array:
-    """Strings of codes; null for -1."""
+    """Codes as strings; null for -1."""
     indices = pa.array(codes, pa.int32(), mask=codes < 0)
     return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())).cast(pa.string())
 
 
-class Selector(Protocol):
-    """A way of selecting; implementations are frozen dataclasses of their settings."""
+@dataclasses.dataclass(frozen=True)
+class Excluded:
+    """Why rows are not candidates.
 
-    def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
-        """Chooses for budgets of one kind that grow: the first is met as if it were alone, each further one goes on.
+    Attributes:
+      reasons: bool [rows] by reason; a row that several exclude counts for the first.
+    """
 
-        A budget is never exceeded; where too few candidates are left, the selection ends short of it.
-        """
-        ...
+    reasons: dict[str, np.ndarray]
+
+    def allowed(self, rows: int) -> np.ndarray:
+        """bool [rows]: whether no reason excludes the row."""
+        excluded = np.zeros(rows, bool)
+        for marked in self.reasons.values():
+            excluded |= marked
+        return ~excluded
+
+    def counts(self) -> dict[str, int]:
+        """The number of rows by their first reason; reasons without rows are left out."""
+        counts: dict[str, int] = {}
+        counted: np.ndarray | None = None
+        for reason, marked in self.reasons.items():
+            new = marked if counted is None else marked & ~counted
+            counted = marked if counted is None else counted | marked
+            if new.any():
+                counts[reason] = int(np.count_nonzero(new))
+        return counts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,35 +12,10 @@ from absl import logging
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection import id_files as ids_lib
-from mmssr_jax.selection.base import Candidates
+from mmssr_jax.selection.base import Candidates, Excluded
 from mmssr_jax.selection.config import RowFilter, SelectionConfig
 from mmssr_jax.selection.table import ScoreTable
 from mmssr_jax.selection.tie_break import tie_keys
-
-
-@dataclasses.dataclass(frozen=True)
-class Excluded:
-    """Why rows are not candidates: bool [rows] by reason, the first reason that fits coming first."""
-
-    reasons: dict[str, np.ndarray]
-
-    def allowed(self, rows: int) -> np.ndarray:
-        """bool [rows]: no reason speaks against the row."""
-        out = np.zeros(rows, bool)
-        for marked in self.reasons.values():
-            out |= marked
-        return ~out
-
-    def counts(self) -> dict[str, int]:
-        """Rows by their first reason; reasons that hit nobody are left out."""
-        counted, seen = {}, np.zeros(0, bool)
-        for reason, marked in self.reasons.items():
-            seen = np.zeros(len(marked), bool) if not len(seen) else seen
-            new = int(np.count_nonzero(marked & ~seen))
-            seen = seen | marked
-            if new:
-                counted[reason] = new
-        return counted
 
 
 def positions(wanted: pa.Array, ids: pa.Array | pa.ChunkedArray) -> np.ndarray:
@@ -111,7 +85,12 @@ def exclusions(table: ScoreTable, config: SelectionConfig) -> Excluded:
 
 
 def build(
-    table: ScoreTable, config: SelectionConfig, *, pool_size: int, further: Excluded | None = None
+    table: ScoreTable,
+    config: SelectionConfig,
+    *,
+    pool_size: int,
+    further: Excluded | None = None,
+    reference: np.ndarray | None = None,
 ) -> tuple[Candidates, Excluded]:
     """The candidates, and the excluded rows by reason.
 
@@ -120,6 +99,7 @@ def build(
       config: the settings.
       pool_size: samples of the whole pool.
       further: exclusions that need more than the settings, such as near-duplicates.
+      reference: int64 [N], see `Candidates`.
 
     Raises:
       UserError: a name in the settings matches no row, or a required id is not scored or is excluded.
@@ -138,7 +118,7 @@ def build(
     caps = _source_caps(table, config)
     if caps is not None:
         caps = np.maximum(caps, np.bincount(table.source[required], minlength=len(caps)))
-    return Candidates(table, pool_size, tie, allowed, required, caps), excluded
+    return Candidates(table, pool_size, tie, allowed, required, caps, config.seed, reference), excluded
 
 
 def required_rows(table: ScoreTable, config: SelectionConfig) -> np.ndarray:

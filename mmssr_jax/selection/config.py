@@ -1,32 +1,28 @@
-"""What a user may say about one selection, and the selector it means."""
+"""The section of one selection: what all methods share, and the settings of its method."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from mmssr_jax.selection.base import Budget, Selector
-from mmssr_jax.selection.methods.feature import FeatureSelector, VotesSelector
-from mmssr_jax.selection.methods.length import LengthSelector
-from mmssr_jax.selection.methods.mmssr import MmssrSelector
-from mmssr_jax.selection.methods.random import RandomSelector
-from mmssr_jax.selection.methods.stratified import StratifiedSelector
+from mmssr_jax.core.config import suggestion, to_dataclass
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection.base import Budget
+from mmssr_jax.selection.format import format_names
+from mmssr_jax.selection.method import DEFAULT_METHOD, Selector, load_method, method_with_key, name_of
 from mmssr_jax.selection.screening.decontaminate import Decontaminate
 from mmssr_jax.selection.screening.near_duplicates import NearDuplicates
-
-Method = Literal["mmssr", "random", "length", "stratified", "feature", "votes"]
-Format = Literal["csv", "hf_parquet", "webdataset", "mixture", "datacomp", "official", "packed"]
 
 
 @dataclasses.dataclass(frozen=True)
 class RowFilter:
-    """Rows named by their source, by a style they have in any slot, or by their id.
+    """Rows by their source, by a style they have in any slot, or by their id.
 
     Attributes:
       sources: names of sources.
       styles: names of styles.
-      ids: a file with one id a line (`ids.txt` of a selection is one), or None.
+      ids: a file with one id a line (such as `ids.txt` of a selection), or None.
     """
 
     sources: tuple[str, ...] = ()
@@ -36,65 +32,46 @@ class RowFilter:
 
 @dataclasses.dataclass(frozen=True)
 class SelectionConfig:
-    """One selection.
+    """One selection: `config.select.selections.NAME`.
 
-    What is odd has a defined result. Refused with one line: a score below 0 or above 5 or infinite, an id that is
-    there twice or is not in the pool, a capability that is all 0, all missing, or degenerate by the scorer's own
-    evaluation, a name of a source, style or capability that no row has, a budget of 0 or of more samples than the pool
-    has. Allowed: a missing score (NaN or null: the sample is not eligible for that capability); a row without a style
-    (mmssr cannot choose it: it is in no group, and is counted); a style beside the nine (a group of its own, with a
-    warning); a ratio of 1 (all that is eligible, in order); a ratio of less than one sample, or filters that leave
-    nothing (nothing is selected, with a warning); fewer eligible samples than the budget (the selection ends short,
-    and says so).
+    Unusual input has a defined result. Rejected with one line: a score below 0, above 5 or infinite; an id that occurs
+    twice or is not in the pool; a capability that is all 0, all missing, or degenerate by the scorer's evaluation; a
+    source, style or capability that no row has; a budget of 0 or of more samples than the pool. Accepted: a missing
+    score (NaN or null: the sample is not eligible for that capability); a row without a style (mmssr cannot choose it:
+    it is in no group, and is counted); a style that is not one of the nine (its own group, with a warning); a ratio of
+    1 (everything eligible, in order); a ratio of less than one sample, or filters that leave nothing (nothing is
+    selected, with a warning); fewer eligible samples than the budget (the selection ends short, with a warning).
 
     Attributes:
-      method: mmssr, or a rival that needs no scores of capabilities: random, length, stratified; by the numbers of
-        feature tables: feature, votes.
-      budget: how much; see `Budget`.
-      budgets: several budgets at once, by name, instead of `budget`: selections/<selection>-<name>.
-      nested: whether a larger budget of `budgets` contains the smaller ones: the smallest is exact, the others go on.
-      seed: decides every tie, and what random and stratified choose.
-      tie_break: equal scores by a seeded hash of the id, or by file order.
-      capabilities, threshold, thresholds, weights, cap_takes: of mmssr, see `MmssrSelector`.
-      length: which end the length method begins with.
-      stratified: shares of the sources by size, or the same number of each.
-      features: of the methods feature and votes: kinds that the score stage wrote ("likelihood", whose nll is a
-        perplexity's logarithm), or files or folders of one's own; Parquet, id and number columns.
-      feature, take: of the feature method, see `FeatureSelector`.
-      voters, top_share: of the votes method, see `VotesSelector`.
-      only: each list that is given must hold the row.
-      exclude: no list that is given may hold the row; `exclude.ids` is the opt-out list.
-      require_ids: a file of ids that are chosen before all others, whatever their scores.
-      owned: files of ids, or folders of selections, that one has already: they are not chosen again.
-      max_per_source: the most rows of any one source.
-      source_caps: the most rows of the sources named here, instead of `max_per_source`.
-      formats: what else to write beside selection.parquet, ids.txt and pool.json; see `selection/formats` (official
-        writes the scores of what was selected, packed an ArrayRecord pool with its pictures).
-      extra_scores: score files or folders whose capability columns join the table by id; no score where an id is
-        missing. This is how a new capability is added without scoring the old ones again.
-      near_duplicates: of samples that are nearly the same only the best-scored one is a candidate; None keeps all.
-      decontaminate: samples that show a benchmark's pictures or repeat its questions are no candidates, or only
-        reported; None does not look.
+      selector: the method with its settings. In a config these are flat: `method`, the name of a file in
+        `selection/methods`, and the fields of its dataclass beside the keys below.
+      budget: how much to select; see `Budget`.
+      budgets: several budgets by name, instead of `budget`; each becomes selections/<selection>-<name>.
+      nested: whether a larger budget of `budgets` contains the smaller ones: each extends the next smaller one.
+      seed: decides ties and all random numbers.
+      tie_break: order equal scores by a seeded hash of the id, or by file order.
+      features: feature tables to join: kinds that the score stage wrote (such as "likelihood"), or files or folders of
+        Parquet with an id column and columns of numbers or vectors.
+      only: keep rows that are in every list given.
+      exclude: drop rows that are in any list given; `exclude.ids` is the opt-out list.
+      require_ids: a file of ids that are selected before all others, whatever their scores.
+      owned: files of ids, or folders of selections, that are in use already: they are not selected again.
+      max_per_source: the maximum number of rows of any source.
+      source_caps: the maximum number of rows of the sources named here, instead of `max_per_source`.
+      formats: further formats to write beside selection.parquet, ids.txt and pool.json: files of `selection/formats`.
+      extra_scores: score files or folders whose capabilities are joined to the table by id; a missing id has no score.
+        This adds a capability without scoring the others again.
+      near_duplicates: keep only one sample of each group of near-duplicates as a candidate; None keeps all.
+      decontaminate: exclude, or only report, samples that match a benchmark's images or questions; None does not look.
     """
 
-    method: Method = "mmssr"
+    selector: Selector = dataclasses.field(default_factory=lambda: load_method(DEFAULT_METHOD)())
     budget: Budget = dataclasses.field(default_factory=lambda: Budget(ratio=0.1))
     budgets: Mapping[str, Budget] = dataclasses.field(default_factory=dict)
     nested: bool = False
     seed: int = 0
     tie_break: Literal["hash", "file"] = "hash"
-    capabilities: tuple[str, ...] = ()
-    threshold: float = 0.5
-    thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    cap_takes: bool = True
-    length: Literal["longest", "shortest"] = "longest"
-    stratified: Literal["proportional", "equal"] = "proportional"
     features: tuple[str, ...] = ()
-    feature: str = ""
-    take: Literal["highest", "lowest", "middle"] = "highest"
-    voters: tuple[str, ...] = ()
-    top_share: float = 0.1
     only: RowFilter = dataclasses.field(default_factory=RowFilter)
     exclude: RowFilter = dataclasses.field(default_factory=RowFilter)
     require_ids: str | None = None
@@ -102,7 +79,7 @@ class SelectionConfig:
     max_per_source: int | None = None
     source_caps: Mapping[str, int] = dataclasses.field(default_factory=dict)
     extra_scores: tuple[str, ...] = ()
-    formats: tuple[Format, ...] = ()
+    formats: tuple[str, ...] = ()
     near_duplicates: NearDuplicates | None = None
     decontaminate: Decontaminate | None = None
 
@@ -113,34 +90,59 @@ class SelectionConfig:
         caps = [*self.source_caps.values(), *([] if self.max_per_source is None else [self.max_per_source])]
         if any(cap < 0 for cap in caps):
             raise ValueError("a cap per source is below 0")
-        if self.method in ("feature", "votes") and not self.features:
+        if self.selector.needs.features is not None and not self.features:
             raise ValueError(f"the method {self.method} needs feature tables; give their files as features")
-        if self.method == "feature" and not self.feature:
-            raise ValueError("the method feature needs feature, the name of a column of the feature tables")
-        self.selector()  # checks its settings
+        known = format_names()
+        unknown = next((name for name in self.formats if name not in known), None)
+        if unknown is not None:
+            raise ValueError(f"there is no format {unknown!r}; {suggestion(unknown, known)}")
+
+    @classmethod
+    def from_section(cls, section: Mapping[str, Any], where: str) -> SelectionConfig:
+        """From the flat section of a config (see `core.config.to_dataclass`).
+
+        Raises:
+          UserError: there is no such method; a key is unknown, or belongs to another method; a value does not fit.
+        """
+        if not hasattr(section, "items"):
+            raise UserError(f"{where}: expected a section, got {section!r}")
+        name = section.get("method", DEFAULT_METHOD)
+        try:
+            method = load_method(str(name))
+        except UserError as e:
+            raise UserError(f"{where}.method: {e}") from None
+        shared = {field.name for field in dataclasses.fields(cls)} - {"selector"}
+        settings = {field.name for field in dataclasses.fields(method)}  # type: ignore[arg-type]
+        if shared & settings:
+            clash = sorted(shared & settings)[0]
+            raise UserError(f"the method {name} redefines {clash!r}, a key of every selection; rename its setting")
+        for key in section:
+            if key in shared | settings | {"method"}:
+                continue
+            owner = method_with_key(key)
+            if owner is not None:
+                raise UserError(f"{where}: {key!r} is a setting of the method {owner}, not of {name}")
+            raise UserError(f"{where}: there is no field {key!r}; {suggestion(key, ['method', *shared, *settings])}")
+        selector = to_dataclass(method, {k: v for k, v in section.items() if k in settings}, where)
+        return to_dataclass(cls, {"selector": selector, **{k: v for k, v in section.items() if k in shared}}, where)
+
+    def to_section(self) -> dict[str, Any]:
+        """The flat section, with all defaults; the inverse of `from_section`."""
+        shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "selector"}
+        settings = {f.name: getattr(self.selector, f.name) for f in dataclasses.fields(self.selector)}  # type: ignore[arg-type]
+        return {"method": self.method, **settings, **shared}
+
+    @property
+    def method(self) -> str:
+        """The name of the method."""
+        return name_of(self.selector)
 
     def all_budgets(self) -> tuple[Budget, ...]:
-        """`budgets` in the order given, or the one `budget`."""
+        """`budgets` in the order given, or the single `budget`."""
         return tuple(self.budgets.values()) or (self.budget,)
 
     @property
     def needs_scores(self) -> bool:
-        """Whether the method looks at more than ids and sources."""
+        """Whether the selection reads a score table, not only ids and sources."""
         tokens = any(b.tokens is not None for b in self.all_budgets())
-        return self.method in ("mmssr", "length") or tokens or bool(self.only.styles or self.exclude.styles)
-
-    def selector(self) -> Selector:
-        """The selector of the method, with its settings."""
-        if self.method == "mmssr":
-            return MmssrSelector(
-                self.capabilities, self.threshold, self.thresholds, self.weights, cap_takes=self.cap_takes
-            )
-        if self.method == "length":
-            return LengthSelector(longest_first=self.length == "longest")
-        if self.method == "stratified":
-            return StratifiedSelector(equal=self.stratified == "equal")
-        if self.method == "feature":
-            return FeatureSelector(self.feature, self.take)
-        if self.method == "votes":
-            return VotesSelector(self.voters, self.top_share)
-        return RandomSelector()
+        return self.selector.needs.score_table or tokens or bool(self.only.styles or self.exclude.styles)

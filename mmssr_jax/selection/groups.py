@@ -127,7 +127,7 @@ class CapabilityLists:
         self._lists.clear()
 
     def change_sizes(self, rows: np.ndarray, groups: np.ndarray, by: int) -> None:
-        """Updates `sizes` for rows (int [rows], groups [rows, slots]) that were taken (by = -1) or released (by = +1)."""
+        """Updates `sizes` for rows [N] with groups [N, slots] that were taken (by = -1) or released (by = +1)."""
         touched = groups[self._scores[rows] > self._threshold].ravel()
         self.sizes += by * np.bincount(touched[touched >= 0], minlength=len(self.sizes))
 

@@ -33,7 +33,7 @@ def take(ids: pa.Array | pa.ChunkedArray, rows: np.ndarray) -> pa.Array:
 
 
 def absent(ids: pa.Array | pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """int64 [absent]: the rows of `ids` that are not in `among`, by 64-bit hashes: 16 bytes an id, whatever its length."""
+    """int64 [absent]: the rows of `ids` not in `among`, by 64-bit hashes: 16 bytes per id, whatever its length."""
     if ids.equals(among):
         return np.zeros(0, np.int64)
     known = np.sort(hash_ids(among))

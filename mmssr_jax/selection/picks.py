@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
@@ -65,7 +67,7 @@ class Picks:
         return max(int(self._tokens / self._mean), 1) if self._tokens > 0 else 0
 
     def affordable(self, rows: np.ndarray) -> int:
-        """The length of the longest prefix of `rows` (int64 [N]) within the token budget; N under a budget of samples."""
+        """The length of the longest prefix of `rows` (int64 [N]) within the token budget; N for other budgets."""
         if self._tokens is None:
             return len(rows)
         return int(np.searchsorted(np.cumsum(self._candidates.tokens()[rows], dtype=np.int64), self._tokens, "right"))
@@ -118,3 +120,51 @@ class Picks:
         """The picks so far."""
         rows, capability, group, score, round_ = (np.concatenate(c) for c in zip(*self._columns, strict=True))
         return Selection(rows, capability, group, score, round_, ends, capability_names, group_names)
+
+
+def in_order(
+    candidates: Candidates,
+    budgets: Sequence[Budget],
+    order: np.ndarray,
+    *,
+    score: np.ndarray | None = None,
+    group: np.ndarray | None = None,
+    group_names: tuple[str, ...] = (),
+) -> Selection:
+    """Takes candidates in a given order, skipping rows that are not allowed, capped or longer than the tokens left.
+
+    Args:
+      candidates: the rows.
+      budgets: growing, of one kind.
+      order: int [N], rows of the table, each at most once.
+      score: float32 [rows], the score recorded as the reason; none if None.
+      group: int32 [rows], codes into `group_names`; none if None.
+      group_names: the names of the groups.
+    """
+    picks = Picks(candidates)
+    score = np.full(len(candidates.table), np.nan, np.float32) if score is None else score
+    group = np.full(len(candidates.table), -1, np.int32) if group is None else group
+    ends = []
+    for budget in budgets:
+        picks.begin(budget)
+        while picks.left() > 0:
+            rows = _uncapped(candidates, order[~picks.taken[order]], picks.room)[: picks.left()]
+            if not len(rows):
+                break
+            rows = rows[: picks.affordable(rows)]  # where this leaves none, `add` drops the rows that are too long
+            picks.taken[rows] = True
+            picks.add(rows, capability=-1, group=group[rows], score=score[rows], round_=1)
+        ends.append(len(picks))
+    return picks.selection(ends=tuple(ends), group_names=group_names)
+
+
+def _uncapped(candidates: Candidates, rows: np.ndarray, room: np.ndarray | None) -> np.ndarray:
+    """The rows, in order, that the cap of their source still allows."""
+    if room is None:
+        return rows
+    source = candidates.table.source[rows]
+    by_source = np.argsort(source, kind="stable")
+    counts = np.bincount(source, minlength=len(room))
+    place = np.empty(len(rows), np.int64)
+    place[by_source] = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rows[place < room[source]]

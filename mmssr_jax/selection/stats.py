@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmssr_jax.selection.run_selection import SelectionRun
+from mmssr_jax.selection.method import SelectionRun
 from mmssr_jax.selection.table import ScoreTable
 
 
@@ -28,6 +28,9 @@ def counts(run: SelectionRun) -> dict[str, Any]:
     result["per_capability"] = _by_name(selection.capability, selection.capability_names)
     result["no_candidates"] = run.excluded.counts()
     result["no_style"] = int(np.count_nonzero((table.styles < 0).all(axis=1))) if table.style_names else 0
+    report = run.selector.report(run)
+    if report:
+        result["method"] = dict(report)
     return result
 
 

@@ -74,6 +74,28 @@ class ScoreTable:
             raise UserError(f"there is no feature {name!r}; there are {known}")
         return self.features[name]
 
+    def number(self, name: str) -> np.ndarray:
+        """A feature that is one number per row, float32 [rows].
+
+        Raises:
+          UserError: there is no such feature, or it is a vector.
+        """
+        column = self.feature(name)
+        if column.ndim != 1:
+            raise UserError(f"the feature {name} has {column.shape[1]} numbers per row where one is expected")
+        return column
+
+    def vector(self, name: str) -> np.ndarray:
+        """A feature that is a vector per row, float32 [rows, d].
+
+        Raises:
+          UserError: there is no such feature, or it is a single number.
+        """
+        column = self.feature(name)
+        if column.ndim != 2:
+            raise UserError(f"the feature {name} is one number per row where a vector is expected")
+        return column
+
     @classmethod
     def from_arrow(cls, table: pa.Table, capabilities: Sequence[str] = ()) -> ScoreTable:
         """From a table in the layout of `scores/part-*.parquet` (see `core.tables`), without copies where possible.

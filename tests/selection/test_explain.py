@@ -10,21 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.selection.base import Budget
-from mmssr_jax.selection.candidates import Excluded
+from mmssr_jax.selection.base import Budget, Excluded
 from mmssr_jax.selection.config import SelectionConfig
 from mmssr_jax.selection.explain import explain
-from mmssr_jax.selection.run_selection import SelectionRun, run_selection
+from mmssr_jax.selection.method import SelectionRun, load_method
+from mmssr_jax.selection.methods.mmssr import MmssrSelector
+from mmssr_jax.selection.run_selection import run_selection
 from mmssr_jax.selection.table import ScoreTable
 
 from .tables_for_tests import candidates_of, make_table, score_tables
 
 
 def derived_from(table: ScoreTable, config: SelectionConfig, **changes: object) -> SelectionRun:
-    """Without the check of `derive` that small random columns are not constant."""
+    """Without the check that small random columns are not constant."""
     candidates, budgets = candidates_of(table, **changes), config.all_budgets()
-    selection = config.selector().select(candidates, budgets)
-    return SelectionRun(config, budgets, candidates, Excluded({"by hand": ~candidates.allowed}), selection)
+    selection = config.selector.select(candidates, budgets)
+    return SelectionRun(config.selector, budgets, candidates, Excluded({"by hand": ~candidates.allowed}), selection)
 
 
 def with_score(derived: SelectionRun, row: int, capability: str, score: float) -> set[int]:
@@ -59,9 +60,8 @@ def test_needed_score_is_exact(
     caps: list[int] | None,
     data: st.DataObject,
 ) -> None:
-    config = SelectionConfig(
-        budgets=budgets(count, len(table), kind), nested=kind == "nested", threshold=threshold, cap_takes=cap_takes
-    )
+    selector = MmssrSelector(threshold=threshold, cap_takes=cap_takes)
+    config = SelectionConfig(selector, budgets=budgets(count, len(table), kind), nested=kind == "nested")
     derived = derived_from(table, config, source_caps=None if caps is None else np.array(caps))
     row = data.draw(st.integers(0, len(table) - 1))
     found = explain(derived, f"r{row}")
@@ -123,7 +123,7 @@ def test_rivals_explain_themselves() -> None:
     table = make_table([(i % 2, [0], [float(i % 5)]) for i in range(10)])
     for method in ("random", "stratified", "length"):
         derived = run_selection(
-            table, SelectionConfig(method=method, budget=Budget(count=4)), Budget(count=4), pool_size=10
+            table, SelectionConfig(load_method(method)(), budget=Budget(count=4)), Budget(count=4), pool_size=10
         )
         taken = [explain(derived, f"r{i}").taken for i in range(10)]
         assert sum(taken) == 4

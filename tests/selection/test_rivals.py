@@ -10,18 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.selection.base import Budget, Selector
+from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.config import SelectionConfig
-from mmssr_jax.selection.methods.feature import FeatureSelector, VotesSelector
+from mmssr_jax.selection.method import Selector
+from mmssr_jax.selection.methods.feature import FeatureSelector
 from mmssr_jax.selection.methods.length import LengthSelector
 from mmssr_jax.selection.methods.random import RandomSelector
 from mmssr_jax.selection.methods.stratified import StratifiedSelector
+from mmssr_jax.selection.methods.votes import VotesSelector
 from mmssr_jax.selection.table import ScoreTable
 
 from .tables_for_tests import candidates_of, make_table, score_tables
 
 SELECTORS = [
-    RandomSelector(), LengthSelector(), StratifiedSelector(), StratifiedSelector(equal=True), VotesSelector(("x", "y")),
+    RandomSelector(), LengthSelector(), StratifiedSelector(), StratifiedSelector("equal"), VotesSelector(("x", "y")),
     *(FeatureSelector("x", take) for take in ("highest", "lowest", "middle")),
 ]  # fmt: skip
 
@@ -91,7 +93,7 @@ def test_length_takes_the_longest_or_the_shortest() -> None:
     table = make_table([(0, [0], [1.0])] * 10)
     lengths = table.n_tokens
     for longest in (True, False):
-        found = LengthSelector(longest_first=longest).select(candidates_of(table), [Budget(count=4)])
+        found = LengthSelector("longest" if longest else "shortest").select(candidates_of(table), [Budget(count=4)])
         expected = sorted(lengths.tolist(), reverse=longest)[:4]
         assert lengths[found.rows].tolist() == found.score.tolist() == expected
     with pytest.raises(UserError, match="needs the scores' column n_tokens"):
@@ -112,7 +114,7 @@ def test_every_cut_holds_the_sources_in_proportion(sources: list[int], count: in
 
 def test_equal_shares_as_long_as_a_source_lasts() -> None:
     table = make_table([(0, [0], [1.0])] * 20 + [(1, [0], [1.0])] * 3 + [(2, [0], [1.0])] * 10)
-    found = StratifiedSelector(equal=True).select(candidates_of(table), [Budget(count=15)])
+    found = StratifiedSelector("equal").select(candidates_of(table), [Budget(count=15)])
     assert np.bincount(table.source[found.rows]).tolist() == [6, 3, 6]
 
 
@@ -152,10 +154,11 @@ def test_wrong_features() -> None:
         FeatureSelector("clip").select(candidates_of(table), [Budget(count=1)])
     with pytest.raises(UserError, match="needs feature tables"):
         VotesSelector().select(candidates_of(make_table([(0, [0], [1.0])])), [Budget(count=1)])
-    for fields, message in [
+    for section, message in [
         ({"method": "feature", "feature": "x"}, "needs feature tables"),
-        ({"method": "feature", "features": ("x.parquet",)}, "needs feature, the name"),
+        ({"method": "feature", "features": ("x.parquet",), "feature": ""}, "needs feature, the name"),
+        ({"method": "feature", "features": ("x.parquet",)}, "feature is not set"),
         ({"method": "votes", "features": ("x.parquet",), "top_share": 0.0}, "top_share is 0"),
     ]:
-        with pytest.raises(ValueError, match=message):
-            SelectionConfig(**fields)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=message):
+            SelectionConfig.from_section(section, "here")

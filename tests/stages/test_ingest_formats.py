@@ -20,7 +20,7 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.selection.formats import hf_parquet, mixture, webdataset
-from mmssr_jax.selection.formats.item import Item
+from mmssr_jax.selection.item import Item
 from mmssr_jax.stages import ingest
 from tests.pool.conftest import encoded
 
@@ -99,7 +99,7 @@ def test_every_format_gives_the_same_samples(tmp_path: Path, write: Callable[...
     expected = _ingest(tmp_path / "expected", _as_json(tmp_path, _records()))
     path = write(tmp_path, _records())
     if not packed and write in (_as_parquet, _as_tar):
-        with pytest.raises(UserError, match=r"can only be used packed; set --config\.pool\.packed=true"):
+        with pytest.raises(UserError, match=r"can only be used packed; --config\.pool\.packed=true"):
             _ingest(tmp_path / "work", path)
         return
     pool = _ingest(tmp_path / "work", path, packed=packed)

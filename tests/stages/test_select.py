@@ -21,7 +21,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.pool.pool import open_pool
-from mmssr_jax.selection.formats import csv_table, datacomp, official
+from mmssr_jax.selection.formats import csv, datacomp, official
 from mmssr_jax.selection.read_scores import read_official
 from mmssr_jax.stages import ingest
 from mmssr_jax.stages.select import stage as select_stage
@@ -175,7 +175,7 @@ def test_degenerate_scores_are_refused(workdir: Workdir) -> None:
         ({"only": {"sources": ("chart",)}}, "no row has the source 'chart'"),
         ({"only": {"styles": ("haiku",)}}, "no row has the style 'haiku'"),
         ({"only": {"ids": "nowhere.txt"}}, "nowhere.txt: no such file"),
-        ({"method": "magic"}, "'magic' is not one of"),
+        ({"method": "magic"}, "main.method: there is no selection method 'magic'"),
         ({"weights": {"ocr": -1.0}}, "below 0"),
         ({"nested": True, "budgets": {"a": {"count": 3}, "b": {"tokens": 30}}}, "of one kind"),
     ],
@@ -354,7 +354,7 @@ def test_every_format(tmp_path: Path) -> None:
     folder = workdir.selection("main")
     ids = (folder / "ids.txt").read_text().split()
     picks = pq.read_table(folder / "selection.parquet")
-    assert csv_table.read(folder / "selection.csv").equals(picks)
+    assert csv.read(folder / "selection.csv").equals(picks)
     assert datacomp.read(folder / "datacomp.npy").to_pylist() == ids
     layout = [pq.read_table(p) for p in sorted((folder / "hf_parquet").rglob("*.parquet"))]
     assert sorted(i for t in layout for i in t["id"].to_pylist()) == ids

@@ -1,1 +1,1 @@
-"""Selections and scores in the formats of other programs; one file a format."""
+"""Selections in the formats of other programs: one file each, which declares `FORMAT` (see `selection.format`)."""

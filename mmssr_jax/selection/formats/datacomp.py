@@ -1,4 +1,4 @@
-"""DataComp's subset files: a sorted .npy of dtype "u8,u8", each uid of 32 hex digits as its two halves."""
+"""DataComp's subset files: a sorted .npy of dtype "u8,u8", the two halves of each uid of 32 hex digits."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import pyarrow.compute as pc
 
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection.format import SelectedSamples
 
 DTYPE = np.dtype("u8,u8")
 
 
 def write(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
-    """Atomically writes the uids, sorted.
+    """Atomically writes the uids (strings [N]), sorted.
 
     Raises:
-      UserError: an id is not 32 lower-case hex digits, as DataComp's are.
+      UserError: an id is not a DataComp uid of 32 lower-case hex digits.
     """
     fits = pc.match_substring_regex(ids, "^[0-9a-f]{32}$")
     if not pc.all(fits, min_count=0).as_py():
@@ -31,17 +32,25 @@ def write(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
 
 
 def read(path: Path) -> pa.Array:
-    """The uids of a subset file, sorted.
+    """The uids of a subset file, sorted strings [N].
 
     Raises:
-      UserError: the file is missing or of another kind.
+      UserError: the file is missing or not a subset file.
     """
     try:
-        found = np.load(path, allow_pickle=False)
+        halves = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except ValueError as e:
         raise UserError(f"{path}: not a .npy file ({e})") from None
-    if found.dtype != DTYPE or found.ndim != 1:
-        raise UserError(f"{path}: holds {found.dtype} {found.shape}; a DataComp subset is one row of 'u8,u8'")
-    return pa.array([f"{high:016x}{low:016x}" for high, low in found.tolist()], pa.string())
+    if halves.dtype != DTYPE or halves.ndim != 1:
+        raise UserError(f"{path}: holds {halves.dtype} {halves.shape}; a DataComp subset is one row of 'u8,u8'")
+    return pa.array([f"{high:016x}{low:016x}" for high, low in halves.tolist()], pa.string())
+
+
+def export(folder: Path, selected: SelectedSamples) -> None:
+    """Writes `datacomp.npy`; a `selection.format.Format`."""
+    write(folder / "datacomp.npy", selected.picks["id"])
+
+
+FORMAT = export

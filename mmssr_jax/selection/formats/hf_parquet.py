@@ -1,4 +1,4 @@
-"""The Hugging Face layout of LLaVA-OneVision-Data: one config a source, pictures embedded.
+"""The Hugging Face layout of LLaVA-OneVision-Data: one config per source, images embedded.
 
     <source>/train-00000-of-00003.parquet
         id: string
@@ -6,9 +6,9 @@
         conversations: list<struct<from: string, value: string>>
         data_source: string
 
-The layout has one picture a row. Where a source has a sample with several, all rows of that config have a column
-`images`, a list of such structs, instead of `image`. Other fields of the records are not in this layout. Configs are
-named by percent-encoded sources; `data_source` holds the true name.
+The layout has one image per row. If a source has a sample with several images, all rows of its config have a column
+`images`, a list of such structs, instead of `image`. Other fields of the records are not written. Configs are named by
+percent-encoded sources; `data_source` holds the original name.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ import pyarrow.parquet as pq
 from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.selection.formats.item import Item, file_name, image_suffix
+from mmssr_jax.selection.format import SelectedSamples
+from mmssr_jax.selection.item import Item, file_name, image_suffix
 
-_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _TURNS = pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))
-_ROWS_AT_ONCE = 64  # pictures in memory
+_ROWS_AT_ONCE = 64  # samples whose images are in memory
 
 
 def schema(*, several: bool) -> pa.Schema:
-    """The columns of a config whose samples have at most one picture, or several."""
-    picture = ("images", pa.list_(_PICTURE)) if several else ("image", _PICTURE)
-    return pa.schema([("id", pa.string()), picture, ("conversations", _TURNS), ("data_source", pa.string())])
+    """The columns of a config; `several`: whether a sample may have more than one image."""
+    image = ("images", pa.list_(_IMAGE)) if several else ("image", _IMAGE)
+    return pa.schema([("id", pa.string()), image, ("conversations", _TURNS), ("data_source", pa.string())])
 
 
 def write(folder: Path, by_source: Mapping[str, Sequence[Item]], *, per_file: int = 5_000) -> None:
-    """Writes every source's samples as a config of its own.
+    """Writes one config per source.
 
     Args:
-      folder: where the configs go.
-      by_source: each source's samples in order; read one after the other, so a lazy sequence will do.
-      per_file: samples in a file.
+      folder: the parent folder of the configs.
+      by_source: each source's samples in order; read one at a time, so a lazy sequence suffices.
+      per_file: samples per file.
     """
     progress = Progress(f"writing {folder.name}", sum(map(len, by_source.values())), "samples")
     for source, items in by_source.items():
@@ -67,13 +68,21 @@ def _row(sample: Sample, several: bool) -> dict[str, Any]:
     """One row of the layout."""
     data = [image.read() for image in sample.images]
     stem = file_name(sample.id)
-    pictures = [
+    images = [
         {"bytes": d, "path": f"{stem}{f'_{n}' if len(data) > 1 else ''}.{image_suffix(d)}"} for n, d in enumerate(data)
     ]
     turns = [{"from": "human" if t.role == "user" else "gpt", "value": t.text} for t in sample.turns]
     row: dict[str, Any] = {"id": sample.id, "conversations": turns, "data_source": sample.source}
     if several:
-        row["images"] = pictures
+        row["images"] = images
     else:
-        row["image"] = pictures[0] if pictures else None
+        row["image"] = images[0] if images else None
     return row
+
+
+def export(folder: Path, selected: SelectedSamples) -> None:
+    """Writes the folder `hf_parquet`; a `selection.format.Format`."""
+    write(folder / "hf_parquet", selected.by_source())
+
+
+FORMAT = export

@@ -1,4 +1,4 @@
-"""A LLaVA-OneVision mixture: one LLaVA JSON a source, and the yaml that lists them for LLaVA-NeXT's `--data_path`."""
+"""A LLaVA-OneVision mixture: one LLaVA JSON per source, and the YAML that lists them for LLaVA-NeXT's `--data_path`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmssr_jax.core import files
-from mmssr_jax.selection.formats import llava_json
-from mmssr_jax.selection.formats.item import Item, file_name
+from mmssr_jax.selection import llava_json
+from mmssr_jax.selection.format import SelectedSamples
+from mmssr_jax.selection.item import Item, file_name
 
 FILE = "mixture.yaml"
 
@@ -17,7 +18,7 @@ def write(folder: Path, by_source: Mapping[str, Sequence[Item]]) -> None:
     """Writes `<source>.json` for every source and `mixture.yaml`, whose paths are relative to the folder.
 
     Args:
-      folder: where they go.
+      folder: the output folder.
       by_source: each source's samples in order.
     """
     lines = ["datasets:"]
@@ -26,3 +27,11 @@ def write(folder: Path, by_source: Mapping[str, Sequence[Item]]) -> None:
         llava_json.write(folder / name, (items[i].value for i in range(len(items))), total=len(items))
         lines += [f"  - json_path: {json.dumps(name)}", "    sampling_strategy: all"]  # a JSON string is a YAML string
     files.write_text(folder / FILE, "\n".join(lines if by_source else ["datasets: []"]) + "\n")
+
+
+def export(folder: Path, selected: SelectedSamples) -> None:
+    """Writes the folder `mixture`; a `selection.format.Format`."""
+    write(folder / "mixture", selected.by_source())
+
+
+FORMAT = export

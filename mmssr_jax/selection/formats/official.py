@@ -1,10 +1,10 @@
-"""The files of the official mmSSR program: answers by task, and its parsed table.
+"""The files of the official mmSSR program: one file of answers per task, and the parsed table.
 
     <folder>/<capability>.jsonl   {"idx": 17, "pred_response": "4"}
     <folder>/style.jsonl          {"idx": 17, "pred_response": "yes/no, word/short-phrase"}
-    <name>_parsed.csv             idx, one float column a capability, sty_1, sty_2, ... each "style+image_source"
+    <name>_parsed.csv             idx, one float column per capability, sty_1, sty_2, ... each "style+image_source"
 
-Read, they are a score table of the contract with str(idx) as the id. Official scores are integers.
+Reading gives a score table in the layout of `core.tables` with str(idx) as the id. Official scores are integers.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.tables import capability_slugs, score_schema
 from mmssr_jax.core.vocabulary import CAPABILITIES, SLUGS, slugify
+from mmssr_jax.selection.format import SelectedSamples
 
 STYLE = "style"
-_INTEGER = re.compile(r"\s*[+-]?\d+(_\d+)*\s*")  # what Python's int() takes
+_INTEGER = re.compile(r"\s*[+-]?\d+(_\d+)*\s*")  # what Python's int() accepts
 
 
 def read_jsonl(folder: Path, sources: Mapping[str, str]) -> pa.Table:
     """The score table of a folder of answers.
 
-    Rows are the samples that have a line in some capability's file, in the order in which they first come; what is no
+    Rows are the samples with a line in any capability's file, in order of first occurrence; an answer that is not an
     integer is no score (counted in the log); a sample without a style line has no styles.
 
     Args:
-      folder: one file a capability and style.jsonl.
-      sources: source of each id; the answers do not hold them.
+      folder: one file per capability and style.jsonl.
+      sources: the source of each id, which the answers do not contain.
 
     Raises:
-      UserError: style.jsonl or every capability is missing, an idx is twice in a file or has no source, a line has no
-        idx or no pred_response.
+      UserError: style.jsonl or all capabilities are missing, an idx occurs twice in a file or has no source, or a line
+        has no idx or no pred_response.
     """
     paths = {slugify(p.stem): p for p in sorted(folder.glob("*.jsonl")) if p.stem != STYLE}
     if not (folder / f"{STYLE}.jsonl").exists() or not paths:
@@ -57,27 +58,27 @@ def read_jsonl(folder: Path, sources: Mapping[str, str]) -> pa.Table:
         columns[slug] = [_score(answers[slug].get(id)) for id in ids]
         bad = sum(1 for answer in answers[slug].values() if _score(answer) is None)
         if bad:
-            logging.warning("%s: %d answers are no integers and count as no score", paths[slug], bad)
+            logging.warning("%s: %d answers are not integers and count as no score", paths[slug], bad)
     columns["styles"] = [_styles(styles.get(id, "")) for id in ids]
     return pa.table(columns, schema=_schema(slugs))
 
 
 def _schema(slugs: Sequence[str]) -> pa.Schema:
-    """The contract's columns but for n_tokens, which the official files do not hold."""
+    """The columns of a score table without n_tokens, which the official files do not contain."""
     schema = score_schema(slugs)
     return schema.remove(schema.get_field_index("n_tokens"))
 
 
 def _answers(path: Path) -> dict[str, str]:
     """pred_response by str(idx)."""
-    found: dict[str, str] = {}
+    answers: dict[str, str] = {}
     for number, row in enumerate(files.read_jsonl(path), 1):
         if "idx" not in row or not isinstance(row.get("pred_response"), str):
             raise UserError(f"{path}: line {number} has no idx or no text pred_response")
-        if str(row["idx"]) in found:
-            raise UserError(f"{path}: idx {row['idx']!r} is there more than once")
-        found[str(row["idx"])] = row["pred_response"]
-    return found
+        if str(row["idx"]) in answers:
+            raise UserError(f"{path}: idx {row['idx']!r} occurs more than once")
+        answers[str(row["idx"])] = row["pred_response"]
+    return answers
 
 
 def _score(answer: str | None) -> float | None:
@@ -90,10 +91,10 @@ def _styles(answer: str) -> list[str]:
 
 
 def write_jsonl(folder: Path, table: pa.Table) -> None:
-    """Writes a score table as the official answers: scores rounded to integers, "N/A" where there is none.
+    """Writes a score table as official answers: scores rounded to integers, "N/A" for missing ones.
 
-    Capabilities get the names of the vocabulary, with spaces, since the official program splits names at "_". Ids that
-    are integers become integers.
+    Capabilities get their names with spaces, since the official program splits file names at "_". Ids that are integers
+    become integers.
     """
     names = {c.slug: c.name for c in CAPABILITIES}
     ids = [_idx(id) for id in table["id"].to_pylist()]
@@ -116,14 +117,14 @@ def _digit(score: float | None) -> str:
 
 
 def read_csv(path: Path, sources: Mapping[str, str] | None = None) -> pa.Table:
-    """The score table of a parsed table; its columns are the capabilities, in their order.
+    """The score table of a parsed table; its columns are the capabilities, in order.
 
     Args:
-      path: the csv.
-      sources: source of each id, for rows without a style, which hold none; such rows are refused where None.
+      path: the CSV.
+      sources: the source of each id, for rows without a style, which contain none; such rows are rejected if None.
 
     Raises:
-      UserError: the file is missing, has no idx column, or a row's number, style or source cannot be read.
+      UserError: the file is missing or has no idx column, or a number, style or source cannot be read.
     """
     try:
         with open(path, encoding="utf-8", newline="") as f:
@@ -134,7 +135,7 @@ def read_csv(path: Path, sources: Mapping[str, str] | None = None) -> pa.Table:
         raise UserError(f"{path}: not a readable csv ({e})") from None
     header = list(rows[0]) if rows else []
     if "idx" not in header:
-        raise UserError(f"{path}: has no column idx and a row; the official parsed table has both")
+        raise UserError(f"{path}: has no column idx or no rows; the official parsed table has both")
     slots = sorted((h for h in header if re.fullmatch(r"sty_\d+", h)), key=lambda h: int(h[4:]))
     capabilities = [h for h in header if h and h != "idx" and h not in slots]
     columns: dict[str, list[Any]] = {"id": [], "source": [], "styles": []}
@@ -156,7 +157,7 @@ def read_csv(path: Path, sources: Mapping[str, str] | None = None) -> pa.Table:
 
 
 def _plain_id(idx: str) -> str:
-    """pandas writes an integer column that went through a join as "17.0"."""
+    """pandas writes an integer column after a join as "17.0"."""
     return idx[:-2] if re.fullmatch(r"\d+\.0", idx) else idx
 
 
@@ -169,7 +170,7 @@ def _number(text: str, path: Path, line: int) -> float | None:
 
 
 def write_csv(path: Path, table: pa.Table) -> None:
-    """Writes a score table as a parsed table that the official program takes; scores keep their fractions."""
+    """Writes a score table as a parsed table that the official program reads; scores keep their fractions."""
     slugs = capability_slugs(table)
     styles = [list(dict.fromkeys(s or ())) for s in table["styles"].to_pylist()]
     slots = max(map(len, styles), default=0)
@@ -178,11 +179,23 @@ def write_csv(path: Path, table: pa.Table) -> None:
     with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
         writer = csv.writer(f, lineterminator="\n")
         writer.writerow(["idx", *(names.get(s, s) for s in slugs), *(f"sty_{k + 1}" for k in range(slots))])
-        for (id, source, *scores), own in zip(zip(*columns, strict=True), styles, strict=True):
-            missing = [""] * (slots - len(own))
-            writer.writerow([id, *("" if s is None else s for s in scores), *(f"{s}+{source}" for s in own), *missing])
+        for (id, source, *scores), row_styles in zip(zip(*columns, strict=True), styles, strict=True):
+            missing = [""] * (slots - len(row_styles))
+            writer.writerow(
+                [id, *("" if s is None else s for s in scores), *(f"{s}+{source}" for s in row_styles), *missing]
+            )
 
 
 def is_answers(folder: Path) -> bool:
-    """Whether a folder holds answers of the official program."""
+    """Whether a folder contains answers of the official program."""
     return (folder / f"{STYLE}.jsonl").exists()
+
+
+def export(folder: Path, selected: SelectedSamples) -> None:
+    """Writes the folder `official` with answers and parsed table; a `selection.format.Format`."""
+    scores = selected.scores()
+    write_jsonl(folder / "official", scores)
+    write_csv(folder / "official" / "official_parsed.csv", scores)
+
+
+FORMAT = export

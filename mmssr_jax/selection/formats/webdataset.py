@@ -1,7 +1,7 @@
 """WebDataset shards: 00000.tar, 00001.tar, ... with KEY.json and KEY.jpg (KEY.0.jpg, KEY.1.jpg, ... for several).
 
-KEY is the sample's id, percent-encoded where it holds more than letters, digits, '_' and '-' (a stem ends at the first
-dot). KEY.json is the untouched record; its image paths are those of the original pool.
+KEY is the sample's id, with all characters but letters, digits, '_' and '-' percent-encoded (WebDataset ends a key at
+the first dot). KEY.json is the unchanged record; its image paths are those of the original pool.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from pathlib import Path
 
 from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
-from mmssr_jax.selection.formats.item import Item, file_name, image_suffix
+from mmssr_jax.selection.format import SelectedSamples
+from mmssr_jax.selection.item import Item, file_name, image_suffix
 
 
 def write(folder: Path, items: Iterable[Item], *, total: int, per_shard: int = 10_000) -> None:
     """Writes the shards; equal items give equal bytes.
 
     Args:
-      folder: where the shards go.
+      folder: the output folder.
       items: the samples in order.
-      total: how many, for the log.
-      per_shard: samples in a shard.
+      total: their number, for the log.
+      per_shard: samples per shard.
     """
     progress = Progress(f"writing {folder.name}", total, "samples")
     rest = iter(items)
@@ -42,10 +43,18 @@ def write(folder: Path, items: Iterable[Item], *, total: int, per_shard: int = 1
 
 
 def _members(item: Item) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of one sample."""
+    """Names and contents of one sample's members."""
     key = file_name(item.sample.id, dots=False)
-    pictures = [image.read() for image in item.sample.images]
-    for number, data in enumerate(pictures):
-        middle = f".{number}" if len(pictures) > 1 else ""
+    images = [image.read() for image in item.sample.images]
+    for number, data in enumerate(images):
+        middle = f".{number}" if len(images) > 1 else ""
         yield f"{key}{middle}.{image_suffix(data)}", data
     yield f"{key}.json", item.record
+
+
+def export(folder: Path, selected: SelectedSamples) -> None:
+    """Writes the folder `webdataset`; a `selection.format.Format`."""
+    write(folder / "webdataset", selected.items(), total=selected.picks.num_rows)
+
+
+FORMAT = export

@@ -1,20 +1,20 @@
 """mmSSR: capability by capability, style by style, the best scores first (arXiv 2503.13383).
 
     repeat until the budget is met                                          "round"
-        for each capability, in the order given                             its share: what is left / capabilities
+        for each capability, in the order given                             its share: budget left / capabilities
             for each group "style+source", smallest first                   its quota: share / groups, plus the debt
-                take the best-scored rows that nobody has taken             what it cannot fill is debt for the next
-        a capability that has no row left drops out
+                take the best-scored rows that are not taken yet            what it cannot fill is debt for the next
+        a capability without rows left drops out
 
 Equal to the official program wherever that is defined (tests/selection runs its goldens). Where it is not: a share
 is never exceeded (`cap_takes=False` gives the official overshoot), an exhausted capability drops out, equal scores
-fall by `Candidates.tie`, equally large groups by name, and the capabilities keep the order given.
+are ordered by `Candidates.tie`, equally large groups by name, and the capabilities keep the order given.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -22,20 +22,24 @@ import numpy as np
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget, Candidates, Selection
 from mmssr_jax.selection.groups import CapabilityLists, Groups
+from mmssr_jax.selection.method import Needs, SelectionRun, Selector, Standing
+from mmssr_jax.selection.needed_score import needed_score
 from mmssr_jax.selection.picks import Picks
+from mmssr_jax.selection.standings import standings_of
+from mmssr_jax.selection.table import ScoreTable
 
 
 @dataclasses.dataclass(frozen=True)
-class MmssrSelector:
-    """Settings of mmSSR.
+class MmssrSelector(Selector):
+    """mmSSR.
 
     Attributes:
-      capabilities: columns of the scores, in the order in which they choose; all where empty.
-      threshold: only scores above it (strictly) are eligible. For expected scores 0.5 plays the part of the official
+      capabilities: columns of the scores, in the order in which they choose; all if empty.
+      threshold: only scores above it (strictly) are eligible. For expected scores, 0.5 corresponds to the official
         integer 0: what rounds to 0 is not eligible. For integer scores the two are the same.
-      thresholds: other thresholds for some capabilities.
-      weights: how a capability's share compares with the others'; 1 where not given, 0 switches it off.
-      cap_takes: whether a group's debt stops at the share. False reproduces the official program, which may choose
+      thresholds: different thresholds for some capabilities.
+      weights: relative shares of the capabilities; 1 where not given, 0 switches a capability off.
+      cap_takes: whether a group's debt is capped by the share. False reproduces the official program, which may select
         more than the budget.
     """
 
@@ -45,20 +49,82 @@ class MmssrSelector:
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cap_takes: bool = True
 
+    @property
+    def needs(self) -> Needs:
+        """See `Selector.needs`."""
+        return Needs(scores=True, styles=True)
+
+    def check(self, table: ScoreTable, degenerate: Collection[str]) -> None:
+        """Rejects capabilities whose scores cannot tell one sample from another; see `Selector.check`.
+
+        Raises:
+          UserError: names the capability.
+        """
+        advice = "score again with a better scorer, or leave it out of the selection's capabilities"
+        for name in self.weighted(table.capabilities):
+            if name in degenerate:
+                raise UserError(f"the scores of {name} are degenerate (results/scorer.json); {advice}")
+            column = table.column(name)
+            lowest, highest = np.fmin.reduce(column, initial=np.nan), np.fmax.reduce(column, initial=np.nan)
+            if np.isnan(lowest):
+                raise UserError(f"the scores of {name} are all missing; {advice}")
+            if len(column) > 1 and lowest == highest:
+                raise UserError(f"the scores of {name} are all {lowest:g}; {advice}")
+
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.
 
         Raises:
-          UserError: a capability that the table does not have or that is named twice, a weight below 0.
+          UserError: a capability is not in the table or named twice, or a weight is below 0.
         """
         return _Run(self, candidates).until(budgets)
 
+    def total_score(self, table: ScoreTable) -> np.ndarray:
+        """float64 [rows]: the sum of the scores of the weighted capabilities, missing ones as 0."""
+        total = np.zeros(len(table))
+        for name in self.weighted(table.capabilities):
+            total += np.nan_to_num(table.column(name))
+        return total
+
+    def standings(self, run: SelectionRun, row: int) -> tuple[Standing, ...]:
+        """See `Selector.standings`."""
+        return standings_of(run, row, self._weighted_thresholds(run.table))
+
+    def needed_scores(self, run: SelectionRun, row: int) -> Mapping[str, float | None]:
+        """See `Selector.needed_scores`; up to one further selection per capability, 32 under a token budget."""
+        if not (run.table.styles[row] >= 0).any():
+            return {}
+        thresholds = self._weighted_thresholds(run.table)
+        return {name: needed_score(run, row, name, threshold) for name, threshold in thresholds.items()}
+
+    def why_not(self, run: SelectionRun, row: int) -> str:
+        """See `Selector.why_not`."""
+        if not (run.table.styles[row] >= 0).any():
+            return "it has no style, so it is in no group"
+        eligible = [s for s in self.standings(run, row) if s.rank is not None]
+        if not eligible:
+            return "no score of it is above the threshold"
+        caps, source = run.candidates.source_caps, run.table.source[row]
+        picked = int(np.count_nonzero(run.table.source[run.selection.rows] == source))
+        if caps is not None and picked >= caps[source]:
+            return f"the source {run.table.source_names[source]} has given the {picked} samples it may"
+        nearest = min(eligible, key=lambda s: (s.rank or 0) - s.taken)
+        if not nearest.taken:
+            return f"no list of it gave a sample; it is rank {nearest.rank} in {nearest.group}"
+        return (
+            f"rank {nearest.rank} of {nearest.eligible} for {nearest.capability} in the group {nearest.group}, which "
+            f"gave {nearest.taken} down to a score of {nearest.last_score:.4g}; it has {nearest.score:.4g}"
+        )
+
     def threshold_of(self, capability: str) -> float:
-        """What a score of this capability has to exceed."""
+        """The value that an eligible score of this capability exceeds."""
         return self.thresholds.get(capability, self.threshold)
 
+    def _weighted_thresholds(self, table: ScoreTable) -> dict[str, float]:
+        return {name: self.threshold_of(name) for name in self.weighted(table.capabilities)}
+
     def weighted(self, known: Sequence[str]) -> dict[str, Fraction]:
-        """The capabilities that take part, in order, with their weights."""
+        """The capabilities with a weight above 0, in order, with their weights."""
         chosen = self.capabilities or tuple(known)
         for name in (*chosen, *self.thresholds, *self.weights):
             if name not in known:
@@ -74,7 +140,7 @@ class MmssrSelector:
 
 
 class _Run:
-    """One selection under way."""
+    """The state of one selection."""
 
     def __init__(self, settings: MmssrSelector, candidates: Candidates):
         self._cap_takes = settings.cap_takes
@@ -96,10 +162,10 @@ class _Run:
         self._round = 0
 
     def until(self, budgets: Sequence[Budget]) -> Selection:
-        """Goes on until each budget in turn is met or nothing is left."""
+        """Selects until each budget, one after the other, is met or no candidate is left."""
         ends = []
         for budget in budgets:
-            self._set_free(self._picks.begin(budget))
+            self._release(self._picks.begin(budget))
             while self._picks.left() > 0 and self._active:
                 self._choose_round()
             ends.append(len(self._picks))
@@ -108,7 +174,7 @@ class _Run:
         )
 
     def _choose_round(self) -> None:
-        """Lets each capability choose its share once."""
+        """Each capability chooses its share once."""
         self._round += 1
         left, total = self._picks.left(), sum(self._weights[name] for name in self._active)
         exhausted = []
@@ -124,7 +190,7 @@ class _Run:
         self._active = [name for name in self._active if name not in exhausted]
 
     def _choose(self, lists: CapabilityLists, share: int) -> tuple[np.ndarray, np.ndarray]:
-        """The official choice of one share: the rows and the group of each; none when none is left."""
+        """The official choice of one share: the rows and their groups; empty if no row is left."""
         room = None if self._picks.room is None else self._picks.room.copy()
         live = np.flatnonzero(lists.sizes > 0 if room is None else (lists.sizes > 0) & (room[self._groups.source] > 0))
         smallest_first = live[np.argsort(lists.sizes[live], kind="stable")].tolist()
@@ -149,7 +215,7 @@ class _Run:
         return np.concatenate(chosen), np.repeat(numbers, counts)
 
     def _add(self, name: str, rows: np.ndarray, groups: np.ndarray) -> None:
-        """Books one capability's choice, as far as a budget of tokens pays for it."""
+        """Adds one capability's choice to the picks, as far as the token budget allows."""
         fit = self._picks.affordable(rows)
         if fit < len(rows):
             self._picks.taken[rows[fit:]] = False
@@ -164,8 +230,8 @@ class _Run:
         )
         self._change_sizes(np.concatenate((rows, too_long)), -1)
 
-    def _set_free(self, rows: np.ndarray) -> None:
-        """Gives back rows that were too long for the budget before."""
+    def _release(self, rows: np.ndarray) -> None:
+        """Puts back rows that were too long for the previous budget."""
         if len(rows):
             self._change_sizes(rows, +1)
             self._active = list(self._weights)
@@ -176,3 +242,6 @@ class _Run:
         groups = self._groups.of_rows(rows)
         for lists in self._lists.values():
             lists.change_sizes(rows, groups, by)
+
+
+METHOD = MmssrSelector

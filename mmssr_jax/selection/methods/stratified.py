@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from mmssr_jax.selection.base import Budget, Candidates, Selection
-from mmssr_jax.selection.methods.random import in_order
+from mmssr_jax.selection.method import SelectionRun, Selector
+from mmssr_jax.selection.methods.random import place_in_random_order
+from mmssr_jax.selection.picks import in_order
 
 
 @dataclasses.dataclass(frozen=True)
-class StratifiedSelector:
-    """Every prefix of the picks holds the sources in their shares, up to one sample; the reason's group is the source.
+class StratifiedSelector(Selector):
+    """Every prefix of the picks contains the sources in their shares, up to one sample; the group is the source.
 
     The r-th sample (r = 0, 1, ...) of a source of n allowed samples stands at (r + 1/2) / n of the order, so any
-    cut of it holds each source in proportion (systematic sampling).
+    cut of it contains each source in proportion (systematic sampling).
 
     Attributes:
-      equal: the same number of every source as long as it lasts, instead of shares by size.
+      stratified: shares of the sources by size, or the same number of each as long as it lasts.
     """
 
-    equal: bool = False
+    stratified: Literal["proportional", "equal"] = "proportional"
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`."""
@@ -32,7 +35,15 @@ class StratifiedSelector:
         place = np.empty(len(order))
         allowed = order[: counts.sum()]
         rank = np.arange(len(allowed)) - np.repeat(np.cumsum(counts) - counts, counts)
-        place[allowed] = rank if self.equal else (rank + 0.5) / counts[source[allowed]]
+        place[allowed] = rank if self.stratified == "equal" else (rank + 0.5) / counts[source[allowed]]
         place[order[len(allowed) :]] = np.inf
         names = candidates.table.source_names
         return in_order(candidates, budgets, np.lexsort((candidates.tie, place)), group=source, group_names=names)
+
+    def why_not(self, run: SelectionRun, row: int) -> str:
+        """See `Selector.why_not`."""
+        same_source = run.table.source == run.table.source[row]
+        return place_in_random_order(run, row, run.candidates.allowed & same_source)
+
+
+METHOD = StratifiedSelector

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from mmssr_jax.selection import id_files as ids_lib
-from mmssr_jax.selection.candidates import Excluded, exclusions, positions, required_rows
+from mmssr_jax.selection.base import Excluded
+from mmssr_jax.selection.candidates import exclusions, positions, required_rows
 from mmssr_jax.selection.config import SelectionConfig
-from mmssr_jax.selection.methods.mmssr import MmssrSelector
 from mmssr_jax.selection.screening import near_duplicates
 from mmssr_jax.selection.screening.fingerprints import Fingerprints
 from mmssr_jax.selection.table import ScoreTable
@@ -35,7 +35,7 @@ class Screening:
 def by_duplicates(table: ScoreTable, config: SelectionConfig, fingerprints: Fingerprints) -> Screening:
     """Excludes all but one of each group of near-duplicates among the candidates.
 
-    Kept is an owned sample, else a required one, else the one that the method prefers (`Selector.total_score`), else the
+    Kept is an owned sample, else a required one, else the one with the highest `Selector.total_score`, else the
     smallest tie key.
 
     Args:
@@ -55,7 +55,7 @@ def by_duplicates(table: ScoreTable, config: SelectionConfig, fingerprints: Fing
     rank[required_rows(table, config)] = 1
     rank[owned] = 2
     groups = near_duplicates.group(own, config.near_duplicates, tie)
-    kept = rows[near_duplicates.keepers(groups, rank[rows], total_score(table, config)[rows], tie)]
+    kept = rows[near_duplicates.keepers(groups, rank[rows], config.selector.total_score(table)[rows], tie)]
     dropped = (kept != rows) & (rank[rows] == 0)
     marked = np.zeros(len(table), bool)
     marked[rows[dropped]] = True
@@ -64,15 +64,6 @@ def by_duplicates(table: ScoreTable, config: SelectionConfig, fingerprints: Fing
         Excluded({"nearly the same as a sample that is kept (duplicates.parquet)": marked}),
         {"duplicates.parquet": pa.table(columns, schema=DUPLICATES)},
     )
-
-
-def total_score(table: ScoreTable, config: SelectionConfig) -> np.ndarray:
-    """float64 [rows]: the sum of the scores that take part; 0 for methods without scores."""
-    total = np.zeros(len(table))
-    if config.method == "mmssr":
-        for name in MmssrSelector(config.capabilities, weights=config.weights).weighted(table.capabilities):
-            total += np.nan_to_num(table.column(name))
-    return total
 
 
 def by_contamination(table: ScoreTable, config: SelectionConfig, matches: pa.Table) -> Screening:

@@ -1,4 +1,4 @@
-"""What a selection's folder holds: the picks, the records for other trainers, and the formats the user asked for."""
+"""Writes the folder of a selection: the picks, the records for other trainers, and further formats."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mmssr_jax.core.tables import score_schema
 from mmssr_jax.pool.pool import Pool
 from mmssr_jax.pool.writer import INDEX
 from mmssr_jax.selection import id_files as ids_lib
+from mmssr_jax.selection import llava_json
 from mmssr_jax.selection.candidates import positions
-from mmssr_jax.selection.config import Format
-from mmssr_jax.selection.formats import csv_table, datacomp, hf_parquet, llava_json, mixture, official, webdataset
-from mmssr_jax.selection.formats.item import Item
+from mmssr_jax.selection.format import load_format
+from mmssr_jax.selection.item import Item
 from mmssr_jax.selection.table import ScoreTable
 
 Licences = dict[str, list[str]]
@@ -29,18 +29,18 @@ _LICENCE_FIELDS = ("license", "licence")
 _INDEX_COLUMNS = ["id", "source", "n_images", "n_turns", "split", "orig_id", "repairs"]
 
 
-def write(folder: Path, pool: Pool, picks: pa.Table, *, formats: Sequence[Format], table: ScoreTable) -> Licences:
-    """Writes all files of one selection but its manifest.
+def write(folder: Path, pool: Pool, picks: pa.Table, *, formats: Sequence[str], table: ScoreTable) -> Licences:
+    """Writes all files of a selection except its manifest.
 
     Args:
-      folder: the selection's.
-      pool: the pool it was selected from.
+      folder: the selection's folder.
+      pool: the pool that was selected from.
       picks: in pick order (`base.SCHEMA`).
-      formats: further ones.
-      table: the scores it was selected by.
+      formats: names of further formats.
+      table: the scores that were selected by.
 
     Returns:
-      For each source, the licences that the records of its picks state, sorted; sources that state none are left out.
+      For each source, the licences in the records of its picks, sorted; sources without any are left out.
 
     Raises:
       UserError: the picks do not fit a format.
@@ -51,13 +51,14 @@ def write(folder: Path, pool: Pool, picks: pa.Table, *, formats: Sequence[Format
     rows = np.sort(positions(ids, pool.index["id"]))
     licences: dict[str, set[str]] = {}
     llava_json.write(folder / "pool.json", _records(pool, rows, licences), total=len(rows))
+    selected = PoolSamples(pool, rows, picks, table)
     for name in formats:
-        _write_format(name, folder, pool, rows, picks, table)
-    return {source: sorted(found) for source, found in sorted(licences.items())}
+        load_format(name)(folder, selected)
+    return {source: sorted(names) for source, names in sorted(licences.items())}
 
 
 def _records(pool: Pool, rows: np.ndarray, licences: dict[str, set[str]]) -> Iterator[dict[str, Any]]:
-    """The untouched records; the licences that they state are noted by source on the way."""
+    """The unchanged records; adds the licences that they state to `licences` by source."""
     sources = pool.index["source"].take(pa.array(rows))
     for row, source in zip(rows, sources, strict=True):
         record = pool.record(int(row))
@@ -67,28 +68,8 @@ def _records(pool: Pool, rows: np.ndarray, licences: dict[str, set[str]]) -> Ite
         yield record
 
 
-def _write_format(name: Format, folder: Path, pool: Pool, rows: np.ndarray, picks: pa.Table, table: ScoreTable) -> None:
-    """Writes one further format of the picks, which stand in `rows` of the pool."""
-    if name == "csv":
-        csv_table.write(folder / "selection.csv", picks)
-    elif name == "datacomp":
-        datacomp.write(folder / "datacomp.npy", picks["id"])
-    elif name == "webdataset":
-        webdataset.write(folder / name, _Items(pool, rows), total=len(rows))
-    elif name == "hf_parquet":
-        hf_parquet.write(folder / name, _by_source(pool, rows))
-    elif name == "mixture":
-        mixture.write(folder / name, _by_source(pool, rows))
-    elif name == "packed":
-        _pack(folder / name, pool, rows)
-    else:
-        scores = _score_rows(table, picks["id"].combine_chunks())
-        official.write_jsonl(folder / name, scores)
-        official.write_csv(folder / name / f"{name}_parsed.csv", scores)
-
-
 class _Items(Sequence[Item]):
-    """Rows of a pool, read when asked for."""
+    """Rows of a pool, read lazily."""
 
     def __init__(self, pool: Pool, rows: np.ndarray):
         self._pool, self._rows = pool, rows
@@ -107,53 +88,72 @@ class _Items(Sequence[Item]):
         return Item(self._pool[row], self._pool.record_bytes(row))
 
 
-def _by_source(pool: Pool, rows: np.ndarray) -> dict[str, _Items]:
-    """Each source's rows, sources by name."""
-    sources = pool.index["source"].take(pa.array(rows)).combine_chunks().dictionary_encode()
-    names, codes = sources.dictionary.to_pylist(), sources.indices.to_numpy()
-    return {name: _Items(pool, rows[codes == names.index(name)]) for name in sorted(names)}
+class PoolSamples:
+    """The selected samples of a pool: a `selection.format.SelectedSamples`.
 
-
-def _score_rows(table: ScoreTable, ids: pa.Array) -> pa.Table:
-    """The scores of some ids as a table of the contract, in their order.
-
-    Raises:
-      UserError: the selection was made without scores.
+    Args:
+      pool: the pool.
+      rows: int64 [N], the selected rows of the pool, sorted.
+      picks: in pick order (`base.SCHEMA`).
+      table: the scores that were selected by.
     """
-    if not table.scores:
-        raise UserError("the format official writes scores, and this selection was made without any")
-    rows = positions(ids, table.ids)
-    names = np.array([*table.style_names, None], object)
-    styles = [[s for s in row if s is not None] for row in names[table.styles[rows].astype(np.int64)]]
-    columns = [ids, pa.array(np.array(table.source_names, object)[table.source[rows]], pa.string())]
-    columns += [pa.array(c[rows], mask=np.isnan(c[rows])) for c in table.scores.values()]
-    schema = score_schema(tuple(table.scores))
-    columns.append(pa.array(styles, pa.list_(pa.string())))
-    return pa.table(columns, schema=schema.remove(schema.get_field_index("n_tokens")))
+
+    def __init__(self, pool: Pool, rows: np.ndarray, picks: pa.Table, table: ScoreTable):
+        self.picks = picks
+        self._pool, self._rows, self._table = pool, rows, table
+
+    def items(self) -> _Items:
+        """See `SelectedSamples`."""
+        return _Items(self._pool, self._rows)
+
+    def by_source(self) -> dict[str, _Items]:
+        """See `SelectedSamples`."""
+        sources = self._pool.index["source"].take(pa.array(self._rows)).combine_chunks().dictionary_encode()
+        names, codes = sources.dictionary.to_pylist(), sources.indices.to_numpy()
+        return {name: _Items(self._pool, self._rows[codes == names.index(name)]) for name in sorted(names)}
+
+    def scores(self) -> pa.Table:
+        """See `SelectedSamples`.
+
+        Raises:
+          UserError: the selection was made without scores.
+        """
+        table = self._table
+        if not table.scores:
+            raise UserError("the format official writes scores, and this selection was made without any")
+        ids = self.picks["id"].combine_chunks()
+        rows = positions(ids, table.ids)
+        names = np.array([*table.style_names, None], object)
+        styles = [[s for s in row if s is not None] for row in names[table.styles[rows].astype(np.int64)]]
+        columns = [ids, pa.array(np.array(table.source_names, object)[table.source[rows]], pa.string())]
+        columns += [pa.array(c[rows], mask=np.isnan(c[rows])) for c in table.scores.values()]
+        schema = score_schema(tuple(table.scores))
+        columns.append(pa.array(styles, pa.list_(pa.string())))
+        return pa.table(columns, schema=schema.remove(schema.get_field_index("n_tokens")))
+
+    def pack(self, folder: Path) -> None:
+        """Writes the samples as a packed pool, which `open_pool` opens."""
+        from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder  # importing TFDS takes a second
+
+        items = self.items()
+
+        def samples(first: int) -> Iterator[PackedSample]:
+            return (PackedSample(items[i].sample, items[i].record) for i in range(first, len(items)))
+
+        inputs = {"pool": input_digest(self._pool.folder)}
+        settings = {"rows": files.digest(self._rows.tobytes())}
+        artifact = Artifact(folder, stage="select", settings=settings, inputs=inputs)
+        if artifact.done:
+            return
+        n_bytes = sum(_size(image) for i in range(len(items)) for image in items[i].sample.images)
+        PoolBuilder(folder, samples=samples, n_samples=len(items), n_bytes=n_bytes).download_and_prepare()
+        index = self._pool.index.select(_INDEX_COLUMNS).take(pa.array(self._rows))
+        files.write_parquet(folder / INDEX, index)
+        files.write_text(folder / "rejects.jsonl", "")
+        counts = {"samples": index.num_rows, "images": pc.sum(index["n_images"]).as_py() or 0}
+        artifact.seal(counts, layout="packed", rules=self._pool.manifest["rules"], files=[])
 
 
 def _size(image: ImageRef) -> int:
-    """Bytes of an encoded picture, without reading it where it is a file."""
+    """Bytes of an encoded image; those of a file without reading it."""
     return len(image.read()) if image.path is None else image.path.stat().st_size
-
-
-def _pack(folder: Path, pool: Pool, rows: np.ndarray) -> None:
-    """Writes the rows as a packed pool of their own, which `open_pool` opens."""
-    from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder  # TFDS takes a second to import
-
-    items = _Items(pool, rows)
-
-    def samples(first: int) -> Iterator[PackedSample]:
-        return (PackedSample(items[i].sample, items[i].record) for i in range(first, len(items)))
-
-    inputs = {"pool": input_digest(pool.folder)}
-    artifact = Artifact(folder, stage="select", settings={"rows": files.digest(rows.tobytes())}, inputs=inputs)
-    if artifact.done:
-        return
-    n_bytes = sum(_size(image) for i in range(len(items)) for image in items[i].sample.images)
-    PoolBuilder(folder, samples=samples, n_samples=len(items), n_bytes=n_bytes).download_and_prepare()
-    index = pool.index.select(_INDEX_COLUMNS).take(pa.array(rows))
-    files.write_parquet(folder / INDEX, index)
-    files.write_text(folder / "rejects.jsonl", "")
-    counts = {"samples": index.num_rows, "images": pc.sum(index["n_images"]).as_py() or 0}
-    artifact.seal(counts, layout="packed", rules=pool.manifest["rules"], files=[])

@@ -1,4 +1,4 @@
-"""Fingerprints of the pool, made once, and what near-duplicates and benchmarks say about a score table."""
+"""Finds near-duplicates and benchmark contamination by fingerprints of the pool, which are computed once."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from mmssr_jax.selection.screening.image_hash import image_hash
 from mmssr_jax.selection.screening.text_hash import plain_text
 from mmssr_jax.selection.table import ScoreTable
 
-_ROWS = 4096  # samples a part: what an interruption may cost
+_ROWS = 4096  # samples per part: what an interruption may cost
 _AT_ONCE = 256
 
 
 class Screener:
-    """Looks for near-duplicates and contamination; what several selections need is made once."""
+    """Finds near-duplicates and contamination; fingerprints are shared between selections."""
 
     def __init__(self, ctx: StageContext, pool: Pool):
         self._ctx, self._pool = ctx, pool
 
     def screen(self, table: ScoreTable, config: SelectionConfig) -> Screening:
-        """What one selection asks for.
+        """Screens the table as one selection asks for.
 
         Raises:
           UserError: a benchmark cannot be read.
@@ -50,20 +50,20 @@ class Screener:
         reasons: dict[str, np.ndarray] = {}
         reports: dict[str, pa.Table] = {}
         if config.decontaminate is not None:
-            found = by_contamination(table, config, self._contamination(config.decontaminate))
-            reasons, reports = {**reasons, **found.excluded.reasons}, {**reports, **found.reports}
-            logging.info("select: %d matches with benchmarks", found.reports["contamination.parquet"].num_rows)
+            result = by_contamination(table, config, self._contamination(config.decontaminate))
+            reasons, reports = {**reasons, **result.excluded.reasons}, {**reports, **result.reports}
+            logging.info("select: %d matches with benchmarks", result.reports["contamination.parquet"].num_rows)
         if config.near_duplicates is not None:
-            found = by_duplicates(table, config, self._fingerprints)
-            reasons, reports = {**reasons, **found.excluded.reasons}, {**reports, **found.reports}
-            logging.info("select: %d near-duplicates", found.reports["duplicates.parquet"].num_rows)
+            result = by_duplicates(table, config, self._fingerprints)
+            reasons, reports = {**reasons, **result.excluded.reasons}, {**reports, **result.reports}
+            logging.info("select: %d near-duplicates", result.reports["duplicates.parquet"].num_rows)
         return Screening(Excluded(reasons), reports)
 
     @functools.cached_property
     def _fingerprints(self) -> Fingerprints:
-        """The pool's fingerprints, out of `features/fingerprints` under the workdir; made there where they are not yet.
+        """The pool's fingerprints, from `features/fingerprints` of the workdir, where they are computed if missing.
 
-        A dry run makes them in memory.
+        A dry run computes them in memory.
         """
         parts = max(-(-len(self._pool) // _ROWS), 1)
         if self._ctx.dry_run:
@@ -86,15 +86,15 @@ class Screener:
         return Fingerprints.from_arrow(tables.read_parts(folder))
 
     def _contamination(self, settings: Decontaminate) -> pa.Table:
-        """The pool's samples that match a benchmark (`decontaminate.SCHEMA`): by picture, then by text."""
+        """The pool's samples that match a benchmark (`decontaminate.SCHEMA`): by image, then by text."""
         known = _questions(settings)
-        found = [decontaminate.SCHEMA.empty_table()]
+        matches = [decontaminate.SCHEMA.empty_table()]
         if "image" in settings.by:
-            found.append(decontaminate.match_images(self._fingerprints, known, distance=settings.distance))
+            matches.append(decontaminate.match_images(self._fingerprints, known, distance=settings.distance))
         if "text" in settings.by:
             for ids, texts in _texts(self._pool):
-                found.append(decontaminate.match_texts(ids, texts, known, ngram=settings.ngram))
-        return pa.concat_tables(found).combine_chunks()
+                matches.append(decontaminate.match_texts(ids, texts, known, ngram=settings.ngram))
+        return pa.concat_tables(matches).combine_chunks()
 
 
 def _part(pool: Pool, part: int) -> pa.Table:
@@ -113,7 +113,7 @@ def _decode(image: ImageRef) -> Image.Image:
 
 
 def _texts(pool: Pool) -> Iterator[tuple[list[str], list[str]]]:
-    """Ids and texts of the pool, some hundreds at a time."""
+    """Ids and texts of the pool, a few hundred at a time."""
     progress = Progress("comparing with benchmarks", len(pool))
     for begin in range(0, len(pool), _AT_ONCE):
         samples = [pool[i] for i in range(begin, min(begin + _AT_ONCE, len(pool)))]

@@ -15,11 +15,12 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.pool import check, tfds_builder
+from mmssr_jax.pool.config import IngestConfig
 from mmssr_jax.pool.distributed import beam, passes
-from mmssr_jax.pool.validate import IngestConfig
+from mmssr_jax.pool.reader import open_reader
 from mmssr_jax.pool.writer import write_pool
 from mmssr_jax.stages import ingest
-from mmssr_jax.stages.ingest import PoolConfig, open_reader
+from mmssr_jax.stages.ingest import pool_config_type
 from tests.pool.conftest import encoded
 
 N = 30
@@ -58,7 +59,7 @@ def write_packed_formats(folder: Path) -> None:
     """The sound ones of the records above as Parquet and as tar shards."""
     from mmssr_jax.pool.pool import open_pool
     from mmssr_jax.selection.formats import hf_parquet, webdataset
-    from mmssr_jax.selection.formats.item import Item
+    from mmssr_jax.selection.item import Item
 
     ingest.run(StageContext({"pool": {"path": str(folder / "one.json")}}, Workdir(folder / "sound")))
     pool = open_pool(folder / "sound" / "pool")
@@ -85,14 +86,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tfds_builder, "SHARD_BYTES", 8000)
 
 
-def taken_in(
+def ingested(
     root: Path, path: Path, *, packed: bool, execute: Any = None, limit: int | None = None
 ) -> dict[str, bytes]:
     """Every file of the pool's folder."""
-    config = PoolConfig(path=str(path), limit=limit)
+    config = pool_config_type()(path=str(path), limit=limit)
     artifact = Artifact(root / "pool", stage="ingest", settings={"path": str(path)})
     reader = open_reader(path, config)
-    write_pool(artifact, reader, config.intake, packed=packed, execute=execute)
+    write_pool(artifact, reader, config.ingest, packed=packed, execute=execute)
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
@@ -101,8 +102,8 @@ CASES = [("one.json", False), ("pool.yaml", False), ("pool.yaml", True), ("parqu
 
 @pytest.mark.parametrize(("name", "packed"), CASES)
 def test_the_same_bytes_as_on_one_machine(folder: Path, tmp_path: Path, name: str, packed: bool):
-    expected = taken_in(tmp_path / "one", folder / name, packed=packed)
-    found = taken_in(tmp_path / "many", folder / name, packed=packed, execute=shuffled)
+    expected = ingested(tmp_path / "one", folder / name, packed=packed)
+    found = ingested(tmp_path / "many", folder / name, packed=packed, execute=shuffled)
     assert found.keys() == expected.keys()
     assert [k for k in found if found[k] != expected[k]] == []
     if packed:
@@ -112,13 +113,13 @@ def test_the_same_bytes_as_on_one_machine(folder: Path, tmp_path: Path, name: st
 
 
 def test_a_limit_takes_the_first_records(folder: Path, tmp_path: Path):
-    expected = taken_in(tmp_path / "one", folder / "pool.yaml", packed=False, limit=14)
-    assert taken_in(tmp_path / "many", folder / "pool.yaml", packed=False, execute=shuffled, limit=14) == expected
+    expected = ingested(tmp_path / "one", folder / "pool.yaml", packed=False, limit=14)
+    assert ingested(tmp_path / "many", folder / "pool.yaml", packed=False, execute=shuffled, limit=14) == expected
 
 
 def test_a_run_that_was_cut_off_goes_on(folder: Path, tmp_path: Path):
     """It dies in every pass; what was made before is not made again, and the result is the same."""
-    expected = taken_in(tmp_path / "one", folder / "pool.yaml", packed=True)
+    expected = ingested(tmp_path / "one", folder / "pool.yaml", packed=True)
     deaths = [("scan", 1), ("check", 2), ("pack", 1)]
 
     def dying(label: str, items: Sequence[int], work: Callable[[int], None]) -> None:
@@ -132,13 +133,13 @@ def test_a_run_that_was_cut_off_goes_on(folder: Path, tmp_path: Path):
 
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            taken_in(tmp_path / "many", folder / "pool.yaml", packed=True, execute=dying)
-    assert taken_in(tmp_path / "many", folder / "pool.yaml", packed=True, execute=dying) == expected
+            ingested(tmp_path / "many", folder / "pool.yaml", packed=True, execute=dying)
+    assert ingested(tmp_path / "many", folder / "pool.yaml", packed=True, execute=dying) == expected
     assert deaths == []
 
 
 def test_a_file_that_cannot_be_read_is_one_line(folder: Path, tmp_path: Path):
-    config = PoolConfig(path=str(folder / "tar"))
+    config = pool_config_type()(path=str(folder / "tar"))
     reader = open_reader(folder / "tar", config)
     (tmp_path / "bad.tar").write_bytes(b"no tar")
     object.__setattr__(reader, "files", (tmp_path / "bad.tar",))

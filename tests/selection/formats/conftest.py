@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
-from mmssr_jax.selection.formats.item import Item
+from mmssr_jax.selection.item import Item
 
 
 def picture(colour: str, kind: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import urllib.parse
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection import llava_json
 from mmssr_jax.selection.base import SCHEMA
-from mmssr_jax.selection.formats import csv_table, datacomp, hf_parquet, llava_json, mixture, webdataset
-from mmssr_jax.selection.formats.item import Item, file_name, image_suffix, original_name
+from mmssr_jax.selection.formats import csv, datacomp, hf_parquet, mixture, webdataset
+from mmssr_jax.selection.item import Item, file_name, image_suffix
 
 
 def by_source(items: list[Item]) -> dict[str, list[Item]]:
@@ -28,7 +30,7 @@ def by_source(items: list[Item]) -> dict[str, list[Item]]:
 @given(st.text(min_size=1, max_size=20), st.booleans())
 def test_file_names_stand_for_names(name: str, dots: bool) -> None:
     found = file_name(name, dots=dots)
-    assert original_name(found) == name
+    assert urllib.parse.unquote(found) == name
     assert not set(found) & set("/\\:\0 ,()[]~")
     assert not found.startswith(".")
     assert dots or "." not in found
@@ -53,8 +55,8 @@ def test_csv(tmp_path: Path) -> None:
         ],
         schema=SCHEMA,
     )
-    csv_table.write(tmp_path / "a.csv", picks)
-    assert csv_table.read(tmp_path / "a.csv").equals(picks)
+    csv.write(tmp_path / "a.csv", picks)
+    assert csv.read(tmp_path / "a.csv").equals(picks)
 
 
 def test_webdataset_by_tar_alone(tmp_path: Path, items: list[Item]) -> None:

@@ -99,7 +99,7 @@ def test_wrong_answers(tmp_path: Path) -> None:
         official.read_jsonl(tmp_path, {})
     files.write_text(tmp_path / "style.jsonl", "")
     files.write_jsonl(tmp_path / "ocr.jsonl", [{"idx": 1, "pred_response": "1"}] * 2)
-    with pytest.raises(UserError, match="idx 1 is there more than once"):
+    with pytest.raises(UserError, match="idx 1 occurs more than once"):
         official.read_jsonl(tmp_path, {"1": "web"})
     files.write_jsonl(tmp_path / "ocr.jsonl", [{"idx": 1, "pred_response": "1"}])
     with pytest.raises(UserError, match="idx '1' is not in the pool"):

@@ -15,7 +15,6 @@ from mmssr_jax.selection import groups
 from mmssr_jax.selection.base import Budget, Selection
 from mmssr_jax.selection.methods.mmssr import MmssrSelector
 from mmssr_jax.selection.table import ScoreTable
-
 from tests.selection.tables_for_tests import candidates_of, make_table, reference, score_tables
 
 THRESHOLDS = st.sampled_from([0.0, 0.5, 2.0])

@@ -14,8 +14,8 @@ from mmssr_jax.selection.screening.decontaminate import Decontaminate
 from mmssr_jax.selection.screening.exclusions import by_contamination
 from mmssr_jax.selection.screening.fingerprints import Fingerprints, fingerprint
 from mmssr_jax.selection.screening.image_hash import image_hash
-
 from tests.selection.tables_for_tests import make_table
+
 from .test_image_hash import scene
 
 QUESTION = "Which of the two lines in the left panel crosses the other one first after noon?"

@@ -13,8 +13,8 @@ from mmssr_jax.selection.screening import exclusions
 from mmssr_jax.selection.screening.fingerprints import Fingerprints, fingerprint
 from mmssr_jax.selection.screening.near_duplicates import NearDuplicates, group, keepers
 from mmssr_jax.selection.tie_break import tie_keys
-
 from tests.selection.tables_for_tests import make_table
+
 from .test_image_hash import scene
 
 LONG = "The chart shows how many people visited the museum in each month of the year 2019, by age and by ticket."

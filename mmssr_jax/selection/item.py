@@ -1,4 +1,4 @@
-"""What the writers of samples are handed."""
+"""A selected sample with its record, as formats receive it, and file names for ids and images."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Item:
     """One selected sample.
 
     Attributes:
-      sample: id, source, turns and pictures.
-      record: the untouched LLaVA JSON object that it was made of.
+      sample: id, source, turns and images.
+      record: the unchanged LLaVA JSON object that it was parsed from.
     """
 
     sample: Sample
@@ -29,7 +29,7 @@ class Item:
 
 
 def file_name(name: str, *, dots: bool = True) -> str:
-    """A file name that stands for any string: letters, digits, '_', '-', '.' stay, the rest is percent-encoded UTF-8.
+    """A file name for any string: letters, digits, '_', '-' and '.' stay, the rest is percent-encoded UTF-8.
 
     Args:
       name: an id or the name of a source, such as "coco/train2017".
@@ -41,13 +41,8 @@ def file_name(name: str, *, dots: bool = True) -> str:
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
 
 
-def original_name(name: str) -> str:
-    """`file_name`, back."""
-    return urllib.parse.unquote(name)
-
-
 def image_suffix(data: bytes) -> str:
-    """The usual file suffix of an encoded picture, by its first bytes; "bin" where they are not known."""
+    """The usual file suffix of an encoded image, by its first bytes; "bin" if unknown."""
     if data[:3] == b"\xff\xd8\xff":
         return "jpg"
     if data[:8] == b"\x89PNG\r\n\x1a\n":

@@ -1,4 +1,4 @@
-"""LLaVA JSON: one list of records, as `json.dump(records, indent=2, ensure_ascii=False)` writes it."""
+"""LLaVA JSON: a list of records, formatted as by `json.dump(records, indent=2, ensure_ascii=False)`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mmssr_jax.core.progress import Progress
 
 
 def write(path: Path, records: Iterable[Mapping[str, Any]], *, total: int) -> None:
-    """Atomically writes records one after the other, never all in memory.
+    """Atomically writes records one at a time, never all in memory.
 
     Args:
       path: the file.
-      records: JSON objects, written with their fields in their order.
-      total: how many there are, for the log.
+      records: JSON objects; the order of their fields is kept.
+      total: their number, for the log.
     """
     progress = Progress(f"writing {path.name}", total, "records")
     with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:

@@ -1,0 +1,72 @@
+"""The interface of an output format, and how a format is found.
+
+A format is one file in `selection/formats/` that declares the constant `FORMAT`, a function (see `Format`). The file's
+name is what `config.select.selections.NAME.formats` lists. Adding a file to the folder adds a format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from mmssr_jax.core import discovery
+from mmssr_jax.selection import formats
+from mmssr_jax.selection.item import Item
+
+
+class SelectedSamples(Protocol):
+    """The selected samples, read lazily; what a format may write."""
+
+    @property
+    def picks(self) -> pa.Table:
+        """The picks in pick order (`base.SCHEMA`)."""
+        ...
+
+    def items(self) -> Sequence[Item]:
+        """The samples with their records, in pool order."""
+        ...
+
+    def by_source(self) -> Mapping[str, Sequence[Item]]:
+        """The same by source, the sources sorted."""
+        ...
+
+    def scores(self) -> pa.Table:
+        """The scores of the picks, in pick order (`core.tables.score_schema` without n_tokens).
+
+        Raises:
+          UserError: the selection was made without scores.
+        """
+        ...
+
+    def pack(self, folder: Path) -> None:
+        """Writes the samples as a packed pool."""
+        ...
+
+
+class Format(Protocol):
+    """Writes selected samples into the folder of a selection."""
+
+    def __call__(self, folder: Path, selected: SelectedSamples) -> None:
+        """Writes to files or subfolders of `folder` that are named after the format.
+
+        Raises:
+          UserError: the samples do not fit the format.
+        """
+        ...
+
+
+def format_names() -> list[str]:
+    """The names of all formats."""
+    return discovery.module_names(formats)
+
+
+def load_format(name: str) -> Format:
+    """A format by name.
+
+    Raises:
+      UserError: there is no such format.
+    """
+    return discovery.load(formats, name, "FORMAT", what="selection format")

@@ -1,0 +1,164 @@
+"""What selections are computed from: the pool, tables of scores and features, other selections; and their digests."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from absl import logging
+
+from mmssr_jax.core import files
+from mmssr_jax.core.artifact import input_digest
+from mmssr_jax.core.config import fingerprint
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.vocabulary import SLUGS, STYLES
+from mmssr_jax.pool.pool import Pool
+from mmssr_jax.selection import id_files as ids_lib
+from mmssr_jax.selection.candidates import positions
+from mmssr_jax.selection.compare import read_selection
+from mmssr_jax.selection.config import SelectionConfig
+from mmssr_jax.selection.read_scores import join_features, join_scores, read_official, read_scores, scores_digest
+from mmssr_jax.selection.table import ScoreTable, encode_strings
+from mmssr_jax.stages.select.plan import SelectionJob
+
+
+@dataclasses.dataclass
+class SelectionInputs:
+    """The pool and its tables, each read once.
+
+    Attributes:
+      ctx: the run of the program.
+      pool: the pool.
+      scores: the scores' folder or file.
+      picks: the ids of the selections made so far, strings [N] in pick order, by folder.
+    """
+
+    ctx: StageContext
+    pool: Pool
+    scores: Path
+    picks: dict[str, pa.Array] = dataclasses.field(default_factory=dict)
+    _tables: dict[tuple[Any, ...], ScoreTable] = dataclasses.field(default_factory=dict)
+
+    def table(self, config: SelectionConfig) -> ScoreTable:
+        """The scores and features that a selection needs; if it needs no scores, the pool's ids and sources."""
+        key = (config.needs_scores, config.selector.needs.truth, config.extra_scores, config.features)
+        if key not in self._tables:
+            table = self._scores(config)
+            for path in config.features:
+                table = join_features(table, _features(self.ctx, path))
+            self._tables[key] = table
+        return self._tables[key]
+
+    def _scores(self, config: SelectionConfig) -> ScoreTable:
+        """The score table, after checking that all its ids are in the pool.
+
+        Raises:
+          UserError: a scored id is not in the pool, or the pool has no truth where the method needs it.
+        """
+        ids = self.pool.index["id"]
+        if not config.needs_scores:
+            source, names = encode_strings(self.pool.index["source"])
+            return ScoreTable(ids, source, names, np.zeros((len(ids), 0), np.int16), (), {})
+        if config.selector.needs.truth:
+            path = self.ctx.workdir.truth
+            if not path.exists():
+                raise UserError(f"the method {config.method} needs {path}, which only synthetic pools have")
+            table = read_scores(path, SLUGS)
+        else:
+            path = self.scores
+            official = read_official(path, lambda: dict(zip(self.pool.ids, self.pool.sources, strict=True)))
+            table = read_scores(path) if official is None else official
+        for extra in config.extra_scores:
+            table = join_scores(table, Path(extra))
+        absent = ids_lib.absent(table.ids, ids)
+        if len(absent):
+            first = table.ids[int(absent[0])].as_py()
+            raise UserError(
+                f"{path}: {len(absent)} scored ids are not in the pool, the first is {first!r}; "
+                "score this pool, or ingest the pool that was scored"
+            )
+        unknown = sorted(set(table.style_names) - set(STYLES))
+        if unknown:
+            logging.warning(
+                "%s: %d styles are not among the nine, each is its own group: %s",
+                path,
+                len(unknown),
+                ", ".join(unknown[:5]),
+            )
+        return table
+
+    def reference(self, job: SelectionJob, table: ScoreTable) -> np.ndarray | None:
+        """int64 [N]: the rows of the selection that a job refers to, in pick order; None if it refers to none.
+
+        Raises:
+          UserError: there is no such selection, or it has an id that the table lacks.
+        """
+        if job.reference is None:
+            return None
+        ids = self.picks.get(job.reference)
+        if ids is None:
+            ids = read_selection(self.ctx.workdir.selection(job.reference))["id"].combine_chunks()
+        rows = positions(ids, table.ids)
+        if (rows < 0).any():
+            first = ids[int(np.argmin(rows))].as_py()
+            raise UserError(f"{job.folder}: {first!r} of the selection {job.reference} is not among its rows")
+        return rows
+
+    def degenerate(self) -> tuple[str, ...]:
+        """The capabilities that the scorer's evaluation calls degenerate; none for scores from elsewhere."""
+        path = self.ctx.workdir.results("scorer")
+        if self.scores != self.ctx.workdir.scores:
+            return ()
+        return tuple(files.read_json(path).get("degenerate", ())) if path.exists() else ()
+
+
+def _features(ctx: StageContext, name: str) -> Path:
+    """The features of a kind that the score stage wrote to this workdir (such as "likelihood"), or a path."""
+    written = ctx.workdir.features(name)
+    return written if written.is_dir() else Path(name)
+
+
+def input_digests(
+    ctx: StageContext, job: SelectionJob, scores: Path, jobs: Mapping[str, SelectionJob]
+) -> dict[str, str]:
+    """Digests of everything that a selection is computed from.
+
+    Args:
+      ctx: the run of the program.
+      job: the selection.
+      scores: the scores' folder or file.
+      jobs: all selections of the run, by folder: a reference among them is identified by its settings and inputs.
+
+    Raises:
+      UserError: a file is missing.
+    """
+    inputs = {"pool": input_digest(ctx.workdir.pool)}
+    if job.config.selector.needs.truth:
+        inputs["truth"] = input_digest(ctx.workdir.truth) if ctx.workdir.truth.exists() else ""
+    elif job.config.needs_scores:
+        inputs["scores"] = scores_digest(scores)
+        scorer = ctx.workdir.results("scorer")
+        if scorer.exists() and scores == ctx.workdir.scores:
+            inputs["scorer"] = files.file_digest(scorer)
+    for path in job.config.extra_scores:
+        inputs[f"extra_scores {path}"] = scores_digest(Path(path))
+    for path in job.config.features:
+        inputs[f"features {path}"] = scores_digest(_features(ctx, path))
+    lists = [job.config.only.ids, job.config.exclude.ids, job.config.require_ids, *job.config.owned]
+    for path in (p for p in lists if p is not None):
+        inputs[f"ids {path}"] = ids_lib.digest(Path(path))
+    for path in job.config.decontaminate.benchmarks if job.config.decontaminate else ():
+        inputs[f"benchmark {path}"] = files.file_digest(Path(path))
+    if job.reference is not None:
+        other = jobs.get(job.reference)
+        inputs[f"selection {job.reference}"] = (
+            input_digest(ctx.workdir.selection(job.reference))
+            if other is None
+            else fingerprint({"settings": other.settings(), "inputs": input_digests(ctx, other, scores, jobs)})
+        )
+    return inputs
