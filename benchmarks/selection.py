@@ -1,21 +1,21 @@
-"""How long mmSSR selection takes, beside what plain sorting would take.
+"""The run time of mmSSR selection, compared with plain sorting.
 
     python benchmarks/selection.py --rows=2600000 --ratio=0.1
 
-A synthetic score table: 14 capabilities, 90 sources of Zipf-like size, 1-3 of 9 styles a row. Prints one JSON line:
+A synthetic score table: 14 capabilities, 90 sources of Zipf-like size, 1-3 of 9 styles per row. Prints one JSON line:
 
-    seconds            table in memory (columns and codes) to ordered picks; hashing the ids for ties is in it
-    cpu_seconds        of that, processor time: what other programs on the machine do not stretch
-    sort_floor         14 plain numpy sorts of such a column, same run
-    peak_mib           the most memory this process held up to then, tables and libraries included
+    seconds            table in memory (columns and codes) to ordered picks, including hashing the ids for ties
+    cpu_seconds        of that, processor time, which other programs on the machine do not affect
+    sort_floor         14 plain numpy sorts of such a column, in the same run
+    peak_mib           peak memory of the process up to then, including tables and libraries
     from_parquet       Parquet parts to selection.parquet and ids.txt (--files)
-    files_peak_mib     the most memory of the process at the end
+    files_peak_mib     peak memory of the process at the end
 
-Seen on two cores of an AMD EPYC with AVX-512, the machine otherwise idle: 2.6 M rows 1.1 s at 10 % and 1.7 s at 30 %
+Measured on two cores of an AMD EPYC with AVX-512, otherwise idle: 2.6 M rows 1.1 s at 10 % and 1.7 s at 30 %
 (integer scores the same), 410 and 480 MiB, 2.1 s from Parquet to files. Without AVX2 and AVX-512: 1.4 and 2.2
 processor seconds, the floor 6 s. 100 M rows at 10 %: 57 processor seconds, 11.2 GiB, tables included. Memory grows by
 120 bytes a row at 14 capabilities and ids of 16 letters (56 scores, 20 id, 8 tie key, 7 source and styles, the rest row
-lists and what is held for a moment), so a billion rows take about 115 GiB on one host; beyond its memory numpy raises
+lists and temporary arrays), so a billion rows take about 115 GiB on one host; beyond its memory numpy raises
 MemoryError.
 """
 
@@ -51,7 +51,7 @@ _ROWS_AT_ONCE = 1 << 20
 
 
 def make_ids(rows: int) -> pa.ChunkedArray:
-    """Ids such as "sample-000000042", made without a Python string a row."""
+    """Ids such as "sample-000000042", without a Python string per row."""
     prefix, digits, chunks = b"sample-", 9, []
     for begin in range(0, rows, _ROWS_AT_ONCE):
         number = np.arange(begin, min(begin + _ROWS_AT_ONCE, rows))
@@ -79,14 +79,14 @@ def make_table(rows: int, *, integer: bool, seed: int) -> ScoreTable:
     styles = np.full((SLOTS, rows), -1, np.int8).T
     styles[:, 0] = rng.integers(0, len(STYLES), rows, dtype=np.int8)
     used = rng.integers(1, SLOTS + 1, rows, dtype=np.int8)
-    for slot in range(1, SLOTS):  # another style than those before: 1, 2, ... further on
+    for slot in range(1, SLOTS):  # differs from the styles of the slots before
         styles[:, slot] = np.where(used > slot, (styles[:, 0] + slot * 2) % len(STYLES), -1)
     names = tuple(f"source-{i:02d}" for i in range(SOURCES))
     return ScoreTable(make_ids(rows), source, names, styles, tuple(sorted(STYLES)), scores)
 
 
 def write_parts(table: ScoreTable, folder: Path) -> None:
-    """Writes the table as the parts of the public contract."""
+    """Writes the table in parts, in the layout of `core.tables`."""
     at = np.linspace(0, len(table), PARTS + 1).astype(int)
     names, styles = pa.array(table.source_names), pa.array(table.style_names)
     for part in range(PARTS):

@@ -1,12 +1,12 @@
-r"""Selections from scores that you have: which samples of a pool to train on, and why. No model is loaded.
+r"""Selections from existing scores: which samples of a pool to train on, and why. No model is loaded.
 
     python -m mmssr_jax.main --config=configs/select.py --workdir=runs/chosen --config.pool.path=POOL.json \
         --config.select.scores=SCORES.parquet
 
-SCORES is a Parquet file or a folder of part-*.parquet with id, source, one column of 0-5 a capability, styles (a list)
-and maybe n_tokens; or what the official program leaves, its folder of answers or its parsed csv. Seconds for millions
-of rows. In runs/chosen/selections/<name>/ stand the picks in order with their reasons, their ids, and the untouched
-records for any other trainer. Further commands about selections that are there, each of which ends with its answer:
+SCORES is a Parquet file or a folder of part-*.parquet with id, source, one column of 0-5 per capability, styles (a
+list) and optionally n_tokens; or the output of the official program, its folder of answers or its parsed CSV. Millions
+of rows take seconds. runs/chosen/selections/<name>/ then contains the picks in order with their reasons, their ids, and
+the unchanged records for any other trainer. Further commands inspect existing selections:
 
     python -m mmssr_jax.main --config=configs/select.py --workdir=runs/chosen --stages=select \
         --config.pool.path=POOL.json --config.select.scores=SCORES.parquet --config.select.verify=true
@@ -15,17 +15,17 @@ records for any other trainer. Further commands about selections that are there,
     python -m mmssr_jax.main --config=configs/select.py --workdir=runs/chosen --stages=select \
         --config.pool.path=POOL.json --config.select.scores=SCORES.parquet --config.select.compare=mmssr,random
 
-verify derives every selection again from what its manifest names and compares (exit status 2 where it differs);
-explain says for each selection why the ids were taken, or what score they would have needed; compare says what two
-selections share. A capability of your own joins the others without scoring them again: give its scores as
---config.select.selections.mmssr.extra_scores=NEW.parquet (id, one column a capability).
+verify computes every selection again from its inputs and compares (exit status 2 if it differs); explain logs for each
+selection why the ids were taken, or what score they would have needed; compare logs what two selections share. To add a
+capability without scoring the others again, give its scores as
+--config.select.selections.mmssr.extra_scores=NEW.parquet (id, one column per capability).
 """
 
 from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
-    """mmSSR beside two rivals that need no model, at one budget."""
+    """mmSSR and two baselines that need no model, at one budget."""
     c = ConfigDict()
     c.name = "my selections"
     c.stages = ("ingest", "select", "report")
@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
     }
     budget = {"ratio": 0.1, "count": config_dict.placeholder(int), "tokens": config_dict.placeholder(int)}
     c.select = {
-        "scores": config_dict.placeholder(str),  # the scores of this workdir where not given
+        "scores": config_dict.placeholder(str),  # default: the scores of this workdir
         "verify": False,
         "explain": (),
         "compare": (),
@@ -48,23 +48,23 @@ def get_config() -> ConfigDict:
                 "method": "mmssr",
                 "budget": budget,
                 "seed": 0,
-                "capabilities": (),  # names of the score columns; all of them where empty
-                # What rounds to 0 is not eligible, as the official integer rule has it.
+                "capabilities": (),  # names of score columns; all if empty
+                # What rounds to 0 is not eligible, as in the official integer rule.
                 "threshold": 0.5,
-                "thresholds": {},  # a capability's own, by its column
+                "thresholds": {},  # by capability
                 "weights": {},
                 "extra_scores": (),
                 "only": {"sources": (), "styles": (), "ids": config_dict.placeholder(str)},
                 "exclude": {"sources": (), "styles": (), "ids": config_dict.placeholder(str)},  # ids: an opt-out list
                 "require_ids": config_dict.placeholder(str),
-                "owned": (),  # selections or files of ids that you have already
+                "owned": (),  # selections or files of ids that are in use already
                 "max_per_source": config_dict.placeholder(int),
                 "formats": (),  # csv, hf_parquet, webdataset, mixture, datacomp, official, packed
             },
             "random": {"method": "random", "budget": budget, "seed": 0},
             "stratified": {"method": "stratified", "budget": budget, "seed": 0},
-            # By a number of each sample, such as a perplexity: "method": "feature", "features": ("PPL.parquet",),
-            # "feature": "nll", "take": "middle" (or highest, lowest).
+            # By a number of each sample, such as its loss: "method": "feature", "features": ("LOSS.parquet",),
+            # "feature": "nll", "take": "middle" (or highest, lowest). Further methods: mmssr_jax/selection/methods.
         },
     }
     return c
