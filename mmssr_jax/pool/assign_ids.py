@@ -1,4 +1,4 @@
-"""The ids of a pool's samples: unique, whatever the pool's own were."""
+"""Assigns unique ids to a pool's samples."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmssr_jax.core.errors import UserError
-from mmssr_jax.pool.identity import AUTO_ID, RecordConfig
+from mmssr_jax.pool.config import AUTO_ID, RecordConfig, SettingError
 from mmssr_jax.pool.parse import REJECTS, Scan
 from mmssr_jax.pool.reasons import Reason
 
@@ -17,24 +16,24 @@ _BLOCK = 1 << 16
 
 
 def check_ids_exist(scan: Scan, rules: RecordConfig, name: str) -> None:
-    """Refuses a pool that has no usable ids at all, where single records without one are mere rejects.
+    """Refuses a pool most of whose records have no usable id; a few such records are rejected one by one.
 
     Raises:
-      UserError: more than half of the records have no id, or one that is no text.
+      SettingError: more than half of the records have no id, or one that is not text.
     """
-    for reason, what in ((Reason.MISSING_ID, "have no"), (Reason.BAD_ID, "have no text as their")):
+    for reason, problem in ((Reason.MISSING_ID, "have no"), (Reason.BAD_ID, "have no text as their")):
         count = _count(scan.rejects["reason"], reason)
         if 2 * count > scan.n_records:
-            raise UserError(
-                f"{name}: {count} of {scan.n_records} records {what} {rules.id!r} field; --config.pool.id=auto makes "
-                f"ids from the content, --config.pool.id=FIELD takes another field"
+            raise SettingError(
+                f"{name}: {count} of {scan.n_records} records {problem} {rules.id!r} field",
+                "id=auto makes ids from the content, id=FIELD uses another field",
             )
 
 
 def assign_ids(scan: Scan, rules: RecordConfig) -> Scan:
-    """Adds the column `id` to the rows, and moves those whose id is not theirs alone to the rejects.
+    """Adds the column `id` to the rows and moves rows with a repeated id to the rejects.
 
-    Ids made by "auto" are `<16 hex digits of the content>-<occurrence>`; rejected records get theirs too.
+    With id="auto" the ids are `<16 hex digits of the content hash>-<occurrence>`; rejected records get one too.
     """
     if rules.id == AUTO_ID:
         ids = _auto_ids(scan)
@@ -47,7 +46,7 @@ def assign_ids(scan: Scan, rules: RecordConfig) -> Scan:
 
 
 def merge_rejects(*tables: pa.Table) -> pa.Table:
-    """Rejects of several passes, in the pool's order."""
+    """The rejects of several passes, in the pool's order."""
     return pa.concat_tables(tables).sort_by("position").combine_chunks()
 
 
@@ -56,7 +55,7 @@ def _count(column: pa.ChunkedArray, value: str) -> int:
 
 
 def _auto_ids(scan: Scan) -> pa.ChunkedArray:
-    """The id of every record, by position."""
+    """The ids of all records, in the pool's order."""
     positions = np.concatenate([scan.rows["position"].to_numpy(), scan.rejects["position"].to_numpy()])
     contents = np.concatenate([scan.rows["content"].to_numpy(), scan.rejects["content"].to_numpy()])
     content = np.empty_like(contents)
@@ -70,7 +69,7 @@ def _auto_ids(scan: Scan) -> pa.ChunkedArray:
 
 
 def _occurrences(values: np.ndarray) -> np.ndarray:
-    """For each element, how many equal ones stand before it."""
+    """For each element, the number of equal elements before it: int64 [N] from [N]."""
     order = np.argsort(values, kind="stable")
     in_order = values[order]
     starts = np.flatnonzero(np.append(True, in_order[1:] != in_order[:-1])[: len(values)])
@@ -81,17 +80,17 @@ def _occurrences(values: np.ndarray) -> np.ndarray:
 
 
 def _duplicates(rows: pa.Table) -> tuple[pa.Array, pa.Table]:
-    """Which rows to keep, and the rejects of the others.
+    """A mask of the rows to keep, and the rejects of the others.
 
-    Of records that are equal the first is kept. Where one id has different contents none is: there is no telling
-    which of them a judgment or a selection meant.
+    Of equal records the first is kept. If one id has different contents, none is kept: it would be unknown to which
+    record a judgment or a selection refers.
     """
     encoded = rows["id"].dictionary_encode().chunks
     codes = np.concatenate([c.indices.to_numpy() for c in encoded]) if encoded else np.zeros(0, np.int32)
     repeated = np.flatnonzero(np.bincount(codes)[codes] > 1)
     if not len(repeated):
         return pa.array(np.ones(rows.num_rows, bool)), REJECTS.empty_table()
-    repeated = repeated[np.argsort(codes[repeated], kind="stable")]  # group by group, each in the pool's order
+    repeated = repeated[np.argsort(codes[repeated], kind="stable")]  # grouped by id, each group in the pool's order
     starts = np.flatnonzero(np.diff(codes[repeated], prepend=-1))
     sizes = np.diff(np.append(starts, len(repeated)))
     content = rows["content"].to_numpy()[repeated]
@@ -105,12 +104,12 @@ def _duplicates(rows: pa.Table) -> tuple[pa.Array, pa.Table]:
 
 
 def _duplicate_rejects(rows: pa.Table, equal: np.ndarray, sizes: np.ndarray) -> pa.Table:
-    """The rejects of repeated ids; `equal` and `sizes` [rows] describe the group of each."""
+    """The rejects of repeated ids; `equal` bool [rows] and `sizes` int [rows] describe each row's group."""
     reasons = np.where(equal, str(Reason.DUPLICATE_RECORD), str(Reason.DUPLICATE_ID))
     details = [
         f"one of {size} equal records, of which the first is kept"
         if same
-        else f"one of {size} different records of this id; --config.pool.id=auto keeps them apart"
+        else f"one of {size} different records with this id; id=auto gives each its own"
         for same, size in zip(equal.tolist(), sizes.tolist(), strict=True)
     ]
     columns = {name: rows[name] for name in ("position", "content", "source", "file", "number")}

@@ -1,4 +1,4 @@
-"""The second pass over a pool: are the pictures there, and can they be decoded?"""
+"""The second pass over a pool: checks that the images exist and can be decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
@@ -16,18 +15,17 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.decode import ImageError, check_header, check_image
 from mmssr_jax.images.frames import FrameRef, check_video
-from mmssr_jax.pool.identity import RecordConfig
+from mmssr_jax.pool.config import RecordConfig, Verify
 from mmssr_jax.pool.parse import read_sample, used_records
+from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import Reason, RejectedError
-from mmssr_jax.pool.record import Reader, Record
+from mmssr_jax.pool.record import Record
 
-Verify = Literal["full", "header"]
-
-# One row a sample: the size of its pictures, and what is wrong with them (null: nothing).
+# One row per sample: the total size of its images, and their defect (null if there is none).
 CHECKS = pa.schema([("image_bytes", pa.int64()), ("reason", pa.string()), ("detail", pa.string())])
 _Checked = tuple[int, str | None, str | None]
-BLOCK = 2048  # rows; all that an interruption loses
-_BATCH = 32  # rows that a thread takes at once
+BLOCK = 2048  # rows per checkpoint: the most work that an interruption loses
+_BATCH = 32  # rows per task of a thread
 
 
 def check_images(
@@ -39,25 +37,25 @@ def check_images(
     max_pixels: int,
     folder: Path | None = None,
 ) -> pa.Table:
-    """Checks the pictures of every row.
+    """Checks the images of every row.
 
     Args:
-      reader: where the rows come from.
-      rows: what the first pass left.
+      reader: the source of the records.
+      rows: the rows that the first pass accepted.
       rules: as in the first pass.
-      verify: decode the pictures, or read their headers only.
-      max_pixels: larger pictures are rejected.
-      folder: where each finished block of rows is kept, so that a run that was cut off goes on after it.
+      verify: decode the images, or read only their headers.
+      max_pixels: images with more pixels are rejected.
+      folder: stores each finished block of rows, so that an interrupted run resumes after it.
 
     Returns:
-      `CHECKS`, row by row.
+      A table with the schema `CHECKS`, one row per row of `rows`.
     """
     positions = rows["position"].to_numpy()
     blocks: list[pa.Table] = []
     while folder is not None and (path := block_path(folder, len(blocks))).exists():
         blocks.append(files.read_parquet(path))
     done = sum(b.num_rows for b in blocks)
-    progress = Progress("ingest: checking pictures", len(positions), done=done)
+    progress = Progress("ingest: checking images", len(positions), done=done)
     records = used_records(reader, positions[done:])
 
     def check(batch: list[Record]) -> list[_Checked]:
@@ -87,17 +85,17 @@ def _check_record(record: Record, root: Path, rules: RecordConfig, verify: Verif
 
 
 def block_path(folder: Path, number: int) -> Path:
-    """Where block `number` of the checked rows is kept."""
+    """The file of checkpoint `number`."""
     return folder / f"block-{number:06d}.parquet"
 
 
 def _check(image: ImageRef, verify: Verify, max_pixels: int) -> int:
-    """The picture's size in bytes.
+    """The image's size in bytes.
 
     Raises:
-      RejectedError: it cannot be read.
+      RejectedError: it cannot be read or decoded.
     """
-    name = image.path.name if image.path else "the picture"
+    name = image.path.name if image.path else "the embedded image"
     try:
         if isinstance(image, FrameRef):
             return _check_frame(image, verify, max_pixels)
@@ -115,7 +113,7 @@ def _check(image: ImageRef, verify: Verify, max_pixels: int) -> int:
 
 
 def _check_frame(frame: FrameRef, verify: Verify, max_pixels: int) -> int:
-    """The video's size in bytes, with its first frame; all frames are checked with that one."""
+    """Checks all frames of a video with its first frame; returns the video's size for that frame and 0 for others."""
     if frame.number > 0:
         return 0
     check_video(*frame.video, max_pixels=max_pixels, decode=verify == "full")

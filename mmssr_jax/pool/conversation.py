@@ -30,7 +30,7 @@ class Conversation:
     videos: tuple[str, ...] = ()
 
 
-def parse_conversation(record: dict[str, Any], *, mend: bool) -> Conversation:
+def parse_conversation(record: dict[str, Any], *, repair: bool) -> Conversation:
     """Reads `image` or `video`, and `conversations` (`from`/`value` or `role`/`content`) of a record.
 
     Args:
@@ -47,11 +47,11 @@ def parse_conversation(record: dict[str, Any], *, mend: bool) -> Conversation:
     n_media = len(images) + len(videos)
     turns = _turns(record)
     repairs: list[Repair] = []
-    if mend:
-        turns = _mend_order(turns, repairs)
+    if repair:
+        turns = _repair_order(turns, repairs)
     _check_order(turns)
-    if mend:
-        turns = _mend_tags(turns, n_media, repairs)
+    if repair:
+        turns = _repair_tags(turns, n_media, repairs)
     _check_text(turns)
     tags = sum(t.text.count(IMAGE_TAG) for t in turns)
     if tags != n_media:
@@ -119,7 +119,7 @@ def _turn(message: Any, number: int) -> Turn:
     return Turn(_ROLES[role], text)
 
 
-def _mend_order(turns: list[Turn], repairs: list[Repair]) -> list[Turn]:
+def _repair_order(turns: list[Turn], repairs: list[Repair]) -> list[Turn]:
     if turns[0].role == "assistant" and len(turns) > 1:
         turns = turns[1:]
         repairs.append(Repair.DROPPED_LEADING_TURN)
@@ -138,7 +138,7 @@ def _check_order(turns: Sequence[Turn]) -> None:
         raise RejectedError(Reason.UNANSWERED, f"turn {len(turns)}, the last, has no answer")
 
 
-def _mend_tags(turns: list[Turn], n_images: int, repairs: list[Repair]) -> list[Turn]:
+def _repair_tags(turns: list[Turn], n_images: int, repairs: list[Repair]) -> list[Turn]:
     tags = sum(t.text.count(IMAGE_TAG) for t in turns)
     if tags and not n_images:
         repairs.append(Repair.DROPPED_IMAGE_TAG)

@@ -1,71 +1,23 @@
-"""How the records of a foreign pool are read: which field is the id, what the source is, what is mended."""
+"""The identity of a record: its id, its source, and a hash of its content."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-from mmssr_jax.images.frames import DEFAULT_FRAMES
+from mmssr_jax.pool.config import AUTO_ID, RecordConfig, SourceConfig
 from mmssr_jax.pool.reasons import Reason, RejectedError, Repair
 
-AUTO_ID = "auto"
 UNKNOWN_SOURCE = "unknown"
 _OTHER_FIELDS = ("data_source", "image_source")
 
 
-@dataclasses.dataclass(frozen=True)
-class SourceConfig:
-    """Where a sample's source is found; the first of the three that is set decides, from below.
-
-    Attributes:
-      field: the record's field that names it; where it is absent, "data_source" and "image_source" are tried, as
-        LLaVA-OneVision and mmSSR call it.
-      path_parts: take so many leading folders of the first image's path: 2 of "coco/train2017/1.jpg" is
-        "coco/train2017".
-      constant: one name for all samples.
-    """
-
-    field: str = "source"
-    path_parts: int | None = None
-    constant: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.path_parts is not None and self.path_parts < 1:
-            raise ValueError(f"path_parts is {self.path_parts}; expected 1 or more")
-        if self.constant == "":
-            raise ValueError("constant is empty; expected a name")
-
-
-@dataclasses.dataclass(frozen=True)
-class RecordConfig:
-    """How a record becomes a sample.
-
-    Attributes:
-      id: the field that holds the id, or "auto": made of the content and its occurrence.
-      source: see `SourceConfig`.
-      repair: "strict" rejects what breaks the format; "llava" mends what LLaVA-NeXT's loader lets pass.
-      follow_links: let a link inside the images folder lead out of it; otherwise such a picture is rejected.
-      frames: pictures that a video becomes, at even distances in time.
-    """
-
-    id: str = "id"
-    source: SourceConfig = dataclasses.field(default_factory=SourceConfig)
-    repair: Literal["strict", "llava"] = "strict"
-    follow_links: bool = False
-    frames: int = DEFAULT_FRAMES
-
-    def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ValueError(f"frames is {self.frames}; expected 1 or more")
-
-
 def original_id(record: dict[str, Any], rules: RecordConfig) -> tuple[str | None, tuple[Repair, ...]]:
-    """The record's own id, as text.
+    """The record's id, and the repairs that it needed.
 
-    With "auto" a missing or odd id is no defect: None is returned.
+    With id="auto" a missing or malformed id is not a defect: the result is None.
 
     Raises:
       RejectedError: MISSING_ID or BAD_ID.
@@ -85,10 +37,10 @@ def original_id(record: dict[str, Any], rules: RecordConfig) -> tuple[str | None
 
 
 def source_of(record: dict[str, Any], images: tuple[str, ...], rules: SourceConfig) -> str:
-    """The sample's source; `UNKNOWN_SOURCE` where the record does not say.
+    """The sample's source; `UNKNOWN_SOURCE` if the record names none.
 
     Raises:
-      RejectedError: BAD_SOURCE, the field is there and is no text.
+      RejectedError: BAD_SOURCE, the field is not text.
     """
     if rules.constant is not None:
         return rules.constant
@@ -105,7 +57,7 @@ def source_of(record: dict[str, Any], images: tuple[str, ...], rules: SourceConf
 
 
 def content_hash(record: Any) -> int:
-    """64 bits that are equal for records with equal picture and conversation, however they are written."""
+    """A 64-bit hash of the image names and the conversation, independent of JSON formatting and key order."""
     if isinstance(record, dict):
         record = [record.get("image"), record.get("video"), record.get("conversations")]
     canonical = json.dumps(record, sort_keys=True, separators=(",", ":"))
@@ -113,7 +65,7 @@ def content_hash(record: Any) -> int:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether the text can be written as UTF-8, i.e. holds no lone surrogate."""
+    """Whether the text can be encoded as UTF-8, i.e. contains no lone surrogate."""
     if text.isascii():
         return True
     try:

@@ -1,6 +1,6 @@
-"""Records of a JSON list or of a JSONL file, one after the other with their byte offsets.
+"""Streams the records of a JSON list or a JSONL file with their byte offsets.
 
-Neither the file nor its list is ever held in memory, so a file of millions of records costs one record at a time.
+Only one record is in memory at a time, so files with millions of records can be read.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MAX_RECORD_BYTES = 64 << 20
 
 _BOM = codecs.BOM_UTF8
 _SPACE = " \t\n\r"
-_HOPELESS_LINES = 100  # so many lines without one that parses: not a JSONL file
+_MAX_FAILURES = 100  # a file whose first lines all fail to parse is not JSONL
 _DECODER = json.JSONDecoder()
-# What a text that was cut inside a token ends with: a literal, a number, an escape.
+# Possible ends of a text that was cut inside a token: in a literal, a number, or an escape.
 _LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 _BEGUN = re.compile(r"\.|[eE][+-]?|\\|\\?u[0-9a-fA-F]{0,4}")
 
@@ -32,10 +32,10 @@ class JsonRecord:
     """One element of the list, or one line.
 
     Attributes:
-      offset: where it begins in the file, in bytes.
-      raw: its untouched bytes.
-      value: what it parses to; None where `error` is set.
-      error: what is wrong with a line that does not parse; empty otherwise. (A list is read whole or not at all.)
+      offset: byte offset of its start in the file.
+      raw: its original bytes.
+      value: the parsed value; None if `error` is set.
+      error: why a line does not parse, else empty. An error in a list ends the whole file instead.
     """
 
     offset: int
@@ -45,14 +45,14 @@ class JsonRecord:
 
 
 def read_records(path: Path, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[JsonRecord]:
-    """Yields the records of `path`: a JSON list where its first character is `[`, else JSONL.
+    """Yields the records of `path`: a JSON list if its first character is `[`, else JSONL.
 
     Args:
       path: the file, in UTF-8 (a byte-order mark is skipped).
-      chunk_bytes: how much is read at a time.
+      chunk_bytes: number of bytes per read.
 
     Raises:
-      UserError: the file is missing, empty, not UTF-8, cut off or not JSON; the line names the position.
+      UserError: the file is missing, empty, not UTF-8, truncated or not JSON; the message names the position.
     """
     try:
         f = open(path, "rb")  # noqa: SIM115 - closed by the with below
@@ -67,7 +67,7 @@ def read_records(path: Path, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Json
         first = _first_character(f)
         f.seek(start)
         if not first:
-            raise UserError(f"{path}: is empty; expected a JSON list of records, or one record a line")
+            raise UserError(f"{path}: is empty; expected a JSON list of records, or one record per line")
         if first == b"[":
             yield from _ListReader(f, path, start, chunk_bytes).records()
         else:
@@ -99,7 +99,7 @@ def _not_utf8(path: Path, offset: int) -> UserError:
 
 
 class _ListReader:
-    """A window of decoded text that slides over the file; `pos` is the next character, at byte `offset`."""
+    """A sliding window of decoded text over the file; `pos` is the next character, at byte `offset`."""
 
     def __init__(self, f: BinaryIO, path: Path, start: int, chunk_bytes: int):
         self.f, self.path, self.chunk_bytes = f, path, chunk_bytes
@@ -110,7 +110,7 @@ class _ListReader:
         self.count = 0
 
     def records(self) -> Iterator[JsonRecord]:
-        """Yields the elements of the list that the file holds."""
+        """Yields the elements of the list."""
         self._advance(self._skip_space(expected="[") + 1)
         if self._peek() == "]":
             self._close()
@@ -131,7 +131,7 @@ class _ListReader:
             self._advance(self.pos + 1)
 
     def _fill(self, size: int) -> None:
-        """Reads on; what is behind `pos` is let go."""
+        """Reads the next chunk and discards the text before `pos`."""
         chunk = self.f.read(size)
         self.at_end = not chunk
         try:
@@ -142,7 +142,7 @@ class _ListReader:
         self.text, self.pos = self.text[self.pos :] + decoded, 0
 
     def _advance(self, to: int) -> None:
-        """Moves `pos`, and with it the byte offset."""
+        """Moves `pos` and the byte offset."""
         self.offset += self._bytes_until(to)
         self.pos = to
 
@@ -151,7 +151,7 @@ class _ListReader:
         return len(passed) if passed.isascii() else len(passed.encode("utf-8"))
 
     def _skip_space(self, expected: str = "") -> int:
-        """Moves to the next character that is no white space, and returns its place in the window."""
+        """Moves to the next character that is not white space, and returns its index in the window."""
         while True:
             end = len(self.text)
             at = self.pos
@@ -177,7 +177,7 @@ class _ListReader:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.pos)
-                # At the window's edge a number may go on: "12" of "1234", of "12.5", of "12e+5".
+                # A number may continue past the window's edge: "12" of "1234", of "12.5", of "12e+5".
                 if end + len("e+") < len(self.text) or self.at_end:
                     return value, end - self.pos
             except json.JSONDecodeError as e:
@@ -195,7 +195,7 @@ class _ListReader:
             size *= 2
 
     def _ran_out(self, error: json.JSONDecodeError) -> bool:
-        """Whether the text ended too early, rather than being wrong where the error stands."""
+        """Whether the window ended inside a value, rather than the text being invalid at the error's position."""
         if error.msg.startswith("Unterminated string"):
             return True
         tail = self.text[error.pos : error.pos + 16].lstrip(_SPACE)
@@ -216,19 +216,19 @@ class _ListReader:
     def _cut(self) -> UserError:
         return UserError(
             f"{self.path}: not valid JSON: the file ends at byte {self.read_to} inside the list, after "
-            f"{self.count} whole records; it was cut off, fetch or copy it again"
+            f"{self.count} complete records; it was cut off, fetch or copy it again"
         )
 
     def _broken(self, at: int, message: str) -> UserError:
         offset = self.offset + self._bytes_until(at)
         return UserError(
             f"{self.path}: not valid JSON at byte {offset} (line {_line_of(self.path, offset)}, record {self.count}): "
-            f"{message}; mend the file there"
+            f"{message}; repair the file there"
         )
 
 
 def _lines(f: BinaryIO, path: Path, start: int) -> Iterator[JsonRecord]:
-    """Yields one record a line; blank lines are skipped."""
+    """Yields one record per line; blank lines are skipped."""
     offset, number, failures, successes = start, 0, 0, 0
     while line := f.readline(MAX_RECORD_BYTES + 1):
         number += 1
@@ -242,11 +242,11 @@ def _lines(f: BinaryIO, path: Path, start: int) -> Iterator[JsonRecord]:
         record = _line(content, here, path, number)
         failures += bool(record.error)
         successes += not record.error
-        if failures == _HOPELESS_LINES and not successes:
+        if failures == _MAX_FAILURES and not successes:
             break
         yield record
     if not successes:
-        raise UserError(f"{path}: neither a JSON list of records nor one record a line")
+        raise UserError(f"{path}: neither a JSON list of records nor one record per line")
 
 
 def _line(content: bytes, offset: int, path: Path, number: int) -> JsonRecord:

@@ -1,4 +1,4 @@
-"""The first pass over a pool: what every record says, without opening a picture."""
+"""The first pass over a pool: parses every record's text without opening its images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
+from mmssr_jax.pool.config import RecordConfig
 from mmssr_jax.pool.conversation import Conversation, image_names, parse_conversation, video_names
-from mmssr_jax.pool.identity import UNKNOWN_SOURCE, RecordConfig, content_hash, original_id, source_of
+from mmssr_jax.pool.identity import UNKNOWN_SOURCE, content_hash, original_id, source_of
+from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import Reason, RejectedError
-from mmssr_jax.pool.record import Reader, Record, image_refs, video_refs
+from mmssr_jax.pool.record import Record, image_refs, video_refs
 
 ROWS = pa.schema(
     [
@@ -32,7 +34,7 @@ ROWS = pa.schema(
         ("number", pa.int64()),
         ("offset", pa.int64()),
         ("length", pa.int32()),
-        ("crc", pa.uint32()),  # of the record's bytes, so that a file changed under the pool is noticed
+        ("crc", pa.uint32()),  # of the record's bytes, to detect a file that changed after ingestion
     ]
 )
 REJECTS = pa.schema(
@@ -47,11 +49,11 @@ REJECTS = pa.schema(
         ("number", pa.int64()),
     ]
 )
-CHUNK = 1 << 16  # rows of a column's chunks
+CHUNK = 1 << 16  # rows per chunk of a column
 
 
 class Columns:
-    """Rows gathered into Arrow columns block by block, so that millions of them are not millions of objects."""
+    """Collects rows into Arrow columns chunk by chunk, so that millions of rows are not millions of objects."""
 
     def __init__(self, schema: pa.Schema):
         self._schema = schema
@@ -79,11 +81,11 @@ class Columns:
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """What the first pass found.
+    """The result of the first pass.
 
     Attributes:
-      rows: the records whose text is in order, as `ROWS`, in the pool's order.
-      rejects: the others, as `REJECTS`, in the pool's order.
+      rows: the accepted records, with schema `ROWS`, in the pool's order.
+      rejects: the rejected records, with schema `REJECTS`, in the pool's order.
     """
 
     rows: pa.Table
@@ -95,13 +97,13 @@ class Scan:
 
 
 def scan(reader: Reader, rules: RecordConfig, *, limit: int | None = None) -> Scan:
-    """Reads all records, or the first `limit`, and checks what they say.
+    """Parses all records, or the first `limit`.
 
     Raises:
       UserError: a file is not readable.
     """
     rows, rejects = Columns(ROWS), Columns(REJECTS)
-    records = reader.records(pictures=False, label="ingest: reading")
+    records = reader.records(images=False, label="ingest: reading")
     for position, record in enumerate(itertools.islice(records, limit)):
         content = content_hash(record.value) if not record.error else zlib.crc32(record.raw)
         try:
@@ -119,7 +121,7 @@ def scan(reader: Reader, rules: RecordConfig, *, limit: int | None = None) -> Sc
 
 
 def read(record: Record, rules: RecordConfig) -> tuple[Conversation, str | None, str]:
-    """A record's conversation, own id and source.
+    """A record's conversation, original id and source.
 
     Raises:
       RejectedError: the record cannot be used.
@@ -129,17 +131,17 @@ def read(record: Record, rules: RecordConfig) -> tuple[Conversation, str | None,
     value = record.value
     if not isinstance(value, dict):
         raise RejectedError(Reason.NOT_AN_OBJECT, f"is a {type(value).__name__}, expected an object")
-    orig_id, id_mends = original_id(value, rules)
-    conversation = parse_conversation(value, mend=rules.repair == "llava")
+    orig_id, id_repairs = original_id(value, rules)
+    conversation = parse_conversation(value, repair=rules.repair == "llava")
     source = source_of(value, conversation.images or conversation.videos, rules.source)
-    return dataclasses.replace(conversation, repairs=id_mends + conversation.repairs), orig_id, source
+    return dataclasses.replace(conversation, repairs=id_repairs + conversation.repairs), orig_id, source
 
 
 def read_sample(record: Record, images_root: Path, rules: RecordConfig, *, id: str) -> Sample:
-    """A record as the sample it was taken in as. A video's frames are pictures, and its tag stands for each of them.
+    """Converts a record to a sample; a video becomes `rules.frames` images, and its tag as many tags.
 
     Raises:
-      RejectedError: the record cannot be used, or its pictures are not there.
+      RejectedError: the record cannot be used, or its images do not exist.
     """
     conversation, _, source = read(record, rules)
     turns = conversation.turns
@@ -157,7 +159,7 @@ def _n_images(conversation: Conversation, rules: RecordConfig) -> int:
 
 
 def _named(record: Record, rules: RecordConfig) -> tuple[str, str]:
-    """The id (as JSON) and source of a record that is not in order, as far as they are to be had."""
+    """The id (as JSON) and source of a rejected record, as far as they are readable."""
     if not isinstance(record.value, dict):
         return "null", UNKNOWN_SOURCE
     value = record.value.get("id" if rules.id == "auto" else rules.id)
@@ -170,10 +172,10 @@ def _named(record: Record, rules: RecordConfig) -> tuple[str, str]:
 
 
 def used_records(reader: Reader, positions: np.ndarray) -> Iterator[Record]:
-    """The records at sorted `positions`, in order."""
+    """The records at the sorted `positions`, int64 [records], in order."""
     wanted = iter(positions.tolist())
     target = next(wanted, None)
-    for position, record in enumerate(reader.records(pictures=True)):
+    for position, record in enumerate(reader.records(images=True)):
         if target is None:
             return
         if position == target:

@@ -1,4 +1,4 @@
-"""A pool, opened: samples by number or id, whether they lie in a LLaVA JSON or in ArrayRecord shards."""
+"""An ingested pool: samples by index or id, read from the original JSON files or from ArrayRecord shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mmssr_jax.core.artifact import read_manifest
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.pool.identity import RecordConfig
+from mmssr_jax.pool.config import RecordConfig
 from mmssr_jax.pool.parse import read_sample
 from mmssr_jax.pool.reasons import RejectedError
 from mmssr_jax.pool.record import Record
@@ -29,7 +29,7 @@ from mmssr_jax.pool.writer import INDEX, SPLIT
 
 
 def open_pool(folder: Path) -> Pool:
-    """Opens what the ingest stage made.
+    """Opens the pool that the ingest stage wrote to `folder`.
 
     Raises:
       UserError: there is no finished pool.
@@ -38,11 +38,11 @@ def open_pool(folder: Path) -> Pool:
 
 
 class Pool:
-    """Samples in the order of the pool they came from; a sequence that may be pickled and read by many threads.
+    """A sequence of samples in the original order; picklable, and safe to read from many threads.
 
     Args:
       folder: the pool's folder.
-      rows: which rows of its index this view shows, in order; None for all.
+      rows: int64 [samples], the rows of the index that this view contains, in order; None for all.
     """
 
     def __init__(self, folder: Path, rows: np.ndarray | None):
@@ -56,18 +56,18 @@ class Pool:
 
     @functools.cached_property
     def index(self) -> pa.Table:
-        """The index's columns `id`, `source`, `n_images`, `n_turns`, `split`, `orig_id`, `repairs`, ..., row by row."""
+        """The index: columns `id`, `source`, `n_images`, `n_turns`, `split`, `orig_id`, `repairs`, ..."""
         table = files.read_parquet(self.folder / INDEX)
         return table if self._rows is None else table.take(pa.array(self._rows))
 
     @functools.cached_property
     def ids(self) -> np.ndarray:
-        """str objects [samples]. A pool of many millions is better asked through `index["id"]`, an Arrow column."""
+        """str objects [samples]. For many millions of samples prefer `index["id"]`, an Arrow column."""
         return self.index["id"].to_numpy()
 
     @functools.cached_property
     def sources(self) -> np.ndarray:
-        """str objects [samples]; equal ones are one object."""
+        """str objects [samples]; equal sources share one object."""
         encoded = self.index["source"].combine_chunks().dictionary_encode()
         return encoded.dictionary.to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
 
@@ -78,17 +78,17 @@ class Pool:
 
     @functools.cached_property
     def n_turns(self) -> np.ndarray:
-        """int32 [samples]; a question and its answer are two turns."""
+        """int32 [samples]; a question and its answer count as two turns."""
         return self.index["n_turns"].to_numpy()
 
     def __len__(self) -> int:
         return self.index.num_rows
 
     def __getitem__(self, i: int) -> Sample:
-        """The sample at row `i`.
+        """The sample at index `i`.
 
         Raises:
-          UserError: the files that the pool is read from were changed or removed.
+          UserError: a file that the pool is read from was changed or removed.
         """
         return self._store.sample(*self._at(i))
 
@@ -96,15 +96,15 @@ class Pool:
         return (self[i] for i in range(len(self)))
 
     def record(self, i: int) -> dict[str, Any]:
-        """The untouched record that row `i` was made of; raises as `__getitem__`."""
+        """The original record of sample `i`; raises as `__getitem__`."""
         return json.loads(self.record_bytes(i))
 
     def record_bytes(self, i: int) -> bytes:
-        """`record` as it was written; raises as `__getitem__`."""
+        """The original bytes of `record(i)`; raises as `__getitem__`."""
         return self._store.record(*self._at(i))
 
     def position(self, id: str) -> int:
-        """The row of a sample.
+        """The index of the sample with this id.
 
         Raises:
           UserError: the pool has no such id.
@@ -116,29 +116,29 @@ class Pool:
         return int(order[at])
 
     def subset(self, ids: Sequence[str] | np.ndarray | pa.Array | pa.ChunkedArray) -> Pool:
-        """A view of the samples `ids`, in that order; nothing is copied.
+        """A view of the samples `ids` [samples], in that order; nothing is copied.
 
         Raises:
           UserError: an id is not in the pool.
         """
         wanted = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, pa.string())
-        found = pc.index_in(wanted, value_set=self.index["id"])
-        if found.null_count:
-            missing = wanted.filter(pc.is_null(found))
+        indices = pc.index_in(wanted, value_set=self.index["id"])
+        if indices.null_count:
+            missing = wanted.filter(pc.is_null(indices))
             raise UserError(
                 f"{self.folder}: {len(missing)} of {len(wanted)} ids are not in the pool, the first is "
                 f"{missing[0].as_py()!r}"
             )
-        rows = np.asarray(found).astype(np.int64)
+        rows = np.asarray(indices).astype(np.int64)
         return Pool(self.folder, rows if self._rows is None else self._rows[rows])
 
     @functools.cached_property
     def _id_order(self) -> np.ndarray:
-        """Rows by id (code points, as Python compares), for binary search."""
+        """Row indices sorted by id (by code point, as Python compares), for binary search."""
         return pc.sort_indices(self.index, sort_keys=[("id", "ascending")]).to_numpy()
 
     def _at(self, i: int) -> tuple[int, dict[str, Any]]:
-        """The row in the whole pool, and its entry in the index."""
+        """The row in the unfiltered pool, and its entry in the index."""
         i = i.__index__()
         if not -len(self) <= i < len(self):
             raise IndexError(f"row {i} of a pool of {len(self)} samples")
@@ -152,12 +152,12 @@ class Pool:
 
 
 class _InPlace:
-    """Records read from the JSON files that the pool came in."""
+    """Reads records from the original JSON files."""
 
     columns = ("id", "file", "offset", "length", "crc")
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]):
-        # Paths inside the workdir are relative to the pool's folder, others absolute.
+        # Paths inside the workdir are stored relative to the pool's folder, others absolute.
         self._files = [folder / f["path"] for f in manifest["files"]]
         self._images = [(folder / f["images"]).resolve() for f in manifest["files"]]
         self._rules = to_dataclass(RecordConfig, manifest["rules"], "rules")
@@ -173,7 +173,7 @@ class _InPlace:
         try:
             return read_sample(record, self._images[entry["file"]], self._rules, id=entry["id"])
         except RejectedError as e:
-            raise UserError(f"sample {entry['id']!r} cannot be read any more: {e}") from None
+            raise UserError(f"sample {entry['id']!r} can no longer be read: {e}") from None
 
     def record(self, row: int, entry: dict[str, Any]) -> bytes:
         raw = os.pread(self._handle(entry["file"]), entry["length"], entry["offset"])
@@ -193,12 +193,12 @@ class _InPlace:
         return self._handles[file]
 
 
-# TFDS imports its parts when they are first used, under locks of its own: two threads at once can block each other.
+# TFDS imports submodules lazily under its own locks, so two threads that open pools at once can deadlock.
 _OPENING = threading.Lock()
 
 
 class _Packed:
-    """Records read from the pool's ArrayRecord shards."""
+    """Reads records from the pool's ArrayRecord shards."""
 
     columns = ("id",)
 

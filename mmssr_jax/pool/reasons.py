@@ -1,4 +1,4 @@
-"""Why a record is not used, and what was mended: two closed vocabularies."""
+"""Reject reasons and repairs: two closed vocabularies."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class Reason(enum.StrEnum):
     NOT_AN_OBJECT = "not_an_object"
     MISSING_ID = "missing_id"
     BAD_ID = "bad_id"
-    DUPLICATE_ID = "duplicate_id"  # one id for different contents: no record of it can be trusted
-    DUPLICATE_RECORD = "duplicate_record"  # the same id and content again: the first is kept
+    DUPLICATE_ID = "duplicate_id"  # one id for different contents; all its records are rejected
+    DUPLICATE_RECORD = "duplicate_record"  # equal id and content; the first record is kept
     BAD_SOURCE = "bad_source"
     NO_CONVERSATION = "no_conversation"
     BAD_TURN = "bad_turn"
@@ -36,7 +36,7 @@ class Reason(enum.StrEnum):
 
 
 class Repair(enum.StrEnum):
-    """What `repair="llava"` changed; the `repairs` column of the index."""
+    """Changes made to a record; the `repairs` column of the index."""
 
     DROPPED_LEADING_TURN = "dropped_leading_turn"
     DROPPED_UNANSWERED_TURN = "dropped_unanswered_turn"
@@ -51,7 +51,7 @@ class RejectedError(Exception):
 
     Attributes:
       reason: the class of the defect.
-      detail: one line that says what was found.
+      detail: one line that describes it.
     """
 
     def __init__(self, reason: Reason, detail: str):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mmssr_jax.core import files
 from mmssr_jax.core.sample import ImageRef
@@ -34,43 +33,7 @@ class Record:
     raw: bytes
     value: Any
     error: str = ""
-    pictures: tuple[bytes, ...] | None = None
-
-
-class Reader(Protocol):
-    """A foreign pool."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All files with records, in the pool's order."""
-        ...
-
-    @property
-    def in_place(self) -> bool:
-        """Whether a record can be read again from `Record.offset` and `len(Record.raw)` alone."""
-        ...
-
-    @property
-    def settings(self) -> Any:
-        """What its records hang on besides the files: a dataclass, or plain values."""
-        ...
-
-    def images_root(self, file: int) -> Path:
-        """The folder that image names of a file are relative to."""
-        ...
-
-    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
-        """All records, in the pool's order; the same ones at every call.
-
-        Args:
-          pictures: whether `Record.pictures` is wanted; without it much less is read.
-          label: log the progress under this name.
-          only: the records of this file alone.
-
-        Raises:
-          UserError: a file is not readable.
-        """
-        ...
+    images: tuple[bytes, ...] | None = None
 
 
 def image_refs(record: Record, names: tuple[str, ...], root: Path, *, follow_links: bool) -> tuple[ImageRef, ...]:
@@ -85,10 +48,10 @@ def image_refs(record: Record, names: tuple[str, ...], root: Path, *, follow_lin
     Raises:
       RejectedError: PATH_OUTSIDE, or MISSING_IMAGE.
     """
-    if record.pictures is not None:
-        if len(record.pictures) != len(names):
-            raise RejectedError(Reason.MISSING_IMAGE, f"{len(names)} pictures are named, {len(record.pictures)} there")
-        return tuple(ImageRef(data=data) for data in record.pictures)
+    if record.images is not None:
+        if len(record.images) != len(names):
+            raise RejectedError(Reason.MISSING_IMAGE, f"{len(names)} pictures are named, {len(record.images)} there")
+        return tuple(ImageRef(data=data) for data in record.images)
     return tuple(ImageRef(path=_path(root, name, follow_links, Reason.MISSING_IMAGE)) for name in names)
 
 
@@ -100,14 +63,14 @@ def video_refs(
     Raises:
       RejectedError: PATH_OUTSIDE, MISSING_VIDEO, or UNREADABLE_VIDEO.
     """
-    found = []
+    videos = []
     for name in names:
         path = _path(root, name, follow_links, Reason.MISSING_VIDEO, folder=True)
         try:
-            found.append(frame_refs(path, frames))
+            videos.append(frame_refs(path, frames))
         except ImageError as e:
             raise RejectedError(Reason(e.defect), str(e)) from None
-    return tuple(found)
+    return tuple(videos)
 
 
 def _path(root: Path, name: str, follow_links: bool, missing: Reason, *, folder: bool = False) -> Path:

@@ -1,4 +1,4 @@
-"""The packed pool as a TFDS data set: ArrayRecord shards in the pool's order, `features.json`, `dataset_info.json`."""
+"""Writes a packed pool as a TFDS dataset: ArrayRecord shards in the pool's order, and its metadata."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ SHARD_BYTES = 256 << 20
 
 @dataclasses.dataclass(frozen=True)
 class PackedSample:
-    """What one ArrayRecord holds: the sample and the untouched record it was made of."""
+    """One entry of a shard: the sample and the original record."""
 
     sample: Sample
     record: bytes
 
 
-# From the first row wanted to the samples from there on.
+# First row -> the samples from that row on.
 Samples = Callable[[int], Iterator[PackedSample]]
 
 
 class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Packs samples into shards that `tfds.builder_from_directory(folder).as_data_source()` reads.
 
-    TFDS's own writer gathers a split in memory, needs TensorFlow's file system beyond 1 GB and begins anew after an
-    interruption. Here the number of samples and their size are known beforehand, so that each shard is written as a
-    stream, and those that an earlier run finished are kept.
+    The writer of TFDS collects a split in memory, needs TensorFlow's file system beyond 1 GB and restarts from scratch
+    after an interruption. Here the number of samples and their size are known in advance, so each shard is written as
+    a stream, and shards that an earlier run finished are kept.
 
     Args:
-      folder: where the shards lie.
-      samples: gives the samples from a row on.
-      n_samples: how many there are.
-      n_bytes: about how much they take; decides the number of shards.
+      folder: the folder of the shards.
+      samples: returns the samples from a given row on.
+      n_samples: number of samples.
+      n_bytes: approximate total size; determines the number of shards.
 
     Attributes:
-      n_shards: how many shards there will be.
+      n_shards: number of shards.
     """
 
     name = NAME
@@ -69,7 +69,7 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
             "id": text,
             "source": text,
             "turns": tfds.features.Sequence({"role": text, "text": text}),
-            "images": tfds.features.Sequence(text),  # encoded, as they were
+            "images": tfds.features.Sequence(text),  # the original encoded bytes
             "record": text,  # the original JSON object
         }
         return self.dataset_info_from_configs(
@@ -82,12 +82,12 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         return {SPLIT: self._generate_examples(0)}
 
     def _generate_examples(self, first: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Rows from `first` on, each with its number."""
+        """(row, example) pairs from row `first` on."""
         for row, packed in enumerate(self._samples(first), first):
             yield row, to_example(packed)
 
     def download_and_prepare(self, **unused: Any) -> None:
-        """Writes the shards that are not there yet, then the description of the data set."""
+        """Writes the missing shards, then the metadata of the dataset."""
         paths = [self._shard_path(i) for i in range(self.n_shards)]
         done = 0
         while done < self.n_shards and paths[done].exists():
@@ -100,12 +100,12 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         self._describe(self._get_filename_template(SPLIT), [len(self.rows_of(i)) for i in range(self.n_shards)], paths)
 
     def rows_of(self, shard: int) -> range:
-        """The rows that a shard holds."""
+        """The rows of a shard."""
         begin, end = (round(self._n_samples * i / self.n_shards) for i in (shard, shard + 1))
         return range(begin, end)
 
     def write_shard(self, shard: int) -> None:
-        """Writes one shard alone, unless it is there."""
+        """Writes one shard, unless it exists."""
         if not self._shard_path(shard).exists():
             self._write(shard, self._samples(self.rows_of(shard).start), None)
 
@@ -114,7 +114,7 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         return Path(template.sharded_filepath(shard_index=shard, num_shards=self.n_shards))
 
     def _write(self, shard: int, samples: Iterator[PackedSample], progress: Progress | None) -> None:
-        """Takes as many samples as the shard holds."""
+        """Consumes the samples of the shard from the iterator and writes them."""
         serializer = example_serializer.ExampleSerializer(self.info.features.get_serialized_info())
         with files.replacing(self._shard_path(shard)) as temporary:
             writer = array_record_module.ArrayRecordWriter(str(temporary), "group_size:1")
@@ -150,7 +150,7 @@ def to_example(packed: PackedSample) -> dict[str, Any]:
 
 
 def from_example(example: dict[str, Any]) -> PackedSample:
-    """`to_example`, back from what the data source yields."""
+    """The inverse of `to_example`, for an example of the data source."""
     turns = example["turns"]
     sample = Sample(
         id=_text(example["id"]),

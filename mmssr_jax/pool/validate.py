@@ -1,4 +1,4 @@
-"""What would become of a foreign pool: its samples, its rejects with their reasons, its repairs."""
+"""Validates a foreign pool: which records become samples, which are rejected and why, which are repaired."""
 
 from __future__ import annotations
 
@@ -12,55 +12,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from mmssr_jax.pool.assign_ids import assign_ids, check_ids_exist, merge_rejects
-from mmssr_jax.pool.check import Verify, check_images
+from mmssr_jax.pool.check import check_images
+from mmssr_jax.pool.config import IngestConfig, SettingError
 from mmssr_jax.pool.distributed.passes import DistributedPasses
-from mmssr_jax.pool.identity import RecordConfig
 from mmssr_jax.pool.parse import REJECTS, scan
+from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import Reason
-from mmssr_jax.pool.record import Reader
 
-_MANY = 10  # so many pictures, all missing, are no accident
-
-
-@dataclasses.dataclass(frozen=True)
-class IngestConfig:
-    """How a foreign pool is taken in.
-
-    Attributes:
-      rules: how a record becomes a sample.
-      verify_images: "full" decodes every picture, "header" reads its header only (a cut picture passes).
-      max_pixels: pictures of more pixels are rejected.
-      limit: take the first so many records only.
-    """
-
-    rules: RecordConfig = dataclasses.field(default_factory=RecordConfig)
-    verify_images: Verify = "full"
-    max_pixels: int = DEFAULT_MAX_PIXELS
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_pixels <= PILLOW_MAX_PIXELS:
-            raise ValueError(f"max_pixels is {self.max_pixels}; expected 1 to {PILLOW_MAX_PIXELS}")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit is {self.limit}; expected 1 or more")
+_MANY = 10  # from this many records on, "all images are missing" means a wrong folder
+_IMAGES_HINT = "images=FOLDER sets the folder that image paths are relative to"
+_FORMAT_HINT = 'expected records of the form {"id", "image", "conversations": [{"from", "value"}, ...]}'
 
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """What the passes over a pool found.
+    """The result of both passes over a pool.
 
     Attributes:
-      rows: the samples: `scan.ROWS` and the columns `id` and `image_bytes`, in the pool's order.
-      rejects: the other records: `scan.REJECTS`, in the pool's order.
+      rows: the samples: `parse.ROWS` and the columns `id` and `image_bytes`, in the pool's order.
+      rejects: the rejected records: `parse.REJECTS`, in the pool's order.
     """
 
     rows: pa.Table
     rejects: pa.Table
 
     def counts(self) -> dict[str, Any]:
-        """Numbers for the manifest and the log; mappings are from the most common to the rarest."""
+        """Counts for the manifest and the log; mappings are sorted from the most to the least frequent."""
         n_images = self.rows["n_images"]
         return {
             "samples": self.rows.num_rows,
@@ -77,73 +55,71 @@ class Validation:
 
 
 def validate(
-    reader: Reader, intake: IngestConfig, *, checks: Path | None = None, spread: DistributedPasses | None = None
+    reader: Reader, config: IngestConfig, *, checks: Path | None = None, distributed: DistributedPasses | None = None
 ) -> Validation:
-    """Reads the pool's text, then looks at its pictures.
+    """Parses the pool's text, then checks its images.
 
     Args:
       reader: the foreign pool.
-      intake: how it is taken in.
-      checks: a folder for what has been checked, so that a run that was cut off goes on there.
-      spread: workers that the passes are spread over; they use the same folder.
+      config: how it is ingested.
+      checks: a folder for intermediate results, from which an interrupted run resumes.
+      distributed: runs the passes on several workers; they use the same folder.
 
     Raises:
-      UserError: a file is not readable, the records have no ids, or none of them can be used.
+      UserError: a file is not readable, the records have no ids, or no record can be used.
     """
     name = str(reader.files[0])
-    found = spread.scan() if spread is not None else scan(reader, intake.rules, limit=intake.limit)
-    if not found.n_records:
+    result = distributed.scan() if distributed is not None else scan(reader, config.rules, limit=config.limit)
+    if not result.n_records:
         raise UserError(f"{name}: holds no records")
-    check_ids_exist(found, intake.rules, name)
-    found = assign_ids(found, intake.rules)
-    if spread is not None:
-        spread.check(found.rows)
+    check_ids_exist(result, config.rules, name)
+    result = assign_ids(result, config.rules)
+    if distributed is not None:
+        distributed.check(result.rows)
     checked = check_images(
-        reader, found.rows, intake.rules, verify=intake.verify_images, max_pixels=intake.max_pixels, folder=checks
+        reader, result.rows, config.rules, verify=config.verify_images, max_pixels=config.max_pixels, folder=checks
     )
-    _check_folder(reader, found.rows, checked)
+    _check_folder(reader, result.rows, checked)
     good = pc.is_null(checked["reason"])
-    rows = found.rows.append_column("image_bytes", checked["image_bytes"]).filter(good)
-    rejects = merge_rejects(found.rejects, _picture_rejects(found.rows, checked, pc.invert(good)))
+    rows = result.rows.append_column("image_bytes", checked["image_bytes"]).filter(good)
+    rejects = merge_rejects(result.rejects, _image_rejects(result.rows, checked, pc.invert(good)))
     if rows.num_rows == 0:
-        raise UserError(_nothing_left(name, rejects))
+        raise _no_samples(name, rejects)
     return Validation(rows, rejects)
 
 
-def _nothing_left(name: str, rejects: pa.Table) -> str:
-    """What to say of a pool all of whose records are rejected: the reasons, the first record, and what to look at."""
+def _no_samples(name: str, rejects: pa.Table) -> UserError:
+    """The error for a pool without usable records: the reasons, the first record, and a hint."""
     first = rejects.slice(0, 1).to_pylist()[0]
     reasons = ", ".join(f"{reason} {count}" for reason, count in list(value_counts(rejects["reason"]).items())[:3])
-    about_pictures = first["reason"] in (Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE, Reason.UNREADABLE_IMAGE)
-    hint = (
-        "is --config.pool.images right?"
-        if about_pictures
-        else 'expected records of the form {"id", "image", "conversations": [{"from", "value"}, ...]}'
-    )
-    return (
+    message = (
         f"{name}: none of its {rejects.num_rows} records can be used ({reasons}); the first: {first['id']}, "
-        f"{first['detail']}; {hint}"
+        f"{first['detail']}"
     )
+    if first["reason"] in (Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE, Reason.UNREADABLE_IMAGE):
+        return SettingError(message, _IMAGES_HINT)
+    return UserError(f"{message}; {_FORMAT_HINT}")
 
 
 def _check_folder(reader: Reader, rows: pa.Table, checked: pa.Table) -> None:
-    """Refuses a pool none of whose pictures is there: the folder is wrong, not the records."""
-    n_seeing = pc.sum(pc.greater(rows["n_images"], 0)).as_py() or 0
+    """Refuses a pool if all its images are missing: then the folder is wrong, not the records."""
+    n_with_images = pc.sum(pc.greater(rows["n_images"], 0)).as_py() or 0
     missing = checked.filter(pc.equal(checked["reason"], str(Reason.MISSING_IMAGE)))
-    if missing.num_rows == n_seeing >= _MANY:
-        raise UserError(
-            f"{reader.files[0]}: none of the pictures of its {n_seeing} records with pictures is there, the first: "
-            f"{missing['detail'][0].as_py()}; --config.pool.images names the folder that image paths start from"
+    if missing.num_rows == n_with_images >= _MANY:
+        raise SettingError(
+            f"{reader.files[0]}: none of the images of its {n_with_images} records with images exists, the first: "
+            f"{missing['detail'][0].as_py()}",
+            _IMAGES_HINT,
         )
 
 
 def value_counts(column: pa.ChunkedArray | pa.Array) -> Mapping[str, int]:
-    """How often each value occurs, the most frequent first, equals by name."""
+    """The count of each value, sorted from the most to the least frequent, then by name."""
     pairs = [(v["values"], v["counts"]) for v in column.value_counts().to_pylist()]
     return dict(sorted(pairs, key=lambda p: (-p[1], p[0])))
 
 
-def _picture_rejects(rows: pa.Table, checked: pa.Table, bad: pa.ChunkedArray) -> pa.Table:
+def _image_rejects(rows: pa.Table, checked: pa.Table, bad: pa.ChunkedArray) -> pa.Table:
     rows, checked = rows.filter(bad), checked.filter(bad)
     columns = {name: rows[name] for name in ("position", "content", "source", "file", "number")}
     columns |= {name: checked[name] for name in ("reason", "detail")}

@@ -15,74 +15,75 @@ from mmssr_jax.core import files
 from mmssr_jax.core.artifact import Artifact
 from mmssr_jax.core.config import to_plain
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.config import IngestConfig
 from mmssr_jax.pool.distributed.passes import DistributedPasses, Execute, PoolJob
 from mmssr_jax.pool.parse import read_sample, used_records
+from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import RejectedError
-from mmssr_jax.pool.record import Reader
-from mmssr_jax.pool.validate import IngestConfig, Validation, validate
+from mmssr_jax.pool.validate import Validation, validate
 
 INDEX = "index.parquet"
 REJECTS_FILE = "rejects.jsonl"
 SPLIT = "train"
 
 _COLUMNS = ["id", "source", "n_images", "n_turns", "split", "orig_id", "repairs"]
-_PLACE = ["file", "offset", "length", "crc"]  # where an unpacked record stands
+_LOCATION = ["file", "offset", "length", "crc"]  # of an unpacked record
 
 
 def write_pool(
-    artifact: Artifact, reader: Reader, intake: IngestConfig, *, packed: bool, execute: Execute | None = None
+    artifact: Artifact, reader: Reader, config: IngestConfig, *, packed: bool, execute: Execute | None = None
 ) -> Validation:
-    """Takes a foreign pool in and seals it. A run that was cut off goes on where it was.
+    """Ingests a foreign pool and seals the artifact; an interrupted run resumes.
 
     Args:
       artifact: the claimed folder.
       reader: the foreign pool.
-      intake: how it is taken in.
-      packed: copy samples and pictures into ArrayRecord shards; otherwise the pool is used where it lies.
-      execute: spreads the work over workers, see `spread`; the result is the same.
+      config: how it is ingested.
+      packed: copy samples and images into ArrayRecord shards; otherwise samples are read from the original files.
+      execute: runs the work on several workers, see `distributed.passes`; the result is the same.
 
     Returns:
-      What was found; its counts are in the manifest.
+      The result of the validation; its counts are in the manifest.
 
     Raises:
-      UserError: see `survey`.
+      UserError: see `validate`.
     """
     folder = artifact.path
     checks = folder / "checks"
     files.remove_leftovers(folder)
-    spread = DistributedPasses(PoolJob(reader, intake, checks), execute) if execute is not None else None
-    found = validate(reader, intake, checks=checks, spread=spread)
+    distributed = DistributedPasses(PoolJob(reader, config, checks), execute) if execute is not None else None
+    result = validate(reader, config, checks=checks, distributed=distributed)
     if packed:
-        _pack(folder, reader, intake, found.rows, spread)
-    _write_index(folder / INDEX, found.rows, packed=packed)
-    _write_rejects(folder / REJECTS_FILE, found.rejects, file_names(reader.files))
+        _pack(folder, reader, config, result.rows, distributed)
+    _write_index(folder / INDEX, result.rows, packed=packed)
+    _write_rejects(folder / REJECTS_FILE, result.rejects, file_names(reader.files))
     shutil.rmtree(checks, ignore_errors=True)
     artifact.seal(
-        found.counts(),
+        result.counts(),
         layout="packed" if packed else "in_place",
-        rules=to_plain(intake.rules),
+        rules=to_plain(config.rules),
         files=[
             {"path": portable(p, folder), "images": portable(reader.images_root(i), folder)}
             for i, p in enumerate(reader.files)
         ],
         index_digest=files.file_digest(folder / INDEX),
     )
-    return found
+    return result
 
 
 def portable(path: Path, folder: Path) -> str:
-    """`path` relative to the pool's folder where both lie in one workdir, which may be moved; else absolute."""
+    """`path` relative to the pool's folder if both are in one workdir, so that it can be moved; else absolute."""
     path, folder = path.resolve(), folder.resolve()
     return os.path.relpath(path, folder) if path.is_relative_to(folder.parent) else str(path)
 
 
 def _write_index(path: Path, rows: pa.Table, *, packed: bool) -> None:
     table = rows.append_column("split", pa.repeat(SPLIT, rows.num_rows))
-    files.write_parquet(path, table.select(_COLUMNS + ([] if packed else _PLACE)))
+    files.write_parquet(path, table.select(_COLUMNS + ([] if packed else _LOCATION)))
 
 
 def _write_rejects(path: Path, rejects: pa.Table, names: Sequence[str]) -> None:
-    """One line a record: its id as it stood, its source, why, and where it stands: the file, and its number there."""
+    """Writes one line per record: its original id, its source, the reason, its file and its number in the file."""
     with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
         for batch in rejects.to_batches(max_chunksize=65536):
             for row in batch.to_pylist():
@@ -98,12 +99,14 @@ def _write_rejects(path: Path, rejects: pa.Table, names: Sequence[str]) -> None:
 
 
 def file_names(paths: Sequence[Path]) -> list[str]:
-    """The files' names, from the folder on that they have in common."""
+    """The files' paths relative to their common folder."""
     common = os.path.commonpath([p.parent for p in paths])
     return [os.path.relpath(p, common) for p in paths]
 
 
-def _pack(folder: Path, reader: Reader, intake: IngestConfig, rows: pa.Table, spread: DistributedPasses | None) -> None:
+def _pack(
+    folder: Path, reader: Reader, config: IngestConfig, rows: pa.Table, distributed: DistributedPasses | None
+) -> None:
     from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder  # TFDS takes a second to import
 
     positions, ids = rows["position"].to_numpy(), rows["id"]
@@ -112,15 +115,15 @@ def _pack(folder: Path, reader: Reader, intake: IngestConfig, rows: pa.Table, sp
         for row, record in enumerate(used_records(reader, positions[first:]), first):
             id = ids[row].as_py()
             try:
-                sample = read_sample(record, reader.images_root(record.file), intake.rules, id=id)
+                sample = read_sample(record, reader.images_root(record.file), config.rules, id=id)
             except RejectedError as e:
                 raise UserError(
-                    f"sample {id!r} was in order when it was checked, but not when it was packed ({e}); "
+                    f"sample {id!r} was valid when it was checked, but not when it was packed ({e}); "
                     f"--overwrite=ingest checks the pool again"
                 ) from None
             yield PackedSample(sample, record.raw)
 
     n_bytes = pc.sum(rows["image_bytes"]).as_py() + 2 * pc.sum(rows["length"]).as_py()
-    if spread is not None:
-        spread.pack(folder, rows, n_bytes)
+    if distributed is not None:
+        distributed.pack(folder, rows, n_bytes)
     PoolBuilder(folder, samples=samples, n_samples=rows.num_rows, n_bytes=n_bytes).download_and_prepare()

@@ -1,17 +1,18 @@
-"""The ingest stage: takes a pool in, as it is; every record that cannot be used is named with its reason.
+"""The ingest stage: validates and indexes a pool; every record that cannot be used is listed with its reason.
 
-`pool/` then holds the index and the rejects, and the samples too where they are packed. `config.pools` names further
-pools, for mixtures of training data, which are taken in to `pools/<name>/` alike. Without a pool of the user's
-the synthetic one is generated first, in `synthetic/`, and taken in like any other.
+`pool/` then holds the index and the rejects, and the samples if they are packed. `config.pools` names further pools,
+for mixtures of training data, which are ingested to `pools/<name>/`. Without a user-supplied pool, the synthetic pool
+is generated in `synthetic/` and ingested like any other.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow.compute as pc
 from absl import logging
@@ -22,17 +23,11 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
 from mmssr_jax.images.frames import DEFAULT_FRAMES
-from mmssr_jax.pool.check import Verify
+from mmssr_jax.pool.config import IngestConfig, RecordConfig, SettingError, SourceConfig, Verify
 from mmssr_jax.pool.distributed import beam
 from mmssr_jax.pool.distributed.beam import BeamConfig
-from mmssr_jax.pool.identity import RecordConfig, SourceConfig
-from mmssr_jax.pool.readers.hf_parquet import HfParquet
-from mmssr_jax.pool.readers.llava_json import LlavaJson
-from mmssr_jax.pool.readers.mixture import MixtureReader, expand_braces, read_yaml
-from mmssr_jax.pool.readers.tfds import Tfds
-from mmssr_jax.pool.readers.webdataset import WebDataset, WebDatasetConfig
-from mmssr_jax.pool.record import Reader
-from mmssr_jax.pool.validate import IngestConfig, Validation, validate
+from mmssr_jax.pool.reader import open_reader, pool_formats
+from mmssr_jax.pool.validate import Validation, validate
 from mmssr_jax.pool.writer import REJECTS_FILE, file_names, portable, write_pool
 from mmssr_jax.synthetic import generate as synthetic_pool
 from mmssr_jax.synthetic.caption_pool import write_captions
@@ -45,7 +40,7 @@ _SHOWN_IDS = 3
 
 @dataclasses.dataclass(frozen=True)
 class CaptionsConfig:
-    """`size` generated pictures with descriptions and short questions, drawn from `seed`."""
+    """`size` generated scenes with descriptions and short questions, sampled from `seed`."""
 
     size: int = 24_000
     seed: int = 1
@@ -53,13 +48,13 @@ class CaptionsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ExercisesConfig:
-    """Generated exercises of MM1.5's further kinds; see `synthetic.task_files.write_exercises`.
+    """Generated exercises after MM1.5; see `synthetic.task_files.write_exercises`.
 
     Attributes:
-      tasks: task -> how often it is drawn, relative to the others; it is also the samples' source.
-      size: conversations.
-      seed: of everything.
-      frames: of a clip.
+      tasks: task -> sampling weight; the task is also the samples' source.
+      size: number of conversations.
+      seed: seed of all random streams.
+      frames: number of frames of a clip.
     """
 
     tasks: Mapping[str, float]
@@ -75,36 +70,30 @@ class ExercisesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PoolConfig:
-    """The config section `pool`; of `pools`, one for each name.
+    """The config section `pool`; of `pools`, one for each name. `pool_config_type` adds the settings of the formats.
 
     Attributes:
-      path: the pool: a LLaVA JSON or JSONL, a mixture of them (yaml, or a list in braces), or what must be packed:
-        a folder of Parquet files as of LLaVA-OneVision-Data, of WebDataset shards, or of a TFDS data set.
-      synthetic: what is generated where no path is given.
-      captions: pictures with descriptions, generated where neither is given: what a base model learns to see from.
-      exercises: exercises of MM1.5's further kinds, generated where none of these is given.
-      images: the folder its image paths are relative to; the file's own by default.
+      path: the pool, in one of the formats of `pool/readers/`: a LLaVA JSON or JSONL, a mixture of them (YAML, or a
+        list in braces), or, only with `packed`, a folder of Parquet files, of WebDataset shards, or of a TFDS dataset.
+      synthetic: what to generate if `path` is not set.
+      captions: images with descriptions for pre-training a base model; generated if neither of the above is set.
+      exercises: exercises after MM1.5; generated if none of the above is set.
       id: the field that holds the ids, or "auto".
-      source: where a sample's source is found.
-      repair: "strict" rejects what breaks the format; "llava" mends what LLaVA-NeXT's loader lets pass.
-      follow_links: let links inside the images folder lead out of it.
-      packed: copy the samples into ArrayRecord shards; otherwise the pool is used where it lies.
-      max_pixels: larger pictures are rejected.
-      verify_images: decode every picture ("full"), or read its header only.
-      limit: take the first so many records only.
-      missing_files: what to do about files of a mixture that are not there.
-      seed: of the parts of a mixture that are drawn.
-      frames: pictures that a video becomes, at even distances in time (MM1.5-Video takes 24).
-      webdataset: how WebDataset members are read.
-      tfds_split: the split of a TFDS data set.
-      beam: takes the pool in on Apache Beam, for pools that outgrow a machine; the result is the same.
+      source: how a sample's source is determined.
+      repair: "strict" rejects records that break the format; "llava" repairs what LLaVA-NeXT's loader accepts.
+      follow_links: accept symbolic links in the images folder that lead out of it.
+      packed: copy the samples into ArrayRecord shards; otherwise they are read from the original files.
+      max_pixels: images with more pixels are rejected.
+      verify_images: decode every image ("full"), or read its header only ("header").
+      limit: read only the first N records.
+      frames: number of evenly spaced frames that represent a video (MM1.5-Video uses 24).
+      beam: ingest on Apache Beam, for pools too large for one machine; the result is the same.
     """
 
     path: str | None = None
     synthetic: SyntheticConfig | None = None
     captions: CaptionsConfig | None = None
     exercises: ExercisesConfig | None = None
-    images: str | None = None
     id: str = "id"
     source: SourceConfig = dataclasses.field(default_factory=SourceConfig)
     repair: Literal["strict", "llava"] = "strict"
@@ -113,58 +102,86 @@ class PoolConfig:
     max_pixels: int = DEFAULT_MAX_PIXELS
     verify_images: Verify = "full"
     limit: int | None = None
-    missing_files: Literal["refuse", "skip"] = "refuse"
-    seed: int = 0
     frames: int = DEFAULT_FRAMES
-    webdataset: WebDatasetConfig = dataclasses.field(default_factory=WebDatasetConfig)
-    tfds_split: str = "train"
     beam: BeamConfig = dataclasses.field(default_factory=BeamConfig)
 
     def __post_init__(self) -> None:
         if self.path is None and self.generated is None:
             raise ValueError("path is not set; give --config.pool.path=POOL.json")
-        self.intake  # noqa: B018 - checks max_pixels and limit
+        self.ingest  # noqa: B018 - checks max_pixels and limit
 
     @property
     def generated(self) -> SyntheticConfig | CaptionsConfig | ExercisesConfig | None:
-        """What is generated where no path is given."""
+        """What to generate if `path` is not set."""
         return self.synthetic or self.captions or self.exercises
 
     @property
-    def intake(self) -> IngestConfig:
+    def ingest(self) -> IngestConfig:
+        """The settings of the ingestion proper."""
         rules = RecordConfig(
             id=self.id, source=self.source, repair=self.repair, follow_links=self.follow_links, frames=self.frames
         )
         return IngestConfig(rules, verify_images=self.verify_images, max_pixels=self.max_pixels, limit=self.limit)
 
 
+def pool_config_type() -> type[PoolConfig]:
+    """`PoolConfig` extended by the settings of every format in `pool/readers/`."""
+    fields: dict[str, tuple[str, Any, Any]] = {}
+    for pool_format in pool_formats().values():
+        hints = typing.get_type_hints(pool_format.settings)
+        for f in dataclasses.fields(pool_format.settings):
+            default = dataclasses.field(default=f.default, default_factory=f.default_factory)  # type: ignore[call-overload]
+            fields[f.name] = (f.name, hints[f.name], default)
+    return dataclasses.make_dataclass("PoolConfig", fields.values(), bases=(PoolConfig,), frozen=True)
+
+
 def run(ctx: StageContext) -> None:
-    """Takes the pool in; see the module.
+    """Ingests the pools; see the module.
 
     Raises:
-      UserError: the pool is not there or not readable, has no ids, or was taken in with other settings before.
+      UserError: a pool does not exist, is not readable, has no ids, or was ingested with other settings before.
     """
-    more = ctx.config.get("pools", {})
-    if "pool" in ctx.config or not more:
-        ingest_pool(ctx, ctx.section("pool", PoolConfig), ctx.workdir.pool, ctx.workdir.synthetic)
-    for name in more:
-        config = to_dataclass(PoolConfig, more[name], f"config.pools.{name}")
-        ingest_pool(ctx, config, ctx.workdir.named_pool(name), ctx.workdir.named_synthetic(name))
+    further = ctx.config.get("pools", {})
+    if "pool" in ctx.config or not further:
+        config = ctx.section("pool", pool_config_type())
+        ingest_pool(ctx, config, ctx.workdir.pool, ctx.workdir.synthetic, where="config.pool")
+    for name in further:
+        where = f"config.pools.{name}"
+        config = to_dataclass(pool_config_type(), further[name], where)
+        ingest_pool(ctx, config, ctx.workdir.named_pool(name), ctx.workdir.named_synthetic(name), where=where)
 
 
-def ingest_pool(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path) -> None:
-    """Takes one pool in to `folder`; what is generated for it lies in `generated`."""
+def ingest_pool(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path, *, where: str) -> None:
+    """Ingests one pool.
+
+    Args:
+      ctx: the stage's context.
+      config: an instance of `pool_config_type()`.
+      folder: the ingested pool.
+      generated: the synthetic pool, if there is no path.
+      where: the place of `config`, such as "config.pool"; error messages name its flags.
+
+    Raises:
+      UserError: see `run`.
+    """
+    try:
+        _ingest(ctx, config, folder, generated)
+    except SettingError as e:
+        raise UserError(f"{e.problem}; --{where}.{e.advice}") from None
+
+
+def _ingest(ctx: StageContext, config: PoolConfig, folder: Path, generated: Path) -> None:
     path = Path(config.path) if config.path is not None else _generate(ctx, config, generated)
     if ctx.dry_run and config.path is None and not path.exists():
         return
     reader = open_reader(path, config)
     if not reader.in_place and not config.packed and not ctx.dry_run:
-        raise UserError(f"{path} is no LLaVA JSON, and can only be used packed; set --config.pool.packed=true")
+        raise SettingError(f"{path} is not LLaVA JSON and can only be used packed", "packed=true copies it")
     if ctx.dry_run:
-        describe(validate(reader, config.intake), str(path))
+        describe(validate(reader, config.ingest), str(path))
         return
     settings = {
-        "intake": config.intake,
+        "intake": config.ingest,
         "packed": config.packed,
         "path": portable(reader.files[0], folder),
         "images": portable(reader.images_root(0), folder),
@@ -175,40 +192,14 @@ def ingest_pool(ctx: StageContext, config: PoolConfig, folder: Path, generated: 
     if artifact.done:
         return
     execute = functools.partial(beam.run, config.beam) if config.beam.runner is not None else None
-    found = write_pool(artifact, reader, config.intake, packed=config.packed, execute=execute)
-    describe(found, str(path))
-    if found.rejects.num_rows:
-        logging.info("ingest: every rejected record is named in %s", folder / REJECTS_FILE)
-
-
-def open_reader(path: Path, config: PoolConfig) -> Reader:
-    """The reader of a pool, by what lies at `path`.
-
-    Raises:
-      UserError: nothing is there, or it has another form than its name says.
-    """
-    images = Path(config.images) if config.images is not None else None
-    if path.suffix in (".yaml", ".yml"):
-        return MixtureReader(read_yaml(path, missing=config.missing_files), images=images, seed=config.seed)
-    if "{" in path.name:
-        return MixtureReader(expand_braces(str(path), missing=config.missing_files), images=images, seed=config.seed)
-    if (path / "dataset_info.json").is_file():
-        return Tfds(path, config.tfds_split)
-    if path.suffix == ".parquet" or _holds(path, "*.parquet"):
-        return HfParquet(path)
-    if path.suffix == ".tar" or _holds(path, "*.tar"):
-        return WebDataset(path, config.webdataset)
-    if path.is_dir():
-        raise UserError(f"{path}: a folder without Parquet files, tar shards or a TFDS data set; --config.pool.path")
-    return LlavaJson(path, images)
-
-
-def _holds(folder: Path, pattern: str) -> bool:
-    return folder.is_dir() and next(folder.rglob(pattern), None) is not None
+    result = write_pool(artifact, reader, config.ingest, packed=config.packed, execute=execute)
+    describe(result, str(path))
+    if result.rejects.num_rows:
+        logging.info("ingest: every rejected record is listed in %s", folder / REJECTS_FILE)
 
 
 def _generate(ctx: StageContext, config: PoolConfig, folder: Path) -> Path:
-    """The synthetic pool's file; in a dry run it may not be there."""
+    """The synthetic pool's file; in a dry run it may not exist."""
     wanted = config.generated
     assert wanted is not None
     if ctx.dry_run:
@@ -226,9 +217,9 @@ def _generate(ctx: StageContext, config: PoolConfig, folder: Path) -> Path:
     return folder / synthetic_pool.POOL
 
 
-def describe(found: Validation, name: str) -> None:
-    """Logs what a pool holds: per source, by use of images, what is rejected or repaired and why."""
-    counts = found.counts()
+def describe(result: Validation, name: str) -> None:
+    """Logs the counts of a pool: samples by number of images and source, repairs, and rejects with examples."""
+    counts = result.counts()
     logging.info(
         "ingest: %s: %d samples (%d without an image, %d with one, %d with several), %d rejected, %d repaired",
         name, counts["samples"], counts["text_only"], counts["single_image"], counts["multi_image"],
@@ -236,10 +227,10 @@ def describe(found: Validation, name: str) -> None:
     )  # fmt: skip
     for source, count in counts["sources"].items():
         logging.info("ingest:   source %-24s %8d", source, count)
-    for mend, count in counts["repairs"].items():
-        logging.info("ingest:   repaired, %-22s %8d", mend, count)
+    for repair, count in counts["repairs"].items():
+        logging.info("ingest:   repaired, %-22s %8d", repair, count)
     for reason, count in counts["reasons"].items():
-        some = found.rejects.filter(pc.equal(found.rejects["reason"], reason)).slice(0, _SHOWN_IDS)
+        examples = result.rejects.filter(pc.equal(result.rejects["reason"], reason)).slice(0, _SHOWN_IDS)
         logging.info("ingest:   rejected, %-22s %8d", reason, count)
-        for row in some.to_pylist():
+        for row in examples.to_pylist():
             logging.info("ingest:     %s (record %d): %s", row["id"], row["number"], row["detail"])

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from mmssr_jax.core.artifact import Artifact
+from mmssr_jax.pool.config import IngestConfig
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.pool.readers.llava_json import LlavaJson
-from mmssr_jax.pool.validate import IngestConfig
 from mmssr_jax.pool.writer import write_pool
 
 Record = dict[str, Any]
@@ -66,12 +66,12 @@ def make_pool(folder: Path) -> Callable[..., Pool]:
     """Takes records in: `make_pool(records, name="pool", packed=False, intake=Intake())`."""
 
     def make(
-        records: list[Record], *, name: str = "pool", packed: bool = False, intake: IngestConfig | None = None
+        records: list[Record], *, name: str = "pool", packed: bool = False, config: IngestConfig | None = None
     ) -> Pool:
         path = folder / f"{name}.json"
         path.write_text(json.dumps(records, ensure_ascii=False), encoding="utf-8")
         artifact = Artifact(folder / name, stage="ingest", settings={"packed": packed})
-        write_pool(artifact, LlavaJson(path), intake or IngestConfig(), packed=packed)
+        write_pool(artifact, LlavaJson(path), config or IngestConfig(), packed=packed)
         return open_pool(folder / name)
 
     return make

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.pool.assign_ids import assign_ids, check_ids_exist
-from mmssr_jax.pool.identity import AUTO_ID, RecordConfig
+from mmssr_jax.pool.config import AUTO_ID, RecordConfig
 from mmssr_jax.pool.parse import Scan, scan
 from mmssr_jax.pool.readers.llava_json import LlavaJson
 from tests.pool.conftest import record
@@ -39,7 +39,7 @@ def test_one_id_with_two_contents_rejects_both(tmp_path: Path):
     found = assign_ids(_scan(tmp_path, records, RecordConfig()), RecordConfig())
     assert found.rows["id"].to_pylist() == ["b", "d"]
     assert _reasons(found.rejects) == [(0, "duplicate_id"), (2, "duplicate_id")]
-    detail = "one of 2 different records of this id; --config.pool.id=auto keeps them apart"
+    detail = "one of 2 different records with this id; id=auto gives each its own"
     assert found.rejects["detail"].to_pylist() == [detail] * 2
 
 
@@ -98,12 +98,12 @@ def test_auto_ids_do_not_depend_on_other_records(tmp_path: Path):
 @pytest.mark.parametrize(
     ("ids", "rules", "message"),
     [
-        ([None, None, "a"], RecordConfig(), "2 of 3 records have no 'id' field; --config.pool.id=auto"),
-        (["a", "b"], RecordConfig(id="uid"), "2 of 2 records have no 'uid' field; --config.pool.id=auto"),
-        ([1, 2, "a"], RecordConfig(), "2 of 3 records have no text as their 'id' field; --config.pool.id=auto"),
+        ([None, None, "a"], RecordConfig(), "2 of 3 records have no 'id' field; id=auto"),
+        (["a", "b"], RecordConfig(id="uid"), "2 of 2 records have no 'uid' field; id=auto"),
+        ([1, 2, "a"], RecordConfig(), "2 of 3 records have no text as their 'id' field; id=auto"),
     ],
 )
-def test_a_pool_without_ids_is_one_line_that_names_the_flag(
+def test_a_pool_without_ids_is_one_line_that_names_the_setting(
     tmp_path: Path, ids: list[Any], rules: RecordConfig, message: str
 ):
     found = _scan(tmp_path, [{**record(f"q{i}"), "id": id} for i, id in enumerate(ids)], rules)

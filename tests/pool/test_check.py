@@ -9,7 +9,7 @@ import pytest
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.pool import check
 from mmssr_jax.pool.check import check_images
-from mmssr_jax.pool.identity import RecordConfig
+from mmssr_jax.pool.config import RecordConfig
 from mmssr_jax.pool.parse import scan
 from mmssr_jax.pool.readers.llava_json import LlavaJson
 from tests.pool.conftest import Record, record

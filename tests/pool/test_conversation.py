@@ -19,7 +19,7 @@ def _turns(*texts: Any, first: str = "human") -> list[dict[str, Any]]:
 def test_both_spellings_of_a_turn_are_read():
     turns = [{"from": "human", "value": "q"}, {"role": "assistant", "content": "a"}]
     expected = Conversation((Turn("user", "q"), Turn("assistant", "a")), ())
-    assert parse_conversation({"conversations": turns}, mend=False) == expected
+    assert parse_conversation({"conversations": turns}, repair=False) == expected
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,16 @@ def test_both_spellings_of_a_turn_are_read():
 )
 def test_image_is_a_path_a_list_or_nothing(image: Any, tags: int, expected: tuple[str, ...]):
     record = {"image": image, "conversations": _turns(IMAGE_TAG * tags + "q", "a")}
-    assert parse_conversation(record, mend=False).images == expected
+    assert parse_conversation(record, repair=False).images == expected
 
 
 def test_text_and_tags_stay_as_they_stood():
     record = {"image": "a.jpg", "conversations": _turns(" q\0 ", "a \n", f"and {IMAGE_TAG}?", "é")}
-    conversation = parse_conversation(record, mend=False)
+    conversation = parse_conversation(record, repair=False)
     assert [t.text for t in conversation.turns] == [" q\0 ", "a \n", f"and {IMAGE_TAG}?", "é"]
 
 
-@pytest.mark.parametrize("mend", [False, True])
+@pytest.mark.parametrize("repair", [False, True])
 @pytest.mark.parametrize(
     ("fields", "reason", "detail"),
     [
@@ -85,10 +85,10 @@ def test_text_and_tags_stay_as_they_stood():
     ],
 )
 def test_what_breaks_the_format_is_rejected_with_its_reason(
-    fields: dict[str, Any], reason: Reason, detail: str, mend: bool
+    fields: dict[str, Any], reason: Reason, detail: str, repair: bool
 ):
     with pytest.raises(RejectedError) as e:
-        parse_conversation({"conversations": _turns("q", "a")} | fields, mend=mend)
+        parse_conversation({"conversations": _turns("q", "a")} | fields, repair=repair)
     assert e.value.reason == reason
     assert detail in e.value.detail
     assert "\n" not in e.value.detail
@@ -96,10 +96,10 @@ def test_what_breaks_the_format_is_rejected_with_its_reason(
 
 def test_a_video_takes_the_place_of_pictures():
     turns = _turns(f"{IMAGE_TAG}\nq", "a")
-    found = parse_conversation({"video": "a.mp4", "conversations": turns}, mend=False)
+    found = parse_conversation({"video": "a.mp4", "conversations": turns}, repair=False)
     assert (found.images, found.videos) == ((), ("a.mp4",))
     with pytest.raises(RejectedError, match="0 <image> tags, 1 videos"):
-        parse_conversation({"video": "a.mp4", "conversations": _turns("q", "a")}, mend=False)
+        parse_conversation({"video": "a.mp4", "conversations": _turns("q", "a")}, repair=False)
 
 
 @pytest.mark.parametrize(
@@ -136,16 +136,16 @@ def test_llava_mode_mends_what_strict_mode_rejects(
     fields: dict[str, Any], strict: Reason, texts: list[str], repairs: tuple[Repair, ...]
 ):
     with pytest.raises(RejectedError) as e:
-        parse_conversation(fields, mend=False)
+        parse_conversation(fields, repair=False)
     assert e.value.reason == strict
-    conversation = parse_conversation(fields, mend=True)
+    conversation = parse_conversation(fields, repair=True)
     assert [t.text for t in conversation.turns] == texts
     assert conversation.repairs == repairs
 
 
 def test_a_tag_among_others_in_its_turn_is_not_moved():
     text = f"between {IMAGE_TAG} and {IMAGE_TAG}"
-    conversation = parse_conversation({"conversations": _turns(text, "a"), "image": ["a", "b"]}, mend=True)
+    conversation = parse_conversation({"conversations": _turns(text, "a"), "image": ["a", "b"]}, repair=True)
     assert conversation.turns[0].text == text
     assert conversation.repairs == ()
 
@@ -158,18 +158,18 @@ _IMAGES = st.none() | st.just("a") | st.lists(st.just("a"), max_size=3)
 
 
 @given(_MESSAGES, _IMAGES, st.booleans())
-def test_what_is_accepted_keeps_the_promise_of_a_sample(messages: list[Any], image: Any, mend: bool):
+def test_what_is_accepted_keeps_the_promise_of_a_sample(messages: list[Any], image: Any, repair: bool):
     try:
-        conversation = parse_conversation({"conversations": messages, "image": image}, mend=mend)
+        conversation = parse_conversation({"conversations": messages, "image": image}, repair=repair)
     except RejectedError:
         return
     assert [t.role for t in conversation.turns] == ["user", "assistant"] * (len(conversation.turns) // 2)
     assert all(t.text.replace(IMAGE_TAG, "").strip() for t in conversation.turns)
     assert sum(t.text.count(IMAGE_TAG) for t in conversation.turns) == len(conversation.images)
-    assert mend or conversation.repairs == ()
+    assert repair or conversation.repairs == ()
     again = parse_conversation(
         {"image": image and list(conversation.images),
          "conversations": [{"role": t.role, "content": t.text} for t in conversation.turns]},
-        mend=mend,
+        repair=repair,
     )  # fmt: skip
     assert (again.turns, again.images, again.repairs) == (conversation.turns, conversation.images, ())

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from mmssr_jax.pool.identity import AUTO_ID, RecordConfig, SourceConfig, content_hash, original_id, source_of
+from mmssr_jax.pool.config import AUTO_ID, RecordConfig, SourceConfig
+from mmssr_jax.pool.identity import content_hash, original_id, source_of
 from mmssr_jax.pool.reasons import Reason, RejectedError, Repair
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
-from mmssr_jax.pool.identity import RecordConfig
+from mmssr_jax.pool.config import IngestConfig, RecordConfig
 from mmssr_jax.pool.pool import Pool, open_pool
-from mmssr_jax.pool.validate import IngestConfig
 from tests.pool.conftest import Record, record
 
 MakePool = Callable[..., Pool]
@@ -64,7 +63,7 @@ def test_the_original_record_is_untouched(pool: Pool, good_records: list[Record]
 def test_a_repaired_sample_keeps_its_original_record(make_pool: MakePool):
     broken = record("a", image="images/0.jpg")
     for packed in (False, True):
-        pool = make_pool([broken], name=f"p{packed}", packed=packed, intake=IngestConfig(RecordConfig(repair="llava")))
+        pool = make_pool([broken], name=f"p{packed}", packed=packed, config=IngestConfig(RecordConfig(repair="llava")))
         assert pool[0].turns[0].text == "<image>\nWhat is a?"
         assert pool.record(0) == broken
         assert pool.index["repairs"].to_pylist() == [["added_image_tag"]]
@@ -73,7 +72,7 @@ def test_a_repaired_sample_keeps_its_original_record(make_pool: MakePool):
 def test_auto_ids_reach_the_samples(make_pool: MakePool):
     records = [{**record("x"), "id": 5}, {**record("x"), "id": 6}]
     for packed in (False, True):
-        pool = make_pool(records, name=f"p{packed}", packed=packed, intake=IngestConfig(RecordConfig(id="auto")))
+        pool = make_pool(records, name=f"p{packed}", packed=packed, config=IngestConfig(RecordConfig(id="auto")))
         assert [s.id for s in pool] == pool.ids.tolist()
         assert [i[-2:] for i in pool.ids] == ["-0", "-1"]
         assert [pool.record(i)["id"] for i in range(2)] == [5, 6]
@@ -145,7 +144,7 @@ def test_a_file_changed_under_the_pool_is_noticed(make_pool: MakePool, good_reco
 def test_a_picture_that_is_gone_is_named(make_pool: MakePool, good_records: list[Record], folder: Path):
     pool = make_pool(good_records)
     (folder / "images" / "0.jpg").unlink()
-    with pytest.raises(UserError, match=r"sample 'one' cannot be read any more: missing_image: images/0\.jpg"):
+    with pytest.raises(UserError, match=r"sample 'one' can no longer be read: missing_image: images/0\.jpg"):
         pool[1]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.pool.identity import RecordConfig
+from mmssr_jax.pool.config import IngestConfig, RecordConfig
 from mmssr_jax.pool.readers.llava_json import LlavaJson
-from mmssr_jax.pool.validate import IngestConfig, Validation, validate
+from mmssr_jax.pool.validate import Validation, validate
 from tests.pool.conftest import Record, record
 
 # index in pool_bad.json -> the reason that its note stands for; all others are "unusual", i.e. used
@@ -22,10 +22,10 @@ _BAD = {
 }  # fmt: skip
 
 
-def _survey(folder: Path, records: list[Any], rules: RecordConfig | None = None, **intake: Any) -> Validation:
+def _validate(folder: Path, records: list[Any], rules: RecordConfig | None = None, **config: Any) -> Validation:
     path = folder / "pool.json"
     path.write_text(json.dumps(records))
-    return validate(LlavaJson(path), IngestConfig(rules or RecordConfig(), **intake))
+    return validate(LlavaJson(path), IngestConfig(rules or RecordConfig(), **config))
 
 
 def _rejected(found: Validation) -> dict[int, tuple[Any, str]]:
@@ -89,7 +89,7 @@ def test_a_good_pool_with_one_bad_record_loses_that_record_only(folder: Path, sh
             shutil.copyfile(shared / "pool" / name, folder / name)
     good = [record("a"), record("b", ("images/0.jpg",)), record("c")]
     added = bad[18:20] if index == 18 else [bad[index]]
-    found = _survey(folder, [*good[:2], *added, *good[2:]])
+    found = _validate(folder, [*good[:2], *added, *good[2:]])
     assert found.rows["id"].to_pylist() == ["a", "b", "c"]
     assert found.rejects["reason"].to_pylist() == [_BAD[index]] * len(added)
 
@@ -116,7 +116,7 @@ def test_counts_are_of_samples_images_and_repairs(folder: Path):
         record("e", ("images/gone.jpg",)),
         "not a record",
     ]
-    counts = _survey(folder, records, RecordConfig(repair="llava")).counts()
+    counts = _validate(folder, records, RecordConfig(repair="llava")).counts()
     assert counts == {
         "samples": 4, "rejected": 2, "repaired": 1, "images": 4, "text_only": 1, "single_image": 2, "multi_image": 1,
         "sources": {"s": 3, "t": 1}, "reasons": {"missing_image": 1, "not_an_object": 1},
@@ -125,7 +125,7 @@ def test_counts_are_of_samples_images_and_repairs(folder: Path):
 
 
 def test_a_limit_takes_the_first_records(folder: Path):
-    found = _survey(folder, [record(str(i)) for i in range(9)], limit=3)
+    found = _validate(folder, [record(str(i)) for i in range(9)], limit=3)
     assert found.rows["id"].to_pylist() == ["0", "1", "2"]
     assert found.rejects.num_rows == 0
 
@@ -133,27 +133,25 @@ def test_a_limit_takes_the_first_records(folder: Path):
 def test_a_pool_of_which_nothing_can_be_used_is_one_line(folder: Path):
     records = [record(str(i), ("nowhere.jpg",)) for i in range(3)]
     with pytest.raises(
-        UserError, match=r"none of its 3 records .*\(missing_image 3\); the first: \"0\", nowhere.*pool\.images"
+        UserError, match=r"none of its 3 records .*\(missing_image 3\); the first: \"0\", nowhere.*images=FOLDER"
     ):
-        _survey(folder, records)
+        _validate(folder, records)
 
 
 def test_a_wrong_images_folder_is_one_line_though_some_records_need_none(folder: Path):
     records = [record(f"t{i}") for i in range(3)] + [record(f"i{i}", (f"nowhere/{i}.jpg",)) for i in range(10)]
-    with pytest.raises(
-        UserError, match=r"none of the pictures of its 10 records .* is there, .*--config\.pool\.images"
-    ):
-        _survey(folder, records)
-    assert _survey(folder, [*records, record("there", ("images/0.jpg",))]).rejects.num_rows == 10
+    with pytest.raises(UserError, match=r"none of the images of its 10 records .* exists, .*images=FOLDER"):
+        _validate(folder, records)
+    assert _validate(folder, [*records, record("there", ("images/0.jpg",))]).rejects.num_rows == 10
 
 
 def test_an_empty_pool_is_one_line(folder: Path):
     with pytest.raises(UserError, match="holds no records"):
-        _survey(folder, [])
+        _validate(folder, [])
 
 
 def test_pictures_above_the_limit_are_rejected(folder: Path):
-    found = _survey(folder, [record("a"), record("b", ("images/0.jpg",))], max_pixels=24 * 16 - 1)
+    found = _validate(folder, [record("a"), record("b", ("images/0.jpg",))], max_pixels=24 * 16 - 1)
     assert _rejected(found) == {1: ("b", "image_too_large")}
 
 
@@ -166,4 +164,4 @@ def test_senseless_settings_are_refused(fields: dict[str, int]):
 def test_a_file_of_another_form_is_told_what_a_pool_looks_like(folder: Path):
     notes = [{"id": str(i), "note": "no conversation"} for i in range(3)]
     with pytest.raises(UserError, match=r"none of its 3 records .*\(no_conversation 3\).*expected records of the form"):
-        _survey(folder, notes)
+        _validate(folder, notes)

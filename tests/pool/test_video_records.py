@@ -10,8 +10,7 @@ import pytest
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.images.frames import even_frames
 from mmssr_jax.images.resize import sample_images
-from mmssr_jax.pool.identity import RecordConfig
-from mmssr_jax.pool.validate import IngestConfig
+from mmssr_jax.pool.config import IngestConfig, RecordConfig
 from tests.images.test_frames import MAX, broken, numbers, write_video
 from tests.pool.conftest import encoded, record
 
@@ -38,7 +37,7 @@ def records(folder: Path):
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_pool_with_videos(records, make_pool, packed):
-    pool = make_pool(records, packed=packed, intake=IngestConfig(RecordConfig(frames=4)))
+    pool = make_pool(records, packed=packed, config=IngestConfig(RecordConfig(frames=4)))
     assert pool.index["id"].to_pylist() == ["one", "clip", "frames"]
     assert pool.index["n_images"].to_pylist() == [1, 4, 4]
     clip = pool[1]

@@ -8,8 +8,9 @@ import pytest
 
 from mmssr_jax.core.artifact import Artifact
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.config import IngestConfig
 from mmssr_jax.pool.readers.llava_json import LlavaJson
-from mmssr_jax.pool.validate import IngestConfig, validate
+from mmssr_jax.pool.validate import validate
 from mmssr_jax.pool.writer import file_names, portable, write_pool
 from tests.pool.conftest import Record, record
 
@@ -46,5 +47,5 @@ def test_a_picture_that_goes_between_checking_and_packing_is_one_line(folder: Pa
     artifact = Artifact(folder / "pool", stage="ingest", settings={})
     validate(reader, IngestConfig(), checks=folder / "pool" / "checks")
     (folder / "images" / "1.jpg").unlink()
-    with pytest.raises(UserError, match=r"'several' was in order when it was checked, .*missing_image: images/1\.jpg"):
+    with pytest.raises(UserError, match=r"'several' was valid when it was checked, .*missing_image: images/1\.jpg"):
         write_pool(artifact, reader, IngestConfig(), packed=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.pool import readers
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.selection.formats import hf_parquet, mixture, webdataset
 from mmssr_jax.selection.item import Item
@@ -173,3 +175,67 @@ def test_a_mixture_may_lack_files_on_request(tmp_path: Path):
     with pytest.raises(UserError, match=r"1 of 2 files are missing: \S+a\.json; --config\.pool\.missing_files=skip"):
         _ingest(tmp_path / "work", path)
     assert _ingest(tmp_path / "work", path, missing_files="skip").ids.tolist() == ["r2", "r3", "r5"]
+
+
+_EXTRA_READER = """
+import dataclasses, json
+from mmssr_jax.pool.reader import Match, PoolFormat
+from mmssr_jax.pool.record import Record
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    separator: str = "|"
+
+
+class Lines:
+    in_place = False
+
+    def __init__(self, path, settings):
+        self.files, self.settings = (path.resolve(),), settings
+
+    def images_root(self, file):
+        return self.files[0].parent
+
+    def records(self, *, images, label=None, only=None):
+        for number, line in enumerate(self.files[0].read_text().splitlines()):
+            question, answer = line.split(self.settings.separator)
+            turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+            value = {"id": str(number), "conversations": turns}
+            yield Record(0, number, -1, json.dumps(value).encode(), value, images=())
+
+
+READER = PoolFormat(lambda path: Match.EXACT if path.suffix == ".lines" else Match.NONE, Settings, Lines)
+"""
+
+
+@pytest.fixture
+def extra_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One more module in the folder of the readers."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "extra.py").write_text(_EXTRA_READER)
+    monkeypatch.setattr(readers, "__path__", [*readers.__path__, str(tmp_path / "more")])
+    yield
+    sys.modules.pop(f"{readers.__name__}.extra", None)
+
+
+@pytest.mark.usefixtures("extra_reader")
+def test_a_reader_dropped_into_the_folder_is_used(tmp_path: Path):
+    (tmp_path / "pool.lines").write_text("q0;a0\nq1;a1\n")
+    pool = _ingest(tmp_path / "work", tmp_path / "pool.lines", packed=True, separator=";")
+    assert [[t.text for t in s.turns] for s in pool] == [["q0", "a0"], ["q1", "a1"]]
+    with pytest.raises(UserError, match=r"config\.pool: there is no field 'separater'; did you mean 'separator'"):
+        _ingest(tmp_path / "other", tmp_path / "pool.lines", packed=True, separater=";")
+
+
+@pytest.mark.usefixtures("extra_reader")
+def test_a_readers_settings_are_typed_like_the_others(tmp_path: Path):
+    with pytest.raises(UserError, match=r"config\.pool\.separator: expected str, got 3"):
+        _ingest(tmp_path / "work", _as_json(tmp_path, _records()), separator=3)
+
+
+def test_a_folder_with_two_formats_is_one_line(tmp_path: Path):
+    folder = _as_parquet(tmp_path, _records())
+    shutil.copy(next(_as_tar(tmp_path, _records()).glob("*.tar")), folder)
+    with pytest.raises(UserError, match=r"can be hf_parquet or webdataset; --config\.pool\.path=PATH"):
+        _ingest(tmp_path / "work", folder, packed=True)

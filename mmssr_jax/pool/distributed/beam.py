@@ -1,4 +1,4 @@
-"""Ingestion on Apache Beam, whose workers take the items of `pool.spread`; Beam is imported only where asked for."""
+"""Runs the passes of `distributed.passes` on Apache Beam, which is imported only if configured."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from absl import logging
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.config import SettingError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +17,9 @@ class BeamConfig:
     """The config section `pool.beam`.
 
     Attributes:
-      runner: as Beam calls it: DirectRunner (this machine), FlinkRunner, SparkRunner, DataflowRunner ...; None takes
-        the pool in without Beam.
-      options: the runner's options as its command line takes them, such as ("--direct_num_workers=8",
+      runner: a Beam runner: DirectRunner (this machine), FlinkRunner, SparkRunner, DataflowRunner ...; None ingests
+        without Beam.
+      options: command-line options of the runner, such as ("--direct_num_workers=8",
         "--direct_running_mode=multi_processing").
     """
 
@@ -32,24 +33,27 @@ class BeamConfig:
 
 
 def run(config: BeamConfig, label: str, items: Sequence[int], work: Callable[[int], None]) -> None:
-    """Does `work` for every item in a pipeline of its own, and waits for it.
+    """Runs a pipeline that calls `work` for every item, and waits for it.
 
     Raises:
-      UserError: Beam is not installed, knows no such runner, or its options are wrong.
+      UserError: Beam is not installed, the runner is unknown, or its options are wrong.
     """
     try:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError:
-        raise UserError("config.pool.beam.runner needs Apache Beam: pip install 'mmssr_jax[beam]'") from None
+        raise UserError("beam.runner needs Apache Beam: pip install 'mmssr_jax[beam]'") from None
     if not items:
         return
     logging.info("ingest: %s, %d items on Beam's %s", label, len(items), config.runner)
     try:
         options = PipelineOptions(flags=list(config.options))
         pipeline = beam.Pipeline(runner=config.runner, options=options)
-    except (ValueError, SystemExit) as e:  # argparse ends the program on an option that it cannot read
-        raise UserError(f"config.pool.beam: {' '.join(str(e).split())}") from None
+    except (ValueError, SystemExit) as e:  # argparse exits on an option that it cannot parse
+        raise SettingError(
+            f"Beam refuses its options ({' '.join(str(e).split())})",
+            f"beam.options=OPTIONS are flags of {config.runner}",
+        ) from None
     with pipeline:
         made = pipeline | "items" >> beam.Create(list(items)) | "spread" >> beam.Reshuffle()
         _ = made | label >> beam.Map(functools.partial(_one, work))

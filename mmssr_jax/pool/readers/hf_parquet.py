@@ -1,9 +1,9 @@
-"""The Parquet layout of lmms-lab/LLaVA-OneVision-Data: one folder a source, picture bytes inside the rows.
+"""The Parquet layout of lmms-lab/LLaVA-OneVision-Data: one folder per source, image bytes inside the rows.
 
     id: string | image: struct<bytes: binary, path: string>, null for text only
     conversations: list<struct<from: string, value: string>> | data_source: string
 
-The layout has one picture a row; where a row has several they stand in `images`, a list of such structs.
+A row with several images has them in `images`, a list of such structs.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ import pyarrow.parquet as pq
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
+from mmssr_jax.pool.reader import Match, NoSettings, PoolFormat, contains
 from mmssr_jax.pool.record import Record
 
 _ROWS_AT_ONCE = 64
 _FORM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-# The columns to read: without the bytes, and with them.
-_PICTURES = {"image": ("image.path", "image"), "images": ("images.list.element.path", "images")}
+# The columns to read, without and with the bytes.
+_IMAGES = {"image": ("image.path", "image"), "images": ("images.list.element.path", "images")}
 
 
 class HfParquet:
-    """Reads Parquet files of the layout above; without a column of pictures all is text.
+    """Reads Parquet files of the layout above; without an image column all samples are text-only.
 
     Args:
-      path: a Parquet file, or a folder in which all Parquet files are read, in the order of their names.
+      path: a Parquet file, or a folder whose Parquet files are read in the order of their names.
 
     Raises:
       UserError: there is no Parquet file, one is not readable, or lacks a column.
@@ -40,28 +41,28 @@ class HfParquet:
     settings = None
 
     def __init__(self, path: Path):
-        found = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-        if not found:
+        paths = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+        if not paths:
             raise UserError(f"{path}: holds no Parquet file")
-        self.files = tuple(p.resolve() for p in found)
+        self.files = tuple(p.resolve() for p in paths)
         self._total = sum(self._check(p) for p in self.files)
 
     def images_root(self, file: int) -> Path:
         return self.files[file].parent
 
-    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
+    def records(self, *, images: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         progress = Progress(label, self._total, "records") if label else None
         for file, path in enumerate(self.files):
             if only not in (None, file):
                 continue
-            for number, (value, encoded) in enumerate(_rows(path, pictures)):
+            for number, (value, encoded) in enumerate(_rows(path, images)):
                 if progress is not None:
                     progress.add()
                 raw = json.dumps(value).encode()
-                yield Record(file=file, number=number, offset=-1, raw=raw, value=value, pictures=encoded)
+                yield Record(file=file, number=number, offset=-1, raw=raw, value=value, images=encoded)
 
     def _check(self, path: Path) -> int:
-        """The number of rows of a file that has the right columns."""
+        """Checks the columns of a file and returns its number of rows."""
         try:
             metadata = pq.read_metadata(path)
         except pa.ArrowInvalid as e:
@@ -75,12 +76,12 @@ class HfParquet:
         return metadata.num_rows
 
 
-def _rows(path: Path, pictures: bool) -> Iterator[tuple[dict[str, Any], tuple[bytes, ...] | None]]:
-    """Each row in LLaVA form, and its pictures where they are wanted."""
+def _rows(path: Path, images: bool) -> Iterator[tuple[dict[str, Any], tuple[bytes, ...] | None]]:
+    """Each row in LLaVA format, and its images if requested."""
     file = pq.ParquetFile(path)
     schema = file.schema_arrow
-    columns = [f.name for f in schema if f.name not in _PICTURES and _is_plain(f.type)]
-    columns += [_PICTURES[f.name][pictures] for f in schema if f.name in _PICTURES]
+    columns = [f.name for f in schema if f.name not in _IMAGES and _is_plain(f.type)]
+    columns += [_IMAGES[f.name][images] for f in schema if f.name in _IMAGES]
     number = 0
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
         for row in batch.to_pylist():
@@ -89,16 +90,29 @@ def _rows(path: Path, pictures: bool) -> Iterator[tuple[dict[str, Any], tuple[by
             names = [p["path"] or f"{path.stem}/{number:08d}.{i}" for i, p in enumerate(form)]
             if names:
                 row["image"] = names[0] if len(names) == 1 else names
-            encoded = tuple(p["bytes"] for p in form if p["bytes"] is not None) if pictures else None
+            encoded = tuple(p["bytes"] for p in form if p["bytes"] is not None) if images else None
             number += 1
             yield {k: v for k, v in row.items() if v is not None}, encoded
 
 
 def _is_plain(type: pa.DataType) -> bool:
-    """Whether JSON can hold the type's values as they are."""
+    """Whether JSON can represent the type's values."""
     if pa.types.is_list(type) or pa.types.is_large_list(type):
         return _is_plain(type.value_type)
     if pa.types.is_struct(type):
         return all(_is_plain(type.field(i).type) for i in range(type.num_fields))
     checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
     return pa.types.is_boolean(type) or pa.types.is_null(type) or any(check(type) for check in checks)
+
+
+def _match(path: Path) -> Match:
+    if path.suffix == ".parquet":
+        return Match.EXACT
+    return Match.CONTENT if contains(path, "*.parquet") else Match.NONE
+
+
+def _open(path: Path, settings: NoSettings) -> HfParquet:
+    return HfParquet(path)
+
+
+READER = PoolFormat(match=_match, settings=NoSettings, open=_open)

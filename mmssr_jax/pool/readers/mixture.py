@@ -1,11 +1,11 @@
-"""A LLaVA-OneVision mixture: several LLaVA JSON files, of each all records or a part.
+"""A LLaVA-OneVision mixture: several LLaVA JSON files, each whole or in part.
 
     datasets:
       - json_path: a.json
         sampling_strategy: all        # the default; also first:1000, end:3000, random:999, first:10%, random:25%
 
-`N%` of n records are ceil(N * n / 100) (LLaVA-NeXT, train.py). Where LLaVA-NeXT draws with Python's global generator,
-the draw here hangs on the seed and the file's name alone. The other spelling is a list in braces: `/dir/{a,b}.json`.
+`N%` of n records are ceil(N * n / 100) (LLaVA-NeXT, train.py). LLaVA-NeXT samples with Python's global generator; here
+the sample depends on the seed and the file's name alone. A mixture can also be a list in braces: `/dir/{a,b}.json`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from absl import logging
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
+from mmssr_jax.pool.config import SettingError
 from mmssr_jax.pool.json_stream import read_records
+from mmssr_jax.pool.reader import ImagesFolder, Match, PoolFormat
 from mmssr_jax.pool.record import Record
 
 _STRATEGY = re.compile(r"all|(first|end|random):(\d+)(%?)")
@@ -37,9 +39,9 @@ class MixtureMember:
 
     Attributes:
       path: a LLaVA JSON or JSONL.
-      part: which records are taken: the first `amount`, the last, or as many drawn; "all" of them.
-      amount: a number of records, or of hundredths of all.
-      percent: whether it is the latter.
+      part: which records are read: all, the first `amount`, the last `amount`, or `amount` random ones.
+      amount: a number of records, or a percentage of all.
+      percent: whether `amount` is a percentage.
     """
 
     path: Path
@@ -48,16 +50,30 @@ class MixtureMember:
     percent: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class MixtureSettings(ImagesFolder):
+    """Settings of a mixture.
+
+    Attributes:
+      missing_files: whether missing files are an error or are skipped with a warning (some files of
+        LLaVA-OneVision's mixtures were never released).
+      seed: seed of the random parts.
+    """
+
+    missing_files: Literal["refuse", "skip"] = "refuse"
+    seed: int = 0
+
+
 class MixtureReader:
-    """Reads the files of a mixture one after the other, each in its own order.
+    """Reads the files of a mixture one after the other.
 
     Args:
-      members: what is read; see `read_yaml` and `expand_braces`.
-      images: the folder that image paths are relative to; by default each file's own.
-      seed: of the random parts.
+      members: the files; see `read_yaml` and `expand_braces`.
+      images: the folder that image paths are relative to; by default each file's folder.
+      seed: seed of the random parts.
 
     Raises:
-      UserError: there is no member, or no such folder.
+      UserError: there is no member.
     """
 
     in_place = True
@@ -65,8 +81,7 @@ class MixtureReader:
     def __init__(self, members: Sequence[MixtureMember], *, images: Path | None = None, seed: int = 0):
         if not members:
             raise UserError("the mixture names no file")
-        if images is not None and not images.is_dir():
-            raise UserError(f"{images}: no such folder; --config.pool.images names the folder image paths start from")
+
         self._members = tuple(members)
         self.settings = {
             "seed": seed,
@@ -80,7 +95,7 @@ class MixtureReader:
     def images_root(self, file: int) -> Path:
         return self._images or self.files[file].parent
 
-    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
+    def records(self, *, images: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         total = sum(p.stat().st_size for p in self.files) >> 20
         progress = Progress(label, total, "MiB") if label else None
         before = 0
@@ -106,7 +121,7 @@ class MixtureReader:
 
 
 def choose(member: MixtureMember, seed: int) -> np.ndarray | None:
-    """The numbers of a member's records that are taken, ascending; None for all.
+    """The numbers of a member's selected records, int64 [records], ascending; None for all.
 
     Raises:
       UserError: the file is not readable.
@@ -127,11 +142,11 @@ def read_yaml(path: Path, *, missing: Literal["refuse", "skip"] = "refuse") -> l
     """The members of a mixture file.
 
     Args:
-      path: the yaml; relative paths in it start from its folder.
-      missing: what to do about files that are not there (some of LLaVA-OneVision's were never released).
+      path: the YAML file; relative paths in it are relative to its folder.
+      missing: see `MixtureSettings.missing_files`.
 
     Raises:
-      UserError: the file does not have the form above, or names files that are not there.
+      UserError: the file does not have the form above, or names missing files.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -167,20 +182,35 @@ def _members(entry: object, where: str, path: Path) -> list[MixtureMember]:
 
 
 def _present(members: list[MixtureMember], name: str, missing: str) -> list[MixtureMember]:
-    """The members whose files are there."""
+    """The members whose files exist."""
     absent = [str(m.path) for m in members if not m.path.is_file()]
     if absent and missing == "refuse":
-        raise UserError(
-            f"{name}: {len(absent)} of {len(members)} files are missing: {', '.join(absent)}; "
-            f"--config.pool.missing_files=skip goes on without them"
+        raise SettingError(
+            f"{name}: {len(absent)} of {len(members)} files are missing: {', '.join(absent)}",
+            "missing_files=skip continues without them",
         )
     for path in absent:
-        logging.warning("%s: %s is missing, left out", name, path)
+        logging.warning("%s: %s is missing, skipped", name, path)
     return [m for m in members if m.path.is_file()]
 
 
 def _expanded(pattern: str) -> list[str]:
     """`x{a,b}y` -> `xay`, `xby`."""
-    parts = _BRACES.split(pattern)  # text and lists in turn
+    parts = _BRACES.split(pattern)  # text and lists alternate
     choices = [p.split(",") if i % 2 else [p] for i, p in enumerate(parts)]
     return ["".join(choice) for choice in itertools.product(*choices)]
+
+
+def _match(path: Path) -> Match:
+    return Match.EXACT if path.suffix in (".yaml", ".yml") or "{" in path.name else Match.NONE
+
+
+def _open(path: Path, settings: MixtureSettings) -> MixtureReader:
+    if path.suffix in (".yaml", ".yml"):
+        members = read_yaml(path, missing=settings.missing_files)
+    else:
+        members = expand_braces(str(path), missing=settings.missing_files)
+    return MixtureReader(members, images=settings.folder(), seed=settings.seed)
+
+
+READER = PoolFormat(match=_match, settings=MixtureSettings, open=_open)

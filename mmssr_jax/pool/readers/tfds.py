@@ -1,12 +1,13 @@
-"""TFDS sets in ArrayRecord files: the program's own packed pools, and others whose features have a known name.
+"""TFDS datasets in ArrayRecord files: the packed pools of this program, and others with features of known names.
 
-pictures       image | images          encoded, one or a sequence
+images         image | images          encoded, one or a sequence
 conversation   record (a LLaVA JSON object) | conversations or turns: Sequence({"from"|"role", "value"|...})
-               | question and answer, to which the tags of the pictures are added
+               | question and answer, to which the image tags are added
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,25 +16,37 @@ from typing import Any
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.pool.reader import Match, PoolFormat
 from mmssr_jax.pool.record import Record
 
 _CONVERSATIONS = ("conversations", "turns")
 _ROLES = ("from", "role")
 _TEXTS = ("value", "content", "text")
-_PICTURES = ("images", "image")
+_IMAGES = ("images", "image")
 _KEPT = ("id", "source", "data_source", "image_source")
 _GPT = {"user": "human", "assistant": "gpt"}
 
-# The features of one example, by their flat name ("turns/role").
+# The features of one example by their flat name ("turns/role").
 _Example = Mapping[str, Sequence[bytes]]
 
 
+@dataclasses.dataclass(frozen=True)
+class TfdsSettings:
+    """Settings of a TFDS dataset.
+
+    Attributes:
+      tfds_split: the split, in TFDS syntax: "train" or "train[:10%]".
+    """
+
+    tfds_split: str = "train"
+
+
 class Tfds:
-    """Reads a split of a data set that TFDS prepared.
+    """Reads a split of a prepared TFDS dataset.
 
     Args:
       path: the folder with `dataset_info.json`.
-      split: as TFDS takes it, e.g. "train" or "train[:10%]".
+      split: see `TfdsSettings`.
 
     Raises:
       UserError: TFDS cannot read it as ArrayRecord, or it has none of the features above.
@@ -65,21 +78,21 @@ class Tfds:
     def images_root(self, file: int) -> Path:
         return self.files[file].parent
 
-    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
+    def records(self, *, images: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         from tensorflow_datasets.proto import tf_example_pb2
 
         progress = Progress(label, len(self._source), "records") if label else None
-        for number in range(len(self._source) if only in (None, 0) else 0):  # all records count as of file 0
+        for number in range(len(self._source) if only in (None, 0) else 0):  # all records are assigned to file 0
             proto = tf_example_pb2.Example.FromString(self._source[number])
             example = {name: f.bytes_list.value for name, f in proto.features.feature.items()}
-            encoded = tuple(next((example[name] for name in _PICTURES if name in example), ()))
-            yield _record(example, number, encoded, pictures)
+            encoded = tuple(next((example[name] for name in _IMAGES if name in example), ()))
+            yield _record(example, number, encoded, images)
             if progress is not None:
                 progress.add()
 
 
-def _record(example: _Example, number: int, encoded: tuple[bytes, ...], pictures: bool) -> Record:
-    kept = encoded if pictures else None
+def _record(example: _Example, number: int, encoded: tuple[bytes, ...], images: bool) -> Record:
+    kept = encoded if images else None
     try:
         if "record" in example:
             raw = example["record"][0]
@@ -87,13 +100,13 @@ def _record(example: _Example, number: int, encoded: tuple[bytes, ...], pictures
         else:
             value = _value(example, number, len(encoded))
             raw = json.dumps(value).encode()
-        return Record(file=0, number=number, offset=-1, raw=raw, value=value, pictures=kept)
+        return Record(file=0, number=number, offset=-1, raw=raw, value=value, images=kept)
     except ValueError as e:  # JSON, UTF-8
         return Record(file=0, number=number, offset=-1, raw=b"", value=None, error=str(e))
 
 
 def _value(example: _Example, number: int, n_images: int) -> dict[str, Any]:
-    """The example in LLaVA form.
+    """The example in LLaVA format.
 
     Raises:
       ValueError: its text is not UTF-8.
@@ -116,3 +129,14 @@ def _conversations(example: _Example, n_images: int) -> list[dict[str, str]]:
     question, answer = (b"".join(example.get(name, ())[:1]).decode("utf-8") for name in ("question", "answer"))
     tags = "" if IMAGE_TAG in question else f"{IMAGE_TAG}\n" * n_images
     return [{"from": "human", "value": tags + question}, {"from": "gpt", "value": answer}]
+
+
+def _match(path: Path) -> Match:
+    return Match.EXACT if (path / "dataset_info.json").is_file() else Match.NONE
+
+
+def _open(path: Path, settings: TfdsSettings) -> Tfds:
+    return Tfds(path, settings.tfds_split)
+
+
+READER = PoolFormat(match=_match, settings=TfdsSettings, open=_open)

@@ -2,7 +2,7 @@
 
     00000.tar:  a.jpg  a.json  b.0.jpg  b.1.jpg  b.json  c.jpg  c.txt
 
-`KEY.json` is a LLaVA record, or else metadata of a caption in `KEY.txt`; the pictures are those of the key, by number.
+`KEY.json` is a LLaVA record, or metadata of a caption in `KEY.txt`; several images of a key are sorted by number.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from typing import Any
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.pool.reader import Match, PoolFormat, contains
 from mmssr_jax.pool.record import Record
 
-_PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+_IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 _BLOCK = 512  # bytes; a tar file ends with blocks of zeros
 
 
 @dataclasses.dataclass(frozen=True)
 class WebDatasetConfig:
-    """What differs between sets.
+    """Naming conventions of a dataset.
 
     Attributes:
-      number_after: what stands before the number of one of several pictures: "." for `KEY.0.jpg`, "_" for `KEY_0.jpg`.
+      number_after: the separator before the number of an image: "." for `KEY.0.jpg`, "_" for `KEY_0.jpg`.
       caption_prompt: the question that a caption answers.
     """
 
@@ -43,12 +44,23 @@ class WebDatasetConfig:
             raise ValueError("caption_prompt is blank")
 
 
+@dataclasses.dataclass(frozen=True)
+class WebDatasetSettings:
+    """Settings of a WebDataset.
+
+    Attributes:
+      webdataset: naming conventions.
+    """
+
+    webdataset: WebDatasetConfig = dataclasses.field(default_factory=WebDatasetConfig)
+
+
 @dataclasses.dataclass
 class _Group:
-    """The members of one key."""
+    """The members of one sample."""
 
     key: str
-    pictures: list[tuple[str, bytes]] = dataclasses.field(default_factory=list)
+    images: list[tuple[str, bytes]] = dataclasses.field(default_factory=list)
     json: bytes | None = None
     text: bytes | None = None
 
@@ -57,8 +69,8 @@ class WebDataset:
     """Reads tar shards.
 
     Args:
-      path: a tar file, or a folder in which all tar files are read, in the order of their names.
-      config: what differs between sets.
+      path: a tar file, or a folder whose tar files are read in the order of their names.
+      config: naming conventions.
 
     Raises:
       UserError: there is no tar file.
@@ -67,34 +79,34 @@ class WebDataset:
     in_place = False
 
     def __init__(self, path: Path, config: WebDatasetConfig | None = None):
-        found = [path] if path.is_file() else sorted(path.rglob("*.tar"))
-        if not found:
+        paths = [path] if path.is_file() else sorted(path.rglob("*.tar"))
+        if not paths:
             raise UserError(f"{path}: holds no tar file")
-        self.files = tuple(p.resolve() for p in found)
+        self.files = tuple(p.resolve() for p in paths)
         self.settings = config or WebDatasetConfig()
 
     def images_root(self, file: int) -> Path:
         return self.files[file].parent
 
-    def records(self, *, pictures: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
+    def records(self, *, images: bool, label: str | None = None, only: int | None = None) -> Iterator[Record]:
         progress = Progress(label, len(self.files), "shards") if label else None
         for file, path in enumerate(self.files):
             if only not in (None, file):
                 continue
             seen: set[str] = set()
-            for number, group in enumerate(_groups(path, self.settings, pictures)):
+            for number, group in enumerate(_groups(path, self.settings, images)):
                 again = group.key in seen
                 seen.add(group.key)
-                yield _record(group, file, number, self.settings, pictures=pictures, again=again)
+                yield _record(group, file, number, self.settings, images=images, again=again)
             if progress is not None:
                 progress.add()
 
 
-def _groups(path: Path, config: WebDatasetConfig, pictures: bool) -> Iterator[_Group]:
-    """The members of a shard, key by key.
+def _groups(path: Path, config: WebDatasetConfig, images: bool) -> Iterator[_Group]:
+    """The samples of a shard.
 
     Raises:
-      UserError: the shard is not a whole tar file.
+      UserError: the shard is not a complete tar file.
     """
     group: _Group | None = None
     try:
@@ -107,7 +119,7 @@ def _groups(path: Path, config: WebDatasetConfig, pictures: bool) -> Iterator[_G
                     if group is not None:
                         yield group
                     group = _Group(key)
-                _add(group, member, extension, tar, pictures)
+                _add(group, member, extension, tar, images)
             _check_end(path, tar)
     except (tarfile.TarError, OSError) as e:
         raise UserError(f"{path}: not a whole tar file ({e}); if it was cut off, fetch it again") from None
@@ -119,17 +131,17 @@ def _split(name: str, config: WebDatasetConfig) -> tuple[str, str]:
     """ "a/b.0.jpg" -> ("a/b", "0.jpg"): the stem ends at the first dot of the base name."""
     path = PurePosixPath(name)
     stem, _, extension = path.name.partition(".")
-    if config.number_after != "." and extension.lower() in _PICTURES:
+    if config.number_after != "." and extension.lower() in _IMAGES:
         match = re.fullmatch(rf"(.+){re.escape(config.number_after)}(\d+)", stem)
         if match:
             stem, extension = match[1], f"{match[2]}.{extension}"
     return str(path.with_name(stem)) if stem else name, extension
 
 
-def _add(group: _Group, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile, pictures: bool) -> None:
+def _add(group: _Group, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile, images: bool) -> None:
     kind = extension.rpartition(".")[2].lower()
-    if kind in _PICTURES:
-        group.pictures.append((member.name, _content(tar, member) if pictures else b""))
+    if kind in _IMAGES:
+        group.images.append((member.name, _content(tar, member) if images else b""))
     elif kind == "json":
         group.json = _content(tar, member)
     elif kind == "txt":
@@ -138,37 +150,37 @@ def _add(group: _Group, member: tarfile.TarInfo, extension: str, tar: tarfile.Ta
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
-    assert file is not None  # members that are no files were left out
+    assert file is not None  # only regular files are read
     return file.read()
 
 
 def _check_end(path: Path, tar: tarfile.TarFile) -> None:
-    """A tar file cut between two members is told by the zeros that do not follow."""
+    """Detects a tar file that was cut between two members: the zeros at its end are missing."""
     with open(path, "rb") as f:
         f.seek(tar.offset)
         if f.read(_BLOCK) != bytes(_BLOCK):
             raise tarfile.ReadError("its end is missing")
 
 
-def _record(group: _Group, file: int, number: int, config: WebDatasetConfig, *, pictures: bool, again: bool) -> Record:
-    ordered = sorted(group.pictures, key=lambda p: _by_number(p[0]))
-    encoded = tuple(data for _, data in ordered) if pictures else None
+def _record(group: _Group, file: int, number: int, config: WebDatasetConfig, *, images: bool, again: bool) -> Record:
+    ordered = sorted(group.images, key=lambda p: _by_number(p[0]))
+    encoded = tuple(data for _, data in ordered) if images else None
     try:
         if again:
             raise ValueError("the key stands in this shard before; members of one sample must be consecutive")
         value = _value(group, [name for name, _ in ordered], config)
         raw = json.dumps(value).encode()
-        return Record(file=file, number=number, offset=-1, raw=raw, value=value, pictures=encoded)
+        return Record(file=file, number=number, offset=-1, raw=raw, value=value, images=encoded)
     except ValueError as e:  # JSON, UTF-8
         error = f"{group.key}: {e}"
         return Record(file=file, number=number, offset=-1, raw=group.key.encode(), value=None, error=error)
 
 
 def _value(group: _Group, names: list[str], config: WebDatasetConfig) -> dict[str, Any]:
-    """The sample in LLaVA form.
+    """The sample in LLaVA format.
 
     Raises:
-      ValueError: a part of it does not parse.
+      ValueError: a member does not parse.
     """
     value = json.loads(group.json.decode("utf-8")) if group.json is not None else {}
     if not isinstance(value, dict):
@@ -186,5 +198,18 @@ def _value(group: _Group, names: list[str], config: WebDatasetConfig) -> dict[st
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    """Sorts `KEY.2.jpg` before `KEY.10.jpg`."""
+    """A sort key: `KEY.2.jpg` before `KEY.10.jpg`."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _match(path: Path) -> Match:
+    if path.suffix == ".tar":
+        return Match.EXACT
+    return Match.CONTENT if contains(path, "*.tar") else Match.NONE
+
+
+def _open(path: Path, settings: WebDatasetSettings) -> WebDataset:
+    return WebDataset(path, settings.webdataset)
+
+
+READER = PoolFormat(match=_match, settings=WebDatasetSettings, open=_open)

@@ -33,9 +33,9 @@ def _row(id: str, image: Any = None, source: str = "ai2d(gpt4v)") -> dict[str, A
 def test_rows_become_llava_records(tmp_path: Path):
     rows = [_row("a", {"bytes": b"A", "path": "a.jpg"}), _row("b"), _row("c", {"bytes": b"C", "path": None})]
     _write(tmp_path / "train-00000-of-00001.parquet", rows)
-    a, b, c = HfParquet(tmp_path).records(pictures=True)
+    a, b, c = HfParquet(tmp_path).records(images=True)
     assert a.value == {"id": "a", "conversations": _TURNS, "data_source": "ai2d(gpt4v)", "image": "a.jpg"}
-    assert (a.pictures, b.pictures, c.pictures) == ((b"A",), (), (b"C",))
+    assert (a.images, b.images, c.images) == ((b"A",), (), (b"C",))
     assert "image" not in b.value
     assert c.value["image"] == "train-00000-of-00001/00000002.0"
     assert [r.number for r in (a, b, c)] == [0, 1, 2]
@@ -43,10 +43,10 @@ def test_rows_become_llava_records(tmp_path: Path):
 
 def test_pictures_are_read_only_where_wanted_and_change_nothing_else(tmp_path: Path):
     _write(tmp_path / "x.parquet", [_row(str(i), {"bytes": b"A", "path": None} if i % 2 else None) for i in range(7)])
-    with_, without = (list(HfParquet(tmp_path).records(pictures=p)) for p in (True, False))
-    assert [r.value for r in with_] == [r.value for r in without]
-    assert [r.raw for r in with_] == [r.raw for r in without]
-    assert {r.pictures for r in without} == {None}
+    with_images, without_images = (list(HfParquet(tmp_path).records(images=p)) for p in (True, False))
+    assert [r.value for r in with_images] == [r.value for r in without_images]
+    assert [r.raw for r in with_images] == [r.raw for r in without_images]
+    assert {r.images for r in without_images} == {None}
 
 
 def test_every_configs_files_are_read_in_the_order_of_their_names(tmp_path: Path):
@@ -54,9 +54,9 @@ def test_every_configs_files_are_read_in_the_order_of_their_names(tmp_path: Path
         for part in (1, 0):
             _write(tmp_path / config / f"train-0000{part}-of-00002.parquet", [_row(f"{config}/{part}")])
     reader = HfParquet(tmp_path)
-    ids = [r.value["id"] for r in reader.records(pictures=False)]
+    ids = [r.value["id"] for r in reader.records(images=False)]
     assert ids == [f"{c}/{p}" for c in ("a,b", "ai2d(gpt4v)", "geo170k(qa)") for p in (0, 1)]
-    assert [r.file for r in reader.records(pictures=False)] == list(range(6))
+    assert [r.file for r in reader.records(images=False)] == list(range(6))
 
 
 def test_several_pictures_stand_in_a_list(tmp_path: Path):
@@ -70,23 +70,23 @@ def test_several_pictures_stand_in_a_list(tmp_path: Path):
     ]
     rows = [{**_row(str(i)), "images": images} for i, images in enumerate(lists)]
     _write(tmp_path / "x.parquet", rows, schema)
-    records = list(HfParquet(tmp_path).records(pictures=True))
+    records = list(HfParquet(tmp_path).records(images=True))
     assert [r.value.get("image") for r in records] == [["a.jpg", "x/00000000.1"], "c", None, None]
-    assert [r.pictures for r in records] == [(b"A", b"B"), (b"C",), (), ()]
-    assert [r.raw for r in HfParquet(tmp_path).records(pictures=False)] == [r.raw for r in records]
+    assert [r.images for r in records] == [(b"A", b"B"), (b"C",), (), ()]
+    assert [r.raw for r in HfParquet(tmp_path).records(images=False)] == [r.raw for r in records]
 
 
 def test_a_picture_without_bytes_is_found_missing(tmp_path: Path):
     _write(tmp_path / "x.parquet", [_row("a", {"bytes": None, "path": "a.jpg"})])
-    (record,) = HfParquet(tmp_path).records(pictures=True)
-    assert (record.value["image"], record.pictures) == ("a.jpg", ())
+    (record,) = HfParquet(tmp_path).records(images=True)
+    assert (record.value["image"], record.images) == ("a.jpg", ())
 
 
 def test_a_file_without_pictures_is_text_only(tmp_path: Path):
     rows = [{"id": "a", "conversations": _TURNS, "data_source": "s"}]
     _write(tmp_path / "x.parquet", rows, pa.schema([f for f in _SCHEMA if f.name != "image"]))
-    (record,) = HfParquet(tmp_path / "x.parquet").records(pictures=True)
-    assert (record.value, record.pictures) == (rows[0], ())
+    (record,) = HfParquet(tmp_path / "x.parquet").records(images=True)
+    assert (record.value, record.images) == (rows[0], ())
 
 
 def test_a_folder_or_file_of_another_kind_is_one_line(tmp_path: Path):

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.pool.readers.llava_json import LlavaJson
+from mmssr_jax.pool.readers.llava_json import READER, LlavaJson
 from mmssr_jax.pool.record import Record
 
 
 def _records(reader: LlavaJson) -> list[Record]:
-    return list(reader.records(pictures=True))
+    return list(reader.records(images=True))
 
 
 def test_a_list_and_lines_hold_the_same(tmp_path: Path):
@@ -38,9 +38,9 @@ def test_images_lie_beside_the_file_or_where_told(tmp_path: Path):
     assert LlavaJson(path, tmp_path / "elsewhere").images_root(0) == (tmp_path / "elsewhere").resolve()
 
 
-def test_what_is_not_there_is_named_with_its_flag(tmp_path: Path):
+def test_what_is_not_there_is_named_with_its_setting(tmp_path: Path):
     (tmp_path / "pool.json").write_text("[]")
-    with pytest.raises(UserError, match=r"gone\.json: no such file; --config\.pool\.path"):
+    with pytest.raises(UserError, match=r"gone\.json: no such file; path=FILE"):
         LlavaJson(tmp_path / "gone.json")
-    with pytest.raises(UserError, match=r"nowhere: no such folder; --config\.pool\.images"):
-        LlavaJson(tmp_path / "pool.json", tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"nowhere: no such folder; images=FOLDER"):
+        READER.open(tmp_path / "pool.json", READER.settings(images=str(tmp_path / "nowhere")))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.pool.readers.mixture import MixtureMember, MixtureReader, choose, expand_braces, read_yaml
+from mmssr_jax.pool.readers.mixture import READER, MixtureMember, MixtureReader, choose, expand_braces, read_yaml
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def _yaml(folder: Path, *entries: str) -> Path:
 
 
 def _ids(mixture: MixtureReader) -> list[str]:
-    return [r.value["id"] for r in mixture.records(pictures=True)]
+    return [r.value["id"] for r in mixture.records(images=True)]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_strategies_take_what_they_say(mixture: Path, strategy: str, expecte
 
 
 @pytest.mark.parametrize(("strategy", "size"), [("random:4", 4), ("random:25%", 3), ("random:99", 10)])
-def test_a_random_part_hangs_on_the_seed_alone(mixture: Path, strategy: str, size: int):
+def test_a_random_part_depends_on_the_seed_alone(mixture: Path, strategy: str, size: int):
     members = read_yaml(_yaml(mixture, "json_path: b.jsonl", f"{{json_path: a.json, sampling_strategy: '{strategy}'}}"))
     drawn = [[i for i in _ids(MixtureReader(members, seed=seed)) if i[0] == "a"] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] == sorted(drawn[0])
@@ -71,7 +71,7 @@ def test_every_record_is_as_likely_to_be_drawn(mixture: Path):
 def test_members_are_read_one_after_the_other_with_their_places(mixture: Path):
     path = _yaml(mixture, "json_path: b.jsonl", "{json_path: a.json, sampling_strategy: 'end:2'}")
     reader = MixtureReader(read_yaml(path))
-    records = list(reader.records(pictures=True))
+    records = list(reader.records(images=True))
     assert [r.value["id"] for r in records] == [f"b{i}" for i in range(7)] + ["a8", "a9"]
     assert [(r.file, r.number) for r in records[-3:]] == [(0, 6), (1, 8), (1, 9)]
     for r in records:
@@ -121,5 +121,5 @@ def test_nothing_to_read_is_one_line(mixture: Path):
         MixtureReader([])
     with pytest.raises(UserError, match="cannot be read"):
         read_yaml(mixture / "gone.yaml")
-    with pytest.raises(UserError, match=r"nowhere: no such folder; --config\.pool\.images"):
-        MixtureReader([MixtureMember(mixture / "a.json")], images=mixture / "nowhere")
+    with pytest.raises(UserError, match=r"nowhere: no such folder; images=FOLDER"):
+        READER.open(mixture / "{a,b}.json", READER.settings(images=str(mixture / "nowhere"), missing_files="skip"))

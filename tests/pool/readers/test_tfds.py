@@ -43,11 +43,11 @@ def _prepare(
 
 def test_a_packed_pool_reads_back(make_pool: Callable[..., Pool], good_records: list[Record], folder: Path):
     pool = make_pool(good_records, packed=True)
-    records = list(Tfds(pool.folder).records(pictures=True))
+    records = list(Tfds(pool.folder).records(images=True))
     assert [r.value for r in records] == good_records
     assert [r.raw for r in records] == [pool.record_bytes(i) for i in range(len(pool))]
-    assert records[2].pictures == tuple((folder / "images" / f"{i}.jpg").read_bytes() for i in (1, 2))
-    assert [r.pictures for r in Tfds(pool.folder).records(pictures=False)] == [None] * 5
+    assert records[2].images == tuple((folder / "images" / f"{i}.jpg").read_bytes() for i in (1, 2))
+    assert [r.images for r in Tfds(pool.folder).records(images=False)] == [None] * 5
 
 
 def test_conversations_and_encoded_pictures(tmp_path: Path):
@@ -57,35 +57,35 @@ def test_conversations_and_encoded_pictures(tmp_path: Path):
         "image": tfds.features.Image(),
         "conversations": tfds.features.Sequence({"role": _TEXT, "content": _TEXT}),
     }
-    picture = encoded(0)
+    image = encoded(0)
     turns = [{"role": "user", "content": "<image>Qué?"}, {"role": "assistant", "content": "a"}]
-    example = {"id": "x", "data_source": "s", "image": io.BytesIO(picture), "conversations": turns}
-    (record,) = Tfds(_prepare(tmp_path, features, [example])).records(pictures=True)
+    example = {"id": "x", "data_source": "s", "image": io.BytesIO(image), "conversations": turns}
+    (record,) = Tfds(_prepare(tmp_path, features, [example])).records(images=True)
     assert record.value == {
         "id": "x", "data_source": "s", "image": "00000000.0",
         "conversations": [{"from": "human", "value": "<image>Qué?"}, {"from": "gpt", "value": "a"}],
     }  # fmt: skip
-    assert record.pictures == (picture,)
+    assert record.images == (image,)
     assert json.loads(record.raw) == record.value
 
 
 def test_questions_and_answers_get_the_tags_of_their_pictures(tmp_path: Path):
     features = {"images": tfds.features.Sequence(tfds.features.Image()), "question": _TEXT, "answer": _TEXT}
-    pictures = [encoded(i, format="PNG") for i in range(2)]
+    images = [encoded(i, format="PNG") for i in range(2)]
     examples = [
-        {"images": [io.BytesIO(p) for p in pictures], "question": "q", "answer": "a"},
+        {"images": [io.BytesIO(p) for p in images], "question": "q", "answer": "a"},
         {"images": [], "question": "q", "answer": "a"},
     ]
-    two, none = Tfds(_prepare(tmp_path, features, examples)).records(pictures=True)
+    two, none = Tfds(_prepare(tmp_path, features, examples)).records(images=True)
     assert two.value["conversations"][0]["value"] == "<image>\n<image>\nq"
     assert two.value["image"] == ["00000000.0", "00000000.1"]
-    assert two.pictures == tuple(pictures)
-    assert (none.value["conversations"][0]["value"], none.pictures) == ("q", ())
+    assert two.images == tuple(images)
+    assert (none.value["conversations"][0]["value"], none.images) == ("q", ())
 
 
 def test_a_split_is_chosen(make_pool: Callable[..., Pool], good_records: list[Record]):
     pool = make_pool(good_records, packed=True)
-    assert [r.value["id"] for r in Tfds(pool.folder, "train[60%:]").records(pictures=False)] == ["null", "other"]
+    assert [r.value["id"] for r in Tfds(pool.folder, "train[60%:]").records(images=False)] == ["null", "other"]
 
 
 def test_what_tfds_cannot_read_is_one_line(tmp_path: Path, make_pool: Callable[..., Pool], good_records: list[Record]):

@@ -26,7 +26,7 @@ def _write(path: Path, members: list[tuple[str, bytes]]) -> Path:
 
 
 def _read(path: Path, **config: str) -> list[Record]:
-    return list(WebDataset(path, WebDatasetConfig(**config)).records(pictures=True))
+    return list(WebDataset(path, WebDatasetConfig(**config)).records(images=True))
 
 
 def test_members_of_one_stem_are_one_record(tmp_path: Path):
@@ -39,7 +39,7 @@ def test_members_of_one_stem_are_one_record(tmp_path: Path):
     ]
     a, b = _read(_write(tmp_path / "0.tar", members))
     assert a.value == {"id": "own", "conversations": _TURNS, "image": "a.jpg"}
-    assert a.pictures == (b"A",)
+    assert a.images == (b"A",)
     assert b.value == {
         "x": 1, "id": "b", "image": "b.png",
         "conversations": [
@@ -59,13 +59,13 @@ def test_several_pictures_stand_by_number(tmp_path: Path):
     members = [(f"a.{i}.jpg", bytes([i])) for i in (10, 2, 0)] + [("a.json", _JSON)]
     (record,) = _read(_write(tmp_path / "0.tar", members))
     assert record.value["image"] == ["a.0.jpg", "a.2.jpg", "a.10.jpg"]
-    assert record.pictures == (b"\0", b"\2", b"\n")
+    assert record.images == (b"\0", b"\2", b"\n")
 
 
 def test_another_convention_for_several_pictures_is_a_setting(tmp_path: Path):
     members = [("a_0.jpg", b"0"), ("a_1.jpg", b"1"), ("a.json", _JSON), ("b_c.jpg", b"2"), ("b_c.json", _JSON)]
     path = _write(tmp_path / "0.tar", members)
-    assert [r.pictures for r in _read(path, number_after="_")] == [(b"0", b"1"), (b"2",)]
+    assert [r.images for r in _read(path, number_after="_")] == [(b"0", b"1"), (b"2",)]
     assert len(_read(path)) == 4
 
 
@@ -85,17 +85,17 @@ def test_text_only_and_folders_in_the_shard(tmp_path: Path):
     first, second = _read(_write(tmp_path / "0.tar", members))
     assert first.value["id"] == "d/x.y/a"
     assert "image" not in first.value
-    assert second.pictures == (b"A",)
+    assert second.images == (b"A",)
 
 
 def test_shards_are_read_in_the_order_of_their_names_with_or_without_pictures(tmp_path: Path):
     for i in (1, 0):
         _write(tmp_path / f"{i:05d}.tar", [(f"{i}.jpg", b"A"), (f"{i}.json", b"{}")])
     reader = WebDataset(tmp_path)
-    with_, without = (list(reader.records(pictures=p)) for p in (True, False))
-    assert [(r.file, r.value["id"]) for r in with_] == [(0, "0"), (1, "1")]
-    assert [r.raw for r in with_] == [r.raw for r in without]
-    assert {r.pictures for r in without} == {None}
+    with_images, without_images = (list(reader.records(images=p)) for p in (True, False))
+    assert [(r.file, r.value["id"]) for r in with_images] == [(0, "0"), (1, "1")]
+    assert [r.raw for r in with_images] == [r.raw for r in without_images]
+    assert {r.images for r in without_images} == {None}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_links_in_a_shard_are_not_followed(tmp_path: Path):
         info.size = len(_JSON)
         tar.addfile(info, io.BytesIO(_JSON))
     (record,) = _read(path)
-    assert record.pictures == ()
+    assert record.images == ()
 
 
 @pytest.mark.parametrize("keep", [100, 512 + 2, 1024, 512 * 4 + 7])
