@@ -49,7 +49,12 @@ def text_and_images(text: str, tokenizer: Tokenizer, images: Iterator[Segment]) 
 
 
 def chat_segments(
-    sample: Sample, tokenizer: Tokenizer, images: Iterator[Segment], *, prompt_only: bool = False, system: str = SYSTEM
+    sample: Sample,
+    tokenizer: Tokenizer,
+    images: Iterator[Segment],
+    *,
+    prompt_only: bool = False,
+    system: str | None = None,
 ) -> list[Segment]:
     """The segments of a conversation, with `loss_mask` on the assistant's text.
 
@@ -58,13 +63,13 @@ def chat_segments(
       tokenizer: for the text.
       images: the segments of the images, in order.
       prompt_only: stop where the last answer would begin; nothing has a loss.
-      system: the system message.
+      system: the system message; None for the template's.
 
     Raises:
       ValueError: there are more tags than images.
     """
-    encode = tokenizer.encode_fixed if system == SYSTEM else tokenizer.encode
-    segments = [Segment([tokenizer.im_start, *encode(f"system\n{system}"), tokenizer.im_end])]
+    header = tokenizer.encode_fixed(f"system\n{SYSTEM}") if system is None else tokenizer.encode(f"system\n{system}")
+    segments = [Segment([tokenizer.im_start, *header, tokenizer.im_end])]
     turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns
     for turn in turns:
         segments.append(Segment([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import Batch, BatchShape, collate
-from mmssr_jax.data.chat import SYSTEM, Labels, chat_segments, marker_ids
+from mmssr_jax.data.chat import Labels, chat_segments, marker_ids
 from mmssr_jax.data.documents import Document, document_segments
 from mmssr_jax.data.example import (
     Example,
@@ -98,12 +98,12 @@ class Processor:
         segments = document_segments(preprocessed, self.tokenizer, self.image_segments(preprocessed))
         return causal_example(segments, pixels, max_length=max_length)
 
-    def encode_prompt(self, sample: Sample, *, system: str = SYSTEM) -> Example:
+    def encode_prompt(self, sample: Sample, *, system: str | None = None) -> Example:
         """The conversation up to where the assistant's next answer begins, without loss targets.
 
         Args:
           sample: with as many images as tags; an answer at its end is left out.
-          system: the system message.
+          system: the system message; None for the template's.
 
         Raises:
           OSError, ValueError: an image cannot be read.

@@ -9,8 +9,10 @@ from jax.sharding import Mesh
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample, Turn
+from mmssr_jax.data.batch import BatchShape
+from mmssr_jax.data.example import Example
 from mmssr_jax.evaluation.benchmark import Question
-from mmssr_jax.generation.prompting import Prompt, Prompter, PromptShape
+from mmssr_jax.generation.prompting import Prompter
 from mmssr_jax.generation.sampler import Generation, Generator
 from mmssr_jax.models.module_params import Params
 
@@ -30,7 +32,7 @@ class VLMPredictor:
         """
         batch_size = self._prompter.config.rows
         prompts = [self._prompt(question) for question in questions]
-        buckets: dict[PromptShape, list[int]] = {}
+        buckets: dict[BatchShape, list[int]] = {}
         for n, prompt in enumerate(prompts):
             buckets.setdefault(self._prompter.shape(prompt), []).append(n)
         answers: dict[int, str] = {}
@@ -43,14 +45,14 @@ class VLMPredictor:
         for n in range(len(questions)):
             yield answers[n]
 
-    def _prompt(self, question: Question) -> Prompt:
+    def _prompt(self, question: Question) -> Example:
         sample = Sample(question.index, "benchmark", (Turn("user", question.prompt),), question.images)
         try:
             return self._prompter.prompt(sample)
         except (OSError, ValueError) as e:
             raise UserError(f"index {question.index}: {e}") from None
 
-    def _generate(self, prompts: Sequence[Prompt], shape: PromptShape, max_new_tokens: int) -> list[list[int]]:
+    def _generate(self, prompts: Sequence[Example], shape: BatchShape, max_new_tokens: int) -> list[list[int]]:
         if max_new_tokens not in self._generators:
             tokenizer = self._prompter.tokenizer
             settings = Generation(max_new_tokens, stop=(tokenizer.im_end, tokenizer.pad))

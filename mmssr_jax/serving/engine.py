@@ -18,7 +18,8 @@ import time
 import numpy as np
 from absl import logging
 
-from mmssr_jax.generation.prompting import Prompt, Prompter
+from mmssr_jax.data.example import Example
+from mmssr_jax.generation.prompting import Prompter
 from mmssr_jax.generation.stream import RowSampling, StreamGenerator
 from mmssr_jax.serving.answer_text import AnswerText
 from mmssr_jax.serving.api_error import ApiError, too_busy
@@ -37,7 +38,7 @@ class Event:
 class GenerationJob:
     """One request on its way. `cancelled` may be set at any time; `events` are read in the event loop."""
 
-    def __init__(self, ask: Ask, prompt: Prompt, answer: AnswerText):
+    def __init__(self, ask: Ask, prompt: Example, answer: AnswerText):
         self.ask, self.prompt, self.answer = ask, prompt, answer
         self.arrived = time.monotonic()
         self.cancelled = False

@@ -14,10 +14,10 @@ from absl import logging
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_folder
 from mmssr_jax.core.stage import StageContext
+from mmssr_jax.generation.prompting import Prompter
 from mmssr_jax.generation.stream import StreamGenerator
 from mmssr_jax.parallel import hosts
 from mmssr_jax.serving.config import ServeConfig
-from mmssr_jax.stages.evaluate.predictor import make_prompter
 from mmssr_jax.training.bundle import load_bundle
 
 STAGE = "serve"
@@ -45,7 +45,7 @@ def run(ctx: StageContext) -> None:
 
     bundle = load_bundle(folder, compute="model")
     generator = StreamGenerator(bundle.graphdef, bundle.params, max_tokens=config.max_tokens, chunk=config.chunk)
-    prompter = make_prompter(bundle, config.prompts)
+    prompter = Prompter(bundle.processor(), config.prompts)
     with (
         server.listen(config) as bound,
         Engine(generator, prompter, wait_s=config.wait_ms / 1000, queue=config.queue) as engine,

@@ -27,8 +27,7 @@ CONFIG = ServeConfig(
 
 @pytest.fixture(scope="session")
 def prompter() -> Prompter:
-    bundle = small.bundle()
-    return Prompter(bundle.tokenizer, tokens_per_image=small.PATCHES, image_size=small.SIZE, config=CONFIG.prompts)
+    return Prompter(small.processor(), CONFIG.prompts)
 
 
 @pytest.fixture(scope="session")

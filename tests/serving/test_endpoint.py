@@ -203,7 +203,7 @@ def test_mistakes_are_told_in_the_apis_form(client, change, status, param, words
         ("data:text/html;base64,AAAA", "expected data:image/"),
         ("data:image/png,AAAA", "expected data:image/"),
         ("data:image/png;base64,????", "not base64"),
-        ("data:image/png;base64,AAAA", "not a picture"),
+        ("data:image/png;base64,AAAA", "not an image"),
     ],
 )
 def test_only_pictures_that_are_sent_along_are_read(client, sent, words):

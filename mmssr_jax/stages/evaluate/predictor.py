@@ -11,21 +11,10 @@ from mmssr_jax.evaluation.vlm_predictor import VLMPredictor
 from mmssr_jax.generation.prompting import PromptConfig, Prompter
 from mmssr_jax.parallel.inference_mesh import inference_mesh, mesh_config
 from mmssr_jax.parallel.mesh import check_rows
-from mmssr_jax.training.bundle import ModelBundle, load_bundle
+from mmssr_jax.training.bundle import load_bundle
 
 MakePredictor = Callable[[Path, PromptConfig], Predictor]
 """Loads the model of a folder for prediction in batches of these shapes."""
-
-
-def make_prompter(bundle: ModelBundle, config: PromptConfig) -> Prompter:
-    """A prompter for a model, with the image preprocessing that the model was trained with."""
-    return Prompter(
-        bundle.tokenizer,
-        tokens_per_image=bundle.config.image_tokens,
-        image_size=bundle.config.vision.image_size,
-        views=bundle.config.view_config,
-        config=config,
-    )
 
 
 def load_predictor(ctx: StageContext, folder: Path, config: PromptConfig, *, field: str) -> VLMPredictor:
@@ -43,4 +32,4 @@ def load_predictor(ctx: StageContext, folder: Path, config: PromptConfig, *, fie
     mesh = inference_mesh(mesh_config(ctx))
     check_rows(config.rows, mesh, field=f"{field}.rows")
     bundle = load_bundle(folder, mesh=mesh, compute="model")
-    return VLMPredictor(bundle.graphdef, bundle.params, make_prompter(bundle, config), mesh)
+    return VLMPredictor(bundle.graphdef, bundle.params, Prompter(bundle.processor(), config), mesh)
