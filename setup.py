@@ -8,6 +8,7 @@ TEST = [
     "types-PyYAML>=6,<7",
     "pytest>=8.4,<10",
     "pytest-timeout>=2.3,<3",
+    "pytest-xdist>=3.6,<4",
     "hypothesis>=6.130,<7",
     "ruff>=0.14,<1",
     "mypy>=1.18,<3",

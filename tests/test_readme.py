@@ -37,7 +37,7 @@ def test_it_has_the_two_commands_of_a_new_user():
     assert "pip install -e . " in first
     assert "--config=configs/tiny.py" in first
     assert "pip install -e '.[test]'" in second
-    assert second.strip().endswith("-m pytest")
+    assert second.strip().endswith("-m pytest -n auto")
     assert TEXT.index("<!-- test command -->") < TEXT.index(second)
 
 
