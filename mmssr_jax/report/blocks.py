@@ -1,4 +1,4 @@
-"""What a page is made of: plain values that the templates turn into HTML; nothing here is markup.
+"""The content of a page as plain values, which the templates render as HTML.
 
 Page ── Section ── blocks: Facts | Table | Bars | Tracks | Heat | Charts | Cards | Note | Fold (of blocks)
 """
@@ -16,11 +16,12 @@ _LONG_NAME = 6
 
 @dataclasses.dataclass(frozen=True)
 class KeyFigure:
-    """One number to remember: what it is, its value, and a line that says how to read it."""
+    """A number in a tile: label, value, and a line that explains it; `alarm` colours it as a problem."""
 
     label: str
     value: str
     note: str = ""
+    alarm: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class KeyFigures:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of text cells; columns named in `numeric` are aligned to the right."""
+    """A table of text cells; the columns with an index in `numeric` are right-aligned."""
 
     kind: ClassVar[str] = "table"
     header: Sequence[str]
@@ -41,12 +42,12 @@ class Table:
     numeric: Sequence[int] = ()
     title: str = ""
     note: str = ""
-    strong: Sequence[int] = ()  # rows to set off
+    strong: Sequence[int] = ()  # indices of emphasised rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """One line of `Bars`: lengths are shares 0-1 of the full width, one a series."""
+    """One line of `Bars`: `lengths` are fractions 0-1 of the full width, one per series."""
 
     label: str
     lengths: Sequence[float]
@@ -66,7 +67,7 @@ class Bars:
 
 @dataclasses.dataclass(frozen=True)
 class Dot:
-    """A mark at `place` (0-1) of a track; `series` picks its look."""
+    """A mark at position `place` (0-1) of a track; `series` determines its colour."""
 
     series: int
     place: float
@@ -97,7 +98,7 @@ class Tracks:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell of `Heat`; `level` 0-1 is its depth of colour, None for no colour."""
+    """A cell of `Heat`; `level` 0-1 is its colour intensity, None for no colour."""
 
     shown: str
     level: float | None = None
@@ -114,11 +115,11 @@ class Heat:
     corner: str = ""
     title: str = ""
     note: str = ""
-    small: bool = False  # several side by side
+    small: bool = False  # for several side by side
 
     @property
     def upright(self) -> bool:
-        """Whether the column names are too long to stand side by side."""
+        """Whether the column names are so long that they are printed vertically."""
         return any(len(c) > _LONG_NAME for c in self.columns)
 
 
@@ -145,7 +146,7 @@ class Charts:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Blocks side by side where there is room."""
+    """Blocks side by side, as far as the width allows."""
 
     kind: ClassVar[str] = "grid"
     blocks: Sequence[Block]
@@ -155,11 +156,11 @@ class Grid:
 
 @dataclasses.dataclass(frozen=True)
 class Card:
-    """A sample: its pictures (data URIs), what was said, and why it is shown."""
+    """A sample: its images (data URIs), its turns as (role, text), and the reason it is shown."""
 
     sample: str
     source: str
-    pictures: Sequence[str]
+    images: Sequence[str]
     turns: Sequence[tuple[str, str]]
     why: str
     tags: Sequence[str] = ()
@@ -178,7 +179,7 @@ class Cards:
 
 @dataclasses.dataclass(frozen=True)
 class Note:
-    """A paragraph: an aside, a finding, or an alarm, which is something to act on."""
+    """A paragraph: a note, a finding, or an alarm, which needs attention."""
 
     kind: ClassVar[str] = "note"
     text: str
@@ -187,7 +188,7 @@ class Note:
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """Blocks behind a line that opens them."""
+    """Collapsed blocks with a summary line."""
 
     kind: ClassVar[str] = "fold"
     summary: str
@@ -205,10 +206,11 @@ class Section:
     Attributes:
       slug: its anchor.
       title: its heading.
-      lead: one or two sentences that say what is seen here.
+      lead: one or two sentences that describe the section.
       blocks: its content.
-      missing: what it would need and does not have, in place of content or beside it.
-      headline: its number for the top of the page.
+      missing: messages about missing inputs.
+      headline: its key figure for the top of the page.
+      summary: its conclusions for the top of the page.
     """
 
     slug: str
@@ -217,3 +219,4 @@ class Section:
     blocks: Sequence[Block] = ()
     missing: Sequence[str] = ()
     headline: KeyFigure | None = None
+    summary: Sequence[Note] = ()

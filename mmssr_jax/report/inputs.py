@@ -1,4 +1,4 @@
-"""The artefacts a report reads, each of which may not be there: then the value is None and the page says so."""
+"""The artefacts that a report reads; a missing one is None, and the page says so."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class ReportConfig:
     """The config section `report`.
 
     Attributes:
-      per_capability: samples shown of each capability's best.
-      lowest: samples shown of the lowest-scored that were not selected.
-      image_size: longest side of a picture on the page, in pixels.
-      text_limit: characters of a turn before it is cut.
-      max_rows: sources and other categories listed one by one; the rest is summed up in one line.
-      max_selections: selections compared side by side.
+      per_capability: number of top samples shown per capability.
+      lowest: number of lowest-scored samples shown among those not selected.
+      image_size: longest side of an image on the page, in pixels.
+      text_limit: maximum number of characters of a turn; longer text is truncated.
+      max_rows: maximum number of sources and other categories listed; the others are aggregated in one line.
+      max_selections: maximum number of selections compared side by side.
     """
 
     per_capability: int = 4
@@ -38,23 +38,23 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            least = 0 if field.name in ("per_capability", "lowest") else 1
-            if getattr(self, field.name) < least:
-                raise ValueError(f"{field.name} is {getattr(self, field.name)}, expected {least} or more")
+            minimum = 0 if field.name in ("per_capability", "lowest") else 1
+            if getattr(self, field.name) < minimum:
+                raise ValueError(f"{field.name} is {getattr(self, field.name)}, expected {minimum} or more")
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What was read.
+    """The artefacts of a workdir.
 
     Attributes:
-      workdir: where from.
-      name: what the run is called.
-      config: the resolved config; empty where there is none.
-      index: the pool's, one row a sample.
-      scores: all parts, one row a sample.
-      truth: of a synthetic pool.
-      selections: name -> picks in order.
+      workdir: the workdir.
+      name: the run's name.
+      config: the resolved config; empty if there is none.
+      index: the pool's index, one row per sample.
+      scores: the score table of all parts, one row per sample.
+      truth: the ground truth of a synthetic pool.
+      selections: name -> table of picks in order.
     """
 
     workdir: Workdir
@@ -77,7 +77,7 @@ class Inputs:
 
 
 def read_inputs(workdir: Workdir, name: str) -> Inputs:
-    """Reads what there is under the workdir; an unfinished score table counts as absent."""
+    """Reads the artefacts of a workdir; an unfinished score table counts as missing."""
     try:
         scores = tables.read_parts(workdir.scores) if workdir.scores.is_dir() else None
     except UserError:
@@ -94,12 +94,12 @@ def read_inputs(workdir: Workdir, name: str) -> Inputs:
 
 
 def truth_path(workdir: Workdir) -> Path:
-    """What the generator of the synthetic pool knows of each sample."""
+    """The ground truth of each sample of a synthetic pool."""
     return workdir.truth
 
 
 def selection_paths(workdir: Workdir) -> list[Path]:
-    """The picks of every selection, by name."""
+    """The files of all selections, sorted by name."""
     return sorted(workdir.selections.glob("*/selection.parquet"))
 
 
@@ -107,21 +107,21 @@ def _table(path: Path) -> pa.Table | None:
     return files.read_parquet(path) if path.exists() else None
 
 
-def rows_of(ids: pa.ChunkedArray, table: pa.Table) -> np.ndarray:
-    """The rows of `table` with these ids, int64 [ids]; -1 where it has none."""
-    found = pc.index_in(ids.combine_chunks(), value_set=table["id"].combine_chunks())
-    return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+def row_indices(ids: pa.ChunkedArray, table: pa.Table) -> np.ndarray:
+    """The indices of the rows of `table` with these N ids, int64 `[N]`; -1 for an unknown id."""
+    indices = pc.index_in(ids.combine_chunks(), value_set=table["id"].combine_chunks())
+    return indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def counted(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
-    """How often each string occurs, most frequent first, ties by name; null is left out."""
+def value_counts(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
+    """The number of occurrences of each string, most frequent first, ties by name; nulls are skipped."""
     counts = pc.value_counts(pc.drop_null(values))
     pairs = [(str(row["values"]), int(row["counts"])) for row in counts.to_pylist()]
     return dict(sorted(pairs, key=lambda p: (-p[1], p[0])))
 
 
 def main_styles(table: pa.Table) -> pa.Array:
-    """The first style of each row; null where it has none."""
+    """The first style of each row, or null."""
     lists = table["styles"].combine_chunks()
     if isinstance(lists, pa.ChunkedArray):  # an empty table keeps its (empty) chunks
         lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], lists.type)
@@ -130,15 +130,15 @@ def main_styles(table: pa.Table) -> pa.Array:
 
 
 def flaws(truth: pa.Table | None) -> pa.ChunkedArray | None:
-    """The named flaw of each sample of a synthetic pool, null where it has none; None without such truth."""
+    """The flaw of each sample of a synthetic pool, or null; None without ground truth."""
     if truth is None or "flaw" not in truth.schema.names:
         return None
     column = truth["flaw"].cast(pa.string())
     return pc.if_else(pc.is_in(column, value_set=pa.array(["", "none"])), pa.scalar(None, pa.string()), column)
 
 
-def shortened(counts: Mapping[str, float], rows: int, what: str) -> list[tuple[str, float]]:
-    """The first `rows` entries, and one that sums up the others."""
+def truncated(counts: Mapping[str, float], rows: int, what: str) -> list[tuple[str, float]]:
+    """At most `rows` entries, of which the last is the sum of the others if there are more."""
     pairs = list(counts.items())
     if len(pairs) <= rows:
         return pairs
@@ -147,6 +147,6 @@ def shortened(counts: Mapping[str, float], rows: int, what: str) -> list[tuple[s
 
 
 def average(values: Sequence[float | None]) -> float | None:
-    """The mean of what is there."""
-    there = [v for v in values if v is not None and not np.isnan(v)]
-    return float(np.mean(there)) if there else None
+    """The mean of the values that are neither None nor NaN."""
+    known = [v for v in values if v is not None and not np.isnan(v)]
+    return float(np.mean(known)) if known else None

@@ -1,4 +1,4 @@
-"""How numbers are written on the page."""
+"""Number formatting for the page."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def count(value: float | int | None) -> str:
     return NONE if value is None else f"{round(value):,}"
 
 
-def counted(value: int, what: str) -> str:
+def with_noun(value: int, what: str) -> str:
     """`1` -> "1 source", `15` -> "15 sources"."""
     return f"{count(value)} {what}{'' if value == 1 else 's'}"
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """`0.8512` -> "0.85"; a dash for what is not defined."""
+    """`0.8512` -> "0.85"; a dash for None and NaN."""
     return NONE if value is None or value != value else f"{_rounded(value, digits):.{digits}f}".replace("-", "−")
 
 
@@ -31,7 +31,7 @@ def signed(value: float | None, digits: int = 2) -> str:
 
 
 def _rounded(value: float, digits: int) -> float:
-    """Without the minus sign of a zero."""
+    """Rounds; a negative zero becomes positive."""
     return round(value, digits) + 0.0
 
 
@@ -40,9 +40,9 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None or value != value else f"{100 * value:.{digits}f} %"
 
 
-def spread(interval: Sequence[float | None], digits: int = 2) -> str:
-    """An interval: "0.81 to 0.86"."""
-    low, high = interval
+def format_interval(bounds: Sequence[float | None], digits: int = 2) -> str:
+    """`[0.81, 0.86]` -> "0.81 to 0.86"."""
+    low, high = bounds
     return NONE if low is None or high is None else f"{fixed(low, digits)} to {fixed(high, digits)}"
 
 
@@ -56,11 +56,11 @@ def seconds(value: float) -> str:
 
 
 def readable(slug: str) -> str:
-    """A column's name as words: `fine_grained_recognition` -> "fine-grained recognition"."""
+    """A column's display name: `fine_grained_recognition` -> "fine-grained recognition"."""
     return _NAMES.get(slug, slug.replace("_", " "))
 
 
 def in_order(slugs: Iterable[str]) -> list[str]:
-    """Capabilities in the order of the rubric, a user's own behind them by name: JSON files are sorted by key."""
+    """Sorts capabilities in the order of the rubric, user-defined ones last by name."""
     known = list(_NAMES)
     return sorted(slugs, key=lambda s: (known.index(s) if s in known else len(known), s))

@@ -1,4 +1,4 @@
-"""The page: sections built from the artefacts, drawn by the templates, in one self-contained HTML file."""
+"""Renders the sections of a workdir as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmssr_jax.report.blocks import KeyFigures, Section
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.sections.downstream import downstream_section
 from mmssr_jax.report.sections.gallery import gallery_section
-from mmssr_jax.report.sections.judge import judge_section
+from mmssr_jax.report.sections.judge_ratings import judge_section
 from mmssr_jax.report.sections.pool_overview import pool_section
 from mmssr_jax.report.sections.scorer_report import scorer_section
 from mmssr_jax.report.sections.scores import scores_section
@@ -24,13 +24,13 @@ from mmssr_jax.report.sections.training import training_section
 TEMPLATES = Path(__file__).parents[1] / "assets" / "report"
 
 LEAD = (
-    "A pool of image-text samples, rated by a judge, scored by a model that learned from the ratings, selected from by "
-    "capability and style, trained on and evaluated."
+    "A pool of image-text samples is rated by a judge and scored by a model trained on these ratings; a subset is "
+    "selected by capability and style, and models trained on it are evaluated."
 )
 
 
 def build_sections(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample]) -> list[Section]:
-    """All sections but the times, in the order of the page."""
+    """All sections except the times, in page order."""
     return [
         pool_section(inputs, config),
         judge_section(inputs, config, samples),
@@ -44,15 +44,15 @@ def build_sections(inputs: Inputs, config: ReportConfig, samples: Mapping[str, S
 
 
 def render(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample]) -> str:
-    """The whole page.
+    """The page as HTML.
 
-    Equal artefacts give equal text, but for the element with the id `times`. It holds no script, loads nothing, and
-    all text of the data is escaped.
+    Equal artefacts give equal text, except in the element with the id `times`. The page has no script, loads nothing,
+    and all text from the data is escaped.
 
     Args:
       inputs: the artefacts.
       config: sizes and limits.
-      samples: what `gallery.choose` and `judge.disputed` ask for, by id.
+      samples: the samples of `gallery.choose` and `judge_ratings.disputed`, by id.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
@@ -61,8 +61,9 @@ def render(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample]) 
     return environment.get_template("page.html.j2").render(
         title=inputs.name,
         lead=LEAD,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # our own file
+        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # ships with the package
         facts=KeyFigures([s.headline for s in sections if s.headline is not None]),
+        summary=[note for s in sections for note in s.summary],
         sections=sections,
         times=times_section(inputs),
     )

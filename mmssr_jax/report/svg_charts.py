@@ -1,7 +1,7 @@
-"""Small charts as inline SVG: crisp at any size, no fonts or scripts, the same bytes for the same numbers.
+"""Small charts as inline SVG without fonts or scripts; equal numbers give equal bytes.
 
-Colours come from the page's style sheet (classes `s0`, `s1`, ... for series), so that they follow its light and dark
-forms. Text is escaped by `Markup.format`.
+Colours come from the page's style sheet (classes `s0`, `s1`, ... for series), which has a light and a dark theme. Text
+is escaped by `Markup.format`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 8, 8, 22
 
 
 def histogram(counts: Sequence[float], edges: Sequence[float], *, label: str, mark: float | None = None) -> Markup:
-    """Vertical bars over bins, with a mark at a value (the mean).
+    """Vertical bars over B bins, with a vertical line at a value, such as the mean.
 
     Args:
-      counts: [bins].
-      edges: [bins + 1].
-      label: what the chart shows, for who cannot see it.
-      mark: where a line is drawn.
+      counts: the height of each bin, `[B]`.
+      edges: the bins' edges, `[B + 1]`.
+      label: description for screen readers.
+      mark: the x position of the vertical line.
     """
     width, height, base = 200, 84, 68
     top = max(max(counts, default=0), 1)
@@ -49,12 +49,12 @@ def histogram(counts: Sequence[float], edges: Sequence[float], *, label: str, ma
 
 
 def lines(series: Sequence[tuple[np.ndarray, np.ndarray]], *, label: str, log: bool = False) -> Markup:
-    """Curves over a common axis.
+    """Curves over common axes.
 
     Args:
-      series: (x, y) each, in the order of the legend; values that are not finite are left out.
-      label: what the chart shows.
-      log: a logarithmic y axis, for positive values.
+      series: (x `[N]`, y `[N]`) of each curve, in the order of the legend; non-finite values are skipped.
+      label: description for screen readers.
+      log: use a logarithmic y axis if all values are positive.
     """
     drawn = [(i, x[np.isfinite(y)], y[np.isfinite(y)]) for i, (x, y) in enumerate(series)]
     drawn = [(i, x, y) for i, x, y in drawn if len(x)]
@@ -95,8 +95,8 @@ def lines(series: Sequence[tuple[np.ndarray, np.ndarray]], *, label: str, log: b
     return _svg(parts, WIDTH, HEIGHT, label)
 
 
-def thinned(steps: np.ndarray, values: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `points` points: the means of equally long runs of a curve."""
+def downsampled(steps: np.ndarray, values: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Downsamples a curve (steps `[N]`, values `[N]`) to at most `points` means of equally long segments."""
     if len(steps) <= points:
         return steps, values
     bounds = np.linspace(0, len(steps), points + 1).round().astype(int)
@@ -105,7 +105,7 @@ def thinned(steps: np.ndarray, values: np.ndarray, points: int) -> tuple[np.ndar
 
 
 def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
-    """About `wanted` round numbers that cover low to high."""
+    """About `wanted` round numbers that cover the range from low to high."""
     if not high > low:
         high = low + 1
     rough = (high - low) / wanted
@@ -116,7 +116,7 @@ def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten, with 2 and 5 where the range is short."""
+    """Powers of ten; for a short range also their multiples by 2 and 5."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [float(m * 10.0**d) for d in decades for m in ((1, 2, 5) if len(decades) <= 3 else (1,))]
     inside = [t for t in ticks if low / 2 <= t <= high * 2]
@@ -124,7 +124,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _n(value: float | np.floating) -> float:
-    """A coordinate of one decimal, so that files stay small and equal."""
+    """Rounds a coordinate to one decimal, which keeps files small and reproducible."""
     return round(float(value), 1)
 
 

@@ -1,4 +1,4 @@
-"""Pictures small enough to stand inside the page."""
+"""Thumbnails that are embedded in the page."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import io
 
 from PIL import Image, ImageOps
 
-MAX_PIXELS = 2**27  # a picture that claims more is not decoded
+MAX_PIXELS = 2**27  # larger images are not decoded
 _QUALITY = 82
 
 
 def thumbnail(data: bytes, size: int) -> str | None:
-    """A JPEG of at most `size` pixels a side as data URI, upright and on white; None if it is unreadable."""
+    """A JPEG data URI of at most `size` pixels per side, EXIF-rotated, on white; None for an unreadable image."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
             image.draft("RGB", (size, size))
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
+            rgba = ImageOps.exif_transpose(image).convert("RGBA")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
-    upright.thumbnail((size, size))
-    paper = Image.new("RGB", upright.size, "white")
-    paper.paste(upright, mask=upright.getchannel("A"))
+    rgba.thumbnail((size, size))
+    rgb = Image.new("RGB", rgba.size, "white")
+    rgb.paste(rgba, mask=rgba.getchannel("A"))
     out = io.BytesIO()
-    paper.save(out, "JPEG", quality=_QUALITY, optimize=True)
+    rgb.save(out, "JPEG", quality=_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"

@@ -1,6 +1,7 @@
-"""The report stage: one page of everything that this workdir holds so far.
+"""Stage `report`: one HTML page about everything in the workdir.
 
-report/index.html is a view, so it is made anew whenever anything that it shows has changed; no --overwrite is needed.
+report/index.html is derived from the other files, so it is rewritten whenever one of them has changed; --overwrite is
+not needed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.report.inputs import Inputs, ReportConfig, read_inputs, selection_paths, truth_path
 from mmssr_jax.report.render import render
-from mmssr_jax.report.sections import gallery, judge
+from mmssr_jax.report.sections import gallery, judge_ratings
 from mmssr_jax.report.sections.training import metric_files
 
 STAGE = "report"
@@ -29,46 +30,46 @@ PAGE = "index.html"
 
 
 def run(ctx: StageContext) -> None:
-    """Makes the page; see the module."""
+    """Writes the page, unless it is up to date."""
     config = ctx.section(STAGE, ReportConfig) if STAGE in ctx.config else ReportConfig()
-    shown = shown_files(ctx.workdir)
+    paths = input_files(ctx.workdir)
     if ctx.dry_run:
-        logging.info("report: would show %s", ", ".join(shown) or "an empty workdir")
+        logging.info("report: would show %s", ", ".join(paths) or "an empty workdir")
         return
-    inputs = {name: input_digest(path) for name, path in shown.items()}
+    inputs = {name: input_digest(path) for name, path in paths.items()}
     artifact = _claim(ctx, config, inputs)
     if artifact.done:
         return
-    read = read_inputs(ctx.workdir, run_name(ctx))
-    page = render(read, config, _samples(ctx.workdir, read, config))
+    artefacts = read_inputs(ctx.workdir, run_name(ctx))
+    page = render(artefacts, config, _samples(ctx.workdir, artefacts, config))
     files.write_text(artifact.path / PAGE, page)
-    artifact.seal({"shown": len(shown), "kib": len(page.encode("utf-8")) // 1024})
+    artifact.seal({"shown": len(paths), "kib": len(page.encode("utf-8")) // 1024})
     logging.info("report: open %s in a browser", artifact.path / PAGE)
 
 
 def run_name(ctx: StageContext) -> str:
-    """What the page is called: the config's name, else the workdir's folder."""
+    """The page's title: the config's name, else the name of the workdir's folder."""
     return str(ctx.config.get("name") or ctx.workdir.root.resolve().name)
 
 
-def shown_files(workdir: Workdir) -> dict[str, Path]:
-    """What the page is made of, as far as it exists: files, and sealed folders by their manifest.
+def input_files(workdir: Workdir) -> dict[str, Path]:
+    """The existing inputs of the page by relative path: files and sealed folders.
 
-    metrics/stages.jsonl is left out: times alone do not make a new page.
+    metrics/stages.jsonl is not among them: a change of times alone does not change the page.
     """
     root = workdir.root
-    found = [workdir.config, truth_path(workdir)]
-    found += [p for p in (workdir.pool, workdir.scores) if (p / MANIFEST).exists()]
-    if workdir.scores not in found:
-        found += sorted(workdir.scores.glob("part-*.parquet"))
-    found += selection_paths(workdir)
-    found += sorted((root / "results").glob("*.json"))
-    found += metric_files(root)
-    return {str(p.relative_to(root)): p for p in found if p.exists()}
+    paths = [workdir.config, truth_path(workdir)]
+    paths += [p for p in (workdir.pool, workdir.scores) if (p / MANIFEST).exists()]
+    if workdir.scores not in paths:
+        paths += sorted(workdir.scores.glob("part-*.parquet"))
+    paths += selection_paths(workdir)
+    paths += sorted(workdir.all_results.glob("*.json"))
+    paths += metric_files(root)
+    return {str(p.relative_to(root)): p for p in paths if p.exists()}
 
 
 def _claim(ctx: StageContext, config: ReportConfig, inputs: dict[str, str]) -> Artifact:
-    """Claims the folder, dropping a page of other inputs or settings, or one that was cut off."""
+    """Claims the folder; a page of other inputs or settings, or an unfinished one, is deleted."""
     manifest = ctx.workdir.report / MANIFEST
     previous: dict[str, Any] = files.read_json(manifest) if manifest.exists() else {}
     changed = config_lib.difference(
@@ -76,19 +77,19 @@ def _claim(ctx: StageContext, config: ReportConfig, inputs: dict[str, str]) -> A
         {"config": config_lib.to_plain(config), "inputs": inputs},
     )
     if previous and changed:
-        logging.info("report: made anew, %d things changed (%s)", len(changed), changed[0])
+        logging.info("report: rewritten, %d inputs or settings changed (%s)", len(changed), changed[0])
     stale = STAGE in ctx.overwrite or bool(changed)
     return Artifact(ctx.workdir.report, stage=STAGE, settings=config, inputs=inputs, overwrite=stale)
 
 
 def _samples(workdir: Workdir, inputs: Inputs, config: ReportConfig) -> dict[str, Sample]:
-    """The samples that are shown, by id; those that the pool does not hold are left out and named."""
-    wanted = list(dict.fromkeys([*(s.id for s in gallery.choose(inputs, config)), *judge.disputed(inputs)]))
+    """The samples on the page, by id; logs a warning for each one that the pool does not have."""
+    wanted = list(dict.fromkeys([*(s.id for s in gallery.choose(inputs, config)), *judge_ratings.disputed(inputs)]))
     if not wanted or not (workdir.pool / MANIFEST).exists():
         return {}
     pool = open_pool(workdir.pool)
     samples = {}
-    for sample_id in Progress("report: pictures", len(wanted)).over(wanted):
+    for sample_id in Progress("report: images", len(wanted)).over(wanted):
         try:
             samples[sample_id] = pool[pool.position(sample_id)]
         except UserError as e:

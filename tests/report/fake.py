@@ -12,6 +12,7 @@ from PIL import Image
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.scoring import quality
 
 SLUGS = ("scene_understanding", "fine_grained_recognition", "rhyme")  # the last is a user's own
 HOSTILE = "<script>alert('x')</script>"
@@ -115,6 +116,16 @@ def judge_result() -> dict:
             }
         ],
     }  # fmt: skip
+
+
+def scorer_result() -> dict:
+    """Of a scorer that a trivial predictor beats."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 6, (30, len(SLUGS))).astype(float)
+    return quality.scorer_report(
+        rng.uniform(0, 5, truth.shape), truth, slugs=SLUGS, truth_kind="synthetic", resamples=10,
+        baselines={"source_mean": truth},
+    )  # fmt: skip
 
 
 def comparison() -> dict:

@@ -28,11 +28,15 @@ def test_an_unfinished_score_table_counts_as_absent(tmp_path):
 
 def test_rows_of_ids():
     table = pa.table({"id": pa.chunked_array([["a", "b"], ["c"]])})
-    assert lib.rows_of(pa.chunked_array([["c"], ["x", "a"]]), table).tolist() == [2, -1, 0]
+    assert lib.row_indices(pa.chunked_array([["c"], ["x", "a"]]), table).tolist() == [2, -1, 0]
 
 
 def test_counted_is_by_size_then_name():
-    assert list(lib.counted(pa.chunked_array([["b", None, "a", "c", "c"]])).items()) == [("c", 2), ("a", 1), ("b", 1)]
+    assert list(lib.value_counts(pa.chunked_array([["b", None, "a", "c", "c"]])).items()) == [
+        ("c", 2),
+        ("a", 1),
+        ("b", 1),
+    ]
 
 
 def test_main_style_is_the_first_or_none():
@@ -49,8 +53,8 @@ def test_flaws_are_named_or_null(tmp_path):
 
 def test_the_tail_of_a_long_list_is_summed_up():
     counts = {"a": 5, "b": 3, "c": 2, "d": 1}
-    assert lib.shortened(counts, 4, "sources") == [("a", 5), ("b", 3), ("c", 2), ("d", 1)]
-    assert lib.shortened(counts, 3, "sources") == [("a", 5), ("b", 3), ("2 more sources", 3)]
+    assert lib.truncated(counts, 4, "sources") == [("a", 5), ("b", 3), ("c", 2), ("d", 1)]
+    assert lib.truncated(counts, 3, "sources") == [("a", 5), ("b", 3), ("2 more sources", 3)]
 
 
 def test_config_is_checked():

@@ -3,6 +3,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from mmssr_jax.core import files
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.report.inputs import ReportConfig, read_inputs
 from mmssr_jax.report.render import render
@@ -94,7 +95,7 @@ def test_an_empty_workdir_says_what_is_missing(tmp_path):
     for section, words in {
         "pool": "No pool yet", "judge": "No judgments yet", "scores": "No scores yet", "scorer": "Not measured yet",
         "selections": "Nothing selected yet", "downstream": "Nothing evaluated yet", "training": "Nothing trained yet",
-        "gallery": "needs scores", "times": "have not been timed",
+        "gallery": "needs scores", "times": "No stage has been timed yet",
     }.items():  # fmt: skip
         assert words in page.text[section]
     assert "table" not in page.tags
@@ -104,3 +105,13 @@ def test_headlines_stand_at_the_top(html):
     top = Page(html).text["top"]
     assert "pool24" in top
     assert "mmssr over random+5.00" in top
+
+
+def test_conclusions_and_alarms_stand_at_the_top(tmp_path):
+    workdir = fake.build(tmp_path / "run")
+    files.write_json(workdir.results("scorer"), fake.scorer_result())
+    html = render(read_inputs(workdir, "tiny"), CONFIG, {})
+    top = Page(html).text["top"]
+    assert "worse than 1 of 1 trivial predictors" in top
+    assert "significantly higher" in top
+    assert 'class="bad"><dt>scorer concordance</dt>' in html

@@ -48,10 +48,10 @@ def test_logarithmic_axis_spaces_decades_evenly():
 
 
 def test_thinning_keeps_means():
-    steps, values = svg_charts.thinned(np.arange(10.0), np.arange(10.0) * 2, 5)
+    steps, values = svg_charts.downsampled(np.arange(10.0), np.arange(10.0) * 2, 5)
     assert steps.tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
     assert values.tolist() == [1, 5, 9, 13, 17]
-    assert svg_charts.thinned(np.arange(3.0), np.arange(3.0), 5)[0].tolist() == [0, 1, 2]
+    assert svg_charts.downsampled(np.arange(3.0), np.arange(3.0), 5)[0].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_page_that_was_cut_off_is_made_anew(workdir):
 def test_scores_of_samples_that_the_pool_lacks(workdir):
     add_scores(workdir, ids=("a", "gone"))
     html = run(workdir)
-    assert "this sample is not in the pool any more" in html
+    assert "this sample is no longer in the pool" in html
     assert "Question a?" in html
 
 

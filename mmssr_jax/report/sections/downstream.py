@@ -1,4 +1,4 @@
-"""What the trained models reach on the benchmarks: each selection against the baseline, with the spread over seeds."""
+"""Benchmark results of the trained models: each selection against the baseline and against the start model."""
 
 from __future__ import annotations
 
@@ -8,66 +8,63 @@ from typing import Any
 from mmssr_jax.core import files
 from mmssr_jax.report.blocks import Block, Dot, Fold, Grid, KeyFigure, Note, Section, Table, Track, Tracks
 from mmssr_jax.report.inputs import Inputs, ReportConfig
-from mmssr_jax.report.numbers import NONE, count, fixed, signed, spread
+from mmssr_jax.report.numbers import NONE, count, fixed, format_interval, signed
+from mmssr_jax.report.sections.significance import HIGHER, verdict
+from mmssr_jax.report.sections.training_gain import gain_notes
 from mmssr_jax.report.svg_charts import nice_ticks
 
 COMPARISON = "comparison"
 ALL = "all"
 MAX_PLOTS = 6
-_STANDS = 2.0  # standard errors over the seeds
 
 
 def downstream_section(inputs: Inputs, config: ReportConfig) -> Section:
-    """The section; see the module."""
+    """The downstream section."""
     title = "Downstream"
     runs, comparison = run_results(inputs), inputs.results(COMPARISON)
     if not runs and comparison is None:
         missing = ["Nothing evaluated yet: the evaluate stage writes results/<run>.json."]
         return Section("downstream", title, "", missing=missing)
     blocks: list[Block] = []
-    missing = []
+    missing, summary = [], []
     headline = None
     if comparison is not None and comparison["groups"]:
-        blocks += _comparison(comparison)
         headline = _headline(comparison)
+        summary = [Note(_sentence(comparison, n), "finding") for n in _compared(comparison)]
+        gains, missing = gain_notes(inputs, comparison)
+        summary += gains
+        blocks += [*summary, *_comparison(comparison)]
     else:
-        missing.append("No comparison over seeds yet: results/comparison.json is not there or names no groups.")
+        missing.append("No comparison over seeds yet: results/comparison.json does not exist or has no groups.")
     if runs:
         blocks += [_results(runs), Fold("Categories", [_categories(runs)])]
-    lead = "What models trained on the selections answer to questions that are in no pool."
-    return Section("downstream", title, lead, blocks, missing, headline)
+    lead = "Results of the models trained on the selections, on questions that no pool contains."
+    return Section("downstream", title, lead, blocks, missing, headline, summary)
 
 
 def run_results(inputs: Inputs) -> dict[str, Mapping[str, Any]]:
-    """The benchmarks of every evaluated run, by name."""
-    found = {}
+    """Run -> benchmark -> result, of every evaluated run."""
+    results = {}
     for path in sorted(inputs.workdir.all_results.glob("*.json")):
         result = files.read_json(path)
         if isinstance(result, dict) and "run" in result and "benchmarks" in result:
-            found[str(result["run"])] = result["benchmarks"]
-    return found
-
-
-def verdict(difference: Mapping[str, Any]) -> str:
-    """What a difference over seeds (and over questions, where that is known) allows to say."""
-    error, interval = difference["standard_error"], difference.get("interval")
-    if error is None:
-        return "one seed: cannot be told from chance"
-    clear_of_seeds = abs(difference["mean"]) > _STANDS * error
-    clear_of_questions = interval is None or interval[0] > 0 or interval[1] < 0
-    if not (clear_of_seeds and clear_of_questions):
-        return "within the spread"
-    return "higher" if difference["mean"] > 0 else "lower"
+            results[str(result["run"])] = result["benchmarks"]
+    return results
 
 
 def _ordered(comparison: Mapping[str, Any]) -> list[str]:
-    """The groups: what is compared, then the baseline, then the full pool."""
+    """The groups: first the compared ones, then the baseline, then the full pool."""
     last = [n for n in (comparison["baseline"], comparison["full"]) if n is not None]
     return [*(n for n in comparison["groups"] if n not in last), *last]
 
 
+def _compared(comparison: Mapping[str, Any]) -> list[str]:
+    """The groups that have differences from the baseline, in order."""
+    return [n for n in _ordered(comparison) if n in comparison["differences"]]
+
+
 def _measures(group: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Averages and benchmarks of a group; the average of a single benchmark is left out."""
+    """Averages and benchmarks of a group; the average of a single benchmark is omitted."""
     averages = group["averages"] if len(group["benchmarks"]) > 1 else {}
     return {**{_name(a): v for a, v in averages.items()}, **group["benchmarks"]}
 
@@ -79,9 +76,8 @@ def _name(measure: str) -> str:
 def _comparison(comparison: Mapping[str, Any]) -> list[Block]:
     names = _ordered(comparison)
     measures = list(_measures(comparison["groups"][names[0]]))
-    blocks: list[Block] = [Note(_sentence(comparison, n), "finding") for n in names if n in comparison["differences"]]
     plots = [_plot(comparison, names, m) for m in measures[:MAX_PLOTS]]
-    blocks += [plots[0]] if len(plots) == 1 else [Grid(plots)] if plots else []
+    blocks: list[Block] = [plots[0]] if len(plots) == 1 else [Grid(plots)] if plots else []
     blocks.append(_group_table(comparison, names, measures))
     if comparison["differences"]:
         blocks.append(_difference_table(comparison))
@@ -89,7 +85,7 @@ def _comparison(comparison: Mapping[str, Any]) -> list[Block]:
 
 
 def _main_difference(comparison: Mapping[str, Any], group: str) -> tuple[str, Mapping[str, Any]]:
-    """The one number of a comparison: over all benchmarks, or the only benchmark's, which has an interval."""
+    """The main result: the mean over all benchmarks, or the only benchmark."""
     benchmarks = list(comparison["groups"][group]["benchmarks"])
     measure = benchmarks[0] if len(benchmarks) == 1 else ALL
     return measure, comparison["differences"][group][measure]
@@ -126,43 +122,53 @@ def _plot(comparison: Mapping[str, Any], names: Sequence[str], measure: str) -> 
     rows = []
     for i, (name, entry) in enumerate(entries.items()):
         dots = [Dot(min(i, 7), (v - low) / (high - low), fixed(v)) for v in entry["values"]]
-        rows.append(Track(name, dots, _mean_and_spread(entry)))
+        rows.append(Track(name, dots, _mean_and_deviation(entry)))
     scale = [((t - low) / (high - low), f"{t:g}") for t in ticks]
-    return Tracks(rows, [], scale, title=f"{measure}, one dot a seed")
+    return Tracks(rows, [], scale, title=f"{measure}, one dot per seed")
 
 
-def _mean_and_spread(entry: Mapping[str, Any]) -> str:
+def _mean_and_deviation(entry: Mapping[str, Any]) -> str:
     return fixed(entry["mean"]) + ("" if entry["sd"] is None else f" ± {fixed(entry['sd'])}")
 
 
 def _group_table(comparison: Mapping[str, Any], names: Sequence[str], measures: Sequence[str]) -> Table:
-    full = comparison["full"] is not None
+    full, baseline = comparison["full"] is not None, comparison["baseline"]
     rows = []
     for name in names:
         group = comparison["groups"][name]
-        cells = [_mean_and_spread(_measures(group)[m]) for m in measures]
-        better = group.get("better_than_baseline")
-        extra = [f"{better['count']} of {better['of']}" if better else NONE]
-        extra += [fixed(group.get("over_full"))] if full else []
-        rows.append((name, count(len(group["runs"])), *cells, *extra))
-    header = ["trained on", "seeds", *measures, "better than baseline", *(["% of full"] if full else [])]
+        cells = [_mean_and_deviation(_measures(group)[m]) for m in measures]
+        cells += [_wins(comparison, name)] if baseline is not None else []
+        cells += [fixed(group.get("over_full"))] if full else []
+        rows.append((name, count(len(group["runs"])), *cells))
+    header = ["trained on", "seeds", *measures]
+    header += [f"benchmarks with a higher mean than {baseline}"] if baseline is not None else []
+    header += ["% of full"] if full else []
     return Table(
         header, rows, numeric=range(1, len(header)), title="Trained on each selection",
         note="Mean and standard deviation over the seeds.",
     )  # fmt: skip
 
 
+def _wins(comparison: Mapping[str, Any], name: str) -> str:
+    """The number of benchmarks with a higher mean than the baseline, and how many of these are significant."""
+    better = comparison["groups"][name].get("better_than_baseline")
+    if not better:
+        return NONE
+    differences = comparison["differences"][name]
+    significant = sum(verdict(differences[b]) == HIGHER for b in comparison["groups"][name]["benchmarks"])
+    return f"{better['count']} of {better['of']}, {significant} significantly"
+
+
 def _difference_table(comparison: Mapping[str, Any]) -> Table:
     rows = []
-    for group in (n for n in _ordered(comparison) if n in comparison["differences"]):
-        differences = comparison["differences"][group]
+    for group in _compared(comparison):
         single = len(comparison["groups"][group]["benchmarks"]) == 1
-        for measure, d in differences.items():
+        for measure, d in comparison["differences"][group].items():
             if single and measure not in comparison["groups"][group]["benchmarks"]:
                 continue
             error = NONE if d["standard_error"] is None else fixed(d["standard_error"])
             pairs = f"{signed(d['lowest'])} to {signed(d['highest'])}"
-            questions = spread(d["interval"]) if "interval" in d else NONE
+            questions = format_interval(d["interval"]) if "interval" in d else NONE
             rows.append((group, _name(measure), signed(d["mean"]), error, pairs, questions, verdict(d)))
     header = (
         "trained on",
@@ -175,8 +181,8 @@ def _difference_table(comparison: Mapping[str, Any]) -> Table:
     )
     return Table(
         header, rows, numeric=(2, 3, 4, 5), title=f"Difference from {comparison['baseline']}",
-        note="A gain has to stand against both: more than two standard errors over the seeds, and an interval over the "
-        "questions that leaves zero out.",
+        note="A difference is significant if it exceeds two standard errors over the seeds and its interval over the "
+        "questions excludes zero.",
     )  # fmt: skip
 
 
@@ -187,12 +193,12 @@ def _results(runs: Mapping[str, Mapping[str, Any]]) -> Table:
         cells = []
         for name in names:
             entry = benchmarks.get(name)
-            cells.append(f"{fixed(entry['value'])} ({spread(entry['interval'])})" if entry else NONE)
+            cells.append(f"{fixed(entry['value'])} ({format_interval(entry['interval'])})" if entry else NONE)
         rows.append((run, *cells))
     heads = [f"{n}, {_metric(runs, n)}" for n in names]
     return Table(
-        ("run", *heads), rows, numeric=range(1, len(names) + 1), title="Every run",
-        note="In brackets the 95 % interval over the questions of the benchmark.",
+        ("run", *heads), rows, numeric=range(1, len(names) + 1), title="All runs",
+        note="In parentheses: the 95 % interval over the questions of the benchmark.",
     )  # fmt: skip
 
 

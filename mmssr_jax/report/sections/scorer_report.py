@@ -1,4 +1,4 @@
-"""How good the scorer is on samples it never saw, beside predictors that look at no picture."""
+"""The scorer's quality on held-out samples, compared with trivial predictors that use no image."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from mmssr_jax.report.blocks import (  # fmt: skip
     Tracks,
 )
 from mmssr_jax.report.inputs import Inputs, ReportConfig
-from mmssr_jax.report.numbers import count, fixed, in_order, percent, readable, signed, spread
+from mmssr_jax.report.numbers import count, fixed, format_interval, in_order, percent, readable, signed
 
 NAMES = {
-    "blind": "same scorer, picture blanked",
+    "blind": "same scorer, blank image",
     "source_mean": "mean of the source",
     "source_style_mean": "mean of source × style",
     "ngram_ridge": "ridge on character n-grams",
@@ -33,25 +33,27 @@ NAMES = {
 
 
 def scorer_section(inputs: Inputs, config: ReportConfig) -> Section:
-    """The section; see the module."""
+    """The scorer section."""
     title = "Scorer quality"
     report = inputs.results("scorer")
     if report is None:
         return Section("scorer", title, "", missing=["Not measured yet: the score stage writes results/scorer.json."])
-    against = "the generator's truth" if report["truth"] == "synthetic" else "the judge"
-    interval = spread(report["concordance_interval"], 3)
-    headline = KeyFigure("scorer concordance", fixed(report["concordance"], 3), f"95 %: {interval}")
+    reference = "the generator's ground truth" if report["truth"] == "synthetic" else "the judge"
+    interval = format_interval(report["concordance_interval"], 3)
+    beaten = bool(_better_predictors(report))
+    note = f"95 %: {interval}" + ("; below trivial predictors" if beaten else "")
+    headline = KeyFigure("scorer concordance", fixed(report["concordance"], 3), note, alarm=beaten)
     facts = [
-        KeyFigure("concordance", fixed(report["concordance"], 3), f"95 %: {interval}; 0.5 is chance"),
-        KeyFigure("top 10 % precision", percent(report["top_ratio"], 0), "of what an oracle's top 10 % would have"),
+        KeyFigure("concordance", fixed(report["concordance"], 3), f"{note}; 0.5 is chance", alarm=beaten),
+        KeyFigure("top 10 % precision", percent(report["top_ratio"], 0), "relative to an oracle's top 10 %"),
         KeyFigure("quadratic kappa", fixed(report["quadratic_kappa"]), "of the rounded scores"),
         KeyFigure("mean abs. error", fixed(report["mae"]), "score points"),
     ]
     if "styles" in report:
         facts.append(KeyFigure("style macro-F1", fixed(report["styles"]["macro_f1"])))
     if "counterfactual" in report:
-        note = "seeing scores of pairs with a wrong or no picture"
-        facts.append(KeyFigure("fall without the picture", percent(report["counterfactual"]["fell"]), note))
+        note = "of image-dependent scores decrease with a wrong or blank image"
+        facts.append(KeyFigure("decrease without the image", percent(report["counterfactual"]["fell"]), note))
     blocks: list[Block] = [
         KeyFigures(facts),
         *_alarms(report),
@@ -68,32 +70,63 @@ def scorer_section(inputs: Inputs, config: ReportConfig) -> Section:
         blocks.append(Grid(grid))
     blocks += [Fold("Calibration", [_calibration(report)]), Fold("Confusion of rounded scores", [_confusions(report)])]
     lead = (
-        f"Measured against {against} on {count(report['n'])} samples that the scorer never saw. Concordance: the "
-        "chance that of two samples that differ in truth the better one has the higher score; mean over capabilities."
+        f"Measured against {reference} on {count(report['n'])} held-out samples. Concordance: the probability that, of "
+        "two samples with different reference scores, the better one has the higher score; mean over capabilities."
     )
-    return Section("scorer", title, lead, blocks, headline=headline)
+    return Section("scorer", title, lead, blocks, headline=headline, summary=_summary(report))
 
 
 def capabilities(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Slug and measures of each capability, in the rubric's order."""
+    """Slug and metrics of each capability, in the rubric's order."""
     return [(slug, report["capabilities"][slug]) for slug in in_order(report["capabilities"])]
 
 
 def _predictors(report: Mapping[str, Any]) -> list[str]:
-    """The trivial predictors, the usual ones first."""
+    """The trivial predictors, those of `NAMES` first."""
     known = list(NAMES)
     return sorted(report["baselines"], key=lambda n: (known.index(n) if n in known else len(known), n))
+
+
+def _better_predictors(report: Mapping[str, Any]) -> list[str]:
+    """The trivial predictors with a higher concordance than the scorer."""
+    return [n for n in _predictors(report) if (report["baselines"][n]["gap"] or 0) < 0]
+
+
+def _summary(report: Mapping[str, Any]) -> list[Note]:
+    """The conclusion in one sentence: the scorer against the best trivial predictor."""
+    measured = {n: b for n, b in report["baselines"].items() if b["gap"] is not None}
+    if not measured:
+        return []
+    best = min(measured, key=lambda n: measured[n]["gap"])
+    rival = f"{NAMES.get(best, readable(best))}, {fixed(measured[best]['concordance'], 3)}"
+    better = _better_predictors(report)
+    if better:
+        text = (
+            f"The scorer ranks samples worse than {count(len(better))} of {count(len(measured))} trivial predictors: "
+            f"concordance {fixed(report['concordance'], 3)}; the best trivial predictor is {rival}."
+        )
+        return [Note(text, "alarm")]
+    interval = measured[best]["gap_interval"]
+    certain = interval[0] is not None and interval[0] > 0
+    text = (
+        f"The scorer ranks samples {'better than' if certain else 'about as well as'} the best trivial predictor: "
+        f"concordance {fixed(report['concordance'], 3)} against {rival}; lead {signed(measured[best]['gap'], 3)}, "
+        f"95 %: {format_interval(interval, 3)}."
+    )
+    return [Note(text, "finding")]
 
 
 def _alarms(report: Mapping[str, Any]) -> list[Block]:
     notes: list[Block] = []
     for slug in report["degenerate"]:
         reason = report["capabilities"][slug]["degenerate"]
-        notes.append(Note(f"{readable(slug)}: the scores mean nothing ({reason}); select refuses them.", "alarm"))
-    better = [n for n in _predictors(report) if (report["baselines"][n]["gap"] or 0) < 0]
+        notes.append(
+            Note(f"{readable(slug)}: the scores carry no information ({reason}); select rejects them.", "alarm")
+        )
+    better = _better_predictors(report)
     if better:
         named = "; ".join(f"{NAMES.get(n, readable(n))} ({signed(report['baselines'][n]['gap'], 3)})" for n in better)
-        notes.append(Note(f"Trivial predictors that order better than the scorer: {named}.", "alarm"))
+        notes.append(Note(f"Trivial predictors that rank better than the scorer: {named}.", "alarm"))
     return notes
 
 
@@ -101,29 +134,29 @@ def _macro(report: Mapping[str, Any]) -> Table:
     rows = [("scorer", fixed(report["concordance"], 3), "", "")]
     for name in _predictors(report):
         b = report["baselines"][name]
-        lead = spread(b["gap_interval"], 3)
+        lead = format_interval(b["gap_interval"], 3)
         rows.append((NAMES.get(name, readable(name)), fixed(b["concordance"], 3), signed(b["gap"], 3), lead))
     return Table(
         ("predictor", "concordance", "scorer's lead", "95 % of the lead"), rows, numeric=(1, 2, 3), strong=(0,),
-        title="Beside trivial predictors",
-        note=f"Macro-average of the {report['measured']} capabilities in which samples differ. The trivial predictors "
-        "are fitted on the same judged samples; the interval resamples the held-out ones.",
+        title="Comparison with trivial predictors",
+        note=f"Macro-average over the {report['measured']} capabilities in which samples differ. Trivial predictors "
+        "are fitted on the same judged samples; the interval resamples the held-out samples.",
     )  # fmt: skip
 
 
 def _by_capability(report: Mapping[str, Any]) -> Tracks:
     names = _predictors(report)
-    values = [v["concordance"] for v in report["capabilities"].values()]
-    values += [v for b in report["baselines"].values() for v in b["capabilities"].values()]
-    low = math.floor(10 * min([0.5, *(v for v in values if v is not None)])) / 10
+    every = [v["concordance"] for v in report["capabilities"].values()]
+    every += [v for b in report["baselines"].values() for v in b["capabilities"].values()]
+    low = math.floor(10 * min([0.5, *(v for v in every if v is not None)])) / 10
 
     def place(value: float) -> float:
         return (value - low) / (1 - low)
 
     rows = []
     for slug, v in capabilities(report):
-        seen = [(i + 1, report["baselines"][n]["capabilities"][slug]) for i, n in enumerate(names)]
-        pairs = [*reversed([p for p in seen if p[1] is not None])]
+        values = [(i + 1, report["baselines"][n]["capabilities"][slug]) for i, n in enumerate(names)]
+        pairs = [*reversed([p for p in values if p[1] is not None])]
         if v["concordance"] is not None:
             pairs.append((0, v["concordance"]))
         dots = [Dot(i, place(x), fixed(x, 3)) for i, x in pairs]
@@ -132,7 +165,7 @@ def _by_capability(report: Mapping[str, Any]) -> Tracks:
     ticks = [(i / steps, f"{low + 0.1 * i:.1f}") for i in range(steps + 1)]
     series = ["scorer", *(NAMES.get(n, readable(n)) for n in names)]
     return Tracks(
-        rows, series, ticks, title="Concordance by capability", note="0.5 is chance, 1 is the order of truth."
+        rows, series, ticks, title="Concordance by capability", note="0.5 is chance, 1 is the reference order."
     )
 
 
@@ -151,10 +184,10 @@ def _details(report: Mapping[str, Any]) -> Table:
             )
         )  # fmt: skip
     return Table(
-        ("capability", "MAE", "bias", "kappa", "Spearman of its ceiling", "top 10 % precision of oracle", "digit mass"),
-        rows, numeric=(1, 2, 3, 4, 5, 6), title="Every measure",
-        note="A continuous score cannot reach a Spearman of 1 against a truth full of ties; the ceiling is what a "
-        "perfect one reaches. Digit mass: how much of the next-token probability the digits 0–5 hold.",
+        ("capability", "MAE", "bias", "kappa", "Spearman of ceiling", "top 10 % precision of oracle", "digit mass"),
+        rows, numeric=(1, 2, 3, 4, 5, 6), title="All metrics",
+        note="A continuous score cannot reach a Spearman of 1 against a reference with ties; the ceiling is that of a "
+        "perfect score. Digit mass: the next-token probability of the digits 0–5.",
     )  # fmt: skip
 
 
@@ -172,10 +205,10 @@ def _styles(styles: Mapping[str, Any]) -> Table:
 def _counterfactual(result: Mapping[str, Any]) -> Table:
     rows = [("all", result), *result["by_kind"].items()]
     return Table(
-        ("picture", "pairs", "fell", "mean fall"),
+        ("image", "pairs", "decreased", "mean decrease"),
         [(k, count(v["pairs"]), percent(v["fell"]), fixed(v["mean_fall"])) for k, v in rows],
-        numeric=(1, 2, 3), strong=(0,), title="Same text, another picture",
-        note="The mean of the seeing capabilities must fall when the picture is not the sample's own.",
+        numeric=(1, 2, 3), strong=(0,), title="Same text, another image",
+        note="The mean score of the image-dependent capabilities should decrease when the image is replaced.",
     )  # fmt: skip
 
 
@@ -190,7 +223,7 @@ def _calibration(report: Mapping[str, Any]) -> Heat:
             cells.append(Cell(fixed(row["mean_truth"], 1), row["mean_truth"] / 5, hint) if row else Cell(""))
         rows.append((readable(slug), cells))
     return Heat(
-        [str(i) for i in range(6)], rows, corner="rounded score", title="Mean truth of samples by rounded score",
+        [str(i) for i in range(6)], rows, corner="rounded score", title="Mean reference score by rounded score",
         note="A calibrated scorer reads 0 1 2 3 4 5 from left to right.",
     )  # fmt: skip
 
@@ -207,4 +240,6 @@ def _confusions(report: Mapping[str, Any]) -> Grid:
             rows.append((str(truth), cells))
         columns = [str(i) for i in range(6)]
         tables.append(Heat(columns, rows, corner="", title=readable(slug), small=True))
-    return Grid(tables, note="Rows: truth; columns: rounded score; deeper means a larger share of the row.")
+    return Grid(
+        tables, note="Rows: reference score; columns: rounded score; a deeper colour is a larger share of the row."
+    )

@@ -1,4 +1,4 @@
-"""What the stages took: the only part of the page that differs between two equal runs."""
+"""Run times and memory of the stages: the only part of the page that differs between two equal runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKIPPED = "skipped"
 
 
 def times_section(inputs: Inputs) -> Section:
-    """The section; see the module."""
+    """The times section."""
     title = "Times"
     path = inputs.workdir.metrics("stages")
     rows = files.read_jsonl(path) if path.exists() else []
@@ -28,18 +28,16 @@ def times_section(inputs: Inputs) -> Section:
     if rows:
         blocks.append(_stage_table(rows))
     else:
-        missing.append("The stages have not been timed: metrics/stages.jsonl is not there.")
+        missing.append("No stage has been timed yet: metrics/stages.jsonl does not exist.")
     timed = _timed_metrics(inputs)
     if timed is not None:
         blocks.append(timed)
-    lead = (
-        "What the stages took on this machine. Only this part of the page differs between two runs of equal settings."
-    )
+    lead = "Run time and memory of the stages. Only this part of the page differs between two runs with equal settings."
     return Section("times", title, lead, blocks, missing)
 
 
 def _stage_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One line a stage: the time of all its attempts, the last outcome, the highest memory."""
+    """One line per stage: total time of all attempts, last status, maximum memory."""
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         stages.setdefault(str(row["stage"]), []).append(row)
@@ -67,7 +65,7 @@ def _date(time: Any) -> str:
 
 
 def _timed_metrics(inputs: Inputs) -> Table | None:
-    """The middle value of every timing that the training runs recorded."""
+    """The median of every timing that the training runs recorded."""
     lines = []
     for path in metric_files(inputs.workdir.root):
         values: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""How the models learned: the losses of every run, and the last value of everything else they recorded."""
+"""The training runs: loss curves, and the last value of every other metric."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mmssr_jax.core.metric_writer import read_metrics
 from mmssr_jax.report.blocks import Block, Chart, Charts, Fold, Section, Table
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import count
-from mmssr_jax.report.svg_charts import lines, thinned
+from mmssr_jax.report.svg_charts import downsampled, lines
 
-STAGES = "stages"  # metrics/stages.jsonl is the log of the stages, not of a run
-TIMED = "time/"  # what differs between equal runs; see core.metric_writer
+STAGES = "stages"  # metrics/stages.jsonl is the log of the stages, not of a training run
+TIMED = "time/"  # prefix of metrics that differ between equal runs; see core.metric_writer
 POINTS = 160
 _SERIES = 8
 
@@ -22,7 +22,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 
 def training_section(inputs: Inputs, config: ReportConfig) -> Section:
-    """The section; see the module."""
+    """The training section."""
     title = "Training"
     runs = {path.stem: read_curves(path) for path in metric_files(inputs.workdir.root)}
     runs = {name: curves for name, curves in runs.items() if curves}
@@ -40,17 +40,17 @@ def training_section(inputs: Inputs, config: ReportConfig) -> Section:
     blocks: list[Block] = []
     if charts:
         blocks.append(Charts(charts, legend, title="Loss by step", wide=True))
-    blocks.append(Fold("Last value of everything recorded", [_last_values(runs)]))
-    return Section("training", title, "The runs of this workdir, as far as they have come.", blocks)
+    blocks.append(Fold("Last value of every metric", [_last_values(runs)]))
+    return Section("training", title, "The training runs of this workdir, finished or not.", blocks)
 
 
 def metric_files(root: Path) -> list[Path]:
-    """The metrics of every training run, by name."""
+    """The metric files of all training runs, sorted by name."""
     return [p for p in sorted((root / "metrics").glob("*.jsonl")) if p.stem != STAGES]
 
 
 def read_curves(path: Path) -> dict[str, Curve]:
-    """name -> (steps, values) of one run, timings left out."""
+    """name -> (steps `[N]`, values `[N]`) of one run, without timings."""
     points: dict[str, tuple[list[float], list[float]]] = {}
     for row in read_metrics(path):
         if not {"step", "name", "value"} <= row.keys() or str(row["name"]).startswith(TIMED):
@@ -62,12 +62,12 @@ def read_curves(path: Path) -> dict[str, Curve]:
 
 
 def is_loss(name: str) -> bool:
-    """Whether a metric belongs into the loss chart."""
+    """Whether a metric belongs to the loss chart."""
     return name == "loss" or name.endswith(("/loss", "_loss"))
 
 
 def _thin(curve: Curve | None) -> Curve:
-    return thinned(*curve, POINTS) if curve is not None else (np.zeros(0), np.zeros(0))
+    return downsampled(*curve, POINTS) if curve is not None else (np.zeros(0), np.zeros(0))
 
 
 def _ends(curves: Mapping[str, Curve]) -> str:

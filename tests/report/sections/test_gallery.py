@@ -14,10 +14,10 @@ def test_best_picks_with_the_reason(inputs, config):
         ("s00", "scene understanding"), ("s21", "scene understanding"), ("s22", "fine-grained recognition"),
     ]  # fmt: skip
     assert chosen[0].why == (
-        "Scores 4.80 here, the highest of the pool. Pick 1 of 3: taken in round 1 for scene understanding, "
-        "as the best left of yes/no in scenes."
+        "Scores 4.80 here, the highest in the pool. Pick 1 of 3: selected in round 1 for scene understanding, "
+        "as the best remaining sample of yes/no in scenes."
     )
-    assert chosen[2].why.startswith("Scores 4.40 here, number 2 of 24. Pick 2 of 3")
+    assert chosen[2].why.startswith("Scores 4.40 here, rank 2 of 24. Pick 2 of 3")
 
 
 def test_the_lowest_are_not_selected_and_of_different_sources(inputs):
@@ -32,7 +32,7 @@ def test_without_a_selection_the_best_of_the_pool(tmp_path, config):
     fake.add_scores(workdir)
     chosen = choose(read_inputs(workdir, "x"), config)
     assert [s.id for s in chosen[:4]] == ["s00", "s01", fake.IDS[-1], "s22"]
-    assert chosen[0].why == "Scores 4.80 here, the highest of the pool."
+    assert chosen[0].why == "Scores 4.80 here, the highest in the pool."
 
 
 def test_cards_show_picture_words_scores_and_flaws(inputs, config):
@@ -40,7 +40,7 @@ def test_cards_show_picture_words_scores_and_flaws(inputs, config):
     cards = [c for b in blocks(gallery_section(inputs, config, samples), Cards) for c in b.cards]
     first = cards[0]
     assert first.sample == "s00"
-    assert len(first.pictures) == 1
+    assert len(first.images) == 1
     assert first.turns == [("user", "What is <b>s00</b>?"), ("assistant", f"It is {fake.HOSTILE} & more.")]
     assert first.tags == ["scene understanding 4.8", "fine-grained recognition 0.0", "rhyme 0.0"]
     assert first.warnings == []
@@ -53,13 +53,13 @@ def test_long_text_many_turns_and_bad_pictures_are_said(inputs, config):
     sample = Sample("s00", "scenes", turns, pictures)
     section = gallery_section(inputs, config, {"s00": sample})
     card = blocks(section, Cards)[0].cards[0]
-    assert len(card.pictures) == 3
-    assert card.warnings == ["1 of its pictures cannot be read"]
-    assert card.tags[-1] == "6 pictures"
+    assert len(card.images) == 3
+    assert card.warnings == ["1 unreadable image"]
+    assert card.tags[-1] == "6 images"
     assert card.turns[0][1] == "x" * (config.text_limit - 1) + "…"
     assert card.turns[-1] == ("user", "[2 more turns]")
 
 
 def test_a_sample_that_is_gone_is_named(inputs, config):
     card = blocks(gallery_section(inputs, config, {}), Cards)[0].cards[0]
-    assert card.turns == [("user", "[this sample is not in the pool any more]")]
+    assert card.turns == [("user", "[this sample is no longer in the pool]")]

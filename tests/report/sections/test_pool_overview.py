@@ -12,8 +12,8 @@ def test_numbers_equal_the_files(inputs, config):
     assert [(f.label, f.value, f.note) for f in facts.facts] == [
         ("samples", "24", "3 more were rejected"),
         ("sources", "3", ""),
-        ("pictures", "12", "0.50 a sample"),
-        ("turns", "54", "2.25 a sample"),
+        ("images", "12", "0.50 per sample"),
+        ("turns", "54", "2.25 per sample"),
     ]
     sources, flaws = blocks(section, Bars)
     assert [(b.label, b.shown) for b in sources.rows] == [
@@ -25,7 +25,7 @@ def test_numbers_equal_the_files(inputs, config):
 
 
 def test_rejects_by_reason_with_an_example(inputs, config):
-    rejects = table(pool_section(inputs, config), "Rejected on reading")
+    rejects = table(pool_section(inputs, config), "Rejected by ingest")
     assert rejects.rows == [
         ("missing image", "2", "bad1", f"{fake.HOSTILE} is not there"),
         ("empty answer", "1", "bad3", ""),

@@ -3,8 +3,8 @@ import pytest
 
 from mmssr_jax.core import files
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.report.blocks import Heat, Note, Table, Tracks
-from mmssr_jax.report.inputs import read_inputs
+from mmssr_jax.report.blocks import Heat, KeyFigures, Note, Table, Tracks
+from mmssr_jax.report.inputs import ReportConfig, read_inputs
 from mmssr_jax.report.sections.scorer_report import scorer_section
 from mmssr_jax.scoring import quality
 
@@ -32,24 +32,22 @@ def report():
 
 @pytest.fixture(scope="module")
 def section(report, tmp_path_factory):
-    from mmssr_jax.report.inputs import ReportConfig
-
     workdir = Workdir(tmp_path_factory.mktemp("scorer"))
     files.write_json(workdir.results("scorer"), report)
     return scorer_section(read_inputs(workdir, "x"), ReportConfig())
 
 
 def test_concordance_stands_beside_the_trivial_predictors(section, report):
-    rows = table(section, "Beside trivial predictors").rows
+    rows = table(section, "Comparison with trivial predictors").rows
     assert rows[0] == ("scorer", f"{report['concordance']:.3f}", "", "")
-    assert [r[0] for r in rows] == ["scorer", "same scorer, picture blanked", "ridge on character n-grams"]
+    assert [r[0] for r in rows] == ["scorer", "same scorer, blank image", "ridge on character n-grams"]
     assert rows[2][1] == "1.000"
 
 
 def test_a_scorer_that_is_beaten_and_degenerate_scores_raise_alarms(section):
     alarms = [n.text for n in blocks(section, Note) if n.tone == "alarm"]
-    assert alarms[0].startswith("rhyme: the scores mean nothing (constant: all scores are 1.000)")
-    assert alarms[1].startswith("Trivial predictors that order better than the scorer: ridge on character n-grams (−0.")
+    assert alarms[0].startswith("rhyme: the scores carry no information (constant: all scores are 1.000)")
+    assert alarms[1].startswith("Trivial predictors that rank better than the scorer: ridge on character n-grams (−0.")
     assert len(alarms) == 2
 
 
@@ -66,7 +64,7 @@ def test_dots_stand_at_their_value(section, report):
 
 
 def test_spearman_only_beside_its_ceiling(section, report):
-    every = table(section, "Every measure")
+    every = table(section, "All metrics")
     rank = report["capabilities"]["scene_understanding"]["spearman"]
     assert every.rows[0][4] == f"{rank['value']:.2f} of {rank['ceiling']:.2f}"
     assert "Spearman" not in " ".join(f"{t.header}" for t in blocks(section, Table) if t is not every)
@@ -79,5 +77,30 @@ def test_confusions_hold_every_sample(section, report):
 
 
 def test_counterfactual_and_styles(section):
-    assert table(section, "Same text, another picture").rows[0] == ("all", "40", "100.0 %", "0.50")
+    assert table(section, "Same text, another image").rows[0] == ("all", "40", "100.0 %", "0.50")
     assert table(section, "Styles").rows[-1] == ("macro", "40", "", "", "1.00")
+
+
+def test_a_concordance_below_a_trivial_predictor_is_an_alarm_at_the_top(section, report):
+    (tile,) = [f for f in blocks(section, KeyFigures)[0].facts if f.label == "concordance"]
+    assert section.headline.alarm
+    assert tile.alarm
+    assert section.headline.note.endswith("; below trivial predictors")
+    assert [(n.tone, n.text) for n in section.summary] == [
+        (
+            "alarm",
+            "The scorer ranks samples worse than 1 of 2 trivial predictors: concordance "
+            f"{report['concordance']:.3f}; the best trivial predictor is ridge on character n-grams, 1.000.",
+        )
+    ]
+
+
+def test_a_concordance_above_every_trivial_predictor_is_a_finding(report, tmp_path):
+    files.write_json(
+        tmp_path / "results" / "scorer.json", {**report, "baselines": {"blind": report["baselines"]["blind"]}}
+    )
+    section = scorer_section(read_inputs(Workdir(tmp_path), "x"), ReportConfig())
+    assert not section.headline.alarm
+    (note,) = section.summary
+    assert note.tone == "finding"
+    assert note.text.startswith("The scorer ranks samples better than the best trivial predictor: concordance 0.")

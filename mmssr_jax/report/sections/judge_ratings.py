@@ -1,4 +1,4 @@
-"""The ratings that everything else is measured by: how many, of what, and how far two of them agree."""
+"""The judge's ratings: their number, distribution and cost, and the agreement of repeated ratings."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ MAX_DISAGREEMENTS = 8
 
 
 def disputed(inputs: Inputs) -> list[str]:
-    """The ids of the samples whose pictures the section shows: those that two ratings differ on most."""
+    """The ids of the samples that the section shows: those with the largest disagreement of two ratings."""
     result = inputs.results("judge") or {"agreement": []}
     return list(dict.fromkeys(d["id"] for one in result["agreement"] for d in one["disagreements"][:MAX_DISAGREEMENTS]))
 
 
 def judge_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample]) -> Section:
-    """The section.
+    """The judge section.
 
     Args:
       inputs: the artefacts.
       config: sizes and limits.
-      samples: those of `disputed`, by id; one that is not there is shown without its content.
+      samples: the samples of `disputed`, by id; a missing one is shown without its content.
     """
     title = "Judge"
     result = inputs.results("judge")
@@ -59,7 +59,7 @@ def judge_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sa
         KeyFigure("ratings", count(sum(r["answered"] for r in result["rounds"])), f"by {', '.join(names)}"),
         KeyFigure("cost", f"${result['cost_usd']:.2f}"),
         KeyFigure(
-            "agreement", fixed(kappa), "mean quadratic kappa of repeats" if repeats else "nothing was rated twice"
+            "agreement", fixed(kappa), "mean quadratic kappa of repeats" if repeats else "no sample was rated twice"
         ),
     ]
     blocks: list[Block] = [
@@ -67,23 +67,25 @@ def judge_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sa
         Grid([_histograms(result), *(_agreement_table(one) for one in result["agreement"])]),
     ]
     styles = {k: v for k, v in sorted(result["style_counts"].items(), key=lambda p: (-p[1], p[0])) if v}
-    blocks.append(share_bars(list(styles.items()), judged or 1, title="Styles", note="A sample may have up to three."))
+    blocks.append(
+        share_bars(list(styles.items()), judged or 1, title="Styles", note="A sample has up to three styles.")
+    )
     for one in result["agreement"]:
         blocks += _agreement(one, _rubric_order(inputs, one), samples, config)
     details = [_rounds(result), _ledger(result), _sources(result)]
     if result["usage"].get("prompt_tokens") and result.get("estimate"):
         blocks.append(_expected(result))
     blocks.append(Fold("Rounds, ledger and sources", [Grid(details)]))
-    missing = [] if repeats else ["Agreement is not known: no sample was rated twice (config.judge.repeat_share)."]
+    missing = [] if repeats else ["Agreement is unknown: no sample was rated twice (config.judge.repeat_share)."]
     return Section(
-        "judge", title, "The ratings from which the scorer learns, and how reliable they are.", blocks, missing,
+        "judge", title, "The ratings that the scorer is trained on, and their reliability.", blocks, missing,
         headline=KeyFigure("judged", count(judged), f"by {', '.join(names)}"),
     )  # fmt: skip
 
 
 def _rounds(result: Mapping[str, Any]) -> Table:
     rows = [(r["kind"], r["judge"], count(r["asked"]), count(r["answered"])) for r in result["rounds"]]
-    return Table(("round", "judge", "asked", "answered"), rows, numeric=(2, 3), title="Rounds")
+    return Table(("round", "judge", "requested", "answered"), rows, numeric=(2, 3), title="Rounds")
 
 
 def _histograms(result: Mapping[str, Any]) -> Heat:
@@ -95,7 +97,7 @@ def _histograms(result: Mapping[str, Any]) -> Heat:
         rows.append((readable(slug), cells))
     return Heat(
         [str(i) for i in range(6)], rows, corner="rating", title="Ratings",
-        note="Samples that got each score; most capabilities of most samples are 0 or 1.",
+        note="Number of samples with each rating.",
     )  # fmt: skip
 
 
@@ -115,7 +117,7 @@ def _agreement_table(one: Mapping[str, Any]) -> Table:
 
 
 def _rubric_order(inputs: Inputs, one: Mapping[str, Any]) -> list[str]:
-    """The capabilities in the order of a rating's scores: that of the judgments' columns; JSON does not keep it."""
+    """The capabilities in the order of a rating's scores, from the judgments' columns, since JSON keys are sorted."""
     path = inputs.workdir.judge / "judgments.parquet"
     if path.exists():
         return list(tables.capability_slugs(pq.read_schema(path)))
@@ -123,7 +125,7 @@ def _rubric_order(inputs: Inputs, one: Mapping[str, Any]) -> list[str]:
 
 
 def _expected(result: Mapping[str, Any]) -> Table:
-    """What was expected before the first request beside what the ledger holds."""
+    """The estimate made before the first request and the totals of the ledger."""
     estimate, usage = result["estimate"], result["usage"]
     rows = []
     for name, key in (("prompt tokens", "prompt_tokens"), ("answer tokens", "completion_tokens")):
@@ -133,32 +135,32 @@ def _expected(result: Mapping[str, Any]) -> Table:
     if usd is not None:
         rows.append(("US dollars", f"{usd:.2f}", f"{cost:.2f}", f"× {cost / usd:.2f}" if usd else "–"))
     date = estimate.get("prices_date")
-    note = f"Prices are those of {date} (config.judge.api.prices); " if date else "The model has no price; "
+    note = f"Prices as of {date} (config.judge.api.prices)." if date else "The price of the model is unknown."
     return Table(
-        ("", "expected", "in the ledger", "ratio"), rows, numeric=(1, 2, 3), title="Estimate and ledger",
-        note=f"{note}the provider's bill decides. The ledger counts repairs and retries too.",
+        ("", "estimate", "ledger", "ratio"), rows, numeric=(1, 2, 3), title="Estimate and ledger",
+        note=f"{note} The provider's bill is authoritative. The ledger includes repairs and retries.",
     )  # fmt: skip
 
 
 def _agreement(
     one: Mapping[str, Any], slugs: Sequence[str], samples: Mapping[str, Sample], config: ReportConfig
 ) -> list[Block]:
-    """What two ratings of the same samples agree on besides the scores, and where they differ."""
+    """The agreement of two ratings on styles, and the samples with the largest disagreement."""
     styles = one["styles"]
     note = Note(
-        f"Styles of repeats: the main one is the same in {percent(styles['same_main'])}; mean overlap (Jaccard) "
+        f"Styles of repeats: same main style in {percent(styles['same_main'])}; mean Jaccard overlap "
         f"{fixed(styles['jaccard'])}; macro-F1 {fixed(styles['macro_f1'])}."
     )
     blocks: list[Block] = [note]
     if one["disagreements"]:
         shown = one["disagreements"][:MAX_DISAGREEMENTS]
         cards = Cards([_disagreement(slugs, d, samples.get(d["id"]), config) for d in shown])
-        blocks.append(Fold(f"The {len(shown)} samples they differ on most", [cards]))
+        blocks.append(Fold(f"The {len(shown)} samples with the largest disagreement", [cards]))
     return blocks
 
 
 def _disagreement(slugs: Sequence[str], d: Mapping[str, Any], sample: Sample | None, config: ReportConfig) -> Card:
-    """A sample with both ratings of it, where they differ."""
+    """A card of a sample with the differences of its two ratings."""
     first, second = d["first"], d["second"]
     pairs = zip(slugs, first["scores"], second["scores"], strict=True)
     parts = [f"{readable(s)} {a} → {b}" for s, a, b in pairs if a != b]

@@ -2,7 +2,7 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.report.blocks import Cards, Fold, Heat, KeyFigures, Note
 from mmssr_jax.report.inputs import read_inputs
-from mmssr_jax.report.sections.judge import disputed, judge_section
+from mmssr_jax.report.sections.judge_ratings import disputed, judge_section
 
 from .. import fake
 from .find import blocks, table
@@ -32,13 +32,13 @@ def test_disagreements_name_what_differs(inputs, config):
     assert wanted == [fake.IDS[-1]]
     section = judge_section(inputs, config, {i: fake.sample(i) for i in wanted})
     folds = {f.summary: f for f in blocks(section, Fold)}
-    (card,) = folds["The 1 samples they differ on most"].blocks[0].cards
+    (card,) = folds["The 1 samples with the largest disagreement"].blocks[0].cards
     assert (card.sample, card.source, card.tags) == (fake.IDS[-1], "scenes", ["2 points apart"])
     assert card.why == "scene understanding 1 → 3"
-    assert len(card.pictures) == 1
+    assert len(card.images) == 1
     assert card.turns[1] == ("assistant", f"It is {fake.HOSTILE} & more.")
     gone = judge_section(inputs, config, {})
-    assert "not in the pool any more" in blocks(gone, Cards)[0].cards[0].turns[0][1]
+    assert "no longer in the pool" in blocks(gone, Cards)[0].cards[0].turns[0][1]
 
 
 def test_styles_and_reasons_of_both_judges_are_told(tmp_path, config):
@@ -62,7 +62,7 @@ def test_the_estimate_stands_beside_the_ledger(tmp_path, config):
         ("answer tokens", "300", "150", "× 0.50"),
         ("US dollars", "2.00", "1.50", "× 0.75"),
     ]
-    assert "Prices are those of 2026-08" in found.note
+    assert "Prices as of 2026-08" in found.note
 
 
 def test_without_repeats_it_says_so(tmp_path, config):
@@ -79,4 +79,4 @@ def test_ratings_are_read_in_the_order_of_the_judgments(tmp_path, config):
     columns = tables.judgment_schema(("rhyme", "scene_understanding", "fine_grained_recognition"))
     files.write_parquet(workdir.judge / "judgments.parquet", columns.empty_table())
     folds = {f.summary: f for f in blocks(judge_section(read_inputs(workdir, "x"), config, {}), Fold)}
-    assert folds["The 1 samples they differ on most"].blocks[0].cards[0].why == "rhyme 1 → 3"
+    assert folds["The 1 samples with the largest disagreement"].blocks[0].cards[0].why == "rhyme 1 → 3"
