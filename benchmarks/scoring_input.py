@@ -55,9 +55,7 @@ def input_rates(*, threads: int) -> dict[str, Any]:
     ensemble = ScorerEnsemble(NoModel())  # type: ignore[arg-type]
 
     def pipeline() -> None:
-        assert not any(
-            isinstance(x, RejectedSample) for x in read_prompts(samples, ensemble, max_pixels=10**8, threads=threads)
-        )
+        assert not any(isinstance(x, RejectedSample) for x in read_prompts(samples, ensemble, threads=threads))
 
     def over(work: Any) -> None:
         with ThreadPoolExecutor(threads) as pool:
@@ -115,7 +113,7 @@ def pool_rate(*, threads: int) -> dict[str, Any]:
         for name in ("first", "timed"):
             meter = ScoringThroughput(ensemble)
             begin = time.perf_counter()
-            score_pool(pool, ensemble, Path(folder) / name, shards=1, max_pixels=10**8, todo=[0], threads=threads)
+            score_pool(pool, ensemble, Path(folder) / name, shards=1, todo=[0], threads=threads)
             seconds = time.perf_counter() - begin
     scalars = meter.scalars()
     return {

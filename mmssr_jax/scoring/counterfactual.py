@@ -32,7 +32,7 @@ def with_blank_images(sample: Sample) -> Sample:
     return dataclasses.replace(sample, images=tuple(blank for _ in sample.images))
 
 
-def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble, *, max_pixels: int) -> np.ndarray:
+def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble) -> np.ndarray:
     """Scores of samples that are all expected to be readable, float32 [n, C].
 
     Raises:
@@ -40,7 +40,7 @@ def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble, *, max_pi
     """
 
     def prompts() -> Iterator[tuple[Example, ...]]:
-        for item in read_prompts(samples, ensemble, max_pixels=max_pixels):
+        for item in read_prompts(samples, ensemble):
             if isinstance(item, RejectedSample):
                 raise ValueError(f"sample {item.sample.id}: {item.detail}")
             yield item[1]
@@ -49,7 +49,7 @@ def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble, *, max_pi
 
 
 def counterfactual(
-    samples: Sequence[Sample], visual: np.ndarray, ensemble: ScorerEnsemble, *, seed: int, max_pixels: int
+    samples: Sequence[Sample], visual: np.ndarray, ensemble: ScorerEnsemble, *, seed: int
 ) -> Counterfactual:
     """Scores every sample with its image and with an altered one: blank for even indices, swapped for odd ones.
 
@@ -60,7 +60,6 @@ def counterfactual(
       visual: bool [n, C], see `Counterfactual`.
       ensemble: the models.
       seed: seed of the sampling.
-      max_pixels: larger images are rejected.
 
     Raises:
       ValueError: a sample is rejected.
@@ -76,8 +75,8 @@ def counterfactual(
         else:
             altered.append(with_blank_images(sample))
             kinds.append("blank")
-    original = score_samples(samples, ensemble, max_pixels=max_pixels)
-    return Counterfactual(original, score_samples(altered, ensemble, max_pixels=max_pixels), kinds, visual)
+    original = score_samples(samples, ensemble)
+    return Counterfactual(original, score_samples(altered, ensemble), kinds, visual)
 
 
 def _image_key(sample: Sample) -> tuple[Any, ...]:

@@ -43,7 +43,7 @@ class ScorerEnsemble:
         counts = [s.counts for s in self.scorers]
         return TokenCounts(counts[0].samples, sum(c.tokens for c in counts), sum(c.computed for c in counts))
 
-    def prompts(self, sample: Sample, *, max_pixels: int) -> tuple[Example, ...]:
+    def prompts(self, sample: Sample) -> tuple[Example, ...]:
         """Encodes a sample for each model; images are decoded once if both models use the same views.
 
         Raises:
@@ -54,9 +54,9 @@ class ScorerEnsemble:
         preprocessed_for: Any = None
         for scorer in self.scorers:
             processor = scorer.encoder.processor
-            spec = (processor.views, processor.image_size)
+            spec = (processor.views, processor.image_size, processor.max_pixels)
             if spec != preprocessed_for:
-                preprocessed, pixels = dataclasses.replace(processor, max_pixels=max_pixels).preprocess(sample)
+                preprocessed, pixels = processor.preprocess(sample)
                 preprocessed_for = spec
             try:
                 example = scorer.encoder.prompt(preprocessed, pixels)

@@ -59,11 +59,10 @@ class _Encode:
     """sample -> its prompts for the models, or why it is rejected; runs in grain's threads."""
 
     ensemble: ScorerEnsemble
-    max_pixels: int
 
     def __call__(self, sample: Sample) -> tuple[Sample, tuple[Example, ...]] | RejectedSample:
         try:
-            return sample, self.ensemble.prompts(sample, max_pixels=self.max_pixels)
+            return sample, self.ensemble.prompts(sample)
         except (OSError, ValueError) as e:
             return RejectedSample(sample, "unreadable_image", str(e))
         except DoesNotFitError as e:
@@ -71,10 +70,10 @@ class _Encode:
 
 
 def read_prompts(
-    samples: Sequence[Sample] | SampleSource, ensemble: ScorerEnsemble, *, max_pixels: int, threads: int = 2
+    samples: Sequence[Sample] | SampleSource, ensemble: ScorerEnsemble, *, threads: int = 2
 ) -> Iterator[tuple[Sample, tuple[Example, ...]] | RejectedSample]:
     """Reads, decodes and tokenises samples in threads, ahead of the models and in order."""
-    encode = _Encode(ensemble, max_pixels)
+    encode = _Encode(ensemble)
     starts = grain.MapDataset.range(0, len(samples), _GROUP)
     groups = starts.map(lambda n: [encode(samples[i]) for i in range(int(n), min(int(n) + _GROUP, len(samples)))])
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_PREFETCH // _GROUP)
@@ -88,7 +87,7 @@ def shard_rows(total: int, shard: int, shards: int) -> range:
 
 
 def score_pool(
-    pool: SampleSource, ensemble: ScorerEnsemble, folder: Path, *, shards: int, max_pixels: int, todo: Iterable[int],
+    pool: SampleSource, ensemble: ScorerEnsemble, folder: Path, *, shards: int, todo: Iterable[int],
     writes: bool = True, extra: Path | None = None, metrics: Path | None = None, threads: int = 2,
 ) -> None:  # fmt: skip
     """Writes `part-*.parquet` (`core.tables.score_schema`) and `part-*.json` (`ScoreShard`) for the shards in `todo`.
@@ -98,7 +97,6 @@ def score_pool(
       ensemble: the models.
       folder: output folder.
       shards: number of parts.
-      max_pixels: larger images are rejected.
       todo: the missing shards, yielded one by one.
       writes: whether this process writes its results; if a model spans processes, only one of them does.
       extra: folder for each part's `detail_table`; None to skip it.
@@ -110,7 +108,7 @@ def score_pool(
     for shard in todo:
         rows = shard_rows(len(pool), shard, shards)
         throughput = ScoringThroughput(ensemble)
-        prompts = read_prompts(Subset(pool, rows), ensemble, max_pixels=max_pixels, threads=threads)
+        prompts = read_prompts(Subset(pool, rows), ensemble, threads=threads)
         scored = _ScoredSamples(throughput.over(prompts), progress)
         output = ensemble.score(scored.accepted())
         scalars = throughput.scalars()
@@ -218,11 +216,9 @@ def score_table(
     return pa.table(columns, schema=tables.score_schema(slugs))
 
 
-def score_readable(
-    samples: Sequence[Sample] | SampleSource, ensemble: ScorerEnsemble, *, max_pixels: int
-) -> ScorerOutput:
+def score_readable(samples: Sequence[Sample] | SampleSource, ensemble: ScorerEnsemble) -> ScorerOutput:
     """The output for those of `samples` that are not rejected, in order."""
-    items = read_prompts(samples, ensemble, max_pixels=max_pixels)
+    items = read_prompts(samples, ensemble)
     return ensemble.score(item[1] for item in items if not isinstance(item, RejectedSample))
 
 

@@ -115,7 +115,7 @@ def test_two_models_give_one_output():
     pair = ScorerEnsemble(_scorer(_encoder(styles=())), _scorer(_encoder(())))
     found = []
     for ensemble in (alone, pair):
-        found.append(ensemble.score(ensemble.prompts(one, max_pixels=10_000) for one in SAMPLES))
+        found.append(ensemble.score(ensemble.prompts(one) for one in SAMPLES))
     np.testing.assert_allclose(found[0].scores, found[1].scores, atol=1e-4)
     np.testing.assert_allclose(found[0].style_share, found[1].style_share, atol=1e-4)
     assert found[0].styles == found[1].styles

@@ -75,8 +75,6 @@ def measure(
     pool: Pool,
     ensemble: ScorerEnsemble,
     mass: np.ndarray,
-    *,
-    max_pixels: int,
 ) -> dict[str, Any] | None:
     """The content of `results/scorer.json` (see `quality.scorer_report`), or None if there is no truth.
 
@@ -87,7 +85,6 @@ def measure(
       pool: the samples.
       ensemble: the models, to score altered images.
       mass: [C], mean probability mass of the digits.
-      max_pixels: larger images are rejected.
     """
     truth = find_truth(ctx, scorer)
     if truth is None:
@@ -107,13 +104,11 @@ def measure(
     samples = [pool[pool.position(i)] for i in known["id"].to_pylist()]
     true_scores = tables.matrix(known, slugs)
     logging.info("score: measuring on %d samples outside the training set", len(samples))
-    blank = score_samples([with_blank_images(s) for s in samples], ensemble, max_pixels=max_pixels)
+    blank = score_samples([with_blank_images(s) for s in samples], ensemble)
     # An altered image can only lower the scores of visual capabilities that the sample really trains.
     visual = (true_scores >= GOOD) & np.array([c.seeing for c in ensemble.capabilities])
     paired = [n for n, s in enumerate(samples) if s.images and visual[n].any()][: config.pairs]
-    pairs = counterfactual(
-        [samples[n] for n in paired], visual[paired], ensemble, seed=config.seed, max_pixels=max_pixels
-    )
+    pairs = counterfactual([samples[n] for n in paired], visual[paired], ensemble, seed=config.seed)
     main_styles = [s[0] if s else "" for s in known["styles"].to_pylist()]
     baselines = _baselines(ctx, scorer, pool, slugs, samples, main_styles)
     return scorer_report(
