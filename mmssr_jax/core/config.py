@@ -21,13 +21,16 @@ T = TypeVar("T")
 RENAMED = {"procedural": "synthetic"}
 """Keys of earlier versions and what they are called now."""
 
+FLATTENED = {"flattened": True}
+"""Metadata of a field that groups config keys: the fields of its dataclass are keys of the enclosing section."""
+
 
 def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
     """Builds `cls` from a config section, checking every name and type.
 
     Nested dataclasses, `tuple[X, ...]`, `Mapping[str, X]`, `X | None` and `Literal` are understood; an int is
     accepted where a float is expected. A nested type with a classmethod `from_section(section, where)` is built by that
-    method instead of field by field.
+    method instead of field by field. The fields of a `FLATTENED` group are read from the section itself.
 
     Args:
       cls: a dataclass type.
@@ -41,12 +44,16 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
         raise UserError(f"{where}: expected a section, got {section!r}")
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
+    known = _keys(cls)
     for name in section:
-        if name not in fields:
-            raise UserError(f"{where}: there is no field {name!r}; {suggestion(str(name), fields)}")
+        if name not in known:
+            raise UserError(f"{where}: there is no field {name!r}; {suggestion(str(name), known)}")
     values = {}
     for name, field in fields.items():
-        if name in section:
+        if _is_flattened(field):
+            keys = _keys(hints[name])
+            values[name] = to_dataclass(hints[name], {k: section[k] for k in section if k in keys}, where)
+        elif name in section:
             values[name] = _convert(hints[name], section[name], f"{where}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise UserError(_not_set(f"{where}.{name}"))
@@ -54,6 +61,17 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
         return cls(**values)
     except ValueError as e:  # __post_init__ checks
         raise UserError(f"{where}: {e}") from None
+
+
+def _is_flattened(field: dataclasses.Field[Any]) -> bool:
+    return bool(field.metadata.get("flattened"))
+
+
+def _keys(cls: type) -> list[str]:
+    """The keys of a section for `cls`, those of its flattened groups included."""
+    hints = typing.get_type_hints(cls)
+    nested = [_keys(hints[f.name]) if _is_flattened(f) else [f.name] for f in dataclasses.fields(cls)]
+    return [name for names in nested for name in names]
 
 
 def suggestion(name: str, fields: Collection[str]) -> str:
@@ -114,7 +132,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def to_plain(value: Any) -> Any:
     """Dataclasses, ConfigDicts, tuples, sets and numpy values as the dicts, lists and numbers that JSON knows."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        plain = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        for field in filter(_is_flattened, dataclasses.fields(value)):
+            plain |= plain.pop(field.name)
+        return plain
     if hasattr(value, "items"):
         return {str(k): to_plain(v) for k, v in value.items()}
     if isinstance(value, (tuple, list)):

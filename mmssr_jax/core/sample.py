@@ -42,10 +42,12 @@ class ImageRef:
 class Sample:
     """One instruction sample: turns alternate user, assistant; tags and images agree in number and order.
 
-    A video is a number of its frames, each an image with its own tag.
+    A video is a number of its frames, each an image with its own tag. `system` is the system prompt; None for the
+    chat template's default.
     """
 
     id: str
     source: str
     turns: tuple[Turn, ...]
     images: tuple[ImageRef, ...] = ()
+    system: str | None = None

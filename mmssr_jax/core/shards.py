@@ -115,11 +115,11 @@ class ShardedJob:
         """The parts that are written."""
         return [n for n in range(self.parts) if self.is_done(n)]
 
-    def claim(self, claim: Callable[[bool], T], *, overwrite: bool) -> T:
+    def claim(self, claim: Callable[..., T], *, overwrite: bool) -> T:
         """Claims the folder of the parts; it is emptied only while nobody else is at work on it.
 
         Args:
-          claim: makes the claim; its argument says whether it may remove what is there.
+          claim: makes the claim; called with `may_overwrite`, whether it may remove what is there.
           overwrite: the user allows that.
 
         Raises:
@@ -127,14 +127,14 @@ class ShardedJob:
         """
         if not overwrite:
             self._share()
-            return claim(False)
+            return claim(may_overwrite=False)
         if self.processes.index != 0:
             self.processes.wait("claimed")
             self._share()
-            return claim(False)
+            return claim(may_overwrite=False)
         if not self._lock(_FOLDER):
             raise UserError("another process is at work on this; let it end, or start this one without --overwrite")
-        result = claim(True)
+        result = claim(may_overwrite=True)
         self._share()
         self.processes.wait("claimed")
         return result

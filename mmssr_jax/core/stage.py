@@ -49,6 +49,7 @@ class StageContext:
         stage: str,
         settings: Any,
         inputs: Mapping[str, str] | None = None,
+        may_overwrite: bool = True,
         lock: bool = True,
         keeps: Collection[str] = (),
     ) -> Artifact:
@@ -57,6 +58,7 @@ class StageContext:
         Args:
           path: the folder.
           stage, settings, inputs, keeps: as in `Artifact`.
+          may_overwrite: whether `overwrite` counts here; of several processes only one empties a folder.
           lock: hold the folder's lock until it is sealed; not where several processes share the work.
         """
         return Artifact(
@@ -64,7 +66,7 @@ class StageContext:
             stage=stage,
             settings=settings,
             inputs=inputs,
-            overwrite=stage in self.overwrite,
+            overwrite=may_overwrite and stage in self.overwrite,
             lock=self.workdir.lock(_lock_name(path, self.workdir.root)) if lock else None,
             keeps=keeps,
         )

@@ -90,8 +90,8 @@ def claim(
     """`StageContext.claim` by all processes; only the main one empties a folder that may be overwritten."""
 
     def claimed() -> Artifact:
-        mine = ctx if hosts.is_main() else dataclasses.replace(ctx, overwrite=frozenset())
-        return mine.claim(path, stage=stage, settings=settings, inputs=inputs, lock=hosts.is_main())
+        main = hosts.is_main()
+        return ctx.claim(path, stage=stage, settings=settings, inputs=inputs, may_overwrite=main, lock=main)
 
     return main_process_first(claimed)
 

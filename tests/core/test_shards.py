@@ -24,7 +24,7 @@ from pathlib import Path
 from mmssr_jax.core.shards import ShardedJob
 folder = Path(sys.argv[1])
 with ShardedJob(4, lambda n: (folder / f"done{n}").exists(), lock=folder / "lock") as job:
-    job.claim(lambda overwrite: None, overwrite=False)
+    job.claim(lambda may_overwrite: None, overwrite=False)
     for n in job.todo():
         stuck = n == 1 and not (folder / "begun1").exists()
         (folder / f"begun{n}").touch()
@@ -70,7 +70,7 @@ def test_each_part_once_then_what_a_killed_process_held(tmp_path: Path):
     _wait_for(tmp_path / "begun1")
     taken = []
     with _job(tmp_path, Group(index=1, count=2)) as job:
-        job.claim(lambda overwrite: None, overwrite=False)
+        job.claim(lambda may_overwrite: None, overwrite=False)
         for n in job.todo():
             taken.append(n)
             if n == 3:
@@ -88,13 +88,13 @@ def test_nobody_empties_a_folder_under_another(tmp_path: Path):
     claims: list[bool] = []
     try:
         with _job(tmp_path) as job, pytest.raises(UserError, match="another process is at work"):
-            job.claim(claims.append, overwrite=True)
+            job.claim(lambda may_overwrite: claims.append(may_overwrite), overwrite=True)
         assert claims == []
     finally:
         child.kill()
         child.wait()
     with _job(tmp_path) as job:
-        job.claim(claims.append, overwrite=True)
+        job.claim(lambda may_overwrite: claims.append(may_overwrite), overwrite=True)
     assert claims == [True]
 
 
@@ -102,7 +102,7 @@ def test_only_the_main_process_of_a_group_empties(tmp_path: Path):
     claims: list[bool] = []
     other = Group(index=1, count=2)
     with _job(tmp_path, other) as job:
-        job.claim(claims.append, overwrite=True)
+        job.claim(lambda may_overwrite: claims.append(may_overwrite), overwrite=True)
     assert (claims, other.waits) == ([False], ["claimed"])
 
 

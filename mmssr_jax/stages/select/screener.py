@@ -17,6 +17,7 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import input_digest
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.core.shards import ShardedJob
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation.benchmark import options, read_benchmark
 from mmssr_jax.images.decode import open_rgb
@@ -69,20 +70,27 @@ class Screener:
         if self._ctx.dry_run:
             return Fingerprints.from_arrow(pa.concat_tables(_part(self._pool, part) for part in range(parts)))
         folder = self._ctx.workdir.features("fingerprints")
-        artifact = self._ctx.claim(
+        claim = functools.partial(
+            self._ctx.claim,
             folder,
             stage="select",
             settings={"columns": fingerprints.SCHEMA.names, "rows": _ROWS},
             inputs={"pool": input_digest(self._pool.folder)},
+            lock=False,
         )
-        if not artifact.done:
-            present = [(folder / tables.part_name(part, parts)).exists() for part in range(parts)]
-            progress = Progress("fingerprints", len(self._pool), done=min(sum(present) * _ROWS, len(self._pool)))
-            for part in (p for p in range(parts) if not present[p]):
-                made = _part(self._pool, part)
-                files.write_parquet(folder / tables.part_name(part, parts), made)
-                progress.add(made.num_rows)
-            artifact.seal({"samples": len(self._pool)})
+        paths = [folder / tables.part_name(part, parts) for part in range(parts)]
+        with ShardedJob(
+            parts, lambda part: paths[part].exists(), lock=self._ctx.workdir.lock("features-fingerprints")
+        ) as job:
+            artifact = job.claim(claim, overwrite="select" in self._ctx.overwrite)
+            if not artifact.done:
+                done = min(len(job.done()) * _ROWS, len(self._pool))
+                progress = Progress("fingerprints", len(self._pool), done=done)
+                for part in job.todo():
+                    table = _part(self._pool, part)
+                    files.write_parquet(paths[part], table)
+                    progress.add(table.num_rows)
+                artifact.seal({"samples": len(self._pool)})
         return Fingerprints.from_arrow(tables.read_parts(folder))
 
     def _contamination(self, settings: Decontaminate) -> pa.Table:
