@@ -110,8 +110,7 @@ def _program(graphdef: nnx.GraphDef, settings: Generation, mesh: Mesh) -> Callab
 
     def run(params, tokens, pixels, image_index, lengths, seeds):
         model = module_params.merge(graphdef, params)
-        features = None if pixels is None else model.image_features(pixels)
-        return continue_prompts(model.decoder, model.embed(tokens, features, image_index), lengths, seeds, settings)
+        return continue_prompts(model.decoder, model.embed(tokens, pixels, image_index), lengths, seeds, settings)
 
     return jax.jit(run, out_shardings=replicated(mesh))
 

@@ -83,8 +83,7 @@ class StreamGenerator:
 def _programs(graphdef: nnx.GraphDef, max_tokens: int, chunk: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def start(params, tokens, pixels, image_index, lengths):
         model = module_params.merge(graphdef, params)
-        features = None if pixels is None else model.image_features(pixels)
-        embeddings = model.embed(tokens, features, image_index)
+        embeddings = model.embed(tokens, pixels, image_index)
         return read_prompts(model.decoder, embeddings, lengths, room=tokens.shape[1] + max_tokens)
 
     def go_on(params, last, cache, lengths, step, temperature, top_p, seeds):

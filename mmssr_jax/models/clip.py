@@ -1,6 +1,6 @@
-"""CLIP (arXiv 2103.00020) and SigLIP (arXiv 2303.15343): a picture and a text as two unit vectors.
+"""CLIP (arXiv 2103.00020) and SigLIP (arXiv 2303.15343): an image and a text as two unit vectors.
 
-Their product says how well the two go together.
+Their inner product is the image-text similarity.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mmssr_jax.models.vit import VisionTower
 
 
 class ClipText(nnx.Module):
-    """A text is the final-normed state of its end token, or of the last place."""
+    """Text tower; a text is represented by the normed state of its end token, or of the last position."""
 
     def __init__(self, config: ClipTextConfig, *, compute: Compute = FLOAT32, rngs: nnx.Rngs):
         self.config, self.compute = config, compute
@@ -29,20 +29,20 @@ class ClipText(nnx.Module):
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """int32 [B, L] -> [B, D].
 
-        L is at most the config's `length`, and what follows the end token has no effect; without an end token L is
-        `length`, and the padding belongs to the text.
+        L is at most the config's `length`, and tokens after the end token have no effect. Without an end token, L is
+        `length` and padding is part of the text.
         """
         B, L = tokens.shape
-        x = jnp.take(self.embedding[...], tokens, axis=0) + self.position[:L]
+        x_BLD = jnp.take(self.embedding[...], tokens, axis=0) + self.position[:L]
         visible_until = jnp.full((B, L), L, jnp.int32) if self.config.causal else None
-        x, _ = scan(
-            self.layers, lambda layer, x, _: (layer(x, visible_until), None), x.astype(self.compute.dtype),
+        x_BLD, _ = scan(
+            self.layers, lambda layer, x, _: (layer(x, visible_until), None), x_BLD.astype(self.compute.dtype),
             remat=self.compute.remat,
         )  # fmt: skip
         if self.config.end_token is None:
-            return self.norm(x[:, -1])
-        end = jnp.argmax(tokens == self.config.end_token, axis=1)
-        return self.norm(jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0])
+            return self.norm(x_BLD[:, -1])
+        end_B = jnp.argmax(tokens == self.config.end_token, axis=1)
+        return self.norm(jnp.take_along_axis(x_BLD, end_B[:, None, None], axis=1)[:, 0])
 
 
 class Clip(nnx.Module):
@@ -62,15 +62,15 @@ class Clip(nnx.Module):
             self.logit_scale = nnx.Param(jnp.log(jnp.array(1 / 0.07)))
 
     def embed_images(self, pixels: jax.Array) -> jax.Array:
-        """[N, S, S, 3] -> unit vectors [N, width], float32."""
-        pooled = self.vision.pooled(pixels)
-        return _unit(pooled if self.config.siglip else self.image_projection(pooled))
+        """[I, S, S, 3] -> unit vectors, float32 [I, width]."""
+        pooled_ID = self.vision.pooled(pixels)
+        return _normalize(pooled_ID if self.config.siglip else self.image_projection(pooled_ID))
 
     def embed_texts(self, tokens: jax.Array) -> jax.Array:
-        """int32 [B, L] -> unit vectors [B, width], float32."""
-        return _unit(self.text_projection(self.text(tokens)))
+        """int32 [B, L] -> unit vectors, float32 [B, width]."""
+        return _normalize(self.text_projection(self.text(tokens)))
 
 
-def _unit(x: jax.Array) -> jax.Array:
+def _normalize(x: jax.Array) -> jax.Array:
     x = x.astype(jnp.float32)
     return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Qwen2-style causal decoder."""
+"""Causal decoder as of Qwen2."""
 
 from __future__ import annotations
 
@@ -12,39 +12,43 @@ from mmssr_jax.models.attention.tree import AttentionMask
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.config import FLOAT32, Compute, DecoderConfig
 from mmssr_jax.models.layers import RMSNorm, SwiGLU, linear, scan, stack
-from mmssr_jax.models.moe.moe import MoE
+from mmssr_jax.models.moe.moe import MoE, RouterLosses
 from mmssr_jax.parallel.rules import constrain_batch
 
 CosSin = tuple[jax.Array, jax.Array]
 
 
 class DecoderAttention(nnx.Module):
-    """Grouped-query attention with rotary positions."""
+    """Grouped-query attention with rotary position embeddings."""
 
     def __init__(self, config: DecoderConfig, *, compute: Compute, rngs: nnx.Rngs):
         self.head_size, self.implementation = config.head_size, compute.attention
-        queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
-        self.q = linear(config.width, queries, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
-        self.k = linear(config.width, keys, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
-        self.v = linear(config.width, keys, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
-        self.o = linear(queries, config.width, bias=False, dtype=compute.dtype, rngs=rngs)
+        query_dim, key_dim = config.heads * config.head_size, config.kv_heads * config.head_size
+        self.q = linear(config.width, query_dim, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
+        self.k = linear(config.width, key_dim, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
+        self.v = linear(config.width, key_dim, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
+        self.o = linear(query_dim, config.width, bias=False, dtype=compute.dtype, rngs=rngs)
 
-    def project(self, x: jax.Array, turns: CosSin) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Queries [B, L, H, h], keys and values [B, L, K, h]; queries and keys are turned."""
-        q, k, v = (p(x).reshape(*x.shape[:2], -1, self.head_size) for p in (self.q, self.k, self.v))
-        return rope.apply_rope(q, *turns), rope.apply_rope(k, *turns), v
+    def project(self, x_BLD: jax.Array, cos_sin: CosSin) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Queries [B, L, N, H], keys and values [B, L, K, H]; RoPE is applied to queries and keys."""
+        q_BLNH, k_BLKH, v_BLKH = (
+            project(x_BLD).reshape(*x_BLD.shape[:2], -1, self.head_size) for project in (self.q, self.k, self.v)
+        )
+        return rope.apply_rope(q_BLNH, *cos_sin), rope.apply_rope(k_BLKH, *cos_sin), v_BLKH
 
-    def attend(self, q: jax.Array, k: jax.Array, v: jax.Array, visible_until: AttentionMask) -> jax.Array:
-        """`attention.attend` without a cache."""
-        return attend(q, k, v, visible_until=visible_until, implementation=self.implementation)
+    def attend(
+        self, q_BLNH: jax.Array, k_BLKH: jax.Array, v_BLKH: jax.Array, visible_until: AttentionMask
+    ) -> jax.Array:
+        """`attention.api.attend` without a cache: [B, L, N, H]."""
+        return attend(q_BLNH, k_BLKH, v_BLKH, visible_until=visible_until, implementation=self.implementation)
 
-    def output(self, y: jax.Array) -> jax.Array:
-        """[B, L, H, h] -> [B, L, D]."""
-        return self.o(y.reshape(*y.shape[:2], -1))
+    def output(self, y_BLNH: jax.Array) -> jax.Array:
+        """[B, L, N, H] -> [B, L, D]."""
+        return self.o(y_BLNH.reshape(*y_BLNH.shape[:2], -1))
 
 
 class DecoderLayer(nnx.Module):
-    """Pre-norm attention and gated MLP, or experts (`sparse`)."""
+    """Pre-norm attention and gated MLP, or mixture of experts (`sparse`)."""
 
     def __init__(self, config: DecoderConfig, *, sparse: bool = False, compute: Compute, rngs: nnx.Rngs):
         self.sparse = sparse
@@ -56,28 +60,32 @@ class DecoderLayer(nnx.Module):
         else:
             self.mlp = SwiGLU(config.width, config.mlp, dtype=compute.dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, turns: CosSin, visible_until: AttentionMask) -> tuple[jax.Array, jax.Array]:
-        """[B, L, D] -> [B, L, D] and the router's losses [2] (0 without a router)."""
-        q, k, v = self.attn.project(self.norm1(x), turns)
-        return self._feed(x + self.attn.output(self.attn.attend(q, k, v, visible_until)))
+    def __call__(
+        self, x_BLD: jax.Array, cos_sin: CosSin, visible_until: AttentionMask
+    ) -> tuple[jax.Array, RouterLosses | None]:
+        """[B, L, D] -> [B, L, D], and the router losses (None without a router)."""
+        q_BLNH, k_BLKH, v_BLKH = self.attn.project(self.norm1(x_BLD), cos_sin)
+        y_BLNH = self.attn.attend(q_BLNH, k_BLKH, v_BLKH, visible_until)
+        return self._feed_forward(x_BLD + self.attn.output(y_BLNH))
 
     def extend(
-        self, x: jax.Array, turns: CosSin, cache: KVCache, layer: jax.Array, starts: jax.Array
+        self, x_BLD: jax.Array, cos_sin: CosSin, cache: KVCache, layer: jax.Array, starts: jax.Array
     ) -> tuple[jax.Array, KVCache]:
-        """The same for the tokens that follow those in the cache, which they join."""
-        q, k, v = self.attn.project(self.norm1(x), turns)
-        cache = cache.write(layer, k, v, starts)
-        y = attend(q, cache.keys[layer], cache.values[layer], visible_until=cache.visible_until, starts=starts)
-        return self._feed(x + self.attn.output(y))[0], cache
+        """`__call__` for tokens [B, L, D] that follow those in the cache, to which their keys and values are added."""
+        q_BLNH, k_BLKH, v_BLKH = self.attn.project(self.norm1(x_BLD), cos_sin)
+        cache = cache.write(layer, k_BLKH, v_BLKH, starts)
+        keys_BSKH, values_BSKH = cache.keys[layer], cache.values[layer]
+        y_BLNH = attend(q_BLNH, keys_BSKH, values_BSKH, visible_until=cache.visible_until, starts=starts)
+        return self._feed_forward(x_BLD + self.attn.output(y_BLNH))[0], cache
 
-    def _feed(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        y = self.mlp(self.norm2(x))
-        y, losses = y if self.sparse else (y, jnp.zeros(2))
-        return constrain_batch(x + y), losses
+    def _feed_forward(self, x_BLD: jax.Array) -> tuple[jax.Array, RouterLosses | None]:
+        y = self.mlp(self.norm2(x_BLD))
+        y_BLD, losses = y if self.sparse else (y, None)
+        return constrain_batch(x_BLD + y_BLD), losses
 
 
 class DecoderGroup(nnx.Module):
-    """`every` - 1 dense layers and one with experts: what repeats in a sparse decoder."""
+    """`every` - 1 dense layers and one with experts: the repeated unit of a sparse decoder."""
 
     def __init__(self, config: DecoderConfig, *, compute: Compute, rngs: nnx.Rngs):
         assert config.moe is not None
@@ -86,23 +94,27 @@ class DecoderGroup(nnx.Module):
             self.dense = stack(lambda r: DecoderLayer(config, compute=compute, rngs=r), self.every - 1, rngs=rngs)
         self.sparse = DecoderLayer(config, sparse=True, compute=compute, rngs=rngs)
 
-    def __call__(self, x: jax.Array, turns: CosSin, visible_until: AttentionMask) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, x_BLD: jax.Array, cos_sin: CosSin, visible_until: AttentionMask
+    ) -> tuple[jax.Array, RouterLosses | None]:
+        """[B, L, D] -> [B, L, D], and the losses of the group's router."""
         if self.every > 1:
-            x, _ = scan(self.dense, lambda layer, x, _: layer(x, turns, visible_until), x)
-        return self.sparse(x, turns, visible_until)
+            x_BLD, _ = scan(self.dense, lambda layer, x, _: layer(x, cos_sin, visible_until), x_BLD)
+        return self.sparse(x_BLD, cos_sin, visible_until)
 
     def extend(
-        self, x: jax.Array, turns: CosSin, cache: KVCache, group: jax.Array, starts: jax.Array
+        self, x_BLD: jax.Array, cos_sin: CosSin, cache: KVCache, group: jax.Array, starts: jax.Array
     ) -> tuple[jax.Array, KVCache]:
+        """`DecoderLayer.extend` of all layers of the group, on [B, L, D]."""
         first = group * self.every
         for i in range(self.every - 1):
             layer = jax.tree.map(lambda p, i=i: p[i], self.dense)
-            x, cache = layer.extend(x, turns, cache, first + i, starts)
-        return self.sparse.extend(x, turns, cache, first + self.every - 1, starts)
+            x_BLD, cache = layer.extend(x_BLD, cos_sin, cache, first + i, starts)
+        return self.sparse.extend(x_BLD, cos_sin, cache, first + self.every - 1, starts)
 
 
 class Decoder(nnx.Module):
-    """Embedding, layers, final norm, output projection: a language model of its own."""
+    """Embedding, layers, final norm, output projection: a complete language model."""
 
     def __init__(self, config: DecoderConfig, *, compute: Compute = FLOAT32, rngs: nnx.Rngs):
         self.config, self.compute = config, compute
@@ -119,8 +131,8 @@ class Decoder(nnx.Module):
         """int32 [B, L] -> [B, L, D]."""
         return constrain_batch(jnp.take(self.embedding[...], tokens, axis=0)).astype(self.compute.dtype)
 
-    def turns(self, positions: jax.Array) -> CosSin:
-        """The rotary angles of positions [B, L]."""
+    def cos_sin(self, positions: jax.Array) -> CosSin:
+        """Cosines and sines of RoPE, float32 [B, L, H / 2] each, of positions int32 [B, L]."""
         config = self.config
         return rope.rope_cos_sin(
             positions, head_dim=config.head_size, theta=config.rope_theta, scaling=config.rope_scaling
@@ -133,55 +145,55 @@ class Decoder(nnx.Module):
 
         Args:
           embeddings: [B, L, D].
-          positions: int32 [B, L], of the rotary embedding; need not be the packed index.
-          until: int32 [B, L], see `attention`; or a `PrefixTree`.
+          positions: int32 [B, L], for RoPE; may differ from the packed index.
+          visible_until: int32 [B, L], see `attention.api`; or a `PrefixTreeMask`.
 
         Returns:
-          [B, L, D], and what the routers add to the training loss of a token: a weighted mean over layers, 0 without.
+          hidden states [B, L, D], and the router loss per token, float32 []: the weighted losses' mean over layers, 0
+          for a dense decoder.
         """
-        turns = self.turns(positions)
-        x, losses = scan(
-            self.layers, lambda layer, x, _: layer(x, turns, visible_until), embeddings, remat=self.compute.remat
+        cos_sin = self.cos_sin(positions)
+        x_BLD, losses = scan(
+            self.layers, lambda layer, x, _: layer(x, cos_sin, visible_until), embeddings, remat=self.compute.remat
         )
         moe = self.config.moe
-        weights = jnp.zeros(2) if moe is None else jnp.array([moe.balance_loss, moe.z_loss])
-        return self.norm(x), losses.mean(0) @ weights
+        return self.norm(x_BLD), jnp.zeros(()) if moe is None else losses.weighted(moe).mean()
 
     def __call__(self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
-        """`run` without the routers' loss: hidden states [B, L, D]."""
+        """`run` without the router loss: hidden states [B, L, D]."""
         return self.run(embeddings, positions, visible_until)[0]
 
     def extend(
         self, embeddings: jax.Array, positions: jax.Array, cache: KVCache, starts: jax.Array
     ) -> tuple[jax.Array, KVCache]:
-        """Runs T tokens a row that follow what is in the cache.
+        """Runs L tokens per row that follow the tokens in the cache.
 
         Args:
-          embeddings: [B, T, D].
-          positions: int32 [B, T].
-          cache: what came before; see `KVCache.empty`.
+          embeddings: [B, L, D].
+          positions: int32 [B, L].
+          cache: the tokens before; see `KVCache.empty`.
           starts: int32 [B], the packed index of each row's first token.
 
         Returns:
-          hidden states after the final norm [B, T, D], and the cache with the tokens in it.
+          hidden states after the final norm [B, L, D], and the cache with the tokens added.
         """
-        turns = self.turns(positions)
+        cos_sin = self.cos_sin(positions)
 
         def step(
-            layer: DecoderLayer | DecoderGroup, carry: tuple[jax.Array, KVCache], number: jax.Array
+            layer: DecoderLayer | DecoderGroup, carry: tuple[jax.Array, KVCache], index: jax.Array
         ) -> tuple[tuple[jax.Array, KVCache], None]:
-            return layer.extend(carry[0], turns, carry[1], number, starts), None
+            return layer.extend(carry[0], cos_sin, carry[1], index, starts), None
 
-        (x, cache), _ = scan(self.layers, step, (embeddings, cache), jnp.arange(self.blocks))
-        return self.norm(x), cache
+        (x_BLD, cache), _ = scan(self.layers, step, (embeddings, cache), jnp.arange(self.blocks))
+        return self.norm(x_BLD), cache
 
     def hidden_states(self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
         """The input of every layer (or group) and the output after the final norm, [depth + 1, B, L, D]."""
-        turns = self.turns(positions)
-        x, inputs = scan(self.layers, lambda layer, x, _: (layer(x, turns, visible_until)[0], x), embeddings)
-        return jnp.concatenate([inputs, self.norm(x)[None]])
+        cos_sin = self.cos_sin(positions)
+        x_BLD, inputs = scan(self.layers, lambda layer, x, _: (layer(x, cos_sin, visible_until)[0], x), embeddings)
+        return jnp.concatenate([inputs, self.norm(x_BLD)[None]])
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """[..., D] -> float32 [..., V]."""
-        kernel = self.embedding[...].T if self.config.tie_embeddings else self.head.kernel[...]
-        return jnp.matmul(hidden, kernel.astype(hidden.dtype), preferred_element_type=jnp.float32)
+        kernel_DV = self.embedding[...].T if self.config.tie_embeddings else self.head.kernel[...]
+        return jnp.matmul(hidden, kernel_DV.astype(hidden.dtype), preferred_element_type=jnp.float32)

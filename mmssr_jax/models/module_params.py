@@ -1,6 +1,6 @@
 """A model as (graphdef, params): params is a plain nested dict of arrays, see `parallel.paths` for their names.
 
-Layers are stacked: the parameters of one kind in all layers are one array with a leading axis of layers.
+Layers are stacked: a parameter of all layers is one array with a leading axis of layers.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def split(model: nnx.Module) -> tuple[nnx.GraphDef, Params]:
 
 
 def merge(graphdef: nnx.GraphDef, params: Params) -> Any:
-    """The model again; cheap, and meant to be called inside jit."""
+    """The inverse of `split`; cheap, and meant to be called inside jit."""
     return nnx.merge(graphdef, params)
 
 
 def abstract(make: Callable[[], nnx.Module]) -> tuple[nnx.GraphDef, Params]:
-    """Like `split(make())` with ShapeDtypeStructs for arrays: nothing is computed or stored."""
+    """`split(make())` with ShapeDtypeStructs in the place of arrays: nothing is computed or allocated."""
     return split(nnx.eval_shape(make))
 
 
 def param_count(params: Params) -> int:
-    """The number of scalars."""
+    """The number of scalar parameters."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

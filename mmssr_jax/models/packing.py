@@ -1,4 +1,10 @@
-"""What stands at each token's place: the row of an image feature, or a weighted sum of four (`core.vision_spec`)."""
+"""Merging image features into token embeddings by index: one feature per token, or a weighted sum of four.
+
+`images.anyres` defines the index; row b of a batch reads only the features of its images:
+
+    row b     newline | features of image b * I/B | ... | features of image (b + 1) * I/B - 1
+    index        0       1 + b * I/B * T ...
+"""
 
 from __future__ import annotations
 
@@ -7,44 +13,58 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from mmssr_jax.images.anyres import TEXT_ROW, FeatureIndex, WeightedIndex
+from mmssr_jax.images.anyres import NEWLINE_INDEX, TEXT_INDEX, FeatureIndex, WeightedIndex, is_image
+from mmssr_jax.parallel.rules import constrain_batch
 
 
-def resample(features: jax.Array, rows: jax.Array, weights: jax.Array) -> jax.Array:
-    """Image tokens of a blend, as rows of their own.
+def merge_images(
+    text_BLD: jax.Array, features_ITD: jax.Array, newline_D: jax.Array, image_index: FeatureIndex
+) -> jax.Array:
+    """Token embeddings [B, L, D] in which image tokens are replaced by their features.
 
-    Args:
-      features: [F, D], see `vlm.pack_features`: the newline, then the features of all tiles.
-      rows: int32 [M, 4] rows of `features`; padding may point anywhere with weight 0.
-      weights: float32 [M, 4].
-
-    Returns:
-      [M, D]; token m is row m.
-    """
-    return gather(lambda at: jnp.take(features, jnp.maximum(at, 0), axis=0), WeightedIndex(rows, weights))
-
-
-def gather(take: Callable[[jax.Array], jax.Array], rows: FeatureIndex) -> jax.Array:
-    """The features of tokens.
+    Features are gathered within a row, so that none crosses rows and hence devices.
 
     Args:
-      take: int32 [...] row numbers -> features [..., D]; what it gives for -1 does not matter.
-      rows: of the tokens.
-
-    Returns:
-      [..., D], summed in float32 where they are blends.
+      text_BLD: [B, L, D], embeddings of all tokens; those of image tokens are ignored.
+      features_ITD: [I, T, D], where B divides I; row b has the images b * I/B ... (b + 1) * I/B - 1.
+      newline_D: [D], the feature of the image newline.
+      image_index: int32 [B, L]: 0 the newline, 1 + i * T + t feature t of image i, -1 text; or a `WeightedIndex` of
+        such rows, [B, L, 4].
     """
-    if not isinstance(rows, WeightedIndex):
-        return take(rows)
-    parts = [take(rows.rows[..., n]) for n in range(4)]
-    weights = rows.weights
-    total = sum(weights[..., n, None] * part.astype(jnp.float32) for n, part in enumerate(parts))
+    B, (images, T, D) = len(text_BLD), features_ITD.shape
+    per_row = images // B * T
+    features_BTD = constrain_batch(features_ITD.reshape(B, per_row, D)).astype(text_BLD.dtype)
+    first_B1 = 1 + jnp.arange(B)[:, None] * per_row
+    newline_D = newline_D.astype(text_BLD.dtype)
+
+    def take(index_BL: jax.Array) -> jax.Array:
+        in_row_BL = jnp.clip(index_BL - first_B1, 0, per_row - 1)
+        image_BLD = jnp.take_along_axis(features_BTD, in_row_BL[..., None], axis=1)
+        return jnp.where((index_BL == NEWLINE_INDEX)[..., None], newline_D, image_BLD)
+
+    image_BLD = gather(take, image_index)
+    return constrain_batch(jnp.where(is_image(image_index)[..., None], image_BLD, text_BLD))
+
+
+def gather(take: Callable[[jax.Array], jax.Array], index: FeatureIndex) -> jax.Array:
+    """The feature of each token, [..., D].
+
+    Args:
+      take: maps an index, int32 [...], to features [..., D]; its result for -1 is ignored.
+      index: int32 [...] or a `WeightedIndex` [..., 4], whose features are summed in float32.
+    """
+    if not isinstance(index, WeightedIndex):
+        return take(index)
+    parts = [take(index.indices[..., n]) for n in range(4)]
+    total = sum(index.weights[..., n, None] * part.astype(jnp.float32) for n, part in enumerate(parts))
     return jnp.asarray(total, parts[0].dtype)
 
 
-def with_text(rows: FeatureIndex, count: int) -> FeatureIndex:
-    """The rows of [B, L] tokens, and of `count` tokens of text after each."""
-    if isinstance(rows, WeightedIndex):
-        room = ((0, 0), (0, count), (0, 0))
-        return WeightedIndex(jnp.pad(rows.rows, room, constant_values=TEXT_ROW), jnp.pad(rows.weights, room))
-    return jnp.pad(rows, ((0, 0), (0, count)), constant_values=TEXT_ROW)
+def with_text(index: FeatureIndex, count: int) -> FeatureIndex:
+    """The index [B, L] of a batch with `count` text tokens appended to each row, [B, L + count]."""
+    if isinstance(index, WeightedIndex):
+        padding = ((0, 0), (0, count), (0, 0))
+        return WeightedIndex(
+            jnp.pad(index.indices, padding, constant_values=TEXT_INDEX), jnp.pad(index.weights, padding)
+        )
+    return jnp.pad(index, ((0, 0), (0, count)), constant_values=TEXT_INDEX)

@@ -12,28 +12,35 @@ from mmssr_jax.models.config import RopeScaling
 
 
 def inv_freq(head_dim: int, theta: float, scaling: RopeScaling | None = None) -> np.ndarray:
-    """Radians a position, float32 [head_dim / 2]."""
-    plain = 1.0 / theta ** (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim))
+    """Inverse frequencies in radians per position, float32 [head_dim / 2]."""
+    unscaled = 1.0 / theta ** (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim))
     if scaling is None:
-        return plain.astype(np.float32)
-    slow = plain / scaling.factor
+        return unscaled.astype(np.float32)
+    scaled = unscaled / scaling.factor
     if scaling.kind == "linear":
-        return slow.astype(np.float32)
-    turns = scaling.original_length * plain / (2 * math.pi)
-    keep = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0.0, 1.0)
-    return (keep * plain + (1 - keep) * slow).astype(np.float32)
+        return scaled.astype(np.float32)
+    rotations = scaling.original_length * unscaled / (2 * math.pi)
+    weight = np.clip((rotations - scaling.low) / (scaling.high - scaling.low), 0.0, 1.0)
+    return (weight * unscaled + (1 - weight) * scaled).astype(np.float32)
 
 
 def rope_cos_sin(
     positions: jax.Array, *, head_dim: int, theta: float, scaling: RopeScaling | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Cosine and sine, float32 [B, L, head_dim / 2], of positions [B, L]."""
-    turns = positions[..., None].astype(jnp.float32) * inv_freq(head_dim, theta, scaling)
-    return jnp.cos(turns), jnp.sin(turns)
+    angles = positions[..., None].astype(jnp.float32) * inv_freq(head_dim, theta, scaling)
+    return jnp.cos(angles), jnp.sin(angles)
 
 
-def apply_rope(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-    """Turns [B, L, heads, head_dim]: element i pairs with element i + head_dim / 2. Float32 inside."""
-    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+def apply_rope(x_BLNH: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
+    """Rotates queries or keys, [B, L, N, H] -> [B, L, N, H], in float32.
+
+    Element i of a head forms a pair with element i + H / 2.
+
+    Args:
+      x_BLNH: [B, L, N, H], or [B, L, K, H].
+      cos, sin: float32 [B, L, H / 2], see `rope_cos_sin`.
+    """
+    a, b = jnp.split(x_BLNH.astype(jnp.float32), 2, axis=-1)
     cos, sin = cos[:, :, None], sin[:, :, None]
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x_BLNH.dtype)

@@ -1,4 +1,4 @@
-"""The transformer layer that vision towers and CLIP's text tower share: layer norms, biases everywhere, no rotation."""
+"""The transformer layer of the vision towers and CLIP's text tower: layer norms, biases everywhere, no RoPE."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmssr_jax.parallel.rules import constrain_batch
 
 
 class EncoderAttention(nnx.Module):
-    """As many key/value heads as query heads."""
+    """Multi-head attention with as many key/value heads as query heads."""
 
     def __init__(self, width: int, heads: int, *, compute: Compute, rngs: nnx.Rngs):
         self.heads, self.implementation = heads, compute.attention
@@ -21,9 +21,13 @@ class EncoderAttention(nnx.Module):
         self.v = linear(width, width, dtype=compute.dtype, rngs=rngs)
         self.o = linear(width, width, dtype=compute.dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, visible_until: jax.Array | None) -> jax.Array:
-        q, k, v = (p(x).reshape(*x.shape[:2], self.heads, -1) for p in (self.q, self.k, self.v))
-        return self.o(attend(q, k, v, visible_until=visible_until, implementation=self.implementation).reshape(x.shape))
+    def __call__(self, x_BLD: jax.Array, visible_until: jax.Array | None) -> jax.Array:
+        """[B, L, D] -> [B, L, D]; `visible_until` int32 [B, L], None for full attention."""
+        q_BLNH, k_BLNH, v_BLNH = (
+            project(x_BLD).reshape(*x_BLD.shape[:2], self.heads, -1) for project in (self.q, self.k, self.v)
+        )
+        y_BLNH = attend(q_BLNH, k_BLNH, v_BLNH, visible_until=visible_until, implementation=self.implementation)
+        return self.o(y_BLNH.reshape(x_BLD.shape))
 
 
 class EncoderLayer(nnx.Module):
@@ -36,7 +40,7 @@ class EncoderLayer(nnx.Module):
         self.norm2 = LayerNorm(width, eps=config.eps)
         self.mlp = MLP(width, config.mlp, width, activation=config.activation, dtype=compute.dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, visible_until: jax.Array | None = None) -> jax.Array:
-        """[B, L, D] -> [B, L, D]; `until` as in `attention`, None where all see all."""
-        x = x + self.attn(self.norm1(x), visible_until)
-        return constrain_batch(x + self.mlp(self.norm2(x)))
+    def __call__(self, x_BLD: jax.Array, visible_until: jax.Array | None = None) -> jax.Array:
+        """[B, L, D] -> [B, L, D]; `visible_until` int32 [B, L], None for full attention."""
+        x_BLD = x_BLD + self.attn(self.norm1(x_BLD), visible_until)
+        return constrain_batch(x_BLD + self.mlp(self.norm2(x_BLD)))

@@ -1,4 +1,4 @@
-"""SigLIP-style vision transformer: pixels to one feature a patch."""
+"""Vision transformer as of SigLIP and CLIP: pixels to one feature per patch."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ Colour = tuple[float, float, float]
 
 
 def patches(pixels: jax.Array, size: int) -> jax.Array:
-    """Cuts [N, S, S, 3] into [N, (S // size)^2, size * size * 3], row by row.
+    """Splits images [I, S, S, 3] into patches [I, (S // size)^2, size * size * 3], row by row.
 
-    A rest at the right and bottom that makes no whole patch is left out, as a strided convolution does.
+    A remainder at the right and bottom that fills no whole patch is dropped, as a strided convolution does.
     """
-    N, S = pixels.shape[:2]
-    G = S // size
-    pixels = pixels[:, : G * size, : G * size]
-    return pixels.reshape(N, G, size, G, size, 3).transpose(0, 1, 3, 2, 4, 5).reshape(N, G * G, size * size * 3)
+    images, S = pixels.shape[:2]
+    grid = S // size
+    pixels = pixels[:, : grid * size, : grid * size]
+    pixels = pixels.reshape(images, grid, size, grid, size, 3).transpose(0, 1, 3, 2, 4, 5)
+    return pixels.reshape(images, grid * grid, size * size * 3)
 
 
 def normalise(pixels: jax.Array, *, mean: Colour, std: Colour) -> jax.Array:
-    """uint8 [..., 3] -> float32 (pixels / 255 - mean) / std."""
+    """uint8 [..., 3] -> float32 [..., 3]: (pixels / 255 - mean) / std."""
     return (pixels.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(std)
 
 
-def resize_positions(position: jax.Array, *, side: int, class_token: bool) -> jax.Array:
-    """Learned positions [T, D] of a square grid for a grid of `side` x `side`, by bicubic interpolation.
+def resize_positions(position_PD: jax.Array, *, side: int, class_token: bool) -> jax.Array:
+    """Learned positions [P, D] of a square grid, interpolated bicubically to [side^2, D].
 
-    The kernel is torch's (a = -0.75, half-pixel centres, edges repeated), as CLIP towers are commonly resized; the
-    position of a class token, which comes first, stays.
+    The kernel is torch's (a = -0.75, half-pixel centres, edges repeated), with which CLIP towers are commonly resized.
+    With `class_token` the first position belongs to the class token and is kept, in input and result.
     """
-    first, rest = position[: int(class_token)], position[int(class_token) :]
-    grid = math.isqrt(len(rest))
-    weights = jnp.asarray(_cubic(grid, side), position.dtype)
-    square = rest.reshape(grid, grid, -1)
-    resized = jnp.einsum("ijd,yi,xj->yxd", square, weights, weights, precision="highest")
-    return jnp.concatenate([first, resized.reshape(side**2, -1)])
+    first, grid_PD = position_PD[: int(class_token)], position_PD[int(class_token) :]
+    grid = math.isqrt(len(grid_PD))
+    weights = jnp.asarray(_bicubic_weights(grid, side), position_PD.dtype)
+    square_YXD = grid_PD.reshape(grid, grid, -1)
+    resized_YXD = jnp.einsum("ijd,yi,xj->yxd", square_YXD, weights, weights, precision="highest")
+    return jnp.concatenate([first, resized_YXD.reshape(side**2, -1)])
 
 
-def _cubic(size: int, target: int, a: float = -0.75) -> np.ndarray:
-    """[target, size]: each sample's weights (Keys, 1981)."""
-    place = (np.arange(target) + 0.5) * size / target - 0.5
-    low = np.floor(place).astype(int)
+def _bicubic_weights(size: int, target: int, a: float = -0.75) -> np.ndarray:
+    """[target, size]: the weights of each output sample (Keys, 1981)."""
+    centre = (np.arange(target) + 0.5) * size / target - 0.5
+    low = np.floor(centre).astype(int)
     weights = np.zeros((target, size))
     for tap in range(-1, 3):
-        x = np.abs(place - (low + tap))
+        x = np.abs(centre - (low + tap))
         near = (a + 2) * x**3 - (a + 3) * x**2 + 1
         far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
         np.add.at(weights, (np.arange(target), np.clip(low + tap, 0, size - 1)), np.where(x <= 1, near, far))
@@ -62,7 +63,7 @@ def _cubic(size: int, target: int, a: float = -0.75) -> np.ndarray:
 
 
 class PoolingHead(nnx.Module):
-    """One learned query attends to all features (arXiv 2205.01580); an MLP on what it finds."""
+    """Attention pooling: one learned query attends to all features (arXiv 2205.01580), followed by an MLP."""
 
     def __init__(self, config: VisionConfig, *, compute: Compute, rngs: nnx.Rngs):
         width = config.width
@@ -73,15 +74,15 @@ class PoolingHead(nnx.Module):
         self.norm = LayerNorm(width, eps=config.eps)
         self.mlp = MLP(width, config.mlp, width, activation=config.activation, dtype=compute.dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[N, T, D] -> [N, D]."""
-        N, _, D = x.shape
-        probe = jnp.broadcast_to(self.probe[...].astype(x.dtype), (N, 1, D))
-        q = self.attn(probe)[..., :D]
-        k, v = jnp.split(self.attn(x)[..., D:], 2, axis=-1)
-        q, k, v = (y.reshape(N, -1, self.heads, D // self.heads) for y in (q, k, v))
-        y = self.o(attend(q, k, v, visible_until=None).reshape(N, 1, D))
-        return (y + self.mlp(self.norm(y)))[:, 0]
+    def __call__(self, x_IPD: jax.Array) -> jax.Array:
+        """[I, P, D] -> [I, D]."""
+        images, _, D = x_IPD.shape
+        probe_I1D = jnp.broadcast_to(self.probe[...].astype(x_IPD.dtype), (images, 1, D))
+        q = self.attn(probe_I1D)[..., :D]
+        k, v = jnp.split(self.attn(x_IPD)[..., D:], 2, axis=-1)
+        q_I1NH, k_IPNH, v_IPNH = (y.reshape(images, -1, self.heads, D // self.heads) for y in (q, k, v))
+        y_I1D = self.o(attend(q_I1NH, k_IPNH, v_IPNH, visible_until=None).reshape(images, 1, D))
+        return (y_I1D + self.mlp(self.norm(y_I1D)))[:, 0]
 
 
 class VisionTower(nnx.Module):
@@ -106,22 +107,22 @@ class VisionTower(nnx.Module):
             self.head = PoolingHead(config, compute=compute, rngs=rngs)
 
     def __call__(self, pixels: jax.Array) -> jax.Array:
-        """Features of the patches, after the last layer and before any final norm.
+        """Patch features after the last layer, before any final norm.
 
         Args:
-          pixels: [N, S, S, 3] with S the config's `image_size`; uint8 as decoded, or floats that are normalised.
+          pixels: [I, S, S, 3] with S the config's `image_size`; uint8, or floats that are normalised already.
 
         Returns:
-          [N, T, D] in the compute dtype; T = `config.tokens`, row by row.
+          [I, P, D] in the compute dtype; P = `config.tokens`, row by row.
         """
         return self.run(pixels)[:, int(self.config.class_token) :]
 
     def run(self, pixels: jax.Array) -> jax.Array:
-        """Like calling it, with the class token, if there is one, in front."""
+        """`__call__` with the class token, if there is one, in front: [I, P or P + 1, D]."""
         return scan(self.layers, lambda layer, x, _: (layer(x), None), self.embed(pixels), remat=self.compute.remat)[0]
 
     def pooled(self, pixels: jax.Array) -> jax.Array:
-        """One vector a picture, [N, D]: SigLIP's pooling head, or the normed class token.
+        """One vector per image, [I, D]: the output of SigLIP's pooling head, or CLIP's normed class token.
 
         Raises:
           ValueError: the tower has neither.
@@ -133,20 +134,24 @@ class VisionTower(nnx.Module):
         raise ValueError("this vision tower has neither a pooling head nor a normed class token")
 
     def embed(self, pixels: jax.Array) -> jax.Array:
-        """What the first layer is given, [N, T, D]; one token more with a class token."""
+        """The input of the first layer, [I, P, D]; with a class token [I, P + 1, D].
+
+        Raises:
+          ValueError: `pixels` does not have the config's image size.
+        """
         config = self.config
         if pixels.shape[1:] != (config.image_size, config.image_size, 3):
-            raise ValueError(f"pixels must be [N, {config.image_size}, {config.image_size}, 3], not {pixels.shape}")
+            raise ValueError(f"pixels must be [I, {config.image_size}, {config.image_size}, 3], not {pixels.shape}")
         if pixels.dtype == jnp.uint8:
             pixels = normalise(pixels, mean=config.mean, std=config.std)
-        x = constrain_batch(self.patch_embed(patches(pixels.astype(self.compute.dtype), config.patch_size)))
+        x_IPD = constrain_batch(self.patch_embed(patches(pixels.astype(self.compute.dtype), config.patch_size)))
         if config.class_token:
-            first = jnp.broadcast_to(self.class_token[...].astype(self.compute.dtype), (len(x), 1, config.width))
-            x = jnp.concatenate([first, x], axis=1)
-        x = x + self.position[...].astype(self.compute.dtype)
-        return self.pre_norm(x) if config.pre_norm else x
+            class_token = self.class_token[...].astype(self.compute.dtype)
+            x_IPD = jnp.concatenate([jnp.broadcast_to(class_token, (len(x_IPD), 1, config.width)), x_IPD], axis=1)
+        x_IPD = x_IPD + self.position[...].astype(self.compute.dtype)
+        return self.pre_norm(x_IPD) if config.pre_norm else x_IPD
 
     def hidden_states(self, pixels: jax.Array) -> jax.Array:
-        """The input of every layer and the output of the last, [depth + 1, N, T, D]."""
-        last, inputs = scan(self.layers, lambda layer, x, _: (layer(x), x), self.embed(pixels))
-        return jnp.concatenate([inputs, last[None]])
+        """The input of every layer and the output of the last, [depth + 1, I, P or P + 1, D]."""
+        last_IPD, inputs = scan(self.layers, lambda layer, x, _: (layer(x), x), self.embed(pixels))
+        return jnp.concatenate([inputs, last_IPD[None]])

@@ -22,7 +22,7 @@ def test_rows_and_parameters_are_spread(model, mesh):
     if len(jax.devices()) < 8:
         pytest.skip("needs 8 devices")
     graphdef, params = module_params.split(model)
-    pixels = np.concatenate([PIXELS, np.zeros((5, 8, 8, 3), np.uint8)])
+    pixels = np.concatenate([PIXELS, np.zeros((2, 8, 8, 3), np.uint8)])
     index = fourfold(INDEX)
     index[3] = -1
     rows = fourfold(TOKENS), pixels, index, fourfold(LENGTHS)

@@ -9,6 +9,7 @@ from flax import nnx
 
 from mmssr_jax.generation.sampler import Generation, Generator, continue_prompts
 from mmssr_jax.generation.sampling import Sampling
+from mmssr_jax.images.anyres import shift
 from mmssr_jax.models import module_params
 from mmssr_jax.models.config import DecoderConfig, MoEConfig
 from mmssr_jax.models.decoder import Decoder
@@ -16,7 +17,7 @@ from tests.filled import filled
 
 STEPS = 8
 LENGTHS = np.array([9, 12, 3], np.int32)
-# Row 0: one image; row 1: two images; row 2: text only. Padding is 0 / -1.
+# Row 0: one image; row 1: two images; row 2: text only. Padding is 0 / -1. A row has room for 2 images of 4 features.
 TOKENS = np.array(
     [
         [3, 0, 0, 0, 0, 0, 4, 5, 6, 0, 0, 0],
@@ -28,12 +29,20 @@ TOKENS = np.array(
 INDEX = np.array(
     [
         [-1, 1, 2, 3, 4, 0, -1, -1, -1, -1, -1, -1],
-        [5, 6, 7, 8, 0, 9, 10, 11, 12, 0, -1, -1],
+        [9, 10, 11, 12, 0, 13, 14, 15, 16, 0, -1, -1],
         [-1] * 12,
     ],
     np.int32,
 )
-PIXELS = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+PIXELS = np.zeros((6, 8, 8, 3), np.uint8)
+PIXELS[[0, 2, 3]] = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+
+
+def permuted(order: list[int]) -> tuple[np.ndarray, ...]:
+    """The batch with its rows, and with them their images, in another order."""
+    pixels = PIXELS.reshape(3, 2, 8, 8, 3)[order].reshape(PIXELS.shape)
+    index = shift(INDEX[order], 2 * 4 * (np.arange(3) - order)[:, None])
+    return TOKENS[order], pixels, index, LENGTHS[order]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +54,7 @@ def uncached(model):
     def logits(tokens, index, length):
         model = module_params.merge(graphdef, params)
         L = tokens.shape[0]
-        x = model.embed(tokens[None], model.image_features(PIXELS), index[None])
+        x = model.embed(tokens[None], PIXELS, index[None])
         hidden = model.decode(x, np.arange(L)[None], np.full((1, L), L))
         return model.logits(hidden[0, length - 1])
 
@@ -99,9 +108,9 @@ def test_sampling_depends_on_the_seeds_and_not_on_the_batch(model):
     )
     seeds = np.array([7, 8, 9], np.int32)
     first = generator(TOKENS, PIXELS, INDEX, LENGTHS, seeds)
-    turned = [2, 0, 1]
-    again = generator(TOKENS[turned], PIXELS, INDEX[turned], LENGTHS[turned], seeds[turned])
-    assert again == [first[i] for i in turned]
+    order = [2, 0, 1]
+    again = generator(*permuted(order), seeds[order])
+    assert again == [first[i] for i in order]
     assert generator(TOKENS, PIXELS, INDEX, LENGTHS, seeds + 10) != first
 
 

@@ -11,7 +11,8 @@ import pytest
 from flax import nnx
 
 from mmssr_jax.models import module_params, presets
-from mmssr_jax.models.vlm import VLM, pack_features
+from mmssr_jax.models.packing import merge_images
+from mmssr_jax.models.vlm import VLM
 
 # Rows of features: 0 the newline, 1..4 image 0, 5..8 image 1.
 TOKENS = np.array([[3, 4, 0, 0, 0, 0, 0, 5, 6, 7], [0, 0, 0, 0, 0, 8, 9, 1, 2, 2]], np.int32)
@@ -24,18 +25,24 @@ def test_features_stand_where_the_index_says(model):
     pixels = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
     features = model.encode_images(pixels)
     assert features.shape == (2, 4, 32)
-    packed = pack_features(features, model.image_newline[...])
-    x = model.embed(jnp.asarray(TOKENS), packed, jnp.asarray(INDEX))
+    x = model.embed(jnp.asarray(TOKENS), pixels, jnp.asarray(INDEX))
     np.testing.assert_array_equal(x[0, 2:6], features[0])
     np.testing.assert_array_equal(x[0, 6], model.image_newline[...])
     np.testing.assert_array_equal(x[1, :4], features[1])
     np.testing.assert_array_equal(x[1, 5], model.decoder.embedding[...][8])
 
 
-def test_embedding_row_by_row_is_the_same(model):
-    features = jax.random.normal(jax.random.key(2), (2, 4, 32))
-    expected = model.embed(TOKENS, pack_features(features, model.image_newline[...]), INDEX)
-    np.testing.assert_array_equal(model.embed_rows(TOKENS, features, INDEX), expected)
+def test_merging_within_rows_equals_a_gather_over_all_features(model):
+    features, text = np.random.default_rng(2).normal(size=(2, 4, 32)), model.decoder.embed(TOKENS)
+    newline = np.asarray(model.image_newline[...])
+    table = np.concatenate([newline[None], features.reshape(-1, 32).astype(np.float32)])
+    expected = np.where(INDEX[..., None] >= 0, table[INDEX], text)
+    np.testing.assert_array_equal(merge_images(text, jnp.asarray(features), newline, INDEX), expected)
+
+
+@pytest.mark.parametrize("pixels", [None, np.zeros((0, 8, 8, 3), np.uint8)], ids=["none", "empty"])
+def test_without_images_the_input_is_the_text(model, pixels):
+    np.testing.assert_array_equal(model.embed(TOKENS, pixels, np.full_like(INDEX, -1)), model.decoder.embed(TOKENS))
 
 
 def test_an_image_does_not_reach_the_other(model):

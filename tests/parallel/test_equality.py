@@ -80,7 +80,7 @@ def run_in(model, batch, mesh):
     opt_state = jax.jit(tx.init, out_shardings=opt_shardings)(params)
     batch = jax.device_put(batch, batch_sharding(mesh))
     step = jax.jit(
-        make_step(graphdef, tx, tokens_per_image=CONFIG.vision.tokens),
+        make_step(graphdef, tx),
         out_shardings=(shardings(params, mesh), opt_shardings, replicated(mesh)),
     )
     after, _, metrics = step(params, opt_state, batch)
@@ -88,7 +88,7 @@ def run_in(model, batch, mesh):
     @jax.jit
     def answers(params, batch):
         model = module_params.merge(graphdef, params)
-        x = model.embed(batch.tokens, model.image_features(batch.pixels), batch.image_index)
+        x = model.embed(batch.tokens, batch.pixels, batch.image_index)
         lengths = np.array([12, 11, 10, 9, 8, 7, 12, 12], np.int32)
         return continue_prompts(model.decoder, x, lengths, lengths, Generation(max_tokens=6))
 

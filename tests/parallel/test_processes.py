@@ -21,16 +21,16 @@ hosts.start()
 mesh, me = make_mesh(MeshConfig(data=1, fsdp=2)), hosts.index()
 whole = np.arange(8.0).reshape(4, 2)
 split = NamedSharding(mesh, P(None, "fsdp"))
-placed = hosts.spread({"a": whole}, {"a": split})["a"]
+placed = hosts.shard_pytree({"a": whole}, {"a": split})["a"]
 assert placed.addressable_data(0).tolist() == whole[:, [me]].tolist()
-assert hosts.spread(placed, split) is placed or hosts.spread(placed, split).sharding == split
-rows = hosts.share_rows({"x": whole, "none": None}, mesh)["x"]
+assert hosts.shard_pytree(placed, split) is placed or hosts.shard_pytree(placed, split).sharding == split
+rows = hosts.shard_batch({"x": whole, "none": None}, mesh)["x"]
 assert rows.addressable_data(0).tolist() == whole[2 * me : 2 * me + 2].tolist()
 total = jax.jit(lambda a, b: (a + b).sum(), out_shardings=replicated(mesh))(placed, rows)
 assert float(total) == 56.0
-assert hosts.of_main(np.array([me == 0, me == 1])).tolist() == [True, False]
+assert hosts.broadcast_from_main(np.array([me == 0, me == 1])).tolist() == [True, False]
 try:
-    hosts.share_rows(whole + me, mesh)
+    hosts.shard_batch(whole + me, mesh)
 except UserError as e:
     print(e)
 """

@@ -14,10 +14,16 @@ import numpy as np
 
 from mmssr_jax.convert.import_hf import load_vlm
 from mmssr_jax.generation.sampler import Generation, continue_prompts
-from mmssr_jax.images.anyres import anyres_layout, feature_index, single_layout
+from mmssr_jax.images.anyres import (
+    TileLayout,
+    WeightedIndex,
+    anyres_layout,
+    feature_index,
+    is_image,
+    shift,
+    single_layout,
+)
 from mmssr_jax.models import module_params
-from mmssr_jax.models.packing import resample
-from mmssr_jax.models.vlm import pack_features
 
 ATOL = 2e-4
 
@@ -34,85 +40,90 @@ def loaded(folder: Path) -> Any:
 
 @cache
 def compiled(folder: Path) -> tuple[Any, Any, Any]:
-    """features, logits and generation of a folder's model; jit compiles once for each shape."""
+    """Embeddings, logits and greedy tokens of a folder's model; jit compiles once for each shape."""
     _, (graphdef, _) = loaded(folder)
 
     @jax.jit
-    def features(params, pixels, rows, weights):
-        model = module_params.merge(graphdef, params)
-        return resample(pack_features(model.encode_images(pixels), model.image_newline[...]), rows, weights)
+    def embeddings(params, tokens, pixels, index):
+        return module_params.merge(graphdef, params).embed(tokens, pixels, index)
 
     @jax.jit
-    def logits(params, tokens, features, index, positions, visible_until):
+    def logits(params, tokens, pixels, index, positions, visible_until):
         model = module_params.merge(graphdef, params)
-        return model.logits(model.decode(model.embed(tokens, features, index), positions, visible_until))
+        return model.logits(model(tokens, pixels, index, positions, visible_until))
 
     @jax.jit
-    def answers(params, tokens, features, index, lengths):
+    def answers(params, tokens, pixels, index, lengths):
         model = module_params.merge(graphdef, params)
-        x = model.embed(tokens, features, index)
+        x = model.embed(tokens, pixels, index)
         return continue_prompts(model.decoder, x, lengths, lengths, Generation(max_tokens=16))
 
-    return features, logits, answers
+    return embeddings, logits, answers
 
 
-def image_tokens(folder: Path, case: dict[str, np.ndarray]) -> tuple[np.ndarray | None, list[int]]:
-    """Our image tokens of a case [M, D] and how many each image has."""
-    spec = loaded(folder)[0].anyres
+def tile_layouts(folder: Path, case: dict[str, np.ndarray]) -> list[TileLayout]:
+    """The tiles of each image of a case."""
     if not len(case["num_tiles"]):
-        return None, []
-    pixels = case["pixel_values"].transpose(0, 1, 3, 4, 2)
-    tiles, rows, weights, lengths, first = [], [], [], [], 0
-    for image, count in enumerate(case["num_tiles"]):
-        layout = anyres_layout(*case["image_sizes"][image].tolist(), spec) if count > 1 else single_layout(spec)
-        assert layout.tiles == count
-        r, w = feature_index(layout)
-        rows.append(np.where(r > 0, r + first * spec.side**2, r))
-        weights.append(w)
-        lengths.append(layout.tokens)
-        tiles.append(pixels[image, :count])
-        first += count
-    params = loaded(folder)[1][1]
-    found = compiled(folder)[0](params, np.concatenate(tiles), np.concatenate(rows), np.concatenate(weights))
-    return np.asarray(found), lengths
+        return []
+    spec = loaded(folder)[0].anyres
+    sizes = zip(case["image_sizes"].tolist(), case["num_tiles"], strict=True)
+    layouts = [anyres_layout(*size, spec) if count > 1 else single_layout(spec) for size, count in sizes]
+    assert [layout.tiles for layout in layouts] == case["num_tiles"].tolist()
+    return layouts
 
 
-def packed_left(case: dict[str, np.ndarray], token: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The prompts moved to the left: tokens, image_index, lengths."""
+def model_inputs(folder: Path, case: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, WeightedIndex, np.ndarray]:
+    """The prompts moved to the left: tokens [B, L], pixels [I, S, S, 3], image index [B, L, 4], lengths [B].
+
+    Every row has room for as many tiles as the one with the most.
+    """
+    config = loaded(folder)[0]
+    T, size = config.anyres.side**2, config.model.vision.image_size
     ids, mask = case["input_ids"], case["attention_mask"].astype(bool)
     tokens = np.zeros(ids.shape, np.int32)
-    index = np.full(ids.shape, -1, np.int32)
-    used = 0
+    index = WeightedIndex(np.full((*ids.shape, 4), -1, np.int32), np.zeros((*ids.shape, 4), np.float32))
+    images = enumerate(tile_layouts(folder, case))
+    tiles: list[list[np.ndarray]] = [[] for _ in ids]
     for row in range(len(ids)):
         real = ids[row, mask[row]]
         tokens[row, : len(real)] = real
-        image = np.flatnonzero(real == token)
-        index[row, image] = used + np.arange(len(image))
-        used += len(image)
-    return tokens, index, mask.sum(1).astype(np.int32)
+        at = np.flatnonzero(real == config.image_token)
+        while len(at):
+            image, layout = next(images)
+            rows, weights = feature_index(layout)
+            index.indices[row, at[: len(rows)]] = shift(rows, len(tiles[row]) * T)
+            index.weights[row, at[: len(rows)]] = weights
+            tiles[row] += [*case["pixel_values"][image, : layout.tiles].transpose(0, 2, 3, 1)]
+            at = at[len(rows) :]
+    room = max(map(len, tiles))
+    pixels = np.zeros((len(ids), room, size, size, 3), np.float32)
+    for row, own in enumerate(tiles):
+        pixels[row, : len(own)] = np.reshape(own, (-1, size, size, 3))
+    first = np.arange(len(ids))[:, None] * room * T
+    return tokens, pixels.reshape(-1, size, size, 3), shift(index, first), mask.sum(1).astype(np.int32)
 
 
 def check_features_and_logits(case_path: Path) -> None:
     """Token counts, image features and logits of a case."""
     folder, case = case_path.parent, load_case(case_path)
-    features, lengths = image_tokens(folder, case)
-    assert lengths == case["feature_lens"].tolist()
-    if features is not None:
+    assert [layout.tokens for layout in tile_layouts(folder, case)] == case["feature_lens"].tolist()
+    tokens, pixels, index, lengths = model_inputs(folder, case)
+    embed, logits, _ = compiled(folder)
+    params = loaded(folder)[1][1]
+    if len(pixels):
+        features = np.asarray(embed(params, tokens, pixels, index))[is_image(index)]
         np.testing.assert_allclose(features, case["image_features"], atol=ATOL, rtol=0)
-    tokens, index, counts = packed_left(case, loaded(folder)[0].image_token)
     B, L = tokens.shape
     positions = np.broadcast_to(np.arange(L, dtype=np.int32), (B, L))
-    visible_until = np.full((B, L), L, np.int32)
-    found = compiled(folder)[1](loaded(folder)[1][1], tokens, features, index, positions, visible_until)
-    for row, count in enumerate(counts):
+    found = logits(params, tokens, pixels, index, positions, np.full((B, L), L, np.int32))
+    for row, length in enumerate(lengths):
         expected = case["logits"][row, case["attention_mask"][row].astype(bool)]
-        np.testing.assert_allclose(found[row, :count], expected, atol=ATOL, rtol=0)
+        np.testing.assert_allclose(found[row, :length], expected, atol=ATOL, rtol=0)
 
 
 def check_greedy_tokens(case_path: Path) -> None:
     """The generated tokens of a case that has them."""
     folder, case = case_path.parent, load_case(case_path)
-    features, _ = image_tokens(folder, case)
-    tokens, index, lengths = packed_left(case, loaded(folder)[0].image_token)
-    found = compiled(folder)[2](loaded(folder)[1][1], tokens, features, index, lengths)
+    tokens, pixels, index, lengths = model_inputs(folder, case)
+    found = compiled(folder)[2](loaded(folder)[1][1], tokens, pixels, index, lengths)
     np.testing.assert_array_equal(found, case["generated"])

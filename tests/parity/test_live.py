@@ -9,7 +9,7 @@ import pytest
 
 from mmssr_jax.convert.export_hf import export_vlm
 from mmssr_jax.convert.import_hf import load_vlm
-from mmssr_jax.images.anyres import video_feature_index
+from mmssr_jax.images.anyres import WeightedIndex, video_feature_index
 from tests.parity import reference
 from tests.parity.checks import check_features_and_logits, check_greedy_tokens, compiled, loaded
 
@@ -48,7 +48,8 @@ def test_video_frames_are_pooled(written):
         )
         expected = getattr(found, "pooler_output", found)[0].numpy()  # the newline at its end
     rows, weights = video_feature_index(3, config.anyres)
-    ours = np.asarray(compiled(folder)[0](params, frames.transpose(0, 2, 3, 1), rows, weights))
+    tokens, index = np.zeros((1, len(rows)), np.int32), WeightedIndex(rows[None], weights[None])
+    ours = np.asarray(compiled(folder)[0](params, tokens, frames.transpose(0, 2, 3, 1), index))[0]
     np.testing.assert_allclose(ours, expected, atol=2e-4, rtol=0)
 
 

@@ -1,13 +1,13 @@
-"""Attention over rows of [prefix | padding | tree], where the tree is the same for all rows and known when compiling.
+"""Attention over rows of [prefix | padding | tree], where the tree is static and the same for all rows.
 
-    row 0    p p p p p . .  q a a b b        prefix: causal, through the kernel for that; padding comes after it, so
-    row 1    p p p . . . .  q a a b b        that no prefix token sees any
-    tree                    q                tree: the row's prefix without its padding, and the own branch
-                            q a a            (`until`, as in `attention`, counted from the first token of the tree)
+    row 0    p p p p p . .  q a a b b        prefix: plain causal attention, through its own kernel; padding comes after
+    row 1    p p p . . . .  q a a b b        it, so that no prefix token attends to padding
+    tree                    q                tree: attends to the row's prefix without padding, and to its own branch
+                            q a a            (`visible_until`, counted from the first token of the tree)
                             q     b b
 
-No mask of the size of the prefix times itself exists. Where `attention.attend` takes one integer a token, it takes a
-`PrefixTree` as well; `PrefixTree.until_dense` is the same visibility in those integers.
+No [prefix, prefix] mask is materialised. `attention.api.attend` accepts a `PrefixTreeMask` in the place of one integer
+per token; `PrefixTreeMask.dense_visible_until` is the same mask in that form.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from mmssr_jax.models.config import Attention
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PrefixTreeMask:
-    """Who sees whom in rows of `room` prefix places and a tree of len(`until`) tokens.
+    """The mask of rows with `room` prefix positions and a tree of len(`visible_until`) tokens.
 
     Attributes:
-      lengths: int32 [B], tokens of each row's prefix; at most `room`.
-      room: places for the prefix.
-      until: per token of the tree, the tree index at which its subtree ends (`scoring.prompt_tree`).
+      lengths: int32 [B], prefix tokens of each row; at most `room`.
+      room: prefix positions of a row, padding included.
+      visible_until: per token of the tree, the tree index at which its subtree ends (`scoring.prompt_tree`).
     """
 
     lengths: jax.Array
@@ -38,7 +38,7 @@ class PrefixTreeMask:
     visible_until: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
     def dense_visible_until(self) -> jax.Array:
-        """int32 [B, room + tree]: the same, as `attention.visible` reads it."""
+        """The same mask as one integer per token, int32 [B, room + tree] (see `attention.api`)."""
         index = jnp.arange(self.room)
         end = self.room + len(self.visible_until)
         prefix = jnp.where(index < self.lengths[:, None], end, index + 1)
@@ -48,45 +48,51 @@ class PrefixTreeMask:
         return jnp.concatenate([prefix, tree], axis=1).astype(jnp.int32)
 
     def tree_visibility(self) -> jax.Array:
-        """bool [B, tree, room + tree]: what each token of the tree sees."""
+        """bool [B, tree, room + tree]: which keys each token of the tree attends to."""
         key = np.arange(len(self.visible_until))
         query = key[:, None]
-        own = jnp.asarray((key <= query) & (query < np.array(self.visible_until)))
+        branch = jnp.asarray((key <= query) & (query < np.array(self.visible_until)))
         shape = (len(self.lengths), len(self.visible_until))
         prefix = jnp.broadcast_to((jnp.arange(self.room) < self.lengths[:, None])[:, None], (*shape, self.room))
-        return jnp.concatenate([prefix, jnp.broadcast_to(own, (*shape, shape[1]))], axis=2)
+        return jnp.concatenate([prefix, jnp.broadcast_to(branch, (*shape, shape[1]))], axis=2)
 
 
 def prefix_tree_attention(
-    q: jax.Array, k: jax.Array, v: jax.Array, tree: PrefixTreeMask, *, implementation: Attention = "xla"
+    q_BLNH: jax.Array,
+    k_BLKH: jax.Array,
+    v_BLKH: jax.Array,
+    tree: PrefixTreeMask,
+    *,
+    implementation: Attention = "xla",
 ) -> jax.Array:
-    """softmax(q k^T / sqrt(h)) v over what `tree` lets each token see, with float32 scores and softmax.
+    """softmax(q k^T / sqrt(H)) v under the mask `tree`, with float32 scores and softmax.
 
     Args:
-      q: [B, L, H, h], L = `tree.room` + the tree's tokens.
-      k, v: [B, L, K, h]; query heads n * H/K ... share key/value head n.
-      tree: who sees whom.
-      implementation: of the prefix, as in `attention.attend`; the tree's queries, few beside many keys, go through XLA.
+      q_BLNH: [B, L, N, H], L = `tree.room` + the tokens of the tree.
+      k_BLKH, v_BLKH: [B, L, K, H]; query heads n * N/K ... share key/value head n.
+      tree: the mask.
+      implementation: of the prefix, as in `attention.api.attend`; the tree's queries, few against many keys, use XLA.
 
     Returns:
-      [B, L, H, h] in the dtype of `q`; rows of padding hold what causal attention gives there.
+      [B, L, N, H] in the dtype of `q_BLNH`; positions of padding hold what causal attention gives there.
     """
-    P = tree.room
-    prefix = _causal(q[:, :P], k[:, :P], v[:, :P], implementation)
+    room = tree.room
+    prefix_BLNH = _causal(q_BLNH[:, :room], k_BLKH[:, :room], v_BLKH[:, :room], implementation)
     if not tree.visible_until:
-        return prefix
-    return jnp.concatenate([prefix, masked_attention(q[:, P:], k, v, tree.tree_visibility())], axis=1)
+        return prefix_BLNH
+    tree_BLNH = masked_attention(q_BLNH[:, room:], k_BLKH, v_BLKH, tree.tree_visibility())
+    return jnp.concatenate([prefix_BLNH, tree_BLNH], axis=1)
 
 
-def _causal(q: jax.Array, k: jax.Array, v: jax.Array, implementation: Attention) -> jax.Array:
+def _causal(q_BLNH: jax.Array, k_BLKH: jax.Array, v_BLKH: jax.Array, implementation: Attention) -> jax.Array:
     if implementation == "splash":
         from mmssr_jax.models.attention.splash import splash_attention  # the kernel's library is not needed elsewhere
 
-        return splash_attention(q, k, v, None, causal=True)
-    if implementation == "cudnn" and q.dtype in (jnp.bfloat16, jnp.float16):
-        return jax.nn.dot_product_attention(q, k, v, is_causal=True, implementation="cudnn")
-    return blockwise_attention(q, k, v, None)
+        return splash_attention(q_BLNH, k_BLKH, v_BLKH, None, causal=True)
+    if implementation == "cudnn" and q_BLNH.dtype in (jnp.bfloat16, jnp.float16):
+        return jax.nn.dot_product_attention(q_BLNH, k_BLKH, v_BLKH, is_causal=True, implementation="cudnn")
+    return blockwise_attention(q_BLNH, k_BLKH, v_BLKH, None)
 
 
 AttentionMask = jax.Array | PrefixTreeMask
-"""What a decoder takes to tell who sees whom."""
+"""What a decoder accepts as its mask: `visible_until`, int32 [B, L], or a `PrefixTreeMask`."""

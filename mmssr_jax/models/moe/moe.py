@@ -1,13 +1,14 @@
-"""Mixture of experts: each token goes through the few MLPs its router likes best.
+"""Mixture of experts: each token is processed by the `top_k` MLPs that its router scores highest.
 
-Two dispatches with the same parameters: dropless (tokens sorted by expert, see `grouped`; the result of a token depends
-on nothing but the token) and with a capacity (GShard, arXiv 2006.16668: every expert takes a fixed number of a
-row's tokens, first choices first; what is over is left to the residual connection).
+Two dispatches with the same parameters: dropless (tokens sorted by expert, see `moe.grouped`; the result of a token
+depends on that token only), and with a capacity (GShard, arXiv 2006.16668: each expert takes a fixed number of a row's
+tokens, first choices first; tokens beyond it pass through the residual connection only).
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,15 +26,33 @@ from mmssr_jax.parallel.mesh import BATCH_AXES
 _EXPERT_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", batch_axis=0)
 
 
+class RouterLosses(NamedTuple):
+    """Auxiliary losses of a router, means over all tokens, before weighting.
+
+    Attributes:
+      balance: float32 [], or [layers] for a stack of layers. Load balancing (Switch, arXiv 2101.03961, eq. 4): E *
+        sum_e (fraction of choices that are e) * (mean probability of e), which is 1 for uniform use of the experts.
+      z: float32 [], or [layers]. Router z-loss (ST-MoE, arXiv 2202.08906, eq. 5): the squared log-sum-exp.
+    """
+
+    balance: jax.Array
+    z: jax.Array
+
+    def weighted(self, config: MoEConfig) -> jax.Array:
+        """The contribution to a token's training loss, float32 [] or [layers]."""
+        return config.balance_loss * self.balance + config.z_loss * self.z
+
+
 class Experts(nnx.Module):
-    """Gated MLPs side by side: `gate`, `up` [E, D, F], `down` [E, F, D], float32."""
+    """Gated MLPs of all experts: `gate`, `up` [E, D, F], `down` [E, F, D], float32."""
 
-    def __init__(self, experts: int, width: int, hidden: int, *, rngs: nnx.Rngs):
-        self.gate = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, width, hidden)))
-        self.up = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, width, hidden)))
-        self.down = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, hidden, width)))
+    def __init__(self, experts: int, width: int, mlp_dim: int, *, rngs: nnx.Rngs):
+        self.gate = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, width, mlp_dim)))
+        self.up = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, width, mlp_dim)))
+        self.down = nnx.Param(_EXPERT_INIT(rngs.params(), (experts, mlp_dim, width)))
 
-    def weights(self, dtype: DTypeLike) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def weights(self, dtype: DTypeLike) -> Weights:
+        """`gate`, `up` [E, D, F] and `down` [E, F, D] in `dtype`."""
         return tuple(w[...].astype(dtype) for w in (self.gate, self.up, self.down))  # type: ignore[return-value]
 
 
@@ -47,123 +66,125 @@ class MoE(nnx.Module):
         self.router = linear(config.width, config.moe.experts, bias=False, dtype=jnp.float32, rngs=rngs)
         self.experts = Experts(config.moe.experts, config.width, config.mlp, rngs=rngs)
 
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """[B, L, D] -> [B, L, D] and the router's losses, float32 [2]: balance and z, not weighted."""
-        scores = self.router(x.astype(jnp.float32))
-        weights, choice = top_k_gating(scores, self.config.top_k)
-        experts = self.experts.weights(self.dtype)
-        dispatch = dropless if self.config.capacity is None else with_capacity
-        y = dispatch(x, choice, weights, experts, self.config.capacity)
-        return y.astype(x.dtype), router_losses(scores, choice)
+    def __call__(self, x_BLD: jax.Array) -> tuple[jax.Array, RouterLosses]:
+        """[B, L, D] -> [B, L, D], and the router losses."""
+        scores_BLE = self.router(x_BLD.astype(jnp.float32))
+        weights_BLK, choice_BLK = top_k_gating(scores_BLE, self.config.top_k)
+        experts, capacity = self.experts.weights(self.dtype), self.config.capacity
+        if capacity is None:
+            y_BLD = dropless(x_BLD, choice_BLK, weights_BLK, experts)
+        else:
+            y_BLD = with_capacity(x_BLD, choice_BLK, weights_BLK, experts, capacity)
+        return y_BLD.astype(x_BLD.dtype), router_losses(scores_BLE, choice_BLK)
 
 
-def top_k_gating(scores: jax.Array, top_k: int) -> tuple[jax.Array, jax.Array]:
-    """The best experts of each token [..., k] and their weights, which sum to one; equal scores go to lower numbers."""
-    probability, choice = jax.lax.top_k(jax.nn.softmax(scores, axis=-1), top_k)
-    return probability / probability.sum(-1, keepdims=True), choice
+def top_k_gating(scores_BLE: jax.Array, top_k: int) -> tuple[jax.Array, jax.Array]:
+    """Weights [B, L, K], which sum to one, and indices [B, L, K] of each token's experts; ties go to lower indices."""
+    probability_BLK, choice_BLK = jax.lax.top_k(jax.nn.softmax(scores_BLE, axis=-1), top_k)
+    return probability_BLK / probability_BLK.sum(-1, keepdims=True), choice_BLK
 
 
-def router_losses(scores: jax.Array, choice: jax.Array) -> jax.Array:
-    """Means over all tokens, float32 [2].
-
-    Balance (Switch, arXiv 2101.03961, eq. 4): E * sum_e (share of choices that are e) * (mean probability of e), which
-    is 1 where all experts are used alike. Router z (ST-MoE, arXiv 2202.08906, eq. 5): the squared log-sum-exp.
-    """
-    E = scores.shape[-1]
-    share = jax.nn.one_hot(choice, E).reshape(-1, E).mean(0)
-    probability = jax.nn.softmax(scores, axis=-1).reshape(-1, E).mean(0)
-    z = jnp.square(jax.nn.logsumexp(scores, axis=-1)).mean()
-    return jnp.stack([E * jnp.sum(share * probability), z])
+def router_losses(scores_BLE: jax.Array, choice_BLK: jax.Array) -> RouterLosses:
+    """The losses of router scores [B, L, E] and the chosen experts [B, L, K]."""
+    E = scores_BLE.shape[-1]
+    fraction_E = jax.nn.one_hot(choice_BLK, E).reshape(-1, E).mean(0)
+    probability_E = jax.nn.softmax(scores_BLE, axis=-1).reshape(-1, E).mean(0)
+    z = jnp.square(jax.nn.logsumexp(scores_BLE, axis=-1)).mean()
+    return RouterLosses(E * jnp.sum(fraction_E * probability_E), z)
 
 
 def with_capacity(
-    x: jax.Array, choice: jax.Array, weights: jax.Array, experts: Weights, capacity: float | None
+    x_BLD: jax.Array, choice_BLK: jax.Array, weights_BLK: jax.Array, experts: Weights, capacity: float
 ) -> jax.Array:
-    """Every expert takes at most C = ceil(capacity * k * L / E) tokens of a row; one-hot products carry them there.
+    """Each expert takes at most C = ceil(capacity * K * L / E) tokens of a row, dispatched by one-hot products.
 
     Args:
-      x: [B, L, D].
-      choice, weights: [B, L, k], see `choose`.
+      x_BLD: [B, L, D].
+      choice_BLK, weights_BLK: [B, L, K], see `top_k_gating`.
       experts: see `Experts.weights`.
       capacity: C as a multiple of an even share.
+
+    Returns:
+      [B, L, D].
     """
-    assert capacity is not None
-    B, L, k = choice.shape
+    B, L, K = choice_BLK.shape
     E = experts[0].shape[0]
-    C = math.ceil(capacity * k * L / E)
-    chosen = jax.nn.one_hot(choice.swapaxes(1, 2).reshape(B, k * L), E, dtype=jnp.int32)  # first choices first
-    place = jnp.cumsum(chosen, axis=1) - 1
-    slot = jax.nn.one_hot(jnp.where(chosen == 1, place, C), C, dtype=x.dtype)  # [B, kL, E, C]; beyond C is nowhere
-    slot = slot.reshape(B, k, L, E, C)
-    carried = jnp.einsum("bklec,bld->ebcd", slot, x)
-    carried = _constrain(carried, P("expert", ("data", "fsdp")))
-    gate, up, down = experts
-    hidden = jax.nn.silu(jnp.einsum("ebcd,edf->ebcf", carried, gate)) * jnp.einsum("ebcd,edf->ebcf", carried, up)
-    y = _constrain(jnp.einsum("ebcf,efd->ebcd", hidden, down), P("expert", ("data", "fsdp")))
-    return jnp.einsum("bklec,blk,ebcd->bld", slot, weights.astype(x.dtype), y)
+    C = math.ceil(capacity * K * L / E)
+    chosen = jax.nn.one_hot(choice_BLK.swapaxes(1, 2).reshape(B, K * L), E, dtype=jnp.int32)  # first choices first
+    rank = jnp.cumsum(chosen, axis=1) - 1
+    slot = jax.nn.one_hot(jnp.where(chosen == 1, rank, C), C, dtype=x_BLD.dtype)  # ranks of C and above are all zero
+    slot_BKLEC = slot.reshape(B, K, L, E, C)
+    x_EBCD = jnp.einsum("bklec,bld->ebcd", slot_BKLEC, x_BLD)
+    x_EBCD = _constrain(x_EBCD, P("expert", ("data", "fsdp")))
+    gate_EDF, up_EDF, down_EFD = experts
+    gated_EBCF = jax.nn.silu(jnp.einsum("ebcd,edf->ebcf", x_EBCD, gate_EDF))
+    hidden_EBCF = gated_EBCF * jnp.einsum("ebcd,edf->ebcf", x_EBCD, up_EDF)
+    y_EBCD = _constrain(jnp.einsum("ebcf,efd->ebcd", hidden_EBCF, down_EFD), P("expert", ("data", "fsdp")))
+    return jnp.einsum("bklec,blk,ebcd->bld", slot_BKLEC, weights_BLK.astype(x_BLD.dtype), y_EBCD)
 
 
-def dropless(
-    x: jax.Array, choice: jax.Array, weights: jax.Array, experts: Weights, capacity: float | None = None
-) -> jax.Array:
-    """Every token goes through its experts; arguments as in `with_capacity`.
+def dropless(x_BLD: jax.Array, choice_BLK: jax.Array, weights_BLK: jax.Array, experts: Weights) -> jax.Array:
+    """Every token is processed by all of its experts, [B, L, D] -> [B, L, D]; arguments as in `with_capacity`.
 
-    On a mesh the tokens of the devices along `expert` are gathered, each device runs its own experts on those that
-    chose them, and the sums go back: exact whatever the routing, at the memory of the gathered tokens.
+    On a mesh, the tokens of the devices along `expert` are gathered, each device applies its experts to the tokens
+    routed to them, and the sums are scattered back: exact for any routing, at the memory of the gathered tokens.
     """
-    del capacity
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
-        return _run_experts(x, choice, weights, experts, first=0)
-    rows = BATCH_AXES if x.shape[0] % math.prod(mesh.shape[a] for a in BATCH_AXES) == 0 else ()
+        return _run_experts(x_BLD, choice_BLK, weights_BLK, experts, first=0)
+    rows = BATCH_AXES if x_BLD.shape[0] % math.prod(mesh.shape[a] for a in BATCH_AXES) == 0 else ()
 
-    def local(x: jax.Array, choice: jax.Array, weights: jax.Array, *experts: jax.Array) -> jax.Array:
+    def local(x_BLD: jax.Array, choice_BLK: jax.Array, weights_BLK: jax.Array, *experts: jax.Array) -> jax.Array:
         if "expert" in rows:
-            x, choice, weights = (jax.lax.all_gather(a, "expert", tiled=True) for a in (x, choice, weights))
+            x_BLD, choice_BLK, weights_BLK = (
+                jax.lax.all_gather(a, "expert", tiled=True) for a in (x_BLD, choice_BLK, weights_BLK)
+            )
         first = jax.lax.axis_index("expert") * experts[0].shape[0]
-        y = _run_experts(x, choice, weights, (experts[0], experts[1], experts[2]), first=first)
-        y = jax.lax.psum(y, "tensor")
+        y_BLD = _run_experts(x_BLD, choice_BLK, weights_BLK, (experts[0], experts[1], experts[2]), first=first)
+        y_BLD = jax.lax.psum(y_BLD, "tensor")
         if "expert" in rows:
-            return jax.lax.psum_scatter(y, "expert", tiled=True)
-        return jax.lax.psum(y, "expert")
+            return jax.lax.psum_scatter(y_BLD, "expert", tiled=True)
+        return jax.lax.psum(y_BLD, "expert")
 
-    into, out = P("expert", None, "tensor"), P("expert", "tensor", None)
+    in_spec, out_spec = P("expert", None, "tensor"), P("expert", "tensor", None)
     batch = P(rows) if rows else P()
     return jax.shard_map(
-        local, in_specs=(batch, batch, batch, into, into, out), out_specs=batch, check_vma=False
-    )(x, choice, weights, *experts)  # fmt: skip
+        local, in_specs=(batch, batch, batch, in_spec, in_spec, out_spec), out_specs=batch, check_vma=False
+    )(x_BLD, choice_BLK, weights_BLK, *experts)  # fmt: skip
 
 
 def _run_experts(
-    x: jax.Array, choice: jax.Array, weights: jax.Array, experts: Weights, *, first: jax.Array | int
+    x_BLD: jax.Array, choice_BLK: jax.Array, weights_BLK: jax.Array, experts: Weights, *, first: jax.Array | int
 ) -> jax.Array:
-    """The share of the experts `first`, `first` + 1, ... in the result."""
-    E, k, D = experts[0].shape[0], choice.shape[-1], x.shape[-1]
-    layout = mark_saved(grouped.sort_by_expert(choice.reshape(-1) - first, E, grouped.block_rows(choice.size, E)))
-    rows = jnp.take(x.reshape(-1, D), layout.assignment // k, axis=0, mode="fill", fill_value=0)
-    y = mark_saved(grouped.grouped_mlp(rows, layout.expert, layout.used, experts))
-    taken = jnp.take(y, layout.row, axis=0, mode="fill", fill_value=0).reshape(*choice.shape, D)
-    return jnp.einsum("blkd,blk->bld", taken, weights.astype(taken.dtype))
+    """The contribution of the experts `first`, `first` + 1, ... to the result, [B, L, D]."""
+    E, K, D = experts[0].shape[0], choice_BLK.shape[-1], x_BLD.shape[-1]
+    block = grouped.block_rows(choice_BLK.size, E)
+    layout = mark_saved(grouped.sort_by_expert(choice_BLK.reshape(-1) - first, E, block))
+    x_RD = jnp.take(x_BLD.reshape(-1, D), layout.assignment // K, axis=0, mode="fill", fill_value=0)
+    y_RD = mark_saved(grouped.grouped_mlp(x_RD, layout.expert, layout.used, experts))
+    y_BLKD = jnp.take(y_RD, layout.row, axis=0, mode="fill", fill_value=0).reshape(*choice_BLK.shape, D)
+    return jnp.einsum("blkd,blk->bld", y_BLKD, weights_BLK.astype(y_BLKD.dtype))
 
 
-def _constrain(x: jax.Array, spec: P) -> jax.Array:
-    """A layout for [E, B, ...] where there is a mesh that divides both."""
+def _constrain(x_EBCD: jax.Array, spec: P) -> jax.Array:
+    """A sharding constraint on [E, B, ...] where there is a mesh whose axes divide both."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or x.shape[0] % mesh.shape["expert"] or x.shape[1] % (mesh.shape["data"] * mesh.shape["fsdp"]):
-        return x
-    return jax.lax.with_sharding_constraint(x, spec)
+    E, B = x_EBCD.shape[:2]
+    if mesh.empty or E % mesh.shape["expert"] or B % (mesh.shape["data"] * mesh.shape["fsdp"]):
+        return x_EBCD
+    return jax.lax.with_sharding_constraint(x_EBCD, spec)
 
 
 def upcycle(dense: dict, config: DecoderConfig, *, seed: int = 0, scale: float = 0.02) -> dict:
     """Parameters of a sparse decoder from those of a dense one (sparse upcycling, arXiv 2212.05055).
 
-    Every expert begins as the dense layer's MLP, so the decoder computes what the dense one did until training parts
-    them; the router begins as small noise.
+    Every expert starts as a copy of the dense layer's MLP, so that the sparse decoder computes the same function until
+    training separates the experts; the router starts as small noise.
 
     Args:
       dense: parameters of `Decoder(replace(config, moe=None))`.
       config: of the sparse decoder.
-      seed, scale: of the router.
+      seed, scale: of the router's noise.
 
     Returns:
       parameters of `Decoder(config)`.
@@ -171,12 +192,12 @@ def upcycle(dense: dict, config: DecoderConfig, *, seed: int = 0, scale: float =
     assert config.moe is not None
     every, E = config.moe.every, config.moe.experts
     groups = config.depth // every
-    grouped = jax.tree.map(lambda x: x.reshape(groups, every, *x.shape[1:]), dense["layers"])
-    sparse = jax.tree.map(lambda x: x[:, -1], grouped)
+    by_group = jax.tree.map(lambda x: x.reshape(groups, every, *x.shape[1:]), dense["layers"])
+    sparse = jax.tree.map(lambda x: x[:, -1], by_group)
     mlp = sparse.pop("mlp")
     experts = {name: jnp.repeat(mlp[name]["kernel"][:, None], E, axis=1) for name in ("gate", "up", "down")}
     router = scale * jax.random.normal(jax.random.key(seed), (groups, config.width, E))
     layers = {"sparse": {**sparse, "mlp": {"experts": experts, "router": {"kernel": router}}}}
     if every > 1:
-        layers["dense"] = jax.tree.map(lambda x: x[:, :-1], grouped)
+        layers["dense"] = jax.tree.map(lambda x: x[:, :-1], by_group)
     return {**dense, "layers": layers}

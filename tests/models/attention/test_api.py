@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmssr_jax.models.attention.api import attend, visible
+from mmssr_jax.models.attention.api import attend, boolean_mask
 from mmssr_jax.models.attention.splash import splash_attention
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 
@@ -30,7 +30,7 @@ def test_the_rule():
         ".......xx.",
         ".........x",
     ]
-    found = visible(UNTIL[:1], 0, L)[0]
+    found = boolean_mask(UNTIL[:1], 0, L)[0]
     assert ["".join("x" if seen else "." for seen in row) for row in found] == expected
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmssr_jax.models.attention.api import attend, visible
+from mmssr_jax.models.attention.api import attend, boolean_mask
 from mmssr_jax.models.attention.blockwise import blockwise_attention
 from mmssr_jax.models.attention.splash import splash_attention
 from mmssr_jax.models.attention.tree import PrefixTreeMask
@@ -26,7 +26,7 @@ def test_who_sees_whom():
     assert tree.dense_visible_until().tolist() == [[5, 2, 5, 4, 5], [5, 5, 5, 4, 5]]
     drawn = ["x.x..", "x.xx.", "x.x.x"]
     assert tree.tree_visibility()[0].tolist() == [[c == "x" for c in row] for row in drawn]
-    np.testing.assert_array_equal(tree.tree_visibility(), visible(tree.dense_visible_until(), 2, 3))
+    np.testing.assert_array_equal(tree.tree_visibility(), boolean_mask(tree.dense_visible_until(), 2, 3))
 
 
 @pytest.mark.parametrize("room", [5, 128, 300], ids=["one block", "whole blocks", "a rest"])
