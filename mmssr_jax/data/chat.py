@@ -11,12 +11,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
-
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
-from mmssr_jax.data.example import Example, Segment, causal_example, image_segment, tiled_segment
+from mmssr_jax.data.example import Segment
 from mmssr_jax.data.tokenizer import Tokenizer
-from mmssr_jax.images.tiles import TiledRef
 
 SYSTEM = "You are a helpful assistant."
 
@@ -87,36 +84,3 @@ def chat_segments(
 def marker_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
     """The ids that labels "llava_next" train wherever they occur."""
     return tokenizer.im_start, tokenizer.im_end, *tokenizer.encode_fixed("\n")
-
-
-# OLD
-def image_segments(
-    sample: Sample, tokenizer: Tokenizer, *, tokens_per_image: int, newline: bool = True
-) -> Iterator[Segment]:
-    """The segments of a sample's images, in order.
-
-    Args:
-      sample: as `images.preprocess.preprocess` returns it.
-      tokenizer: for the image id.
-      tokens_per_image: T, features of one image or tile.
-      newline: whether a newline token ends every image; tiled images have newlines of their layout.
-    """
-    first = 0
-    for ref in sample.images:
-        if isinstance(ref, TiledRef):
-            yield tiled_segment(tokenizer.image, first, ref.layout)
-            first += ref.layout.tiles
-        else:
-            yield image_segment(tokenizer.image, first, tokens_per_image, newline=newline)
-            first += 1
-
-
-def encode_chat(
-    sample: Sample, tokenizer: Tokenizer, pixels: np.ndarray, *, tokens_per_image: int, max_length: int,
-    newline: bool = True, labels: Labels = "answers",
-) -> Example:  # fmt: skip
-    """OLD pixels [I, S, S, 3]"""
-    images = image_segments(sample, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
-    segments = chat_segments(sample, tokenizer, images)
-    always = marker_ids(tokenizer) if labels == "llava_next" else ()
-    return causal_example(segments, pixels, max_length=max_length, always=always)

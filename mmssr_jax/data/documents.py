@@ -19,8 +19,8 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
-from mmssr_jax.data.chat import image_segments, text_and_images
-from mmssr_jax.data.example import Example, Segment, causal_example
+from mmssr_jax.data.chat import text_and_images
+from mmssr_jax.data.example import Segment
 from mmssr_jax.data.subset import SampleSource
 from mmssr_jax.data.tokenizer import Tokenizer
 
@@ -141,13 +141,3 @@ def document_segments(document: Sample, tokenizer: Tokenizer, images: Iterator[S
     """
     segments = [*text_and_images(document.turns[0].text, tokenizer, images), Segment([tokenizer.pad])]
     return [dataclasses.replace(s, loss_mask=s.slots is None) for s in segments]
-
-
-# OLD
-def encode_document(
-    document: Document, tokenizer: Tokenizer, pixels: np.ndarray, *, tokens_per_image: int, max_length: int,
-    newline: bool = True,
-) -> Example:  # fmt: skip
-    """OLD pixels [I, S, S, 3]"""
-    images = image_segments(document, tokenizer, tokens_per_image=tokens_per_image, newline=newline)
-    return causal_example(document_segments(document, tokenizer, images), pixels, max_length=max_length)
