@@ -39,7 +39,7 @@ from mmssr_jax.core.progress import Progress  # noqa: E402
 from mmssr_jax.core.sample import Sample, Turn  # noqa: E402
 from mmssr_jax.judge.api.config import ApiConfig, LimitsConfig  # noqa: E402
 from mmssr_jax.judge.api.live import LiveJudge, make_client  # noqa: E402
-from mmssr_jax.judge.api.requests import Requests  # noqa: E402
+from mmssr_jax.judge.api.requests import RequestBuilder  # noqa: E402
 from mmssr_jax.judge.api.retry import RetryAdjustments  # noqa: E402
 from mmssr_jax.judge.base import Request  # noqa: E402
 from mmssr_jax.judge.ledger import Ledger  # noqa: E402
@@ -93,8 +93,8 @@ class Watched(Progress):
 
 async def bare_loop(config: ApiConfig, numbers: range) -> float:
     """Requests a second of the client alone."""
-    requests = Requests(config, Rubric(), lookup)
-    queue = iter([requests.body(requests.prepare(f"s{i}"), "json_schema", RetryAdjustments()) for i in numbers])
+    builder = RequestBuilder(config, Rubric(), lookup)
+    queue = iter([builder.body(builder.prepare(f"s{i}"), "json_schema", RetryAdjustments()) for i in numbers])
     async with make_client(config, None) as client:
 
         async def work() -> None:

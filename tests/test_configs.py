@@ -26,8 +26,8 @@ from mmssr_jax.serving.config import ServeConfig
 from mmssr_jax.stages.captions import CaptionsStageConfig
 from mmssr_jax.stages.convert import ConvertConfig
 from mmssr_jax.stages.export import ExportConfig
-from mmssr_jax.stages.ingest import PoolConfig
-from mmssr_jax.stages.judge import JudgeConfig
+from mmssr_jax.stages.ingest import pool_config_type
+from mmssr_jax.judge.config import judge_config_class
 from mmssr_jax.stages.pretrain import PretrainConfig
 from mmssr_jax.stages.score.stage import ScoreConfig
 from mmssr_jax.stages.select import stage as select_stage
@@ -38,10 +38,10 @@ REPO = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(p for p in (REPO / "configs").glob("*.py") if p.name != "__init__.py")
 
 SECTIONS: dict[str, type] = {
-    "pool": PoolConfig,
+    "pool": pool_config_type(),
     "mesh": MeshConfig,
     "pretrain": PretrainConfig,
-    "judge": JudgeConfig,
+    "judge": judge_config_class(),
     "scorer": ScorerConfig,
     "train_scorer": TrainScorerConfig,
     "score": ScoreConfig,
@@ -153,7 +153,7 @@ def fits(config: ConfigDict) -> None:
     for name in sorted(SECTIONS.keys() & config.keys()):
         to_dataclass(SECTIONS[name], config[name], f"config.{name}")
     for name, pool in config.get("pools", {}).items():
-        to_dataclass(PoolConfig, pool, f"config.pools.{name}")
+        to_dataclass(pool_config_type(), pool, f"config.pools.{name}")
 
 
 def test_every_section_fits_its_stage(path):
@@ -169,10 +169,11 @@ def test_every_variant_of_the_tiny_life_cycle_fits(variant: str):
     fits(config)
     assert to_plain(config) != to_plain(mm15_tiny.get_config())
     for phase in to_dataclass(TrainConfig, config.train, "config.train").phases.values():
-        assert {m.pool for m in phase.mixture.values() if m.generated is None} <= {*config.pools, "captioned"}
-        if phase.groups:
-            alphas = {n: m.weight or 1.0 for n, m in phase.mixture.items()}
-            weights = group_weights(alphas, {n: str(m.group) for n, m in phase.mixture.items()}, phase.groups)
+        assert {m.pool for m in phase.data.mixture.values() if m.generated is None} <= {*config.pools, "captioned"}
+        if phase.data.groups:
+            alphas = {n: m.weight or 1.0 for n, m in phase.data.mixture.items()}
+            groups = {n: str(m.group) for n, m in phase.data.mixture.items()}
+            weights = group_weights(alphas, groups, phase.data.groups)
             assert sum(weights.values()) == pytest.approx(1)
 
 
@@ -192,7 +193,7 @@ def test_names_lead_somewhere(path):
     if "train" in config:
         phases = to_dataclass(TrainConfig, config.train, "config.train").phases
         for name in in_order(phases):
-            assert phases[name].selection in selections
+            assert phases[name].data.selection in selections
             assert phases[name].init in runs
             runs.add(name)
     if "evaluate" in config:

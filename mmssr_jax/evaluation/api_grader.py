@@ -15,7 +15,8 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.evaluation.grading import GradeRequest
 from mmssr_jax.judge.api import prices
 from mmssr_jax.judge.api.config import ApiConfig, LimitsConfig, read_key
-from mmssr_jax.judge.api.retry import of_status, one_line, usage_of
+from mmssr_jax.judge.api.responses import classify_status, token_usage
+from mmssr_jax.judge.api.retry import one_line
 from mmssr_jax.judge.ledger import Ledger, LedgerEntry, now
 
 _SYSTEM = "You check answers to questions about pictures. Reply exactly in the form that you are asked for."
@@ -23,18 +24,18 @@ _SYSTEM = "You check answers to questions about pictures. Reply exactly in the f
 
 @dataclasses.dataclass(frozen=True)
 class GraderConfig:
-    """Section `config.evaluate.judge`.
+    """The config section `evaluate.judge`.
 
     Attributes:
-      model: as the server names it; name a dated version, it stands beside every number.
-      base_url: of another server than OpenAI's.
-      api_key_env: the environment variable that holds the key; OPENAI_API_KEY for OpenAI's own server.
-      temperature: 0 as in VLMEvalKit; None leaves it out, for models that refuse it.
-      max_answer_tokens: room for the reply, hidden reasoning included.
-      concurrency: most requests in flight.
-      timeout_s: longest wait for one reply.
-      max_attempts: requests for one reply before the run stops.
-      max_usd: cap on what the grades of this workdir cost, or None; the model needs a known price.
+      model: the server's name of the model; prefer a dated version, since results record it.
+      base_url: the API's URL; by default OpenAI's server.
+      api_key_env: the environment variable that holds the key; by default OPENAI_API_KEY for OpenAI's server.
+      temperature: 0 as in VLMEvalKit; None omits the parameter, for models that reject it.
+      max_answer_tokens: token limit of a reply, including hidden reasoning.
+      concurrency: maximum number of requests in flight.
+      timeout_s: timeout of one request, in seconds.
+      max_attempts: attempts per request before the run stops.
+      max_usd: budget for all grades of this workdir in US dollars, or None; requires a model with a known price.
     """
 
     model: str
@@ -48,10 +49,10 @@ class GraderConfig:
     max_usd: float | None = None
 
     def __post_init__(self) -> None:
-        self.api()  # its checks of address, key and cap
+        self.api()  # ApiConfig checks URL, key and budget
 
     def api(self) -> ApiConfig:
-        """The same as settings of the judge's API."""
+        """The same settings as an `ApiConfig`."""
         limits = LimitsConfig(
             max_usd=self.max_usd, concurrency=self.concurrency, timeout_s=self.timeout_s, max_attempts=self.max_attempts
         )
@@ -62,23 +63,26 @@ class GraderConfig:
 
 
 class ApiGrader:
-    """Implements `grading.Grader`: some requests in flight, each reply into the ledger as it comes."""
+    """Implements `grading.Grader` with concurrent requests; each reply is appended to the ledger on arrival."""
 
     def __init__(self, config: GraderConfig):
         self._config, self._api = config, config.api()
         self.name = config.model
 
     def grade(self, requests: Sequence[GradeRequest], ledger: Ledger, progress: Progress) -> None:
-        """Asks for every grade.
+        """Requests every grade.
 
         Raises:
-          UserError: the server refuses or cannot be reached, or the cap is reached; replies so far are kept.
+          UserError: the server refuses or is unreachable, or the budget is spent; earlier replies are in the ledger.
         """
         key = read_key(self._api)
         if key is not None:
-            ledger.hide(key)
+            ledger.add_secret(key)
         logging.warning(
-            "%d answers, with questions and references, go to %s (model %s)", len(requests), self._api.url, self.name
+            "sending %d answers with their questions and references to %s (model %s)",
+            len(requests),
+            self._api.url,
+            self.name,
         )
         client = openai.OpenAI(
             api_key=key or "none",
@@ -99,7 +103,9 @@ class ApiGrader:
 
     def _ask(self, client: openai.OpenAI, request: GradeRequest, ledger: Ledger) -> None:
         if self._config.max_usd is not None and ledger.spent >= self._config.max_usd:
-            raise UserError(f"the grades of this workdir cost {ledger.spent:.2f} USD: config.evaluate.judge.max_usd")
+            raise UserError(
+                f"the grades of this workdir cost {ledger.spent:.2f} USD, which reaches config.evaluate.judge.max_usd"
+            )
         start = time.monotonic()
         try:
             reply = client.chat.completions.create(
@@ -109,15 +115,15 @@ class ApiGrader:
                 temperature=openai.omit if self._config.temperature is None else self._config.temperature,
             )
         except openai.APIStatusError as e:
-            outcome = of_status(e.status_code, e.body, e.response.headers, max_wait_s=self._api.limits.max_wait_s)
+            outcome = classify_status(e.status_code, e.body, e.response.headers, max_wait_s=self._api.limits.max_wait_s)
             if outcome.action != "skip":
-                raise UserError(self._stopped(f"{outcome.reason}: {ledger.clean(outcome.detail)}")) from None
+                raise UserError(self._stopped(f"{outcome.reason}: {ledger.redact(outcome.detail)}")) from None
             self._keep(request, ledger, start, outcome="skip", reason=outcome.reason, detail=outcome.detail)
             return
         except openai.APIConnectionError as e:
             raise UserError(self._stopped(one_line(e.__cause__ or e))) from None
         payload = reply.to_dict()
-        usage = usage_of(payload)
+        usage = token_usage(payload)
         text = reply.choices[0].message.content if reply.choices else None
         self._keep(
             request, ledger, start, outcome="ok" if text else "skip", reason="" if text else "refusal", raw=text,
@@ -131,4 +137,4 @@ class ApiGrader:
         )
 
     def _stopped(self, why: str) -> str:
-        return f"grading by {self.name}: {self._api.url} refused ({why}); the same command goes on from here"
+        return f"grading by {self.name}: {self._api.url} refused ({why}); run the same command again to resume"

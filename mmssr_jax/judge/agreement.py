@@ -1,4 +1,4 @@
-"""How far two ratings of the same samples agree: quadratic kappa, Spearman, mean absolute difference, styles."""
+"""Agreement of two sets of ratings: quadratic kappa, Spearman, mean absolute difference, style overlap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmssr_jax.core.statistics import quadratic_kappa, spearman
 from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.judge.rubric import Judgment, Rubric
 
-GALLERY = 12
+GALLERY = 12  # disagreements listed
 
 
 def _plain(value: float) -> float | None:
@@ -27,32 +27,32 @@ def _style_agreement(first: Sequence[Judgment], second: Sequence[Judgment], rubr
     overlap = [
         len({*a.styles} & {*b.styles}) / len({*a.styles} | {*b.styles}) for a, b in zip(first, second, strict=True)
     ]
-    named: dict[str, Any] = {}
+    per_style: dict[str, Any] = {}
     for style in rubric.styles:
         a, b = ([style in r.styles for r in side] for side in (first, second))
         both, either = sum(x and y for x, y in zip(a, b, strict=True)), sum(a) + sum(b)
-        named[style] = {"first": sum(a), "second": sum(b), "f1": round(2 * both / either, 6) if either else None}
+        per_style[style] = {"first": sum(a), "second": sum(b), "f1": round(2 * both / either, 6) if either else None}
     same = [a.styles[0] == b.styles[0] for a, b in zip(first, second, strict=True)]
     return {
         "same_main": round(float(np.mean(same)), 6) if same else None,
         "jaccard": round(float(np.mean(overlap)), 6) if overlap else None,
-        "macro_f1": _mean([row["f1"] for row in named.values()]),
-        "per_style": named,
+        "macro_f1": _mean([row["f1"] for row in per_style.values()]),
+        "per_style": per_style,
     }
 
 
 def agreement(first: Mapping[str, Judgment], second: Mapping[str, Judgment], rubric: Rubric) -> dict[str, Any]:
-    """Compares the ratings of the samples that both hold.
+    """Compares the ratings of the samples that are in both sets.
 
     Returns:
-      `samples` (int); `capabilities`: slug -> `spearman`, `kappa`, `mean_abs_difference` (null where not defined);
-      `mean`: the same three over the capabilities where they are defined; `styles`: `same_main` (share),
+      `samples` (int); `capabilities`: slug -> `spearman`, `kappa`, `mean_abs_difference` (null if not defined);
+      `mean`: the mean of each over the capabilities for which it is defined; `styles`: `same_main` (share),
       `jaccard`, `macro_f1`, `per_style`; `disagreements`: the samples that differ most, with both ratings.
     """
     ids = sorted(first.keys() & second.keys())
-    ours, theirs = [first[i] for i in ids], [second[i] for i in ids]
-    a = np.array([r.scores for r in ours], np.float64).reshape(len(ids), len(rubric.slugs))
-    b = np.array([r.scores for r in theirs], np.float64).reshape(len(ids), len(rubric.slugs))
+    first_rows, second_rows = [first[i] for i in ids], [second[i] for i in ids]
+    a = np.array([r.scores for r in first_rows], np.float64).reshape(len(ids), len(rubric.slugs))
+    b = np.array([r.scores for r in second_rows], np.float64).reshape(len(ids), len(rubric.slugs))
     capabilities = {}
     for k, slug in enumerate(rubric.slugs):
         capabilities[slug] = {
@@ -65,8 +65,8 @@ def agreement(first: Mapping[str, Judgment], second: Mapping[str, Judgment], rub
         "samples": len(ids),
         "capabilities": capabilities,
         "mean": {m: _mean([row[m] for row in capabilities.values()]) for m in measures},
-        "styles": _style_agreement(ours, theirs, rubric),
-        "disagreements": _disagreements(ids, ours, theirs),
+        "styles": _style_agreement(first_rows, second_rows, rubric),
+        "disagreements": _disagreements(ids, first_rows, second_rows),
     }
 
 
@@ -89,7 +89,7 @@ def _disagreements(ids: Sequence[str], first: Sequence[Judgment], second: Sequen
 
 
 def histograms(judgments: Sequence[Judgment], rubric: Rubric) -> dict[str, list[int]]:
-    """How many samples got 0, 1, ... 5; slug -> six counts."""
+    """Number of samples with score 0, 1, ... 5; slug -> six counts."""
     return {
         slug: [sum(j.scores[k] == s for j in judgments) for s in range(MAX_SCORE + 1)]
         for k, slug in enumerate(rubric.slugs)
@@ -97,5 +97,5 @@ def histograms(judgments: Sequence[Judgment], rubric: Rubric) -> dict[str, list[
 
 
 def style_counts(judgments: Sequence[Judgment], rubric: Rubric) -> dict[str, int]:
-    """How many samples name each style."""
+    """Number of samples with each style."""
     return {style: sum(style in j.styles for j in judgments) for style in rubric.styles}

@@ -1,85 +1,90 @@
-"""The config section `judge`."""
+"""The config section `judge`: the fields of `JudgeConfig`, and the settings of every backend as further fields."""
 
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from mmssr_jax.judge.api.config import ApiConfig
-from mmssr_jax.judge.backends.local_config import LocalConfig
-from mmssr_jax.judge.backends.oracle import OracleConfig
+from mmssr_jax.judge.backend import Backend, backend_names, load_backend
 from mmssr_jax.judge.draw import SamplingConfig
 from mmssr_jax.judge.rubric import rubric_of
 
-Backend = Literal["oracle", "recorded", "openai", "openai_batch", "local"]
+
+@dataclasses.dataclass(frozen=True)
+class BackendChoice:
+    """A backend and its settings.
+
+    Attributes:
+      backend: a module of `judge/backends`.
+    """
+
+    backend: str
+
+    def load(self) -> Backend[Any]:
+        """The backend."""
+        return load_backend(self.backend)
+
+    def settings(self) -> Any:
+        """The settings of the backend in use, an instance of `Backend.settings`."""
+        cls = self.load().settings
+        return cls(**{f.name: getattr(self, f.name) for f in dataclasses.fields(cls)})
+
+    def check_backend(self, *, repeats: bool) -> None:
+        """Raises ValueError if there is no such backend, or if its settings are not complete."""
+        if self.backend not in backend_names():
+            known = ", ".join(map(repr, backend_names()))
+            raise ValueError(f"backend: {self.backend!r} is not one of {known}")
+        self.load().check(self.settings(), repeats=repeats)
 
 
 @dataclasses.dataclass(frozen=True)
-class OtherJudge:
+class OtherJudge(BackendChoice):
     """A further judge, for agreement between judges or for a mean over several.
 
     Attributes:
-      api: the model and its server.
-      local: a model of this project instead (backend "local").
-      backend: live, in batches, or on this machine.
-      share: of the judged samples, those that it rates too.
+      share: the share of the judged samples that it rates too.
     """
 
-    api: ApiConfig | None = None
-    local: LocalConfig | None = None
-    backend: Literal["openai", "openai_batch", "local"] = "openai"
+    backend: str = "openai"
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_model(self.backend, self.api)
+        self.check_backend(repeats=False)
         if not 0 < self.share <= 1:
             raise ValueError(f"share is {self.share}, expected more than 0, at most 1")
 
 
-def _check_model(backend: str, api: ApiConfig | None) -> None:
-    if backend in ("openai", "openai_batch") and api is None:
-        raise ValueError("api is not set; give at least --config.judge.api.model=MODEL")
-
-
 @dataclasses.dataclass(frozen=True)
-class JudgeConfig:
-    """The config section `judge`.
+class JudgeConfig(BackendChoice):
+    """What all backends share of the config section `judge`.
 
     Attributes:
-      backend: who judges: the synthetic pool's truth, ratings from a file, a model behind an API, live or in
-        batches, or a model of this project ("local").
-      count: how many samples are judged; or `share` of the pool; or as many as `budget_usd` is expected to pay for,
-        votes and repeats included. A recorded judge's default is all it rated.
-      seed: of the draw and of the choice of repeats.
-      recorded: a file of ratings (JSONL: id, scores, styles).
-      recorded_repeat: a second file, to measure agreement.
-      api: the model behind an API.
-      local: the model of this project; the base model where not given.
-      votes: ratings of each sample by the judge, whose mean is taken.
+      backend: who judges: the synthetic pool's truth ("oracle"), ratings from a file ("recorded"), a model behind an
+        API, live ("openai") or in batches ("openai_batch"), or a model of this project ("local").
+      count: number of samples to judge; or `share` of the pool; or as many as `budget_usd` is expected to pay for,
+        votes and repeats included. The default with recorded ratings is all of them.
+      seed: of the sampling and of the choice of repeats.
+      votes: ratings of each sample by the judge; their mean is taken.
       repeat_share: the share of the judged samples that is rated once more, to measure agreement.
       others: further judges by name.
       combine: "first" takes the judge's own ratings; "mean" the mean over it and `others`.
-      ask: False asks nobody: the answers in the ledger are read again, and what it does not hold counts as not
-        answered.
-      ask_again: reasons (see `judge.outcomes`) of skipped samples that are asked for again.
-      capabilities: a user's own, name -> what it covers; mmSSR's 14 where not given.
-      styles: a user's own; mmSSR's nine where not given.
+      ask: False sends no requests: the answers in the ledger are parsed again, and a rating that it does not hold
+        counts as not answered.
+      ask_again: reasons (see `judge.api.retry`) of skipped samples that are requested again.
+      capabilities: user-supplied, name -> what it covers; mmSSR's 14 by default.
+      styles: user-supplied; mmSSR's nine by default.
     """
 
-    backend: Backend = "recorded"
+    backend: str = "recorded"
     count: int | None = None
     share: float | None = None
     budget_usd: float | None = None
     seed: int = 0
-    recorded: str | None = None
-    recorded_repeat: str | None = None
     votes: int = 1
     repeat_share: float = 0.0
     sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
-    oracle: OracleConfig = dataclasses.field(default_factory=OracleConfig)
-    api: ApiConfig | None = None
-    local: LocalConfig | None = None
     others: Mapping[str, OtherJudge] = dataclasses.field(default_factory=dict)
     combine: Literal["first", "mean"] = "first"
     ask: bool = True
@@ -99,18 +104,28 @@ class JudgeConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}, expected 0-1")
-        self._check_backend()
+        self.check_backend(repeats=bool(self.repeat_share) or self.votes > 1)
         rubric_of(self.capabilities, self.styles)
 
-    def _check_backend(self) -> None:
-        if self.backend == "recorded":
-            if self.recorded is None:
-                raise ValueError("recorded is not set; give --config.judge.recorded=JUDGMENTS.jsonl")
-            if self.repeat_share or self.votes > 1:
-                raise ValueError("a recorded judge cannot be asked again; give its second ratings as recorded_repeat")
-        _check_model(self.backend, self.api)
-        local = self.local or LocalConfig()
-        if self.backend == "local" and not local.temperature and (self.repeat_share or self.votes > 1):
-            raise ValueError("votes and repeats of a local judge are all equal at temperature 0; set local.temperature")
-        if self.budget_usd is not None and (self.api is None or self.api.price is None):
-            raise ValueError("budget_usd needs an API judge whose model has a price (api.prices)")
+
+def judge_config_class() -> type[JudgeConfig]:
+    """`JudgeConfig` with the settings of every backend in the folder as further fields.
+
+    So a key of a backend is written as `config.judge.KEY`, and is checked whether or not the backend is in use.
+    """
+    fields = _backend_fields()
+    other = dataclasses.make_dataclass("OtherJudge", fields, bases=(OtherJudge,), frozen=True)
+    others: Any = ("others", Mapping[str, other], dataclasses.field(default_factory=dict))  # type: ignore[valid-type]
+    return dataclasses.make_dataclass("JudgeConfig", [*fields, others], bases=(JudgeConfig,), frozen=True)
+
+
+def _backend_fields() -> list[tuple[str, Any, Any]]:
+    """Name, type and default of the settings of all backends."""
+    fields: dict[str, tuple[str, Any, Any]] = {}
+    for name in backend_names():
+        settings = load_backend(name).settings
+        hints = typing.get_type_hints(settings)
+        for field in dataclasses.fields(settings):
+            default = dataclasses.field(default=field.default, default_factory=field.default_factory)
+            fields[field.name] = (field.name, hints[field.name], default)
+    return list(fields.values())

@@ -1,7 +1,7 @@
-"""The ledger: one line a request, append-only, the only thing from which judgments are made.
+"""The ledger: an append-only file with one line per request, from which all judgments are made.
 
-Lines are written and synced in groups, at most `commit_every` seconds apart, by a thread of its own; an answer that
-is not in the file does not exist. The file is never rewritten, only a torn last line is cut off when it is opened.
+A background thread writes and syncs lines in groups, at most `commit_every` seconds apart; an answer that is not in
+the file does not count. The file is never rewritten; only an incomplete last line is cut off when it is opened.
 
 A line: `{"id", "judge", "prompt_hash", "repeat", "attempt", "outcome", "reason", "detail", "raw", "usage",
 "cost", "cost_estimated", "model", "system_fingerprint", "request_id", "mode", "latency_s", "time"}`; of these only
@@ -25,27 +25,27 @@ from absl import logging
 
 from mmssr_jax.core.errors import UserError
 
-OutcomeName = Literal["ok", "retry", "skip", "stop"]
+Action = Literal["ok", "retry", "skip", "stop"]
 Key = tuple[str, str, str, int]  # judge, prompt hash, sample id, repeat
 
 
 @dataclasses.dataclass(frozen=True)
 class LedgerEntry:
-    """One request and what came of it.
+    """One request and its outcome.
 
     Attributes:
-      id, judge, prompt_hash, repeat: what was asked of whom.
+      id, judge, prompt_hash, repeat: the rating.
       attempt: 1 for the first request of a rating.
-      outcome: "ok"; "retry" (asked again); "skip" (given up, see reason); "stop" (the run ended on it).
-      reason: why it is not "ok"; see `outcomes`.
-      detail: the server's words, in one line.
-      raw: the answer's text as it came, or None where none came.
-      usage: token counts as the server stated them.
+      outcome: "ok"; "retry" (requested again); "skip" (given up, see reason); "stop" (it ended the run).
+      reason: why it is not "ok"; see `judge.api.retry`.
+      detail: the server's message, in one line.
+      raw: the answer's text, or None without an answer; a very long text is shortened.
+      usage: token counts as reported by the server.
       cost: US dollars.
-      cost_estimated: the server stated no usage, so `cost` is what the request was expected to cost at most.
-      model: the model as the server named it.
-      mode: how the answer's form was asked for ("json_schema", "json_object", "text"); empty for local judges.
-      latency_s: seconds from sending to the answer.
+      cost_estimated: the server reported no usage, so `cost` is the most that the request can have cost.
+      model: the model as named by the server.
+      mode: the response format ("json_schema", "json_object", "text"); empty for local judges.
+      latency_s: seconds from the request to the answer.
       time: UTC, ISO 8601.
     """
 
@@ -54,7 +54,7 @@ class LedgerEntry:
     prompt_hash: str
     repeat: int = 0
     attempt: int = 1
-    outcome: OutcomeName = "ok"
+    outcome: Action = "ok"
     reason: str = ""
     detail: str = ""
     raw: str | None = None
@@ -75,20 +75,22 @@ class LedgerEntry:
 
     @property
     def settled(self) -> bool:
-        """Whether the rating is not asked for again."""
+        """Whether the rating needs no further request."""
         return self.outcome in ("ok", "skip")
 
 
 _FIELDS = tuple(f.name for f in dataclasses.fields(LedgerEntry))
+_SERVER_TEXT = ("raw", "detail", "request_id", "system_fingerprint")
+_MIN_SECRET_LENGTH = 8
 
 
 def now() -> str:
-    """The time as the ledger writes it."""
+    """The current time in the ledger's format."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def read_ledger(path: Path) -> Iterator[LedgerEntry]:
-    """Yields the entries of a ledger, whose last line may be torn.
+    """Yields the entries of a ledger, whose last line may be incomplete.
 
     Raises:
       UserError: another line than the last is not an entry.
@@ -102,25 +104,25 @@ def read_ledger(path: Path) -> Iterator[LedgerEntry]:
             try:
                 yield LedgerEntry(**json.loads(line))
             except (ValueError, TypeError) as e:
-                raise UserError(f"{path}:{number}: not a ledger line ({e}); move the file away or mend it") from None
+                raise UserError(f"{path}:{number}: not a ledger line ({e}); move the file away or repair it") from None
 
 
 class Ledger:
     """The ledger, open for appending by this process alone.
 
     Attributes:
-      settled: ratings that need not be asked for again.
-      attempts: how many requests each unsettled rating has had.
-      requests: how many lines the file holds.
+      settled: ratings that need no further request.
+      attempts: number of requests so far for each rating that is not settled.
+      requests: number of lines in the file.
       spent: their cost in US dollars.
 
     Args:
-      path: the file; made if it is not there.
-      ask_again: reasons of skipped ratings that are asked for again.
-      commit_every: seconds between two syncs, at most.
+      path: the file; created if missing.
+      ask_again: reasons of skipped ratings that are requested again.
+      commit_every: maximum number of seconds between two syncs.
 
     Raises:
-      UserError: another process has the file open, or a line is broken.
+      UserError: another process has the file open, or a line is invalid.
     """
 
     def __init__(self, path: Path, *, ask_again: Sequence[str] = (), commit_every: float = 0.05):
@@ -153,7 +155,7 @@ class Ledger:
         self._thread.start()
 
     def _repair(self) -> None:
-        """Completes or cuts off a last line without a newline."""
+        """Completes a last line that lacks only its newline, or cuts off an incomplete one."""
         size = os.fstat(self._fd).st_size
         start, tail = size, b""
         while start and b"\n" not in tail:
@@ -167,7 +169,7 @@ class Ledger:
             os.write(self._fd, b"\n")
         except (ValueError, TypeError):
             os.ftruncate(self._fd, size - len(torn))
-            logging.warning("%s: its last line was torn (%d bytes) and is cut off", self.path, len(torn))
+            logging.warning("%s: the last line was incomplete (%d bytes) and is cut off", self.path, len(torn))
         os.fsync(self._fd)
 
     def _count(self, entry: LedgerEntry, *, again: bool) -> None:
@@ -179,12 +181,16 @@ class Ledger:
         self.requests += 1
         self.spent += entry.cost
 
-    def hide(self, secret: str) -> None:
-        """Keeps a string out of the file: `clean` is applied to every line."""
-        self._secrets.append(secret)
+    def add_secret(self, secret: str) -> None:
+        """Keeps an API key out of the file: `redact` is applied to the text that comes from the server.
 
-    def clean(self, text: str) -> str:
-        """`text` with "[secret]" for every hidden string."""
+        A shorter string than any real key is ignored, because dummy keys such as "x" are part of many words.
+        """
+        if len(secret) >= _MIN_SECRET_LENGTH:
+            self._secrets.append(secret)
+
+    def redact(self, text: str) -> str:
+        """`text` with "[secret]" in place of every API key."""
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
         return text
@@ -196,7 +202,10 @@ class Ledger:
           UserError: an earlier commit failed (a full disk).
         """
         fields = {name: getattr(entry, name) for name in _FIELDS}
-        line = self.clean(json.dumps(fields, ensure_ascii=False, separators=(",", ":")))
+        for name in _SERVER_TEXT:
+            if fields[name] is not None:
+                fields[name] = self.redact(fields[name])
+        line = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
         with self._lock:
             self._raise_error()
             self._buffer.append(line.encode("utf-8", "replace") + b"\n")
@@ -230,7 +239,7 @@ class Ledger:
                 self._error = e
 
     def flush(self) -> None:
-        """Returns when all that was appended is in the file.
+        """Returns when all appended entries are in the file.
 
         Raises:
           UserError: it could not be written.
@@ -239,7 +248,7 @@ class Ledger:
         self._raise_error()
 
     def close(self) -> None:
-        """Commits what is queued and lets go of the file.
+        """Commits what is queued and closes the file.
 
         Raises:
           UserError: it could not be written.

@@ -1,4 +1,4 @@
-"""From the ledger's raw answers to `judgments.parquet`; can be run again at any time without asking anyone."""
+"""From the raw answers in the ledger to `judgments.parquet`; can be run again at any time without a request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,25 +16,44 @@ from mmssr_jax.core.tables import judgment_schema
 from mmssr_jax.judge.ledger import Key, read_ledger
 from mmssr_jax.judge.rubric import MAX_STYLES, Judgment, Rubric, checked
 
-_FENCED = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
+_THINKING = re.compile(r"\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_OBJECT_START = re.compile(r'\{\s*"')
 
 
 def parse_answer(raw: str, rubric: Rubric) -> Judgment:
     """The judgment in an answer: one JSON object with a field per capability slug, `styles`, maybe `rationale`.
 
-    Text around the object, as models without strict schemas write it, is left aside, and so is a style named twice.
+    Models without strict schemas write text, drafts or a `<think>` part before the object: the last object that is a
+    valid judgment counts. A repeated style counts once.
 
     Raises:
-      ValueError: there is no such object, or a value does not fit; one line.
+      ValueError: there is no JSON object, or the last one is not a valid judgment; one line.
     """
-    fenced = _FENCED.search(raw)
-    text = fenced[1] if fenced else raw[raw.find("{") : raw.rfind("}") + 1]
-    try:
-        answer = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
-        raise ValueError("the answer is not JSON") from None
-    if not isinstance(answer, dict):
-        raise ValueError("the answer is not a JSON object")
+    thinking = _THINKING.match(raw)
+    problem = ""
+    for answer in reversed(_json_objects(raw[thinking.end() :] if thinking else raw)):
+        try:
+            return _judgment(answer, rubric)
+        except ValueError as e:
+            problem = problem or str(e)
+    raise ValueError(problem or "the answer is not JSON")
+
+
+def _json_objects(text: str) -> list[dict[str, Any]]:
+    """The outermost JSON objects in a text, in order."""
+    objects, end = [], 0
+    decoder = json.JSONDecoder()
+    while (start := _OBJECT_START.search(text, end)) is not None:
+        try:
+            value, end = decoder.raw_decode(text, start.start())
+            objects.append(value)
+        except (ValueError, RecursionError):
+            end = start.start() + 1
+    return objects
+
+
+def _judgment(answer: Mapping[str, Any], rubric: Rubric) -> Judgment:
+    """The fields of an answer as a judgment; raises ValueError."""
     absent = [s for s in (*rubric.slugs, "styles") if s not in answer]
     if absent:
         raise ValueError(f"the answer lacks {', '.join(absent)}")
@@ -45,12 +65,12 @@ def parse_answer(raw: str, rubric: Rubric) -> Judgment:
 
 @dataclasses.dataclass(frozen=True)
 class JudgeRatings:
-    """What a ledger says of some ratings.
+    """The content of a ledger for some ratings.
 
     Attributes:
-      judgments: the first answer of each rating that parses.
-      skipped: the reason of each rating that was given up.
-      lines: ledger lines about these ratings, by outcome and reason.
+      judgments: the first valid answer to each rating.
+      skipped: the reason of each rating that was skipped.
+      lines: number of ledger lines about these ratings, by outcome and reason.
       usage: summed token counts.
       cost: US dollars.
     """
@@ -63,7 +83,7 @@ class JudgeRatings:
 
 
 def read_ratings(path: Path, keys: set[Key], rubric: Rubric) -> JudgeRatings:
-    """Reads the answers to `keys` out of a ledger; lines about other ratings are passed over.
+    """Reads the answers to `keys` from a ledger; lines about other ratings are ignored.
 
     Raises:
       UserError: a line of the ledger is broken.
@@ -93,21 +113,21 @@ def read_ratings(path: Path, keys: set[Key], rubric: Rubric) -> JudgeRatings:
 
 
 def combined(ratings: Sequence[Judgment], rubric: Rubric) -> Judgment:
-    """Several ratings of one sample as one: scores are means rounded half up, styles those that most ratings name.
+    """The mean of several ratings of one sample: scores are rounded half up, styles are those that most ratings name.
 
-    Styles are ordered by how many name them, then by their mean place, then by the rubric; the first is always kept,
-    others where more than half name them, three at most.
+    Styles are ordered by the number of ratings that name them, then by their mean position, then by the rubric. The
+    first is always kept, others if more than half of the ratings name them, three at most.
     """
     n = len(ratings)
     if n == 1:
         return ratings[0]
     scores = tuple((2 * sum(column) + n) // (2 * n) for column in zip(*(r.scores for r in ratings), strict=True))
-    places = {s: [r.styles.index(s) for r in ratings if s in r.styles] for s in rubric.styles}
+    positions = {s: [r.styles.index(s) for r in ratings if s in r.styles] for s in rubric.styles}
     ranked = sorted(
-        (s for s in rubric.styles if places[s]),
-        key=lambda s: (-len(places[s]), sum(places[s]) / len(places[s]), rubric.styles.index(s)),
+        (s for s in rubric.styles if positions[s]),
+        key=lambda s: (-len(positions[s]), sum(positions[s]) / len(positions[s]), rubric.styles.index(s)),
     )
-    kept = [s for i, s in enumerate(ranked) if i == 0 or 2 * len(places[s]) > n]
+    kept = [s for i, s in enumerate(ranked) if i == 0 or 2 * len(positions[s]) > n]
     return Judgment(scores, tuple(kept[:MAX_STYLES]))
 
 

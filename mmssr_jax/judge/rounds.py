@@ -1,10 +1,10 @@
-"""Rounds of judging: who rates which samples, and what comes of it all.
+"""Rounds of judging: which judge rates which samples, and the results of all rounds.
 
 round   judge      repeat  samples
-vote    first      0       all drawn         ┐ combined into judgments.parquet
-vote    first      1       all drawn         ┘ (where votes = 2)
+vote    first      0       all sampled       ┐ combined into judgments.parquet
+vote    first      1       all sampled       ┘ (if votes = 2)
 repeat  first      2       a share of them   test-retest agreement only
-other   second     0       a share of them   judge-judge agreement; combined too where the config says so
+other   second     0       a share of them   judge-judge agreement; combined too if config.combine is "mean"
 """
 
 from __future__ import annotations
@@ -49,32 +49,33 @@ class Round:
         return (self.judge.name, self.judge.prompt_hash, sample_id, self.repeat)
 
     def missing(self, settled: set[Key]) -> list[Request]:
-        """What has to be asked still, in the draw's order."""
+        """The requests that are not settled yet, in sampling order."""
         return [Request(i, self.repeat) for i in self.ids if self.key(i) not in settled]
 
 
 def run_rounds(rounds: Sequence[Round], ledger: Ledger) -> None:
-    """Asks for all that the ledger does not hold yet.
+    """Gets all ratings that the ledger does not hold yet.
 
     Raises:
-      UserError: a judge cannot go on; what was answered is in the ledger.
+      UserError: a judge cannot continue; the answers so far are in the ledger.
     """
-    for one in rounds:
-        requests = one.missing(ledger.settled)
-        done = len(one.ids) - len(requests)
+    for round_ in rounds:
+        requests = round_.missing(ledger.settled)
+        name, total = round_.judge.name, len(round_.ids)
+        done = total - len(requests)
         if done:
-            logging.info("judge: %d of %d ratings by %s are in the ledger", done, len(one.ids), one.judge.name)
+            logging.info("judge: %d of %d ratings by %s are in the ledger", done, total, name)
         if requests:
-            one.judge.judge(requests, ledger, Progress(f"judge ({one.judge.name})", len(one.ids), "ratings", done=done))
+            round_.judge.judge(requests, ledger, Progress(f"judge ({name})", total, "ratings", done=done))
 
 
 @dataclasses.dataclass(frozen=True)
 class RoundResults:
-    """What the ledger holds for the rounds.
+    """The results of all rounds.
 
     Attributes:
       rows: one per judged sample, in the pool's order.
-      skipped: (id, reason) of samples of a vote that no vote rates.
+      skipped: (id, reason) of each sample of a vote round without a rating.
       ratings: of all rounds.
     """
 
@@ -87,12 +88,12 @@ def read_results(ledger: Path, rounds: Sequence[Round], rubric: Rubric, *, sourc
     """Parses the ledger for these rounds.
 
     Args:
-      sources: of each sample of the pool, in the pool's order, which becomes the order of the rows.
+      sources: sample id -> source, in the pool's order, which becomes the order of the rows.
     """
     ratings = read_ratings(ledger, {r.key(i) for r in rounds for i in r.ids}, rubric)
-    asked = {i for r in rounds if r.votes for i in r.ids}
+    requested = {i for r in rounds if r.votes for i in r.ids}
     rows, skipped = [], []
-    for sample_id in (i for i in sources if i in asked):
+    for sample_id in (i for i in sources if i in requested):
         voters = [r for r in rounds if r.votes and r.key(sample_id) in ratings.judgments]
         if voters:
             judgment = combined([ratings.judgments[r.key(sample_id)] for r in voters], rubric)
@@ -106,13 +107,13 @@ def read_results(ledger: Path, rounds: Sequence[Round], rubric: Rubric, *, sourc
     return RoundResults(tuple(rows), tuple(skipped), ratings)
 
 
-def _ratings_of(one: Round, outcome: RoundResults) -> dict[str, Judgment]:
-    found = ((i, outcome.ratings.judgments.get(one.key(i))) for i in one.ids)
-    return {i: judgment for i, judgment in found if judgment is not None}
+def _ratings_of(round_: Round, results: RoundResults) -> dict[str, Judgment]:
+    judgments = ((i, results.ratings.judgments.get(round_.key(i))) for i in round_.ids)
+    return {i: judgment for i, judgment in judgments if judgment is not None}
 
 
 def summary(
-    rounds: Sequence[Round], outcome: RoundResults, rubric: Rubric, *, estimates: Sequence[Estimate],
+    rounds: Sequence[Round], results: RoundResults, rubric: Rubric, *, estimates: Sequence[Estimate],
     pool_sizes: dict[str, int],
 ) -> dict[str, Any]:  # fmt: skip
     """The content of `results/judge.json`.
@@ -120,42 +121,42 @@ def summary(
     Returns:
       `rounds`: kind, judge, prompt_hash, repeat, asked, answered of each round;
       `samples`: judged, skipped; `skip_reasons`; `per_source`: source -> pool, judged;
-      `histograms`: slug -> how many samples got 0 ... 5; `style_counts`;
-      `ledger`: lines by "outcome: reason"; `invalid_rate`: answers that did not parse or fit ÷ answers;
-      `usage`: token counts; `cost_usd`; `estimate`: what was expected of these before the first request,
-      `prompt_tokens`, `completion_tokens`, `usd` (null where a model has no price), `prices_date` (when the prices
-      were looked up, null where nothing costs);
+      `histograms`: slug -> number of samples with score 0 ... 5; `style_counts`;
+      `ledger`: lines by "outcome: reason"; `invalid_rate`: the share of answers that were invalid;
+      `usage`: token counts; `cost_usd`; `estimate`: the estimate before the first request, `prompt_tokens`,
+      `completion_tokens`, `usd` (null if a model has no price), `prices_date` (when the prices were looked up, null
+      if the requests are free);
       `agreement`: one entry for each round after the first, `kind` ("vote" or "repeat": test-retest, "other":
       judge-judge), `first`, `second` (names), and the fields of `agreement.agreement`.
     """
     judged: dict[str, int] = {}
-    for row in outcome.rows:
+    for row in results.rows:
         judged[row.source] = judged.get(row.source, 0) + 1
     reasons: dict[str, int] = {}
-    for _, reason in outcome.skipped:
+    for _, reason in results.skipped:
         reasons[reason] = reasons.get(reason, 0) + 1
-    lines = outcome.ratings.lines
+    lines = results.ratings.lines
     bad = sum(n for label, n in lines.items() if label.endswith(": invalid"))
     answers = bad + lines.get("ok", 0)
-    first = _ratings_of(rounds[0], outcome)
-    judgments = [row.judgment for row in outcome.rows]
+    first = _ratings_of(rounds[0], results)
+    judgments = [row.judgment for row in results.rows]
     return {
         "rounds": [
             {
                 "kind": r.kind, "judge": r.judge.name, "prompt_hash": r.judge.prompt_hash, "repeat": r.repeat,
-                "asked": len(r.ids), "answered": len(_ratings_of(r, outcome)),
+                "asked": len(r.ids), "answered": len(_ratings_of(r, results)),
             }
             for r in rounds
         ],
-        "samples": {"judged": len(outcome.rows), "skipped": len(outcome.skipped)},
+        "samples": {"judged": len(results.rows), "skipped": len(results.skipped)},
         "skip_reasons": reasons,
         "per_source": {s: {"pool": n, "judged": judged.get(s, 0)} for s, n in sorted(pool_sizes.items())},
         "histograms": histograms(judgments, rubric),
         "style_counts": style_counts(judgments, rubric),
         "ledger": dict(lines),
         "invalid_rate": round(bad / answers, 6) if answers else None,
-        "usage": dict(outcome.ratings.usage),
-        "cost_usd": round(outcome.ratings.cost, 6),
+        "usage": dict(results.ratings.usage),
+        "cost_usd": round(results.ratings.cost, 6),
         "estimate": {
             "prompt_tokens": sum(e.text_tokens + e.image_tokens for e in estimates),
             "completion_tokens": sum(e.output_tokens for e in estimates),
@@ -165,7 +166,7 @@ def summary(
         "agreement": [
             {
                 "kind": r.kind, "first": rounds[0].judge.name, "second": r.judge.name,
-                **agreement(first, _ratings_of(r, outcome), rubric),
+                **agreement(first, _ratings_of(r, results), rubric),
             }
             for r in rounds[1:]
         ],

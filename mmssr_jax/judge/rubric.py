@@ -1,4 +1,4 @@
-"""What is rated and what a rating is: capabilities with 0-5, styles, and the check every answer must pass."""
+"""What a judge rates (capabilities with 0-5, styles), what a rating is, and the check that every rating must pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Rubric:
     """The capabilities, in order, and the styles a judge may name.
 
     Raises:
-      ValueError: a name is empty, reserved for another column, or there twice.
+      ValueError: a name is empty, reserved for another column, or repeated.
     """
 
     capabilities: tuple[Capability, ...] = CAPABILITIES
@@ -48,19 +48,19 @@ class Judgment:
     rationale: str = ""
 
     def answer(self, rubric: Rubric) -> dict[str, object]:
-        """The rating as the JSON object that a judge is asked for (see `parse.parse_answer`)."""
-        named: dict[str, object] = dict(zip(rubric.slugs, self.scores, strict=True))
-        named["styles"] = list(self.styles)
+        """The rating as the JSON object that a judge answers with (see `parse_answer.parse_answer`)."""
+        answer: dict[str, object] = dict(zip(rubric.slugs, self.scores, strict=True))
+        answer["styles"] = list(self.styles)
         if self.rationale:
-            named["rationale"] = self.rationale
-        return named
+            answer["rationale"] = self.rationale
+        return answer
 
 
 def checked(scores: Sequence[object], styles: Sequence[object], rubric: Rubric, rationale: str = "") -> Judgment:
-    """A judgment out of raw values.
+    """A judgment from raw values.
 
     Raises:
-      ValueError: a wrong number of scores, a score that is no integer 0-5, an unknown, missing or repeated style.
+      ValueError: a wrong number of scores, a score that is not an integer 0-5, an unknown, missing or repeated style.
     """
     if len(scores) != len(rubric.slugs):
         raise ValueError(f"{len(scores)} scores, expected {len(rubric.slugs)}")
@@ -78,15 +78,15 @@ def checked(scores: Sequence[object], styles: Sequence[object], rubric: Rubric, 
 
 
 def rubric_of(capabilities: Mapping[str, str] | None, styles: Sequence[str] | None) -> Rubric:
-    """The rubric of a config: a user's own capabilities (name -> what it covers) and styles, or those of mmSSR.
+    """The rubric of a config: user-supplied capabilities (name -> what it covers) and styles, or those of mmSSR.
 
     Raises:
       ValueError: see `Rubric`.
     """
     known = {c.name: c.seeing for c in CAPABILITIES}
-    own = (
+    rated = (
         CAPABILITIES
         if capabilities is None
         else tuple(Capability(name, covers, seeing=known.get(name, False)) for name, covers in capabilities.items())
     )
-    return Rubric(own, STYLES if styles is None else tuple(styles))
+    return Rubric(rated, STYLES if styles is None else tuple(styles))

@@ -1,6 +1,6 @@
-"""The judge stage: draws samples from the pool, has them rated, keeps every answer in the ledger.
+"""The judge stage: chooses samples from the pool, gets their ratings, keeps every answer in the ledger.
 
-`judge/ledger.jsonl` outlives --overwrite=judge: a remade stage asks only for ratings that the ledger does not hold.
+`judge/ledger.jsonl` survives --overwrite=judge: the stage then requests only ratings that the ledger does not hold.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.judge.api.retry import TRANSIENT
+from mmssr_jax.judge.backend import JudgeContext
 from mmssr_jax.judge.base import Estimate, Request
-from mmssr_jax.judge.config import JudgeConfig
+from mmssr_jax.judge.config import JudgeConfig, judge_config_class
 from mmssr_jax.judge.ledger import Ledger, read_ledger
 from mmssr_jax.judge.parse_answer import JudgeRatings, judgment_table
 from mmssr_jax.judge.plan import plan_rounds
@@ -28,8 +29,8 @@ from mmssr_jax.judge.rounds import Round, read_results, run_rounds, summary
 from mmssr_jax.judge.rubric import rubric_of
 from mmssr_jax.pool.pool import open_pool
 
-if TYPE_CHECKING:  # model code is loaded for local judges only
-    from mmssr_jax.judge.backends.local import LocalSource
+if TYPE_CHECKING:  # model code is imported for local judges only
+    from mmssr_jax.judge.local_model.judge import LocalModelLoader
 
 LEDGER = "ledger.jsonl"
 JUDGMENTS = "judgments.parquet"
@@ -38,48 +39,53 @@ RESULTS = "judge"
 
 
 def run(ctx: StageContext) -> None:
-    """Judges; see the module."""
-    config = ctx.section("judge", JudgeConfig)
+    """Judges; see the module.
+
+    Raises:
+      UserError: the config or the pool is invalid, a judge cannot continue, or no sample was rated.
+    """
+    config = ctx.section("judge", judge_config_class())
     if ctx.dry_run and not (ctx.workdir.pool / MANIFEST).exists():
-        logging.info("judge: there is no pool yet; run the ingest stage to see what would be asked")
+        logging.info("judge: there is no pool yet; run the ingest stage to see what would be requested")
         return
     rubric = rubric_of(config.capabilities, config.styles)
     pool = open_pool(ctx.workdir.pool)
-    truth = ctx.workdir.truth
-    rounds = plan_rounds(config, rubric, pool, truth, lambda name: _model_of(ctx, name))
+    context = JudgeContext(rubric, pool, ctx.workdir.truth, lambda name: _find_model(ctx, name))
+    rounds = plan_rounds(config, context)
     if ctx.dry_run:
-        _describe(rounds, ctx.workdir.judge / LEDGER, config)
-        _say_what_would_leave(rounds, ctx.workdir.judge / LEDGER)
+        _log_estimates(rounds, ctx.workdir.judge / LEDGER)
+        _log_egress_notices(rounds, ctx.workdir.judge / LEDGER)
         return
-    for one in rounds if config.ask else ():
-        one.judge.check()
+    if config.ask:
+        for round_ in rounds:
+            round_.judge.check()
     artifact = _claim(ctx, config, rounds)
     if artifact.done:
         return
-    estimates = _describe(rounds, artifact.path / LEDGER, config)
+    estimates = _log_estimates(rounds, artifact.path / LEDGER)
     if config.ask:
         with Ledger(artifact.path / LEDGER, ask_again=(*TRANSIENT, *config.ask_again)) as ledger:
             run_rounds(rounds, ledger)
     sources = dict(zip(pool.ids, pool.sources, strict=True))
-    outcome = read_results(artifact.path / LEDGER, rounds, rubric, sources=sources)
-    if not outcome.rows:
-        raise UserError(f"judge: none of the {len(outcome.skipped)} samples was rated; see {artifact.path / LEDGER}")
-    files.write_parquet(artifact.path / JUDGMENTS, judgment_table(outcome.rows, rubric))
+    results = read_results(artifact.path / LEDGER, rounds, rubric, sources=sources)
+    if not results.rows:
+        raise UserError(f"judge: none of the {len(results.skipped)} samples was rated; see {artifact.path / LEDGER}")
+    files.write_parquet(artifact.path / JUDGMENTS, judgment_table(results.rows, rubric))
     files.write_jsonl(
         artifact.path / SKIPPED,
-        [{"id": i, "source": sources[i], "reason": r, "detail": ""} for i, r in outcome.skipped],
+        [{"id": i, "source": sources[i], "reason": r, "detail": ""} for i, r in results.skipped],
     )
-    _compare(estimates, outcome.ratings)
-    result = summary(rounds, outcome, rubric, estimates=estimates, pool_sizes=dict(collections.Counter(pool.sources)))
+    _log_usage(estimates, results.ratings)
+    result = summary(rounds, results, rubric, estimates=estimates, pool_sizes=dict(collections.Counter(pool.sources)))
     files.write_json(ctx.workdir.results(RESULTS), result)
     artifact.seal(
-        {"judged": len(outcome.rows), "skipped": len(outcome.skipped), "ratings": len(outcome.ratings.judgments)}
+        {"judged": len(results.rows), "skipped": len(results.skipped), "ratings": len(results.ratings.judgments)}
     )
 
 
-def _model_of(ctx: StageContext, name: str) -> LocalSource:
-    """The local judge's model: "base", a run of this workdir or a folder; read at its first request."""
-    from mmssr_jax.judge.backends.local import LocalModel, LocalSource
+def _find_model(ctx: StageContext, name: str) -> LocalModelLoader:
+    """A local judge's model: "base", a run of this workdir or a folder; loaded at its first request."""
+    from mmssr_jax.judge.local_model.judge import LocalModel, LocalModelLoader
 
     folder = model_folder(ctx, name)
 
@@ -87,40 +93,40 @@ def _model_of(ctx: StageContext, name: str) -> LocalSource:
         from mmssr_jax.training.bundle import load_bundle
 
         bundle = load_bundle(folder, compute="model")
-        return LocalModel(bundle.config, bundle.tokenizer, bundle.graphdef, bundle.params)
+        return LocalModel(bundle.processor(), bundle.graphdef, bundle.params)
 
-    return LocalSource(model_digest(folder), load)
+    return LocalModelLoader(model_digest(folder), load)
 
 
-def _describe(rounds: Sequence[Round], ledger: Path, config: JudgeConfig) -> list[Estimate]:
-    """Logs what all rounds take, what that is expected to cost, and how much of it was asked before."""
-    held = {e.key for e in read_ledger(ledger) if e.settled}
-    estimates = [one.judge.estimate(one.missing(set())) for one in rounds]
-    for one, estimate in zip(rounds, estimates, strict=True):
+def _log_estimates(rounds: Sequence[Round], ledger: Path) -> list[Estimate]:
+    """Logs size and expected cost of all rounds, and how much of them is in the ledger already."""
+    settled = {e.key for e in read_ledger(ledger) if e.settled}
+    estimates = [round_.judge.estimate(round_.missing(set())) for round_ in rounds]
+    for round_, estimate in zip(rounds, estimates, strict=True):
         logging.info(
             "judge: %s round, %d ratings by %s, %d of them in the ledger; tokens of all: %d text, %d image, %d answer; "
             "cost: %s",
-            one.kind, len(one.ids), one.judge.name, len(one.ids) - len(one.missing(held)), estimate.text_tokens,
-            estimate.image_tokens, estimate.output_tokens, _price(estimate),
+            round_.kind, len(round_.ids), round_.judge.name, len(round_.ids) - len(round_.missing(settled)),
+            estimate.text_tokens, estimate.image_tokens, estimate.output_tokens, _price(estimate),
         )  # fmt: skip
-    cap = config.api.limits.max_usd if config.api is not None else None
+    cap = next((e.max_usd for e in estimates if e.max_usd is not None), None)
     expected = sum(e.usd or 0.0 for e in estimates)
     if cap is not None and expected > cap:
         logging.warning(
-            "judge: about $%.2f in all is expected and config.judge.api.limits.max_usd is %s: the run will stop there, "
-            "keep what is paid for, and go on where the cap is raised", expected, cap,
+            "judge: the expected cost is $%.2f and config.judge.api.limits.max_usd is %s: the run will stop at the "
+            "cap; its answers are kept, and it continues when the cap is raised", expected, cap,
         )  # fmt: skip
     return estimates
 
 
-def _say_what_would_leave(rounds: Sequence[Round], ledger: Path) -> None:
-    """Logs, once for each receiver, the warning that a run gives before its first request."""
-    held = {e.key for e in read_ledger(ledger) if e.settled}
+def _log_egress_notices(rounds: Sequence[Round], ledger: Path) -> None:
+    """Logs the notice that a run gives before its first request, once per judge."""
+    settled = {e.key for e in read_ledger(ledger) if e.settled}
     missing: dict[int, tuple[Round, list[Request]]] = {}
-    for one in rounds:
-        missing.setdefault(id(one.judge), (one, []))[1].extend(one.missing(held))
-    for one, requests in missing.values():
-        notice = one.judge.estimate(list({r.id: r for r in requests}.values())).notice
+    for round_ in rounds:
+        missing.setdefault(id(round_.judge), (round_, []))[1].extend(round_.missing(settled))
+    for round_, requests in missing.values():
+        notice = round_.judge.estimate(list({r.id: r for r in requests}.values())).notice
         if requests and notice:
             logging.warning("a run would begin with this warning: %s", notice)
 
@@ -132,8 +138,8 @@ def _price(estimate: Estimate) -> str:
     return f"about ${estimate.usd:.2f}{looked_up}"
 
 
-def _compare(estimates: Sequence[Estimate], ratings: JudgeRatings) -> None:
-    """Logs what was expected beside what the ledger holds."""
+def _log_usage(estimates: Sequence[Estimate], ratings: JudgeRatings) -> None:
+    """Logs the expected and the actual token counts and cost."""
     prompt = sum(e.text_tokens + e.image_tokens for e in estimates)
     answer = sum(e.output_tokens for e in estimates)
     used = ratings.usage.get("prompt_tokens", 0)
@@ -148,15 +154,13 @@ def _compare(estimates: Sequence[Estimate], ratings: JudgeRatings) -> None:
 
 
 def _claim(ctx: StageContext, config: JudgeConfig, rounds: Sequence[Round]) -> Artifact:
-    """Claims the folder; --overwrite=judge drops what was made, but never the ledger."""
+    """Claims the folder; --overwrite=judge deletes the outputs, but never the ledger."""
     folder = ctx.workdir.judge
     if "judge" in ctx.overwrite:
         for name in (MANIFEST, CLAIM, JUDGMENTS, SKIPPED):
             (folder / name).unlink(missing_ok=True)
     inputs = {"pool": input_digest(ctx.workdir.pool)}
-    for name in ("recorded", "recorded_repeat"):
-        if getattr(config, name) is not None:
-            inputs[name] = input_digest(Path(getattr(config, name)))
+    inputs |= {name: input_digest(path) for name, path in config.load().input_files(config.settings()).items()}
     kept = dataclasses.replace(ctx, overwrite=ctx.overwrite - {"judge"})
     return kept.claim(
         folder, stage="judge", settings=_content(config, rounds), inputs=inputs, keeps=("*.jsonl", JUDGMENTS)
@@ -164,7 +168,7 @@ def _claim(ctx: StageContext, config: JudgeConfig, rounds: Sequence[Round]) -> A
 
 
 def _content(config: JudgeConfig, rounds: Sequence[Round]) -> dict[str, Any]:
-    """The settings that the judgments depend on; paths are left out, the content of the files counts."""
+    """The settings that the judgments depend on; of files, only their content counts (see `Backend.input_files`)."""
     return {
         "backend": config.backend,
         "count": config.count,

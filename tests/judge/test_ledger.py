@@ -96,10 +96,30 @@ def test_one_process_at_a_time(tmp_path):
 def test_secrets_never_reach_the_file(tmp_path):
     path = tmp_path / "l.jsonl"
     with Ledger(path) as ledger:
-        ledger.hide("sk-123")
-        ledger.append(entry("a", raw="key sk-123 is wrong", request_id="sk-123"))
-    assert b"sk-123" not in path.read_bytes()
+        ledger.add_secret("sk-12345")
+        ledger.append(entry("a", raw="key sk-12345 is wrong", request_id="sk-12345"))
+    assert b"sk-12345" not in path.read_bytes()
     assert ids(path) == ["a"]
+
+
+@pytest.mark.parametrize("secret", ["a", "1", "x", "id", "judge", "ok", "EMPTY"])
+def test_a_dummy_key_destroys_nothing(tmp_path, secret):
+    path = tmp_path / "l.jsonl"
+    written = entry("a", raw='{"ocr": 1, "note": "x EMPTY"}', detail="ok, judge", model="x")
+    with Ledger(path) as ledger:
+        ledger.add_secret(secret)
+        ledger.append(written)
+        assert ledger.redact("a message of the judge") == "a message of the judge"
+    assert list(read_ledger(path)) == [written]
+
+
+def test_a_key_is_not_redacted_in_structural_fields(tmp_path):
+    path = tmp_path / "l.jsonl"
+    written = entry("sample-0001", judge="sample-0001", model="sample-0001", usage={"sample-0001": 3})
+    with Ledger(path) as ledger:
+        ledger.add_secret("sample-0001")
+        ledger.append(written)
+    assert list(read_ledger(path)) == [written]
 
 
 def test_each_group_is_written_and_synced(tmp_path, monkeypatch):

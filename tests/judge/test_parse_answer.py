@@ -20,6 +20,43 @@ def test_finds_the_object(raw):
     assert parse_answer(raw, RUBRIC) == Judgment((1, 4), ("list",))
 
 
+DRAFT = json.dumps({**ANSWER, "ocr": 0})
+WRONG = json.dumps({**ANSWER, "ocr": 9})
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        f"<think>Maybe {DRAFT}? {{no}}</think>\n{RAW}",
+        f"\n<think>{{</think>```json\n{RAW}\n```",
+        f"thoughts {DRAFT} </think> {RAW}",
+        f"The set {{a, b}} has two elements. {RAW}",
+        f'A draft: {DRAFT}. The fields: {{"ocr": 0-5}}. Final: {RAW} I hope {{this}} helps.',
+        f"{RAW} (an invalid one would be {WRONG})",
+    ],
+)
+def test_the_last_valid_object_counts(raw):
+    assert parse_answer(raw, RUBRIC) == Judgment((1, 4), ("list",))
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (f"<think>Maybe {DRAFT}", "not JSON"),  # cut off before the answer
+        (f"<think>Maybe {DRAFT}</think> I cannot rate this.", "not JSON"),
+        (f"{WRONG} {json.dumps({'ocr': 1})}", "lacks counting"),
+    ],
+)
+def test_a_draft_is_no_answer(raw, says):
+    with pytest.raises(ValueError, match=says):
+        parse_answer(raw, RUBRIC)
+
+
+def test_an_object_inside_the_answer_is_not_the_answer():
+    nested = json.dumps({**ANSWER, "note": {**ANSWER, "ocr": 0}})
+    assert parse_answer(nested, RUBRIC).scores == (1, 4)
+
+
 def test_rationale_and_further_fields():
     assert parse_answer(json.dumps({"rationale": "so", "note": 1, **ANSWER}), RUBRIC).rationale == "so"
 

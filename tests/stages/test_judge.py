@@ -2,6 +2,7 @@ import collections
 import io
 import json
 import logging as py_logging
+import sys
 
 import PIL.Image
 import pyarrow as pa
@@ -15,7 +16,8 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.tables import judgment_schema
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.judge.config import JudgeConfig
+from mmssr_jax.judge import backends
+from mmssr_jax.judge.config import judge_config_class
 from mmssr_jax.judge.ledger import Ledger, LedgerEntry, read_ledger
 from mmssr_jax.judge.parse_answer import parse_answer
 from mmssr_jax.judge.rubric import Rubric, checked
@@ -227,7 +229,7 @@ def test_real_ratings_of_the_real_pool(shared, tmp_path):
     section = page[page.index('<section id="judge"') :]
     section = section[: section.index("</section>")]
     assert "Agreement on 48 samples rated twice" in section
-    assert "The 8 samples they differ on most" in section
+    assert "The 8 samples with the largest disagreement" in section
     assert section.count("data:image/jpeg;base64,") >= 4  # some of the eight are texts
 
 
@@ -359,8 +361,8 @@ def test_dry_run_prints_the_cost_and_asks_nobody(workdir, api, caplog):
 @pytest.mark.parametrize(
     ("variant", "backend", "receiver"),
     [
-        ("live", "openai", "pictures each go to https://api.openai.com/v1 (model gpt-4o-2024-11-20)"),
-        ("batch", "openai_batch", "pictures each go to https://api.openai.com/v1 (model gpt-4o-2024-11-20)"),
+        ("live", "openai", "images each go to https://api.openai.com/v1 (model gpt-4o-2024-11-20)"),
+        ("batch", "openai_batch", "images each go to https://api.openai.com/v1 (model gpt-4o-2024-11-20)"),
         ("server", "openai", "go to http://localhost:8000/v1 on this machine (model my-vlm)"),
     ],
 )
@@ -379,15 +381,15 @@ def test_the_shipped_config_says_what_it_costs_and_who_gets_the_data(workdir, ca
     assert not workdir.judge.exists()
 
 
-def test_a_server_of_ones_own_needs_a_model():
+def test_a_user_supplied_server_needs_a_model():
     with pytest.raises(UserError, match=r"config\.judge\.api\.model is not set"):
-        to_dataclass(JudgeConfig, judge_api.get_config("server").judge, "config.judge")
+        to_dataclass(judge_config_class(), judge_api.get_config("server").judge, "config.judge")
 
 
 def test_a_cap_below_the_estimate_is_said_before_anything_is_sent(workdir, api, caplog):
     server, settings = api(limits={"max_usd": 0.01})
     asked(server, settings, workdir, {"count": 20}, dry_run=True)
-    assert "max_usd is 0.01: the run will stop there" in caplog.text
+    assert "max_usd is 0.01: the run will stop at the cap" in caplog.text
     assert not server.calls
 
 
@@ -440,7 +442,7 @@ def test_the_ledger_is_read_again_without_asking_anybody(workdir, api, monkeypat
     assert len(server.calls) == asked_before
 
 
-def test_ones_own_capabilities_and_styles_reach_prompt_schema_and_table(workdir, api):
+def test_user_supplied_capabilities_and_styles_reach_prompt_schema_and_table(workdir, api):
     answer = {"counting_things": 4, "rhyme": 0, "styles": ["haiku"]}
     server, settings = api(lambda call: Reply(body=completion(json.dumps(answer))))
     own = {"capabilities": {"counting things": "how many", "rhyme": "verse"}, "styles": ("haiku", "list")}
@@ -490,7 +492,7 @@ def test_another_prompt_is_another_judge(workdir, api):
         ({"backend": "openai", "count": 1, "api": {}}, "config.judge.api.model is not set"),
         ({"backend": "openai", "budget_usd": 1.0, "api": {"model": "x"}}, "needs an API judge whose model has a price"),
         ({"backend": "openai", "count": 1, "votes": 0, "api": {"model": "x"}}, "votes is 0"),
-        ({"backend": "recorded", "recorded": "x", "votes": 2}, "cannot be asked again"),
+        ({"backend": "recorded", "recorded": "x", "votes": 2}, "cannot be repeated"),
         ({"backend": "local", "count": 1, "votes": 2}, "equal at temperature 0; set local.temperature"),
         ({"backend": "local", "count": 1}, "config.base is not set"),
         ({"backend": "local", "count": 1, "local": {"model": "nowhere"}}, "model 'nowhere': neither a run"),
@@ -504,9 +506,98 @@ def test_mistakes_with_apis_are_one_line(workdir, config, says):
     assert "\n" not in str(e.value)
 
 
-def test_two_judges_must_be_told_apart(workdir):
+def test_two_judges_need_different_names(workdir):
     api = {"model": "x", "base_url": "http://127.0.0.1:9/v1"}
     config = {"backend": "openai", "count": 4, "api": api, "others": {"again": {"api": api}}}
     with pytest.raises(UserError, match="two judges are called 'x'"):
         run(workdir, config, dry_run=True)
     run(workdir, {**config, "others": {"again": {"api": {**api, "name": "y"}}}}, dry_run=True)
+
+
+CONSTANT_BACKEND = """
+import dataclasses
+import json
+
+from mmssr_jax.judge.backend import Backend
+from mmssr_jax.judge.base import Estimate
+from mmssr_jax.judge.ledger import LedgerEntry, now
+from mmssr_jax.judge.rubric import Judgment
+
+
+@dataclasses.dataclass(frozen=True)
+class ConstantConfig:
+    score: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    constant: ConstantConfig = dataclasses.field(default_factory=ConstantConfig)
+
+
+class ConstantJudge:
+    prompt_hash = "0"
+    rated_ids = None
+
+    def __init__(self, score, rubric):
+        self.name, self._score, self._rubric = f"constant:{score}", score, rubric
+
+    def check(self):
+        pass
+
+    def estimate(self, requests):
+        return Estimate(len(requests))
+
+    def judge(self, requests, ledger, progress):
+        scores = (self._score,) * len(self._rubric.slugs)
+        raw = json.dumps(Judgment(scores, self._rubric.styles[:1]).answer(self._rubric))
+        for request in requests:
+            ledger.append(LedgerEntry(request.id, self.name, "0", request.repeat, raw=raw, time=now()))
+
+
+class ConstantBackend(Backend):
+    settings = Settings
+
+    def check(self, settings, *, repeats):
+        if settings.constant.score > 5:
+            raise ValueError("constant.score is more than 5")
+
+    def make(self, settings, context):
+        return ConstantJudge(settings.constant.score, context.rubric)
+
+
+BACKEND = ConstantBackend()
+"""
+
+
+@pytest.fixture
+def constant_backend(tmp_path, monkeypatch):
+    """A folder with one more backend, as if the file lay in judge/backends."""
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "constant.py").write_text(CONSTANT_BACKEND)
+    monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(folder)])
+    yield
+    sys.modules.pop("mmssr_jax.judge.backends.constant", None)
+    vars(backends).pop("constant", None)
+
+
+@pytest.mark.usefixtures("constant_backend")
+def test_a_file_in_the_folder_is_a_backend(workdir):
+    constant = {"backend": "constant", "constant": {"score": 4}}
+    run(workdir, {**constant, "count": 6, "others": {"oracle": {"backend": "oracle", "share": 0.5}}})
+    table = files.read_parquet(workdir.judge / "judgments.parquet")
+    assert set(table["judge"].to_pylist()) == {"constant:4"}
+    assert set(table["humanities"].to_pylist()) == {4}
+    result = files.read_json(workdir.results("judge"))
+    assert [(r["kind"], r["judge"], r["answered"]) for r in result["rounds"]] == [
+        ("vote", "constant:4", 6), ("other", "oracle", 3),
+    ]  # fmt: skip
+    with pytest.raises(UserError, match=r"config.judge.constant: there is no field 'scor'; did you mean 'score'"):
+        run(workdir, {"backend": "oracle", "count": 6, "constant": {"scor": 4}})
+    with pytest.raises(UserError, match=r"config.judge: constant.score is more than 5"):
+        run(workdir, {"backend": "constant", "count": 6, "constant": {"score": 9}})
+
+
+def test_the_folder_is_left_as_it_was(workdir):
+    with pytest.raises(UserError, match="'constant' is not one of 'local', 'openai', 'openai_batch', 'oracle', 'reco"):
+        run(workdir, {"backend": "constant", "count": 6})

@@ -1,4 +1,4 @@
-"""The provider's files and batches: upload, create once, look, read results."""
+"""The provider's files and batches: upload, create, status, results."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import httpx2
 import openai
 from absl import logging
 
-from mmssr_jax.judge.api.batch_journal import Part
+from mmssr_jax.judge.api.batch_journal import BatchPart
 from mmssr_jax.judge.api.config import ApiConfig, key_env
-from mmssr_jax.judge.api.retry import RunStoppedError, ServerOutcome, of_status, one_line, stop_line
+from mmssr_jax.judge.api.responses import classify_status
+from mmssr_jax.judge.api.retry import RunStoppedError, one_line, stop_message
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 _UPLOAD_S = 900.0
@@ -23,11 +24,11 @@ _NEWEST = 1000
 
 
 class BatchService:
-    """The service behind a config; every method raises RunStoppedError where the run cannot go on.
+    """The Batch API of a config; every method raises RunStoppedError if the run cannot continue.
 
     Args:
-      key: of the API, or None.
-      sleep: waits between two tries.
+      key: the API key, or None.
+      sleep: waits between two attempts.
     """
 
     def __init__(self, config: ApiConfig, key: str | None, sleep: Callable[[float], None]):
@@ -49,19 +50,19 @@ class BatchService:
         with self._errors():
             return self._client.files.create(file=path, purpose="batch").id
 
-    def create(self, part: Part, *, maybe_there: bool) -> str:
-        """The id of the part's batch, which is made once, whatever answers are lost.
+    def create(self, part: BatchPart, *, may_exist: bool) -> str:
+        """Creates the part's batch, exactly once even if a response is lost, and returns its id.
 
         Args:
-          maybe_there: an earlier run may have created it.
+          may_exist: an earlier run may have created it.
         """
         with self._errors():
-            for left in reversed(range(self._config.limits.max_attempts)):
-                found = self._find(part.key) if maybe_there else None
-                if found is not None:
-                    return found
+            for attempts_left in reversed(range(self._config.limits.max_attempts)):
+                batch_id = self._find(part.key) if may_exist else None
+                if batch_id is not None:
+                    return batch_id
                 try:
-                    # The client's own retries could make, and pay for, a second batch.
+                    # The client's built-in retries could create, and pay for, a second batch.
                     once = self._client.with_options(max_retries=0)
                     return once.batches.create(
                         input_file_id=part.file_id,
@@ -70,26 +71,26 @@ class BatchService:
                         metadata={"part": part.key},
                     ).id
                 except (openai.APIConnectionError, openai.InternalServerError):
-                    if not left:
+                    if not attempts_left:
                         raise
-                    maybe_there = True
+                    may_exist = True
                     self._sleep(min(10.0, self._config.batch.poll_s))
-        raise AssertionError("unreachable: the last try returns or raises")
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _find(self, key: str) -> str | None:
-        """The newest batch whose metadata name the part."""
+        """The newest batch whose metadata hold the part's key."""
         for batch in itertools.islice(self._client.batches.list(limit=100), _NEWEST):
             if (batch.metadata or {}).get("part") == key:
                 return batch.id
         return None
 
-    def look(self, batch_id: str) -> Any:
-        """The batch as it stands."""
+    def retrieve(self, batch_id: str) -> Any:
+        """The batch with its current status."""
         with self._errors():
             return self._client.batches.retrieve(batch_id)
 
     def results(self, batch: Any) -> Iterator[dict[str, Any]]:
-        """The lines of the output file and of the error file; what is no JSON object is left aside with a warning."""
+        """The lines of the output and the error file; a line that is no JSON object is skipped with a warning."""
         for file_id in (batch.output_file_id, batch.error_file_id):
             if not file_id:
                 continue
@@ -104,21 +105,15 @@ class BatchService:
                     elif line.strip():
                         logging.warning("judge: batch %s has a line that is no JSON object: %s", batch.id, line[:80])
 
-    def stopped(self, outcome: ServerOutcome) -> RunStoppedError:
-        """The end of the run for an outcome of the table."""
-        config = self._config
-        return RunStoppedError(
-            outcome.reason, stop_line(outcome, server=config.url, model=config.model, key_env=key_env(config))
-        )
-
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except openai.APIStatusError as e:
-            raise self.stopped(
-                of_status(e.status_code, e.body, e.response.headers, max_wait_s=self._config.limits.max_wait_s)
-            ) from None
+            config = self._config
+            outcome = classify_status(e.status_code, e.body, e.response.headers, max_wait_s=config.limits.max_wait_s)
+            line = stop_message(outcome, server=config.url, model=config.model, key_env=key_env(config))
+            raise RunStoppedError(outcome.reason, line) from None
         except (openai.APIConnectionError, httpx2.HTTPError) as e:
             detail = one_line(e.__cause__ or e)
             line = f"judge: {self._config.url} does not answer (no_answers: {detail}); run the same command again later"

@@ -1,4 +1,4 @@
-"""Hard caps on money and on requests, which hold however many requests are in flight."""
+"""Hard caps on spending and on requests, which hold however many requests are in flight."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from mmssr_jax.judge.api.retry import RunStoppedError
 
 
 class SpendingBudget:
-    """What was spent, and what the requests in flight may still cost.
+    """The money spent so far, and the most that the requests in flight can still cost.
 
-    A request reserves the most it can cost before it leaves; when it is answered, what it did cost takes the
-    reservation's place. So the caps are not passed, unless a server charges more than was to be expected of a
-    request, and then by no more than the requests in flight.
+    A request reserves the most it can cost before it is sent; its actual cost replaces the reservation when it is
+    answered. So the caps hold, unless a server charges more than the most that was expected of a request, and then
+    they are exceeded by no more than the requests in flight.
 
     Args:
       usd: spent before.
@@ -28,40 +28,40 @@ class SpendingBudget:
         self._max_usd, self._max_requests = max_usd, max_requests
         self._changed = asyncio.Event()
 
-    def refusal(self, usd: float) -> RunStoppedError | None:
-        """Why a request that costs at most `usd` may not leave now; None where it may."""
+    def cap_error(self, usd: float) -> RunStoppedError | None:
+        """The cap that a further request of at most `usd` would exceed; None if it may be sent."""
         if self._max_requests is not None and self.requests >= self._max_requests:
-            line = f"judge: the cap of {self._max_requests} requests is reached; raise limits.max_requests to go on"
+            line = f"judge: the cap of {self._max_requests} requests is reached; raise limits.max_requests to continue"
             return RunStoppedError("cap_requests", line)
         if self._max_usd is not None and self.usd + self.reserved + usd > self._max_usd:
             return RunStoppedError(
                 "cap_usd",
                 f"judge: the cap of ${self._max_usd:.2f} is reached (${self.usd:.4f} spent, the next request may "
-                f"cost ${usd:.4f}); raise limits.max_usd to go on",
+                f"cost ${usd:.4f}); raise limits.max_usd to continue",
             )
         return None
 
-    def take(self, usd: float) -> None:
-        """Reserves for a request that leaves now."""
+    def reserve(self, usd: float) -> None:
+        """Reserves the most that a request can cost, when it is sent."""
         self.requests += 1
         self.in_flight += 1
         self.reserved += usd
 
-    async def reserve(self, usd: float) -> None:
-        """`take`, after waiting while answers on their way may still leave room.
+    async def wait_and_reserve(self, usd: float) -> None:
+        """Like `reserve`, after waiting as long as answers in flight may still free enough money.
 
         Raises:
           RunStoppedError: a cap is reached.
         """
-        while (refusal := self.refusal(usd)) is not None:
-            if refusal.reason == "cap_requests" or not self.in_flight:
-                raise refusal
+        while (error := self.cap_error(usd)) is not None:
+            if error.reason == "cap_requests" or not self.in_flight:
+                raise error
             self._changed.clear()
             await self._changed.wait()
-        self.take(usd)
+        self.reserve(usd)
 
     def settle(self, reserved: float, usd: float) -> None:
-        """A request that had reserved `reserved` is over and cost `usd`."""
+        """Replaces the reservation of a request by its actual cost."""
         self.in_flight -= 1
         # Without this, rounding would leave a residue once nothing is in flight.
         self.reserved = self.reserved - reserved if self.in_flight else 0.0

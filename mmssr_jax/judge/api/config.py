@@ -1,4 +1,4 @@
-"""The settings of a model behind an API: which one, what it is sent, how fast, how much it may cost, whose key."""
+"""The settings of a model behind an API: model and server, prompt, limits, prices, API key."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 @dataclasses.dataclass(frozen=True)
 class LimitsConfig:
-    """Pace and caps; none of them changes an answer, so all may change between runs.
+    """Rate limits and caps; none of them changes an answer, so all may change between runs.
 
     Attributes:
-      max_usd: cap on what all judges of this workdir spend, or None.
-      max_requests: cap on requests, those of earlier runs included, or None.
-      requests_per_minute: a pace of your own; the server's headers may ask for less.
-      concurrency: most requests in flight.
+      max_usd: cap on the spending of all judges of this workdir, or None.
+      max_requests: cap on requests, including those of earlier runs, or None.
+      requests_per_minute: a user-supplied limit; the server's headers may require less.
+      concurrency: maximum number of requests in flight.
       timeout_s: longest wait for one answer.
-      max_attempts: requests for one rating that fail for the server's fault before it is skipped.
+      max_attempts: requests for one rating with a transient failure before its sample is skipped.
       max_wait_s: longest wait that the server may ask for, and longest time without any answer.
+      max_same_errors: the run stops when the server refuses this many samples in a row with the same error.
     """
 
     max_usd: float | None = None
@@ -37,9 +38,10 @@ class LimitsConfig:
     timeout_s: float = 180.0
     max_attempts: int = 6
     max_wait_s: float = 900.0
+    max_same_errors: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "timeout_s", "max_attempts", "max_wait_s"):
+        for name in ("concurrency", "timeout_s", "max_attempts", "max_wait_s", "max_same_errors"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"limits.{name} is {getattr(self, name)}, expected more than 0")
         for name in ("max_usd", "max_requests", "requests_per_minute"):
@@ -54,8 +56,8 @@ class BatchConfig:
 
     Attributes:
       max_requests, max_bytes: of one file; the service allows 50,000 and 200 MB.
-      max_open: batches that wait at the same time.
-      poll_s: seconds between two looks.
+      max_open: batches in progress at the same time.
+      poll_s: seconds between two status requests.
     """
 
     max_requests: int = 50_000
@@ -77,20 +79,20 @@ class ApiConfig:
     """A model behind an OpenAI-compatible API.
 
     Attributes:
-      model: as the server names it. Name a dated version: others change under you.
-      name: what the rows call this judge; the model where not given.
-      base_url: of another server (vLLM, SGLang, Ollama ...); OpenAI's where not given.
-      api_key_env: the environment variable that holds the key. OPENAI_API_KEY where not given, for OpenAI's own
-        server only: a key is never sent to a server that it was not named for.
-      structured: how the answer's form is asked for; "auto" begins with a strict schema and falls back.
-      temperature, seed, reasoning_effort, service_tier: sent where set; not every model takes them. A further rating
-        of the same sample is sent with the next seed.
-      max_answer_tokens: room for the answer, hidden reasoning included.
-      answer_field: what that limit is called; older servers know "max_tokens" only.
-      prompt: what is sent of a sample.
-      limits: pace and caps.
-      batch: of the backend "openai_batch".
-      prices: US dollars for a million tokens. A model without a price cannot have a cap on money.
+      model: the model's name at the server. Use a dated version; undated names change their model over time.
+      name: the judge's name in the output rows; the model by default.
+      base_url: of another server (vLLM, SGLang, Ollama, ...); OpenAI's by default.
+      api_key_env: the environment variable that holds the key. By default OPENAI_API_KEY for OpenAI's own server, and
+        none for any other: a key is only sent to the server that it is meant for.
+      structured: the response format; "auto" starts with a strict schema and falls back to simpler formats.
+      temperature, seed, reasoning_effort, service_tier: sent if set; not every model takes them. A repeated rating of
+        the same sample is sent with the next seed.
+      max_answer_tokens: limit on the answer, including hidden reasoning.
+      answer_field: the request field of that limit; older servers only have "max_tokens".
+      prompt: which parts of a sample are sent.
+      limits: rate limits and caps.
+      batch: settings of the backend "openai_batch".
+      prices: US dollars for a million tokens. A model without a price cannot have a cap on spending.
       prices_date: when these were looked up.
     """
 
@@ -116,7 +118,7 @@ class ApiConfig:
             raise ValueError("model is empty")
         if self.max_answer_tokens < 1:
             raise ValueError(f"max_answer_tokens is {self.max_answer_tokens}, expected 1 or more")
-        # The value may be the key itself, put into the wrong place: it is not repeated here.
+        # The value may be the key itself, given in the wrong place: it is not repeated here.
         if self.api_key_env is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", self.api_key_env):
             raise ValueError("api_key_env does not look like the name of an environment variable (it is no key)")
         if self.limits.max_usd is not None and self.price is None:
@@ -132,20 +134,20 @@ class ApiConfig:
         if url.username or url.password or url.query:
             raise ValueError("base_url holds a user, a password or a query; put keys into an environment variable")
         if url.scheme == "http" and url.hostname not in _LOCAL and self.api_key_env is not None:
-            raise ValueError("base_url is http: the key would travel in the clear; use https or no api_key_env")
+            raise ValueError("base_url is http: the key would be sent unencrypted; use https or no api_key_env")
 
     @property
     def url(self) -> str:
-        """Where requests go."""
+        """The base URL of requests."""
         return self.base_url or OPENAI
 
     @property
     def price(self) -> Price | None:
-        """Of the model."""
+        """The price of the model, or None if unknown."""
         return price_of(self.model, self.prices)
 
     def decoding(self) -> dict[str, Any]:
-        """The request's fields that bear on the answer."""
+        """The request fields that affect the answer."""
         fields = {
             "temperature": self.temperature,
             "seed": self.seed,
@@ -156,14 +158,14 @@ class ApiConfig:
 
 
 def key_env(config: ApiConfig) -> str | None:
-    """The variable that holds the key; None for a server that has none."""
+    """The environment variable that holds the key; None for a server without one."""
     if config.api_key_env is None and config.base_url is None:
         return "OPENAI_API_KEY"
     return config.api_key_env
 
 
 def read_key(config: ApiConfig) -> str | None:
-    """The key out of the environment; None for a server that has none.
+    """The key from the environment; None for a server without one.
 
     Raises:
       UserError: the variable is not set.
@@ -178,10 +180,10 @@ def read_key(config: ApiConfig) -> str | None:
 
 
 def data_egress_notice(config: ApiConfig, requests: int, origin: str) -> str:
-    """The warning before the first request: which data leave the machine, and to whom."""
+    """The warning before the first request: which data leave the machine, and where they go."""
     if urllib.parse.urlsplit(config.url).hostname in _LOCAL:
         return f"judge: {requests} samples of {origin} go to {config.url} on this machine (model {config.model})"
     return (
         f"judge: {requests} samples of {origin} are about to leave this machine: conversations and up to "
-        f"{config.prompt.max_images} pictures each go to {config.url} (model {config.model})"
+        f"{config.prompt.max_images} images each go to {config.url} (model {config.model})"
     )

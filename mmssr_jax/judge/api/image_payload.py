@@ -1,4 +1,4 @@
-"""Pictures as an API takes them: data URLs, scaled down where they are larger than the settings allow."""
+"""Images in the form that an API takes: data URLs, scaled down if they are larger than the settings allow."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True)
-class SentImage:
-    """A picture ready to be sent; width and height in pixels as sent."""
+class ImagePayload:
+    """An image that is ready to be sent; width and height in pixels as sent."""
 
     url: str
     width: int
@@ -25,7 +25,7 @@ class SentImage:
 
 
 def sent_size(width: int, height: int, max_side: int) -> tuple[int, int]:
-    """The size a picture is sent in: its own, or scaled down so that the longer side is `max_side`."""
+    """The size in which an image is sent: unchanged, or scaled down so that the longer side is `max_side`."""
     longest = max(width, height)
     if longest <= max_side:
         return width, height
@@ -33,10 +33,10 @@ def sent_size(width: int, height: int, max_side: int) -> tuple[int, int]:
 
 
 def read_size(data: bytes) -> tuple[int, int]:
-    """Width and height out of an encoded picture's header.
+    """Width and height from the header of an encoded image.
 
     Raises:
-      ValueError: it is not a picture.
+      ValueError: it is not an image.
     """
     with _opened(data) as image:
         return image.size
@@ -45,12 +45,12 @@ def read_size(data: bytes) -> tuple[int, int]:
 def _opened(data: bytes) -> PIL.Image.Image:
     try:
         return PIL.Image.open(io.BytesIO(data), formats=FORMATS)
-    except Exception as e:  # headers of damaged data raise anything: OSError, SyntaxError, struct.error, ...
-        raise ValueError(f"not a readable picture ({type(e).__name__})") from None
+    except Exception as e:  # headers of damaged data raise many types: OSError, SyntaxError, struct.error, ...
+        raise ValueError(f"not a readable image ({type(e).__name__})") from None
 
 
-def encode_image(data: bytes, settings: JudgePromptConfig, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> SentImage:
-    """A picture as a data URL: its own bytes where format, size and orientation allow, else re-encoded as JPEG.
+def encode_image(data: bytes, settings: JudgePromptConfig, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImagePayload:
+    """An image as a data URL: the original bytes if format, size and orientation allow, else re-encoded as JPEG.
 
     Raises:
       ValueError: it cannot be decoded, or has more than `max_pixels` pixels.
@@ -59,17 +59,17 @@ def encode_image(data: bytes, settings: JudgePromptConfig, *, max_pixels: int = 
         media_type = _SENT_AS_IS.get(image.format or "")
         upright = image.getexif().get(_ORIENTATION, 1) == 1 and not getattr(image, "is_animated", False)
         if media_type and upright and max(image.size) <= settings.max_side:
-            return SentImage(_data_url(media_type, data), *image.size)
+            return ImagePayload(_data_url(media_type, data), *image.size)
     try:
-        picture = open_rgb(data, max_pixels=max_pixels)
+        pixels = open_rgb(data, max_pixels=max_pixels)
     except ImageError as e:
-        raise ValueError(f"not a readable picture ({e})") from None
-    size = sent_size(*picture.size, settings.max_side)
-    if size != picture.size:
-        picture = picture.resize(size, PIL.Image.Resampling.LANCZOS, reducing_gap=3.0)
+        raise ValueError(f"not a readable image ({e})") from None
+    size = sent_size(*pixels.size, settings.max_side)
+    if size != pixels.size:
+        pixels = pixels.resize(size, PIL.Image.Resampling.LANCZOS, reducing_gap=3.0)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=settings.jpeg_quality)
-    return SentImage(_data_url("image/jpeg", buffer.getvalue()), *size)
+    pixels.save(buffer, "JPEG", quality=settings.jpeg_quality)
+    return ImagePayload(_data_url("image/jpeg", buffer.getvalue()), *size)
 
 
 def _data_url(media_type: str, data: bytes) -> str:

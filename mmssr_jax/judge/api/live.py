@@ -1,17 +1,16 @@
 """The live judge: many requests in flight against an OpenAI-compatible server.
 
-    worker x N    take a prepared request ─> reserve money ─> gate ─> pace ─> send ─> outcome ─> ledger ─> next
-                                                                        └ retry: wait, or change the request
-    threads       read samples and scale pictures a little ahead
+    worker x N    take a prepared request ─> reserve money ─> concurrency limit ─> rate limit ─> send ─> ledger ─> next
+                                                                        └ retry: wait, or adjust the request
+    threads       read samples and scale images shortly before they are sent
 
-`outcomes` says what each outcome leads to. Nothing in flight is dropped when the run stops.
+`retry` says what follows from each outcome. Answers in flight are kept when the run stops.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import signal
 import threading
 import time
@@ -22,73 +21,43 @@ import httpx2
 import openai
 from absl import logging
 
-from mmssr_jax.core.errors import UserError
-from mmssr_jax.core.progress import Progress, duration
-from mmssr_jax.judge.api.budget import SpendingBudget
-from mmssr_jax.judge.api.config import ApiConfig, data_egress_notice, key_env, read_key
+from mmssr_jax.core.progress import duration
+from mmssr_jax.judge.api.api_judge import ApiJudge
+from mmssr_jax.judge.api.config import ApiConfig
 from mmssr_jax.judge.api.prefetch import Prefetch
 from mmssr_jax.judge.api.rate_limit import Clock, ConcurrencyLimiter, RateLimiter
-from mmssr_jax.judge.api.requests import Mode, Prepared, Requests
-from mmssr_jax.judge.api.retry import (
-    TRANSIENT,
-    RetryAdjustments,
-    RunStoppedError,
-    SampleError,
-    ServerOutcome,
-    decide,
-    of_completion,
-    of_status,
-    one_line,
-    stop_line,
-)
-from mmssr_jax.judge.base import Estimate, Lookup, Request
-from mmssr_jax.judge.ledger import Ledger
+from mmssr_jax.judge.api.recorder import Attempt, OutcomeRecorder
+from mmssr_jax.judge.api.requests import PreparedRequest, RequestBuilder
+from mmssr_jax.judge.api.responses import classify_completion, classify_status
+from mmssr_jax.judge.api.retry import RunStoppedError, SampleError, ServerOutcome, one_line
+from mmssr_jax.judge.base import Lookup, Request
 from mmssr_jax.judge.rubric import Rubric
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_FAILURES_IN_A_ROW = 20
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.5, 30.0
+_MIN_FAILURES_TO_STOP = 20
 
 
-class LiveJudge:
-    """A model that is asked request by request.
+class LiveJudge(ApiJudge):
+    """A model that gets one HTTP request per rating.
 
     Args:
       lookup: the sample of an id.
-      origin: what the samples are, for the warning before they leave the machine.
-      clock: paces and pauses; tests run on a faster one.
+      origin: the samples' folder and sources, for the notice before they leave the machine.
+      clock: for rate limits and waits; tests replace it by a faster one.
     """
 
+    _batch = False
+
     def __init__(self, config: ApiConfig, rubric: Rubric, lookup: Lookup, *, origin: str, clock: Clock | None = None):
-        self._config, self._rubric, self._origin = config, rubric, origin
-        self._requests = Requests(config, rubric, lookup)
+        super().__init__(config, rubric, lookup, origin=origin)
         self._clock = clock or Clock()
-        self.name, self.prompt_hash = self._requests.name, self._requests.prompt_hash
 
-    def check(self) -> None:
-        """Raises UserError where the key is not in the environment."""
-        read_key(self._config)
-
-    def estimate(self, requests: Sequence[Request]) -> Estimate:
-        """See `api.Requests.estimate`."""
-        notice = data_egress_notice(self._config, len(requests), self._origin)
-        return dataclasses.replace(self._requests.estimate(requests), notice=notice)
-
-    def judge(self, requests: Sequence[Request], ledger: Ledger, progress: Progress) -> None:
-        """Asks for every request.
-
-        Raises:
-          UserError: the run stopped; the line says why, and what to do.
-        """
-        key = read_key(self._config)
-        if key is not None:
-            ledger.hide(key)
-        logging.warning("%s", data_egress_notice(self._config, len(requests), self._origin))
-        run = _Run(self._config, self._requests, self._rubric, ledger, progress, self._clock)
-        asyncio.run(run.all(requests, key))
+    def _run(self, requests: Sequence[Request], key: str | None, recorder: OutcomeRecorder) -> None:
+        asyncio.run(_LiveRun(self._builder, recorder, self._clock).run(requests, key))
 
 
 def make_client(config: ApiConfig, key: str | None) -> openai.AsyncOpenAI:
-    """The client: no retries of its own, no redirects (the data go where the warning said), one pool of connections."""
+    """The client: no built-in retries, no redirects (data go only where the notice says), one pool of connections."""
     connections = httpx2.Limits(
         max_connections=config.limits.concurrency, max_keepalive_connections=config.limits.concurrency
     )
@@ -101,66 +70,57 @@ def make_client(config: ApiConfig, key: str | None) -> openai.AsyncOpenAI:
     )
 
 
-class _Run:
+class _LiveRun:
     """One pass over the requests."""
 
-    def __init__(
-        self, config: ApiConfig, requests: Requests, rubric: Rubric, ledger: Ledger, progress: Progress, clock: Clock
-    ):
-        limits = config.limits
-        self._config, self._limits, self._rubric = config, limits, rubric
-        self._requests, self._ledger, self._progress, self._clock = requests, ledger, progress, clock
-        self._pacer = RateLimiter(clock, per_minute=limits.requests_per_minute)
-        self._gate = ConcurrencyLimiter(clock, most=limits.concurrency)
-        self._spending = SpendingBudget(
-            usd=ledger.spent, requests=ledger.requests, max_usd=limits.max_usd, max_requests=limits.max_requests
-        )
-        self._mode: Mode = requests.first_mode()
-        self._failed_in_a_row = 0
+    def __init__(self, builder: RequestBuilder, recorder: OutcomeRecorder, clock: Clock):
+        self._config, self._limits, self._rubric = builder.config, builder.config.limits, builder.rubric
+        self._builder, self._recorder, self._clock = builder, recorder, clock
+        self._rate_limiter = RateLimiter(clock, requests_per_minute=self._limits.requests_per_minute)
+        self._concurrency = ConcurrencyLimiter(clock, max_in_flight=self._limits.concurrency)
+        self._failures_in_a_row = 0
         self._last_answer = clock.now()
-        self._end: Exception | None = None
+        self._stop_error: Exception | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._sending: set[asyncio.Task[Any]] = set()
 
-    async def all(self, requests: Sequence[Request], key: str | None) -> None:
+    async def run(self, requests: Sequence[Request], key: str | None) -> None:
         """Works through the requests.
 
         Raises:
-          UserError: the run stopped.
+          RunStoppedError: the run cannot continue.
         """
-        prefetch = Prefetch(self._requests, requests)
+        prefetch = Prefetch(self._builder, requests)
         async with make_client(self._config, key) as client:
             self._client = client
             count = min(self._limits.concurrency, len(requests))
-            with self._interruptible():
+            with self._stop_on_signals():
                 self._workers = [asyncio.create_task(self._work(prefetch)) for _ in range(count)]
                 await asyncio.gather(*self._workers, return_exceptions=True)
-        if isinstance(self._end, RunStoppedError):
-            raise UserError(self._ledger.clean(str(self._end)))
-        if self._end is not None:
-            raise self._end
+        if self._stop_error is not None:
+            raise self._stop_error
 
     @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Lets Ctrl-C and SIGTERM end the run as a stop does: answers in flight are waited for and kept."""
+    def _stop_on_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the run as a stop does: answers in flight are waited for and kept."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         loop = asyncio.get_running_loop()
-        stop = RunStoppedError("interrupted", "judge: interrupted; the same command goes on from here")
+        error = RunStoppedError("interrupted", "judge: interrupted; run the same command again to continue")
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._halt, stop)
+            loop.add_signal_handler(number, self._stop, error)
         try:
             yield
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
-    def _halt(self, why: Exception) -> None:
-        """Ends the run: who waits is cancelled, who has a request in flight may finish it."""
-        if self._end is not None:
+    def _stop(self, error: Exception) -> None:
+        """Ends the run: workers that wait are cancelled, those with a request in flight finish it."""
+        if self._stop_error is not None:
             return
-        self._end = why
+        self._stop_error = error
         if self._sending:
             logging.info("judge: stopping; waiting for %d requests in flight", len(self._sending))
         for worker in self._workers:
@@ -169,142 +129,113 @@ class _Run:
 
     async def _work(self, prefetch: Prefetch) -> None:
         try:
-            while self._end is None and (ready := await prefetch.next()) is not None:
-                await self._rate(*ready)
+            while self._stop_error is None and (ready := await prefetch.next()) is not None:
+                request, prepared = ready
+                if isinstance(prepared, SampleError):
+                    self._recorder.skip(request, prepared)
+                else:
+                    await self._rate(request, prepared)
         except Exception as e:
-            self._halt(e)
+            self._stop(e)
 
-    async def _rate(self, request: Request, prepared: Prepared | SampleError) -> None:
-        """One rating: asks until it is answered or given up."""
-        if isinstance(prepared, SampleError):
-            outcome = ServerOutcome("skip", prepared.reason, one_line(prepared))
-            self._ledger.append(self._requests.entry(request, outcome, {}, attempt=0, answered=True))
-            self._progress.add()
-            return
-        follow_up, failures, pauses = RetryAdjustments(), 0, 0
-        attempt = self._ledger.attempts.get((self._requests.name, self._requests.prompt_hash, *_key(request)), 0)
+    async def _rate(self, request: Request, prepared: PreparedRequest) -> None:
+        """One rating: sends requests until one is answered or the sample is given up."""
+        attempt, retries = self._recorder.first_attempt(request), 0
         while True:
-            attempt += 1
-            outcome, follow_up = await self._ask(request, prepared, follow_up, attempt, failures)
+            outcome, attempt = await self._attempt(attempt, prepared)
             if outcome.action in ("ok", "skip"):
-                self._progress.add(1, self._note())
+                self._recorder.progress.add(1, self._progress_note())
                 return
-            if self._end is not None:
+            if self._stop_error is not None:
                 return
             if outcome.action == "stop":
-                raise RunStoppedError(outcome.reason, self._line(outcome))
-            failures += outcome.reason in TRANSIENT
-            pauses += 1
-            await self._pause(outcome, pauses)
+                raise self._recorder.stop_error(outcome)
+            retries += 1
+            await self._back_off(outcome, retries)
 
-    async def _ask(
-        self, request: Request, prepared: Prepared, follow_up: RetryAdjustments, attempt: int, failures: int
-    ) -> tuple[ServerOutcome, RetryAdjustments]:
-        """Sends one request and puts what came of it into the ledger."""
-        most = self._requests.most_usd(prepared, follow_up)
-        await self._spending.reserve(most)
-        cost = 0.0
+    async def _attempt(self, attempt: Attempt, prepared: PreparedRequest) -> tuple[ServerOutcome, Attempt]:
+        """Sends one request and records its outcome; returns it with the next attempt."""
+        max_cost = self._builder.max_cost_usd(prepared, attempt.adjustments)
+        budget = self._recorder.budget
+        await budget.wait_and_reserve(max_cost)
+        is_settled = False
         try:
-            async with self._gate:
-                await self._pacer.turn(prepared.tokens)
-                mode = self._mode
-                body = self._requests.body(prepared, mode, follow_up, repeat=request.repeat)
+            async with self._concurrency:
+                await self._rate_limiter.acquire(prepared.tokens)
+                mode = self._recorder.response_format.mode
+                body = self._builder.body(prepared, mode, attempt.adjustments, repeat=attempt.request.repeat)
                 start = time.monotonic()
-                outcome, payload, headers, answered = await self._send(body)
+                outcome, payload, headers = await self._send(body)
                 latency = time.monotonic() - start
-            self._learn(outcome, headers)
-            if outcome.reason == "no_schema":
-                outcome = self._fall_back(mode, outcome)
-            outcome, follow_up = decide(outcome, follow_up, failures=failures, max_attempts=self._limits.max_attempts)
-            entry = self._requests.entry(
-                request, outcome, payload, attempt=attempt, mode=mode, most_usd=most, answered=answered,
-                request_id=headers.get("x-request-id"), latency_s=latency,
+            self._adapt_limits(outcome, headers)
+            is_settled = True
+            return self._recorder.record(
+                attempt, outcome, payload, mode=mode, reserved_usd=max_cost, request_id=headers.get("x-request-id"),
+                latency_s=latency,
             )  # fmt: skip
-            cost = entry.cost
-            self._ledger.append(entry)
         finally:
-            self._spending.settle(most, cost)
-        return outcome, follow_up
+            if not is_settled:  # cancelled before it was sent
+                budget.settle(max_cost, 0.0)
 
-    async def _send(self, body: dict[str, Any]) -> tuple[ServerOutcome, dict[str, Any], httpx2.Headers, bool]:
-        """The outcome, the completion, the headers, and whether the server answered with an error (which is free)."""
+    async def _send(self, body: dict[str, Any]) -> tuple[ServerOutcome, dict[str, Any], httpx2.Headers]:
+        """The outcome, the completion (empty without one) and the headers."""
         task = asyncio.current_task()
         assert task is not None
         self._sending.add(task)
-        nothing = httpx2.Headers()
+        no_headers, max_wait_s = httpx2.Headers(), self._limits.max_wait_s
         try:
             async with asyncio.timeout(self._limits.timeout_s):
-                # Not `chat.completions.create`: walking through the body's types takes it as long as all the rest.
+                # `chat.completions.create` would spend as much time on the body's types as all the rest takes.
                 response = await self._client.post("/chat/completions", cast_to=httpx2.Response, body=body)
         except (TimeoutError, openai.APITimeoutError):
             detail = f"no answer within {self._limits.timeout_s:g} s"
-            return ServerOutcome("retry", "timeout", detail), {}, nothing, False
+            return ServerOutcome("retry", "timeout", detail), {}, no_headers
         except openai.APIStatusError as e:
             headers = e.response.headers
-            outcome = of_status(e.status_code, _body(e), headers, max_wait_s=self._limits.max_wait_s)
-            return outcome, {}, headers, True
+            return classify_status(e.status_code, _body(e), headers, max_wait_s=max_wait_s), {}, headers
         except openai.APIConnectionError as e:
             never_sent = isinstance(e.__cause__, httpx2.ConnectError)
-            return ServerOutcome("retry", "connection", one_line(e.__cause__ or e)), {}, nothing, never_sent
+            outcome = ServerOutcome("retry", "connection", one_line(e.__cause__ or e), free=never_sent)
+            return outcome, {}, no_headers
         finally:
             self._sending.discard(task)
-        outcome, payload = of_completion(response.content, self._rubric)
-        return outcome, payload, response.headers, False
+        headers = response.headers
+        return *classify_completion(response.content, self._rubric, headers=headers, max_wait_s=max_wait_s), headers
 
-    def _learn(self, outcome: ServerOutcome, headers: httpx2.Headers) -> None:
-        """Adapts pace and number in flight, and ends the run where the server answers nobody any more."""
-        self._pacer.learn(headers)
-        if outcome.reason == "rate_limited" or outcome.reason in TRANSIENT:
-            self._gate.complained()
-        else:
-            self._gate.went_well()
-            self._pacer.answered()
-            self._failed_in_a_row = 0
+    def _adapt_limits(self, outcome: ServerOutcome, headers: httpx2.Headers) -> None:
+        """Adapts rate and concurrency, and stops the run if the server no longer answers any request."""
+        self._rate_limiter.update_limits(headers)
+        if outcome.reason != "rate_limited" and not outcome.is_transient:
+            self._concurrency.on_success()
+            self._rate_limiter.on_success()
+            self._failures_in_a_row = 0
             self._last_answer = self._clock.now()
             return
-        self._failed_in_a_row += outcome.reason in TRANSIENT
-        many = max(_FAILURES_IN_A_ROW, 2 * self._limits.concurrency)
+        self._concurrency.on_overload()
+        self._failures_in_a_row += outcome.is_transient
+        max_failures = max(_MIN_FAILURES_TO_STOP, 2 * self._limits.concurrency)
         silence = self._clock.now() - self._last_answer
-        if self._failed_in_a_row >= many or silence > self._limits.max_wait_s:
-            self._halt(
-                RunStoppedError(
-                    "no_answers",
-                    f"judge: {self._config.url} has answered nothing for {duration(silence)}, {self._failed_in_a_row} "
-                    f"requests failed in a row (no_answers: {outcome.detail}); run the same command again later",
-                )
+        if self._failures_in_a_row >= max_failures or silence > self._limits.max_wait_s:
+            line = (
+                f"judge: {self._config.url} has answered nothing for {duration(silence)}, {self._failures_in_a_row} "
+                f"requests failed in a row (no_answers: {outcome.detail}); run the same command again later"
             )
+            self._stop(RunStoppedError("no_answers", line))
 
-    def _fall_back(self, mode: Mode, outcome: ServerOutcome) -> ServerOutcome:
-        """Asks for the answer's form in a simpler way from now on, or says that there is none."""
-        simpler = self._requests.next_mode(mode)
-        if simpler is None:
-            return ServerOutcome("stop", "bad_setting", f"response_format: {outcome.detail}")
-        if self._mode == mode:
-            logging.warning("judge: the server does not take response_format %s; going on with %s", mode, simpler)
-            self._mode = simpler
-        return outcome
-
-    async def _pause(self, outcome: ServerOutcome, pauses: int) -> None:
-        """Waits before a retry, longer each time; where the server limits the rate, everybody waits."""
-        backoff = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(pauses - 1, 10))
+    async def _back_off(self, outcome: ServerOutcome, retries: int) -> None:
+        """Waits before a retry, with exponential backoff; after a rate limit all requests wait."""
+        backoff = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(retries - 1, 10))
         if outcome.reason == "rate_limited":
-            wait = backoff if outcome.wait is None else outcome.wait
+            wait = backoff if outcome.wait_s is None else outcome.wait_s
             if wait >= 60:
                 logging.info("judge: the server asks to wait %s", duration(wait))
-            self._pacer.refused(wait)
-        elif outcome.reason in TRANSIENT:
-            await self._clock.sleep(max(backoff, min(outcome.wait or 0.0, self._limits.max_wait_s)))
+            self._rate_limiter.on_rate_limited(wait)
+        elif outcome.is_transient:
+            await self._clock.sleep(max(backoff, min(outcome.wait_s or 0.0, self._limits.max_wait_s)))
 
-    def _line(self, outcome: ServerOutcome) -> str:
-        return stop_line(outcome, server=self._config.url, model=self._config.model, key_env=key_env(self._config))
-
-    def _note(self) -> str:
-        spent = f"${self._spending.usd:.2f} spent, " if self._config.price else ""
-        return f"{spent}{self._gate.held} in flight"
-
-
-def _key(request: Request) -> tuple[str, int]:
-    return request.id, request.repeat
+    def _progress_note(self) -> str:
+        spent = f"${self._recorder.budget.usd:.2f} spent, " if self._config.price else ""
+        return f"{spent}{self._concurrency.in_flight} in flight"
 
 
 def _body(error: openai.APIStatusError) -> Any:

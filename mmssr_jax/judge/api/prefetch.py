@@ -1,7 +1,7 @@
-"""Requests, prepared in threads a little ahead of their sending.
+"""Prepares requests in threads shortly before they are sent.
 
-A hand-over between a thread and the event loop costs about as much as preparing a text sample, so each one does a few
-milliseconds of work: sixteen short texts, or one picture.
+A switch between a thread and the event loop costs about as much as preparing a text sample, so each call into a thread
+does a few milliseconds of work: sixteen short texts, or one image.
 """
 
 from __future__ import annotations
@@ -13,45 +13,45 @@ import threading
 import time
 from collections.abc import Iterable
 
-from mmssr_jax.judge.api.requests import Prepared, Requests
+from mmssr_jax.judge.api.requests import PreparedRequest, RequestBuilder
 from mmssr_jax.judge.api.retry import SampleError
 from mmssr_jax.judge.base import Request
 
-_AT_ONCE_S, _AT_ONCE = 0.005, 16
+_CHUNK_S, _CHUNK = 0.005, 16
 
-Ready = tuple[Request, Prepared | SampleError]
+Ready = tuple[Request, PreparedRequest | SampleError]
 
 
 class Prefetch:
-    """Hands out prepared requests, or why a sample cannot be sent."""
+    """Yields prepared requests, or the error of a sample that cannot be sent."""
 
-    def __init__(self, requests: Requests, queue: Iterable[Request]):
-        self._requests, self._queue = requests, iter(queue)
-        self._taking = threading.Lock()
+    def __init__(self, builder: RequestBuilder, queue: Iterable[Request]):
+        self._builder, self._queue = builder, iter(queue)
+        self._reading = threading.Lock()
         self._preparing = asyncio.Semaphore(os.cpu_count() or 1)
         self._ready: collections.deque[Ready] = collections.deque()
 
     async def next(self) -> Ready | None:
-        """The next request; None where there is none left."""
+        """The next request; None at the end."""
         while not self._ready:
             async with self._preparing:
                 if not self._ready:
-                    some = await asyncio.to_thread(self._prepare_some)
-                    if not some:
+                    chunk = await asyncio.to_thread(self._prepare_chunk)
+                    if not chunk:
                         return None
-                    self._ready += some
+                    self._ready += chunk
         return self._ready.popleft()
 
-    def _prepare_some(self) -> list[Ready]:
-        some: list[Ready] = []
+    def _prepare_chunk(self) -> list[Ready]:
+        chunk: list[Ready] = []
         start = time.monotonic()
-        while len(some) < _AT_ONCE and time.monotonic() - start < _AT_ONCE_S:
-            with self._taking:
+        while len(chunk) < _CHUNK and time.monotonic() - start < _CHUNK_S:
+            with self._reading:
                 request = next(self._queue, None)
             if request is None:
                 break
             try:
-                some.append((request, self._requests.prepare(request.id)))
+                chunk.append((request, self._builder.prepare(request.id)))
             except SampleError as e:
-                some.append((request, e))
-        return some
+                chunk.append((request, e))
+        return chunk

@@ -1,4 +1,4 @@
-"""What tokens cost. The table is a setting: prices change, and a self-hosted model costs what its owner says."""
+"""Prices of tokens. The table is a setting: prices change, and the price of a self-hosted model is user-supplied."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Price:
 
     Attributes:
       model: its name, without a date.
-      input: of what is sent.
-      output: of what is answered, hidden reasoning included.
-      cached: of input that the provider had seen shortly before; `input` where not given.
+      input: of prompt tokens.
+      output: of answer tokens, including hidden reasoning.
+      cached: of prompt tokens in the provider's cache; `input` by default.
       batch: the factor on all of them in the Batch API.
     """
 
@@ -32,7 +32,7 @@ class Price:
             raise ValueError(f"the price of {self.model} is negative")
 
 
-# Published list prices (developers.openai.com/api/docs/pricing) as seen in August 2026. Check them before a large run.
+# Published list prices (developers.openai.com/api/docs/pricing) as of August 2026. Check them before a large run.
 PRICES_DATE = "2026-08"
 PRICES: tuple[Price, ...] = (
     Price("gpt-4o", 2.50, 10.00, 1.25),
@@ -48,7 +48,7 @@ PRICES: tuple[Price, ...] = (
 
 
 def price_of(model: str, prices: Sequence[Price]) -> Price | None:
-    """The price of the longest name in the table that the model's name is, or begins with before a date.
+    """The price of the longest name in the table that equals the model's name, with or without a date at its end.
 
     "gpt-4o-2024-11-20" has the price of "gpt-4o", "gpt-4o-mini" has its own, "gpt-4o-audio" has none.
     """
@@ -60,8 +60,8 @@ def cost(usage: Mapping[str, int], price: Price | None, *, batch: bool = False) 
     """US dollars for the token counts of one answer; 0 without a price.
 
     Args:
-      usage: `prompt_tokens`, `completion_tokens`, and `cached_tokens` among the former.
-      batch: whether it came through the Batch API.
+      usage: `prompt_tokens`, of which `cached_tokens`, and `completion_tokens`.
+      batch: whether it is an answer of the Batch API.
     """
     if price is None:
         return 0.0

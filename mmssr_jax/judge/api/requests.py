@@ -1,4 +1,4 @@
-"""What live and batch judges share: the request for a sample, what it may cost, the ledger's line."""
+"""The request for a sample: its fields, its expected size, the most it can cost."""
 
 from __future__ import annotations
 
@@ -6,35 +6,34 @@ import dataclasses
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.judge.api.config import ApiConfig
 from mmssr_jax.judge.api.image_payload import encode_image, read_size, sent_size
 from mmssr_jax.judge.api.prices import cost
-from mmssr_jax.judge.api.retry import RetryAdjustments, SampleError, ServerOutcome, usage_of
+from mmssr_jax.judge.api.response_format import Mode
+from mmssr_jax.judge.api.responses import token_usage
+from mmssr_jax.judge.api.retry import RetryAdjustments, SampleError, ServerOutcome
 from mmssr_jax.judge.api.token_estimates import MESSAGE_TOKENS, image_tokens, text_tokens
 from mmssr_jax.judge.base import Estimate, Lookup, Request
 from mmssr_jax.judge.ledger import LedgerEntry, now
 from mmssr_jax.judge.prompts import answer_schema, messages, prompt_hash, repair_message, system_prompt
 from mmssr_jax.judge.rubric import Rubric
 
-Mode = Literal["json_schema", "json_object", "text"]
-MODES: tuple[Mode, ...] = ("json_schema", "json_object", "text")
-
-# The text estimate of a whole request is within 7 % on every one of 2,650 real samples; reservations allow for more.
+# The text estimate of a complete request is within 7 % on every one of 2,650 real samples; reservations allow for more.
 _TEXT_MARGIN = 1.25
 _ESTIMATED_FROM = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A request, ready to be sent.
+class PreparedRequest:
+    """A request that is ready to be sent.
 
     Attributes:
       messages: of the chat.
-      tokens: expected tokens of the prompt.
-      images: pictures in it.
+      tokens: expected prompt tokens.
+      images: number of images.
     """
 
     messages: list[dict[str, Any]]
@@ -42,8 +41,8 @@ class Prepared:
     images: int
 
 
-class Requests:
-    """Builds requests for samples and counts what they take; used by many threads."""
+class RequestBuilder:
+    """Builds requests for samples and estimates their size; used by many threads."""
 
     def __init__(self, config: ApiConfig, rubric: Rubric, lookup: Lookup):
         self.config, self.rubric = config, rubric
@@ -54,36 +53,26 @@ class Requests:
         self._lookup = lookup
         self._reading = threading.Lock()
         self._schema = answer_schema(rubric, rationale=config.prompt.rationale)
-        self._fixed = 3 * MESSAGE_TOKENS + text_tokens(system_prompt(rubric, rationale=config.prompt.rationale))
-        self._fixed += text_tokens(json.dumps(self._schema))
-        self.answer_tokens = 8 * len(rubric.slugs) + 20 + (60 if config.prompt.rationale else 0)
+        self._fixed_tokens = 3 * MESSAGE_TOKENS + text_tokens(system_prompt(rubric, rationale=config.prompt.rationale))
+        self._fixed_tokens += text_tokens(json.dumps(self._schema))
+        self._answer_tokens = 8 * len(rubric.slugs) + 20 + (60 if config.prompt.rationale else 0)
 
-    def first_mode(self) -> Mode:
-        """How the answer's form is asked for at first."""
-        return "json_schema" if self.config.structured == "auto" else self.config.structured
-
-    def next_mode(self, mode: Mode) -> Mode | None:
-        """What to fall back to where the server does not know `mode`; None where there is nothing left."""
-        if self.config.structured != "auto" or mode == MODES[-1]:
-            return None
-        return MODES[MODES.index(mode) + 1]
-
-    def prepare(self, sample_id: str) -> Prepared:
+    def prepare(self, sample_id: str) -> PreparedRequest:
         """The request for a sample.
 
         Raises:
-          SampleError: it is too long, or a picture cannot be read.
+          SampleError: it is too long, or an image cannot be read.
         """
         sample = self._sample(sample_id)
-        pictures = []
+        images = []
         try:
             for ref in sample.images[: self.config.prompt.max_images]:
-                pictures.append(encode_image(ref.read(), self.config.prompt))
+                images.append(encode_image(ref.read(), self.config.prompt))
         except (OSError, ValueError) as e:
             raise SampleError("unreadable_image", str(e)) from None
-        built = messages(sample, [p.url for p in pictures], self.rubric, self.config.prompt)
-        tokens = self._text_tokens(sample) + sum(self._image_tokens(p.width, p.height) for p in pictures)
-        return Prepared(built, tokens, len(pictures))
+        chat = messages(sample, [image.url for image in images], self.rubric, self.config.prompt)
+        tokens = self._text_tokens(sample) + sum(self._image_tokens(i.width, i.height) for i in images)
+        return PreparedRequest(chat, tokens, len(images))
 
     def _sample(self, sample_id: str) -> Sample:
         with self._reading:
@@ -97,16 +86,18 @@ class Requests:
         return image_tokens(self.config.model, width, height, self.config.prompt.detail)
 
     def _text_tokens(self, sample: Sample) -> int:
-        # The fence, and the braces, quotes and role names of a turn's JSON, take about 16 tokens a turn.
-        return self._fixed + sum(16 + text_tokens(t.text) for t in sample.turns)
+        # The fence, and the braces, quotes and role names of a turn's JSON, take about 16 tokens per turn.
+        return self._fixed_tokens + sum(16 + text_tokens(t.text) for t in sample.turns)
 
-    def body(self, prepared: Prepared, mode: Mode, follow_up: RetryAdjustments, *, repeat: int = 0) -> dict[str, Any]:
+    def body(
+        self, prepared: PreparedRequest, mode: Mode, adjustments: RetryAdjustments, *, repeat: int = 0
+    ) -> dict[str, Any]:
         """The fields of a chat completion request."""
-        extra = [repair_message(*follow_up.repair)] if follow_up.repair else []
+        extra = [repair_message(*adjustments.repair)] if adjustments.repair else []
         body = {
             "model": self.config.model,
             "messages": [*prepared.messages, *extra],
-            self.config.answer_field: self.config.max_answer_tokens * follow_up.room,
+            self.config.answer_field: self.config.max_answer_tokens * adjustments.token_factor,
             **self.config.decoding(),
         }
         if self.config.seed is not None:
@@ -118,17 +109,17 @@ class Requests:
             body["response_format"] = {"type": "json_object"}
         return body
 
-    def most_usd(self, prepared: Prepared, follow_up: RetryAdjustments, *, batch: bool = False) -> float:
-        """What a request can cost at most: its tokens with a margin, and an answer of full length."""
-        extra = text_tokens(follow_up.repair[0]) + 100 if follow_up.repair else 0
+    def max_cost_usd(self, prepared: PreparedRequest, adjustments: RetryAdjustments, *, batch: bool = False) -> float:
+        """The most that a request can cost: its prompt tokens with a margin, and an answer of the maximum length."""
+        extra = text_tokens(adjustments.repair[0]) + 100 if adjustments.repair else 0
         usage = {
             "prompt_tokens": int((prepared.tokens + extra) * _TEXT_MARGIN),
-            "completion_tokens": self.config.max_answer_tokens * follow_up.room,
+            "completion_tokens": self.config.max_answer_tokens * adjustments.token_factor,
         }
         return cost(usage, self.config.price, batch=batch)
 
     def estimate(self, requests: Sequence[Request], *, batch: bool = False) -> Estimate:
-        """What requests will take, from an even selection of at most 500 of them."""
+        """Size and cost of requests, extrapolated from at most 500 of them at equal distances."""
         step = max(1, len(requests) // _ESTIMATED_FROM)
         chosen = requests[::step]
         text = image = 0
@@ -142,13 +133,16 @@ class Requests:
             side = self.config.prompt.max_side
             image += sum(self._image_tokens(*sent_size(*size, side)) for size in sizes)
         scale = len(requests) / max(1, len(chosen))
-        answer = self.answer_tokens * len(requests)
+        answer = self._answer_tokens * len(requests)
         usage = {"prompt_tokens": round((text + image) * scale), "completion_tokens": answer}
-        usd = None if self.config.price is None else cost(usage, self.config.price, batch=batch)
-        date = self.config.prices_date
-        return Estimate(len(requests), round(image * scale), round(text * scale), answer, usd, date)
+        return Estimate(
+            len(requests), round(image * scale), round(text * scale), answer,
+            usd=None if self.config.price is None else cost(usage, self.config.price, batch=batch),
+            prices_date=self.config.prices_date,
+            max_usd=self.config.limits.max_usd,
+        )  # fmt: skip
 
-    def entry(
+    def ledger_entry(
         self,
         request: Request,
         outcome: ServerOutcome,
@@ -156,8 +150,7 @@ class Requests:
         *,
         attempt: int,
         mode: Mode | str = "",
-        most_usd: float = 0.0,
-        answered: bool = False,
+        max_cost_usd: float = 0.0,
         request_id: str | None = None,
         latency_s: float = 0.0,
         batch: bool = False,
@@ -165,18 +158,17 @@ class Requests:
         """The ledger's line for one request.
 
         Args:
-          payload: the completion, or empty where none came.
-          most_usd: what it may have cost, which counts where the server may have worked without stating usage.
-          answered: the server answered with an error, which costs nothing.
-        """  # fmt: skip
-        usage = usage_of(payload)
-        unknown = not usage and not answered
+          payload: the completion, or empty without one.
+          max_cost_usd: the most it can have cost, which counts if the server may have worked but reported no usage.
+        """
+        usage = token_usage(payload)
+        unknown = not usage and not outcome.free
         return LedgerEntry(
             id=request.id, judge=self.name, prompt_hash=self.prompt_hash, repeat=request.repeat, attempt=attempt,
             outcome=outcome.action, reason="" if outcome.reason == "ok" else outcome.reason,
             raw=outcome.raw, detail=outcome.detail, usage=usage,
-            cost=most_usd if unknown else cost(usage, self.config.price, batch=batch),
-            cost_estimated=unknown and most_usd > 0,
+            cost=max_cost_usd if unknown else cost(usage, self.config.price, batch=batch),
+            cost_estimated=unknown and max_cost_usd > 0,
             model=str(payload.get("model") or self.config.model),
             system_fingerprint=_text(payload, "system_fingerprint"), request_id=request_id,
             mode=mode, latency_s=round(latency_s, 3), time=now(),

@@ -1,11 +1,11 @@
-"""The oracle: a judge that knows the synthetic pool's truth, with the noise of a real judge."""
+"""The oracle: ratings from the synthetic pool's true ones, with the noise of a real judge."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from mmssr_jax.core import config, files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.vocabulary import MAX_SCORE
+from mmssr_jax.judge.backend import Backend, JudgeContext
 from mmssr_jax.judge.base import Estimate, Request
 from mmssr_jax.judge.ledger import Ledger, LedgerEntry, now
 from mmssr_jax.judge.rubric import Judgment, Rubric
@@ -21,13 +22,13 @@ from mmssr_jax.judge.rubric import Judgment, Rubric
 
 @dataclasses.dataclass(frozen=True)
 class OracleConfig:
-    """How the oracle errs; every draw is a function of (seed, sample id, repeat) alone.
+    """The oracle's noise; every random number is a function of (seed, sample id, repeat) alone.
 
     Attributes:
       seed: of the noise.
-      off_by_one: chance that a score of 1-5 moves by one.
-      false_trace: chance that a score of 0 becomes 1.
-      wrong_style: chance that one of the styles is replaced by another.
+      off_by_one: probability that a score of 1-5 moves by one.
+      false_trace: probability that a score of 0 becomes 1.
+      wrong_style: probability that one of the styles is replaced by another.
     """
 
     seed: int = 0
@@ -42,9 +43,10 @@ class OracleConfig:
 
 
 class OracleJudge:
-    """Answers from `truth.parquet` (id, one integer column per capability slug, styles)."""
+    """Implements `Judge` from `truth.parquet` (id, one integer column per capability slug, styles)."""
 
     name = "oracle"
+    rated_ids: Collection[str] | None = None
 
     def __init__(self, truth: Path, rubric: Rubric, settings: OracleConfig):
         table = files.read_parquet(truth, ["id", *rubric.slugs, "styles"])
@@ -57,23 +59,23 @@ class OracleJudge:
         self.prompt_hash = config.fingerprint({"truth": files.file_digest(truth), "noise": settings})
 
     def check(self) -> None:
-        """Nothing is missing: the file was read."""
+        """Nothing to check: the file was read at construction."""
 
     def estimate(self, requests: Sequence[Request]) -> Estimate:
-        """Free."""
+        """Requests are free."""
         return Estimate(len(requests))
 
     def judge(self, requests: Sequence[Request], ledger: Ledger, progress: Progress) -> None:
-        """Answers one after the other.
+        """Rates the samples one after the other.
 
         Raises:
-          UserError: a sample is not in the truth.
+          UserError: a sample has no true rating.
         """
         for request in requests:
             if request.id not in self._truth:
                 raise UserError(
                     f"{self._path} does not know {request.id}: the oracle can judge the synthetic pool only; "
-                    "set config.judge.backend to another judge"
+                    "set judge.backend to another judge"
                 )
             raw = json.dumps(self.rate(request).answer(self._rubric))
             ledger.append(
@@ -84,7 +86,7 @@ class OracleJudge:
             progress.add()
 
     def rate(self, request: Request) -> Judgment:
-        """The truth with this request's noise."""
+        """The true rating with the noise of this request."""
         truth = self._truth[request.id]
         key = hashlib.sha256(f"{self._settings.seed}\0{request.repeat}\0{request.id}".encode()).digest()
         rng = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
@@ -95,10 +97,38 @@ class OracleJudge:
         return Judgment(tuple(int(s) for s in noisy), self._noisy_styles(truth.styles, rng))
 
     def _noisy_styles(self, styles: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
-        wrong = rng.random() < self._settings.wrong_style
-        place, others = rng.integers(len(styles)), [s for s in self._rubric.styles if s not in styles]
-        if not wrong or not others:
+        is_wrong = rng.random() < self._settings.wrong_style
+        position, others = rng.integers(len(styles)), [s for s in self._rubric.styles if s not in styles]
+        if not is_wrong or not others:
             return styles
         replaced = list(styles)
-        replaced[place] = others[rng.integers(len(others))]
+        replaced[position] = others[rng.integers(len(others))]
         return tuple(replaced)
+
+
+@dataclasses.dataclass(frozen=True)
+class OracleSettings:
+    """The keys of `config.judge` for this backend."""
+
+    oracle: OracleConfig = dataclasses.field(default_factory=OracleConfig)
+
+
+class OracleBackend(Backend[OracleSettings]):
+    """The synthetic pool's true ratings."""
+
+    settings = OracleSettings
+
+    def make(self, settings: OracleSettings, context: JudgeContext) -> OracleJudge:
+        """The judge.
+
+        Raises:
+          UserError: the pool is not synthetic.
+        """
+        if not context.truth.exists():
+            raise UserError(
+                f"{context.truth}: no such file; the oracle judges the synthetic pool only, set judge.backend"
+            )
+        return OracleJudge(context.truth, context.rubric, settings.oracle)
+
+
+BACKEND = OracleBackend()

@@ -165,7 +165,7 @@ def test_a_restarted_run_collects_what_is_on_its_way(bench):
 
 def test_killed_between_upload_and_creation(bench, monkeypatch):
     """The batch exists, but its id was never written down: it is found by its metadata."""
-    from mmssr_jax.judge.api.batch_journal import Journal
+    from mmssr_jax.judge.api.batch_journal import BatchJournal
 
     service = Batches()
 
@@ -173,7 +173,7 @@ def test_killed_between_upload_and_creation(bench, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as m:
-        m.setattr(Journal, "created", die)
+        m.setattr(BatchJournal, "created", die)
         with pytest.raises(Killed):
             bench(service).run(range(5))
     b = bench(service)
@@ -305,4 +305,4 @@ def test_lines_nobody_asked_for_are_left_aside(bench, caplog):
     b = bench(Odd())
     b.run(range(3))
     b.check(3)
-    assert "'99', which was not asked" in caplog.text
+    assert "'99', which was not requested" in caplog.text

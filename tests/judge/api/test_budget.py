@@ -14,7 +14,7 @@ def spend(spending, costs, *, most):
 
     async def one(cost):
         nonlocal peak, done
-        await spending.reserve(most)
+        await spending.wait_and_reserve(most)
         await asyncio.sleep(0)
         spending.settle(most, cost)
         peak = max(peak, spending.usd + spending.reserved)
@@ -59,4 +59,4 @@ def test_no_caps():
 def test_the_line_says_what_to_raise():
     spending = SpendingBudget(usd=1.5, requests=0, max_usd=1.0, max_requests=None)
     with pytest.raises(RunStoppedError, match=r"cap of \$1.00 is reached \(\$1.5000 spent.*raise limits.max_usd"):
-        asyncio.run(spending.reserve(0.1))
+        asyncio.run(spending.wait_and_reserve(0.1))

@@ -59,7 +59,7 @@ def test_transparent_parts_become_white():
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", encoded("RGB", (300, 300), "JPEG")[:200]])
 def test_unreadable_pictures_are_value_errors(data):
-    with pytest.raises(ValueError, match="not a readable picture"):
+    with pytest.raises(ValueError, match="not a readable image"):
         encode_image(data, JudgePromptConfig(max_side=100))
 
 

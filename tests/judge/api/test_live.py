@@ -262,7 +262,7 @@ def test_a_further_rating_has_another_seed_and_the_judge_its_name(bench):
     assert {(e.judge, e.model) for e in b.entries} == {("strict judge", "gpt-4o-2024-11-20")}
 
 
-def test_a_price_of_ones_own(bench):
+def test_a_user_supplied_price(bench):
     price = {"model": "my-vlm", "input": 1.0, "output": 0.0}
     b = bench(model="my-vlm", prices=(price,), limits={"max_usd": 1.0})
     b.run([0])
@@ -290,7 +290,7 @@ def dataclass_with_id(reply):
         ({"model": "m", "api_key_env": "sk-proj-abc"}, "does not look like the name"),
         ({"model": "m", "base_url": "ftp://x"}, "expected https://HOST/v1"),
         ({"model": "m", "base_url": "https://user:pw@x/v1"}, "holds a user"),
-        ({"model": "m", "base_url": "http://judge.example/v1", "api_key_env": "K"}, "in the clear"),
+        ({"model": "m", "base_url": "http://judge.example/v1", "api_key_env": "K"}, "unencrypted"),
         ({"model": "m", "limits": {"max_usd": 1.0}}, "needs a price"),
         ({"model": "m", "limits": {"max_usd": 0.0}}, "max_usd is 0.0"),
         ({"model": "m", "batch": {"max_requests": 60_000}}, "1-50000"),

@@ -6,9 +6,10 @@ from mmssr_jax.judge.api.rate_limit import (
     Clock,
     ConcurrencyLimiter,
     RateLimiter,
+    RateLimitTuning,
     parse_duration,
+    rate_from_headers,
     retry_after,
-    stated_rate,
 )
 from tests.judge.api_server import Call, RateLimit, Reply
 
@@ -78,14 +79,14 @@ def limits(limit, left, reset):
     ],
 )
 def test_stated_rates(headers, rate):
-    assert stated_rate(headers, "requests") == pytest.approx(rate)
+    assert rate_from_headers(headers, "requests") == pytest.approx(rate)
 
 
-def turns(pacer, clock, n, tokens=0):
+def acquire_times(limiter, clock, n, tokens=0):
     async def go():
         times = []
         for _ in range(n):
-            await pacer.turn(tokens)
+            await limiter.acquire(tokens)
             times.append(clock.now())
         return times
 
@@ -94,55 +95,55 @@ def turns(pacer, clock, n, tokens=0):
 
 def test_no_limit_no_wait():
     clock = ManualClock()
-    assert turns(RateLimiter(clock), clock, 5) == [100.0] * 5
+    assert acquire_times(RateLimiter(clock), clock, 5) == [100.0] * 5
 
 
 def test_requests_are_evenly_spaced():
     clock = ManualClock()
-    pacer = RateLimiter(clock, headroom=1.0)
-    pacer.learn(limits("60", "59", "1s"))
-    assert turns(pacer, clock, 4) == pytest.approx([100, 101, 102, 103])
+    limiter = RateLimiter(clock, tuning=RateLimitTuning(headroom=1.0))
+    limiter.update_limits(limits("60", "59", "1s"))
+    assert acquire_times(limiter, clock, 4) == pytest.approx([100, 101, 102, 103])
 
 
 def test_tokens_set_the_pace_where_they_are_scarcer():
     clock = ManualClock()
-    pacer = RateLimiter(clock, headroom=1.0)
-    pacer.learn({"x-ratelimit-limit-requests": "6000", "x-ratelimit-limit-tokens": "6000"})
-    times = turns(pacer, clock, 3, tokens=500)  # 100 a second
+    limiter = RateLimiter(clock, tuning=RateLimitTuning(headroom=1.0))
+    limiter.update_limits({"x-ratelimit-limit-requests": "6000", "x-ratelimit-limit-tokens": "6000"})
+    times = acquire_times(limiter, clock, 3, tokens=500)  # 100 a second
     assert times[2] - times[1] == pytest.approx(5.0)
 
 
-def test_own_limit_and_headroom():
-    assert RateLimiter(ManualClock(), per_minute=120).requests_a_second == 2.0
-    pacer = RateLimiter(ManualClock(), headroom=0.5)
-    pacer.learn(limits("600", "1", "1s"))
-    assert pacer.requests_a_second == 5.0
+def test_user_limit_and_headroom():
+    assert RateLimiter(ManualClock(), requests_per_minute=120).requests_per_second == 2.0
+    limiter = RateLimiter(ManualClock(), tuning=RateLimitTuning(headroom=0.5))
+    limiter.update_limits(limits("600", "1", "1s"))
+    assert limiter.requests_per_second == 5.0
 
 
-def test_a_pause_holds_everybody():
+def test_a_block_delays_every_request():
     clock = ManualClock()
-    pacer = RateLimiter(clock)
-    pacer.pause(180)
-    pacer.pause(20)
-    assert turns(pacer, clock, 2) == [280.0, 280.0]
+    limiter = RateLimiter(clock)
+    limiter.block(180)
+    limiter.block(20)
+    assert acquire_times(limiter, clock, 2) == [280.0, 280.0]
 
 
 @pytest.mark.parametrize("headers", [True, False])
-def test_a_limit_is_used_and_hardly_ever_met(headers):
+def test_a_limit_is_used_and_rarely_exceeded(headers):
     """Ten minutes against a server that takes 600 requests in any minute, in simulated time."""
     clock = ManualClock()
     limit = RateLimit(600, headers=headers, script=lambda call: Reply(), now=clock.now)
-    pacer = RateLimiter(clock)
+    limiter = RateLimiter(clock)
 
     async def go():
         while clock.now() < 100 + 600:
-            await pacer.turn(0)
+            await limiter.acquire(0)
             reply = limit(Call(0, 0, {}, {}))
-            pacer.learn(reply.headers)
+            limiter.update_limits(reply.headers)
             if reply.status == 429:
-                pacer.refused(retry_after(reply.headers))
+                limiter.on_rate_limited(retry_after(reply.headers))
             else:
-                pacer.answered()
+                limiter.on_success()
             if not headers:
                 clock.time += 0.01  # an unpaced client is limited by its latency
 
@@ -153,74 +154,74 @@ def test_a_limit_is_used_and_hardly_ever_met(headers):
     assert used >= 0.95
 
 
-def test_a_busy_server_does_not_set_a_pace():
-    pacer = RateLimiter(ManualClock())
-    pacer.answered()
-    pacer.refused(1.0)
-    assert pacer.requests_a_second == float("inf")
+def test_a_temporary_overload_does_not_set_the_rate():
+    limiter = RateLimiter(ManualClock())
+    limiter.on_success()
+    limiter.on_rate_limited(1.0)
+    assert limiter.requests_per_second == float("inf")
 
 
-def test_a_late_waker_makes_up_little():
+def test_a_late_task_catches_up_a_little():
     clock = ManualClock()
-    pacer = RateLimiter(clock, headroom=1.0)
-    pacer.learn(limits("600", "1", "1s"))
-    turns(pacer, clock, 1)
+    limiter = RateLimiter(clock, tuning=RateLimitTuning(headroom=1.0))
+    limiter.update_limits(limits("600", "1", "1s"))
+    acquire_times(limiter, clock, 1)
     clock.time += 60
-    times = turns(pacer, clock, 5)
+    times = acquire_times(limiter, clock, 5)
     assert times[-1] - times[0] == pytest.approx(0.3)  # 0.4 s of spacing less 0.1 s
 
 
-def test_gate_grows_and_halves():
+def test_concurrency_grows_and_halves():
     clock = ManualClock()
-    gate = ConcurrencyLimiter(clock, most=20, start=4)
+    limiter = ConcurrencyLimiter(clock, max_in_flight=20, tuning=RateLimitTuning(initial_concurrency=4))
     for _ in range(4):
-        gate.went_well()
-    assert gate.limit == 8
-    gate.complained()
-    gate.complained()  # within the same second
-    assert gate.limit == 4
+        limiter.on_success()
+    assert limiter.limit == 8
+    limiter.on_overload()
+    limiter.on_overload()  # within the same second
+    assert limiter.limit == 4
     for _ in range(4):
-        gate.went_well()
-    assert 4.9 < gate.limit <= 5
+        limiter.on_success()
+    assert 4.9 < limiter.limit <= 5
     clock.time += 2
     for _ in range(9):
         clock.time += 2
-        gate.complained()
-    assert gate.limit == 1
+        limiter.on_overload()
+    assert limiter.limit == 1
     for _ in range(999):
-        gate.went_well()
-    assert gate.limit == 20
+        limiter.on_success()
+    assert limiter.limit == 20
 
 
-def test_gate_holds_its_limit():
+def test_concurrency_stays_within_its_limit():
     async def go():
-        gate = ConcurrencyLimiter(ManualClock(), most=3, start=3)
+        limiter = ConcurrencyLimiter(ManualClock(), max_in_flight=3, tuning=RateLimitTuning(initial_concurrency=3))
         most = 0
 
         async def one():
             nonlocal most
-            async with gate:
-                most = max(most, gate.held)
+            async with limiter:
+                most = max(most, limiter.in_flight)
                 await asyncio.sleep(0)
 
         await asyncio.gather(*(one() for _ in range(50)))
-        return most, gate.held
+        return most, limiter.in_flight
 
     assert asyncio.run(go()) == (3, 0)
 
 
-def test_gate_lets_more_in_when_it_grows():
+def test_more_requests_start_when_the_limit_grows():
     async def go():
-        gate = ConcurrencyLimiter(ManualClock(), most=8, start=1)
+        limiter = ConcurrencyLimiter(ManualClock(), max_in_flight=8, tuning=RateLimitTuning(initial_concurrency=1))
         done = []
 
         async def one(i):
-            async with gate:
+            async with limiter:
                 await asyncio.sleep(0)
-                gate.went_well()
+                limiter.on_success()
             done.append(i)
 
         await asyncio.gather(*(one(i) for i in range(40)))
-        return len(done), gate.limit
+        return len(done), limiter.limit
 
     assert asyncio.run(go()) == (40, 8)

@@ -9,7 +9,8 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.judge.api import retry
-from mmssr_jax.judge.api.retry import RetryAdjustments, ServerOutcome, decide, of_completion, of_status
+from mmssr_jax.judge.api.responses import classify_completion, classify_status
+from mmssr_jax.judge.api.retry import RetryAdjustments, ServerOutcome, decide
 from mmssr_jax.judge.rubric import Rubric
 from tests.judge.api_server import Reply, completion, error, good, rating
 from tests.judge.conftest import KEY, FastClock, lookup
@@ -67,10 +68,15 @@ GIVEN_UP = {
 # reason -> (what the server does, what the one line says)
 STOPPED = {
     "bad_setting": (always(error(400, None, "not supported", param="temperature")), "temperature: not supported"),
+    "no_vision": (
+        always(error(400, None, "image input is not supported - hint: you may need to provide the mmproj")),
+        r"image input is not supported.*model that takes images in place of api.model \('gpt-4o'\)",
+    ),
+    "same_error": (always(error(400, None, "unknown argument: --foo")), "5 samples in a row: unknown argument: --foo"),
     "bad_key": (always(error(401, "invalid_api_key", f"Incorrect API key provided: {KEY}")), "TEST_API_KEY"),
     "wrong_model": (
         always(error(404, "model_not_found", "no such model")),
-        r"check config.judge.api.model \('gpt-4o'\)",
+        r"check api.model \('gpt-4o'\)",
     ),
     "quota": (always(error(429, "insufficient_quota", "You exceeded your quota", retry_after="1")), "add credit"),
     "long_wait": (always(error(429, None, "come back tomorrow", retry_after="86400")), "asks to wait 86400 s"),
@@ -79,7 +85,7 @@ STOPPED = {
     "cap_usd": (good, r"cap of \$0.02 is reached"),
     "cap_requests": (good, "cap of 3 requests is reached"),
 }
-ELSEWHERE = {"expired", "batch_failed", "interrupted"}  # test_batch.py, test_live.py
+ELSEWHERE = {"expired", "batch_failed", "interrupted"}  # test_batch_judge.py, test_live.py
 
 
 def rows():
@@ -208,7 +214,7 @@ def test_a_fixed_form_does_not_fall_back(bench):
     ],
 )
 def test_statuses(status, body, action, reason):
-    outcome = of_status(status, body, {}, max_wait_s=900)
+    outcome = classify_status(status, body, {}, max_wait_s=900)
     assert (outcome.action, outcome.reason) == (action, reason)
     assert "\n" not in outcome.detail
 
@@ -218,7 +224,7 @@ def test_statuses(status, body, action, reason):
     [b"", b"<html>", b"null", b"[]", b'{"choices": []}', b'{"choices": [{"message": null}]}', b"[" * 100_000],
 )
 def test_a_200_that_is_no_completion(content):
-    outcome, payload = of_completion(content, Rubric())
+    outcome, payload = classify_completion(content, Rubric())
     assert (outcome.action, outcome.reason, payload) == ("retry", "server_error", {})
 
 
@@ -228,7 +234,7 @@ def test_answers_in_parts():
         {"type": "text", "text": GOOD[:50]},
         {"type": "text", "text": GOOD[50:]},
     ]
-    assert of_completion(json.dumps(body), Rubric())[0].action == "ok"
+    assert classify_completion(json.dumps(body), Rubric())[0].action == "ok"
 
 
 @pytest.mark.parametrize(
@@ -244,10 +250,10 @@ def test_answers_in_parts():
         ),
         (
             ServerOutcome("retry", "invalid", "d"),
-            RetryAdjustments(room=2),
+            RetryAdjustments(token_factor=2),
             0,
             "retry",
-            RetryAdjustments(repair=("", "d"), room=2),
+            RetryAdjustments(repair=("", "d"), token_factor=2),
         ),
         (
             ServerOutcome("retry", "invalid"),
@@ -256,14 +262,20 @@ def test_answers_in_parts():
             "skip",
             RetryAdjustments(repair=("r", "d")),
         ),
-        (ServerOutcome("retry", "length"), RetryAdjustments(), 0, "retry", RetryAdjustments(room=2)),
-        (ServerOutcome("retry", "length"), RetryAdjustments(room=2), 0, "skip", RetryAdjustments(room=2)),
+        (ServerOutcome("retry", "length"), RetryAdjustments(), 0, "retry", RetryAdjustments(token_factor=2)),
+        (
+            ServerOutcome("retry", "length"),
+            RetryAdjustments(token_factor=2),
+            0,
+            "skip",
+            RetryAdjustments(token_factor=2),
+        ),
         (ServerOutcome("retry", "timeout"), RetryAdjustments(), 1, "retry", RetryAdjustments()),
         (ServerOutcome("retry", "timeout"), RetryAdjustments(), 2, "skip", RetryAdjustments()),
         (ServerOutcome("retry", "rate_limited"), RetryAdjustments(), 99, "retry", RetryAdjustments()),
     ],
 )
 def test_decisions(outcome, before, failures, action, after):
-    decided, follow_up = decide(outcome, before, failures=failures, max_attempts=3)
+    decided, adjustments = decide(outcome, before, failures=failures, max_attempts=3)
     assert decided == dataclasses.replace(outcome, action=action)
-    assert follow_up == after
+    assert adjustments == after

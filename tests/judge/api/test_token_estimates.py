@@ -16,22 +16,6 @@ DOCUMENTED = [
     ("gpt-5.1", 4096, 8192, "low", 70),
     ("gpt-5.4", 1024, 1024, "high", 1229),
     ("gpt-5.4", 2048, 2048, "high", 3000),
-    # platform.claude.com/docs/en/build-with-claude/vision: both columns of the table
-    ("claude-haiku-4-5", 200, 200, "auto", 64),
-    ("claude-haiku-4-5", 1000, 1000, "auto", 1296),
-    ("claude-haiku-4-5", 1092, 1092, "auto", 1521),
-    ("claude-haiku-4-5", 1920, 1080, "auto", 1560),
-    ("claude-haiku-4-5", 2000, 1500, "auto", 1564),
-    ("claude-haiku-4-5", 3840, 2160, "auto", 1560),
-    ("claude-opus-5", 200, 200, "auto", 64),
-    ("claude-opus-5", 1000, 1000, "auto", 1296),
-    ("claude-opus-5", 1092, 1092, "auto", 1521),
-    ("claude-opus-5", 1920, 1080, "auto", 2691),
-    ("claude-opus-5", 2000, 1500, "auto", 3888),
-    ("claude-opus-5", 3840, 2160, "auto", 4784),
-    # ai.google.dev/gemini-api/docs/image-understanding: "960x540 ... 3 * 2 = 6" tiles of 258; both sides <= 384
-    ("gemini-2.5-flash", 960, 540, "auto", 6 * 258),
-    ("gemini-2.5-flash", 384, 384, "auto", 258),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The settings of a model of this project as a judge."""
+"""The settings of a judge model of this project."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
 
 @dataclasses.dataclass(frozen=True)
 class LocalConfig:
-    """A model on this machine that is told the rubric as an API judge is, and fills the answer's form.
+    """A model on this machine that gets the same rubric as an API judge, and fills an answer template.
 
     Attributes:
-      model: "base" (what `config.base` names), a run of this workdir, or a folder.
-      name: what the rows call this judge; "local:" and the model where not given.
-      temperature: 0 takes the likeliest scores, which are the same at every rating; more draws them.
-      seed: of the draws; a draw hangs on it, the sample's id, and the number of the rating.
-      rows: samples at once.
+      model: "base" (the model of `config.base`), a run of this workdir, or a folder.
+      name: the judge's name in the output rows; "local:" and the model by default.
+      temperature: 0 takes the most likely scores, which are equal in every rating; otherwise scores are sampled.
+      seed: of the sampling; a rating is a function of the seed, the sample's id and the number of the rating.
+      rows: batch size.
       length_step: prompts are padded to a multiple of this many tokens.
-      max_length: a sample whose prompt is longer is skipped ("too_long").
-      images: view counts that are padded to, ascending; a sample with more is skipped ("too_long").
-      max_images: of a sample with more pictures the first so many are shown.
+      max_length: a sample with a longer prompt is skipped ("too_long").
+      images: numbers of views to pad to, ascending; a sample with more is skipped ("too_long").
+      max_images: only the first `max_images` images of a sample are in the prompt.
       max_chars: a sample with a longer conversation is skipped ("too_long").
-      max_pixels: larger pictures are not decoded ("unreadable_image").
+      max_pixels: larger images are not decoded ("unreadable_image").
     """
 
     model: str = "base"

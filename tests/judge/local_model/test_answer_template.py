@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmssr_jax.judge.backends import answer_template as judge_form
-from mmssr_jax.judge.backends.answer_template import fill_template, make_answer_template, to_judgment
+from mmssr_jax.judge.local_model import answer_template
+from mmssr_jax.judge.local_model.answer_template import fill_template, make_answer_template, to_judgment
 from mmssr_jax.judge.parse_answer import parse_answer
 from mmssr_jax.judge.rubric import rubric_of
 from mmssr_jax.models.module_params import merge
@@ -27,7 +27,7 @@ def form():
 def filled(form):
     """fill() at a temperature -> scores, shares of `PROMPTS` in one batch, and of `only` alone."""
     model = small.bundle()
-    judge_form._AT_ONCE, at_once = 8, judge_form._AT_ONCE
+    answer_template._PREFILL_CHUNK, chunk = 8, answer_template._PREFILL_CHUNK
 
     def run(params, tokens, lengths, seeds, temperature):
         decoder = merge(model.graphdef, params).decoder
@@ -46,13 +46,13 @@ def filled(form):
         return [np.asarray(x) for x in out]
 
     yield call
-    judge_form._AT_ONCE = at_once
+    answer_template._PREFILL_CHUNK = chunk
 
 
 @pytest.fixture(scope="module")
 def plain(form):
     """log p [len, V] of every next token, by uncached passes of one shape."""
-    model, room = small.bundle(), 40 + form.room
+    model, room = small.bundle(), 40 + form.cache_slots
 
     @jax.jit
     def run(params, tokens):
@@ -69,10 +69,10 @@ def test_digits_and_styles_are_what_the_plain_model_would_choose(form, filled, p
     for row in (0, 2):
         written = encode(PROMPTS[row])
         for k in range(3):
-            part = list(form.given[k][: form.lengths[k]])
+            part = list(form.fixed[k][: form.lengths[k]])
             written += part if k == 0 else [int(form.digits[scores[row, k - 1]]), *part[1:]]
             assert scores[row, k] == plain(written)[-1][form.digits].argmax()
-        last = list(form.given[3][: form.lengths[3]])
+        last = list(form.fixed[3][: form.lengths[3]])
         written += [int(form.digits[scores[row, 2]]), *last[1:]]
         expected = []
         for name, length in zip(form.names, form.name_lengths, strict=True):
@@ -100,7 +100,7 @@ def test_draws_hang_on_the_seed_alone(filled):
 def test_the_form_spells_an_answer_that_parses(form):
     """Its parts, with digits and a name put in, are the JSON of a judgment."""
     decode = small.tokenizer().decode
-    parts = [decode(g[:n]) for g, n in zip(form.given, form.lengths, strict=True)]
+    parts = [decode(g[:n]) for g, n in zip(form.fixed, form.lengths, strict=True)]
     text = parts[0] + "".join(f"4{p[1:]}" for p in parts[1:]) + decode(form.names[2][: form.name_lengths[2]]) + "]}"
     answer = parse_answer(text, RUBRIC)
     assert (answer.scores, answer.styles) == ((4, 4, 4), ("a list of words",))
