@@ -10,7 +10,7 @@ from mmssr_jax.core.config import suggestion, to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.format import format_names
-from mmssr_jax.selection.method import DEFAULT_METHOD, Selector, load_method, method_with_key, name_of
+from mmssr_jax.selection.method import DEFAULT_METHOD, Selector, load_method, methods_with_key, name_of, settings_of
 from mmssr_jax.selection.screening.decontaminate import Decontaminate
 from mmssr_jax.selection.screening.near_duplicates import NearDuplicates
 
@@ -92,6 +92,8 @@ class SelectionConfig:
             raise ValueError("a cap per source is below 0")
         if self.selector.needs.features is not None and not self.features:
             raise ValueError(f"the method {self.method} needs feature tables; give their files as features")
+        if self.selector.needs.near_duplicates and self.near_duplicates is None:
+            raise ValueError(f"the method {self.method} needs near_duplicates; {{}} takes the defaults")
         known = format_names()
         unknown = next((name for name in self.formats if name not in known), None)
         if unknown is not None:
@@ -112,16 +114,16 @@ class SelectionConfig:
         except UserError as e:
             raise UserError(f"{where}.method: {e}") from None
         shared = {field.name for field in dataclasses.fields(cls)} - {"selector"}
-        settings = {field.name for field in dataclasses.fields(method)}  # type: ignore[arg-type]
+        settings = settings_of(method)
         if shared & settings:
             clash = sorted(shared & settings)[0]
             raise UserError(f"the method {name} redefines {clash!r}, a key of every selection; rename its setting")
         for key in section:
             if key in shared | settings | {"method"}:
                 continue
-            owner = method_with_key(key)
-            if owner is not None:
-                raise UserError(f"{where}: {key!r} is a setting of the method {owner}, not of {name}")
+            owners = methods_with_key(key)
+            if owners:
+                raise UserError(f"{where}: {key!r} is a setting of {', '.join(owners)}, not of {name}")
             raise UserError(f"{where}: there is no field {key!r}; {suggestion(key, ['method', *shared, *settings])}")
         selector = to_dataclass(method, {k: v for k, v in section.items() if k in settings}, where)
         return to_dataclass(cls, {"selector": selector, **{k: v for k, v in section.items() if k in shared}}, where)
@@ -129,7 +131,7 @@ class SelectionConfig:
     def to_section(self) -> dict[str, Any]:
         """The flat section, with all defaults; the inverse of `from_section`."""
         shared = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "selector"}
-        settings = {f.name: getattr(self.selector, f.name) for f in dataclasses.fields(self.selector)}  # type: ignore[arg-type]
+        settings = {name: getattr(self.selector, name) for name in sorted(settings_of(type(self.selector)))}
         return {"method": self.method, **settings, **shared}
 
     @property

@@ -90,7 +90,7 @@ def _excluded(run: SelectionRun, row: int) -> str | None:
     """Why the row is not a candidate of any method; None if it is one."""
     for reason, marked in run.excluded.reasons.items():
         if marked[row]:
-            return f"it was no candidate ({reason})"
+            return f"it was not a candidate ({reason})"
     source, caps = run.table.source[row], run.candidates.source_caps
     if caps is not None and caps[source] <= 0:
         return f"the source {run.table.source_names[source]} may give no sample"

@@ -33,6 +33,7 @@ class Needs:
       target_data: whether the features come from the data of target benchmarks; the manifest then says so.
       truth: the true scores and styles of a synthetic pool, in place of the scorer's.
       selection: the name of another selection, whose picks become `Candidates.reference`.
+      near_duplicates: whether the selection has to exclude near-duplicates.
     """
 
     scores: bool = False
@@ -42,6 +43,7 @@ class Needs:
     target_data: bool = False
     truth: bool = False
     selection: str | None = None
+    near_duplicates: bool = False
 
     @property
     def score_table(self) -> bool:
@@ -181,6 +183,11 @@ def name_of(selector: Selector) -> str:
     return type(selector).__module__.rpartition(".")[2]
 
 
-def method_with_key(key: str) -> str | None:
-    """The first method that has a setting of that name, or None."""
-    return next((n for n in method_names() if key in {f.name for f in dataclasses.fields(load_method(n))}), None)  # type: ignore[arg-type]
+def settings_of(method: type[Selector]) -> set[str]:
+    """The names of a method's settings."""
+    return {field.name for field in dataclasses.fields(method)}  # type: ignore[arg-type]
+
+
+def methods_with_key(key: str) -> list[str]:
+    """The methods that have a setting of that name."""
+    return [name for name in method_names() if key in settings_of(load_method(name))]

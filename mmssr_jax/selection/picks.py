@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -125,7 +125,7 @@ class Picks:
 def in_order(
     candidates: Candidates,
     budgets: Sequence[Budget],
-    order: np.ndarray,
+    order: np.ndarray | Callable[[int], np.ndarray],
     *,
     score: np.ndarray | None = None,
     group: np.ndarray | None = None,
@@ -136,7 +136,7 @@ def in_order(
     Args:
       candidates: the rows.
       budgets: growing, of one kind.
-      order: int [N], rows of the table, each at most once.
+      order: int [N], rows of the table, each at most once; or a function that returns them for a number of samples.
       score: float32 [rows], the score recorded as the reason; none if None.
       group: int32 [rows], codes into `group_names`; none if None.
       group_names: the names of the groups.
@@ -147,8 +147,9 @@ def in_order(
     ends = []
     for budget in budgets:
         picks.begin(budget)
+        ordered = order(_count(candidates, budget)) if callable(order) else order
         while picks.left() > 0:
-            rows = _uncapped(candidates, order[~picks.taken[order]], picks.room)[: picks.left()]
+            rows = _uncapped(candidates, ordered[~picks.taken[ordered]], picks.room)[: picks.left()]
             if not len(rows):
                 break
             rows = rows[: picks.affordable(rows)]  # where this leaves none, `add` drops the rows that are too long
@@ -156,6 +157,18 @@ def in_order(
             picks.add(rows, capability=-1, group=group[rows], score=score[rows], round_=1)
         ends.append(len(picks))
     return picks.selection(ends=tuple(ends), group_names=group_names)
+
+
+def _count(candidates: Candidates, budget: Budget) -> int:
+    """The number of samples of a budget.
+
+    Raises:
+      UserError: it is a token budget.
+    """
+    count = budget.samples(candidates.pool_size)
+    if count is None:
+        raise UserError("this method needs a budget of samples; give budget.ratio or budget.count")
+    return count
 
 
 def _uncapped(candidates: Candidates, rows: np.ndarray, room: np.ndarray | None) -> np.ndarray:

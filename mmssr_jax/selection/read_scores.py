@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmssr_jax.core import files, tables
@@ -113,25 +114,41 @@ def join_scores(table: ScoreTable, path: Path) -> ScoreTable:
 
 
 def join_features(table: ScoreTable, path: Path) -> ScoreTable:
-    """Adds the number columns of a feature file or folder by id; NaN where an id has none there.
+    """Joins the columns of numbers and vectors of a feature file or folder by id; NaN where that one lacks an id.
+
+    Lists become rows of a matrix, padded with NaN to the longest.
 
     Raises:
-      UserError: no number column or one that the features hold already, an id twice, or none in common.
+      UserError: it has no such column, or one that the features have already; an id occurs twice; no id is in common.
     """
     parts = score_files(path)
     schema = pq.read_schema(parts[0])
-    names = [f.name for f in schema if pa.types.is_floating(f.type) or pa.types.is_integer(f.type)]
-    again = next((name for name in names if name in table.features), None)
+    names = [f.name for f in schema if _is_number(f.type)]
+    vectors = [f.name for f in schema if _is_list(f.type) and _is_number(f.type.value_type)]
+    again = next((name for name in (*names, *vectors) if name in table.features), None)
     if again is not None:
         raise UserError(f"{path}: the feature {again} is in another table too; rename one of them")
-    if not names:
-        raise UserError(f"{path}: has no column with numbers")
+    if not names and not vectors:
+        raise UserError(f"{path}: has no column of numbers or vectors")
     other = _strings(parts, "id")
     tie_keys(other, seed=0)  # refuses an id that is there twice
     rows = positions(other, table.ids)
     if not (rows >= 0).any():
         raise UserError(f"{path}: has no id in common with the pool")
-    return dataclasses.replace(table, features={**table.features, **_joined(parts, names, rows, len(table))})
+    columns = _joined(parts, names, rows, len(table))
+    for name in vectors:
+        matrix = _matrix(parts, name)
+        columns[name] = np.full((len(table), matrix.shape[1]), np.nan, np.float32)
+        columns[name][rows[rows >= 0]] = matrix[rows >= 0]
+    return dataclasses.replace(table, features={**table.features, **columns})
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def _joined(parts: Sequence[Path], names: Sequence[str], rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
@@ -203,7 +220,7 @@ def _numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
     begin = 0
     for part in parts:
         column = _column([part], name)
-        if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        if not _is_number(column.type):
             raise UserError(f"{part}: the column {name} holds {column.type}, not numbers")
         if column.null_count and not np.issubdtype(dtype, np.floating):
             raise UserError(f"{part}: {column.null_count} rows have no {name}; give every row one, or drop the column")
@@ -211,3 +228,12 @@ def _numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
             out[begin : begin + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
             begin += len(chunk)
     return out
+
+
+def _matrix(parts: Sequence[Path], name: str) -> np.ndarray:
+    """A column of lists as float32 [rows, longest], padded with NaN."""
+    column = _column(parts, name)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    matrix = np.full((len(lengths), int(lengths.max(initial=0))), np.nan, np.float32)
+    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = pc.list_flatten(column).to_numpy()
+    return matrix

@@ -112,7 +112,7 @@ def test_one_line_for_each_fate() -> None:
         "r1": "not taken: rank 3 of 3 for a in the group v+art, which gave 1 down to a score of 4; it has 3",
         "r2": "not taken: no score of it is above the threshold",
         "r3": "not taken: it has no style, so it is in no group",
-        "r4": "not taken: it was no candidate (by hand)",
+        "r4": "not taken: it was not a candidate (by hand)",
         "r5": "taken: it was required by its id",
     }
     with pytest.raises(UserError, match="'r9' is not among the 6 scored"):

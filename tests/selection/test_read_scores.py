@@ -42,7 +42,7 @@ def write(folder: Path, table: pa.Table, parts: int) -> Path:
 def selected(table: ScoreTable) -> pa.Table:
     config = SelectionConfig(budget=Budget(count=20))
     candidates, _ = build(table, config, pool_size=N)
-    return config.selector().select(candidates, [config.budget]).to_arrow(table)
+    return config.selector.select(candidates, [config.budget]).to_arrow(table)
 
 
 def test_shards_and_rows_in_any_order_give_one_selection(tmp_path: Path) -> None:

@@ -93,11 +93,11 @@ def test_a_dropped_file_selects_writes_verifies_and_explains(
     [
         (
             {"method": "alphabetic"},
-            r"z\.method: no selection method 'alphabetic'; did you mean 'alphabetical'",
+            r"z\.method: there is no selection method 'alphabetic'; did you mean",
         ),
         (
             {"method": "random", "descending": True},
-            "is a setting of the method alphabetical, not of random",
+            "'descending' is a setting of alphabetical, not of random",
         ),
         ({"method": "alphabetical", "descendin": True}, "no field 'descendin'; did you mean 'descending'"),
         ({"method": "alphabetical", "selector": 1}, "there is no field 'selector'"),

@@ -1,0 +1,33 @@
+"""The rule of mmSSR on other scores than the scorer's: what the controls placebo, reversed and oracle share."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from mmssr_jax.selection.base import Budget, Candidates, Selection
+from mmssr_jax.selection.method import SelectionRun, Standing
+from mmssr_jax.selection.methods.mmssr import MmssrSelector
+from mmssr_jax.selection.table import ScoreTable
+
+
+@dataclasses.dataclass(frozen=True)
+class RescoredSelector(MmssrSelector, abc.ABC):
+    """mmSSR with its settings, on a table whose scores are replaced; the recorded scores are the replaced ones."""
+
+    @abc.abstractmethod
+    def rescored(self, candidates: Candidates) -> ScoreTable:
+        """The table with other scores."""
+
+    def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
+        """See `Selector.select`."""
+        return super().select(dataclasses.replace(candidates, table=self.rescored(candidates)), budgets)
+
+    def standings(self, run: SelectionRun, row: int) -> tuple[Standing, ...]:
+        """See `Selector.standings`; of the replaced scores."""
+        return super().standings(run.with_table(self.rescored(run.candidates)), row)
+
+    def needed_scores(self, run: SelectionRun, row: int) -> Mapping[str, float | None]:
+        """None: a sample's score alone does not determine the replaced scores."""
+        return {}

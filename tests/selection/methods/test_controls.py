@@ -1,0 +1,204 @@
+"""What each control keeps of the selection it is compared with, and what it breaks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection.base import Budget, Candidates, Excluded
+from mmssr_jax.selection.cells import cells
+from mmssr_jax.selection.config import SelectionConfig
+from mmssr_jax.selection.explain import explain
+from mmssr_jax.selection.method import SelectionRun, Selector
+from mmssr_jax.selection.methods.deduplicated import DeduplicatedSelector
+from mmssr_jax.selection.methods.matched import MatchedSelector
+from mmssr_jax.selection.methods.mmssr import MmssrSelector
+from mmssr_jax.selection.methods.oracle import OracleSelector
+from mmssr_jax.selection.methods.placebo import PlaceboSelector
+from mmssr_jax.selection.methods.proportional import ProportionalSelector
+from mmssr_jax.selection.methods.random import RandomSelector
+from mmssr_jax.selection.methods.rating_threshold import RatingThresholdSelector
+from mmssr_jax.selection.methods.reversed import ReversedSelector
+from mmssr_jax.selection.table import ScoreTable
+from tests.selection.tables_for_tests import candidates_of, make_table, score_tables
+
+COUNTS = st.integers(1, 40)
+SEEDS = st.integers(0, 5)
+CONTROLS = [
+    ProportionalSelector(), MatchedSelector("other"), MatchedSelector("other", length_deciles=True), PlaceboSelector(),
+    ReversedSelector(), OracleSelector(), RatingThresholdSelector(), RatingThresholdSelector(("a",), minimum=2.0),
+    DeduplicatedSelector(),
+]  # fmt: skip
+
+
+def run(selector: Selector, candidates: Candidates, budget: Budget) -> SelectionRun:
+    selection = selector.select(candidates, [budget])
+    return SelectionRun(selector, (budget,), candidates, Excluded({"by hand": ~candidates.allowed}), selection)
+
+
+def cell_names(table: ScoreTable) -> list[tuple[int, frozenset[int]]]:
+    return [(int(s), frozenset(row[row >= 0].tolist())) for s, row in zip(table.source, table.styles, strict=True)]
+
+
+def shuffled(table: ScoreTable, order: np.ndarray) -> ScoreTable:
+    return dataclasses.replace(
+        table,
+        ids=table.ids.take(order),
+        source=table.source[order],
+        styles=table.styles[order],
+        scores={k: v[order] for k, v in table.scores.items()},
+        n_tokens=table.n_tokens[order],
+    )
+
+
+@pytest.mark.parametrize("selector", CONTROLS, ids=str)
+@given(table=score_tables(), count=COUNTS, seed=SEEDS, data=st.data())
+def test_every_control_keeps_budget_and_filters_and_ignores_the_row_order(
+    selector: Selector, table: ScoreTable, count: int, seed: int, data: st.DataObject
+) -> None:
+    budget = Budget(count=min(count, len(table)))
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(table), max_size=len(table))))
+    reference = RandomSelector().select(candidates_of(table, allowed=allowed), [budget]).rows
+    candidates = candidates_of(table, seed=seed, allowed=allowed, reference=reference)
+    candidates = dataclasses.replace(candidates, seed=seed)
+    found = selector.select(candidates, [budget])
+    assert allowed[found.rows].all()
+    assert len(set(found.rows.tolist())) == len(found) <= budget.count
+    order = np.random.default_rng(count).permutation(len(table))
+    back = np.argsort(order)
+    turned = candidates_of(shuffled(table, order), seed=seed, allowed=allowed[order], reference=back[reference])
+    again = selector.select(dataclasses.replace(turned, seed=seed), [budget])
+    assert again.to_arrow(turned.table).equals(found.to_arrow(table))
+    for row in range(len(table)):
+        reason = explain(run(selector, candidates, budget), f"r{row}").reason
+        assert reason.startswith("taken" if row in found.rows else "not taken: ")
+
+
+@given(score_tables())
+def test_cells_are_source_and_whole_style_set(table: ScoreTable) -> None:
+    names, codes = cell_names(table), cells(table).tolist()
+    assert len(set(zip(names, codes, strict=True))) == len(set(names)) == len(set(codes))
+    deciles = cells(table, length_deciles=True)
+    assert len(set(zip(codes, deciles.tolist(), strict=True))) == len(set(deciles.tolist()))
+
+
+@given(score_tables(), COUNTS, SEEDS, st.booleans())
+def test_matched_takes_as_many_from_every_cell(table: ScoreTable, count: int, seed: int, deciles: bool) -> None:
+    budget = Budget(count=min(count, len(table)))
+    reference = MmssrSelector().select(candidates_of(table), [budget]).rows
+    candidates = dataclasses.replace(candidates_of(table, seed=seed, reference=reference), seed=seed)
+    result = run(MatchedSelector("mmssr", length_deciles=deciles), candidates, budget)
+    rows, cell = result.selection.rows, cells(table, length_deciles=deciles)
+    assert Counter(cell[rows].tolist()) == Counter(cell[reference].tolist())
+    names = cell_names(table)
+    assert Counter(names[r] for r in rows) == Counter(names[r] for r in reference)
+    report = result.selector.report(result)
+    both = len(set(rows.tolist()) & set(reference.tolist()))
+    union = 2 * len(rows) - both
+    assert report["jaccard"] == (both / union if union else 1.0)
+    size, taken = Counter(cell.tolist()), Counter(cell[reference].tolist())
+    exhausted = sum(n for c, n in taken.items() if n == size[c])
+    assert report["exhausted_share"] == pytest.approx(exhausted / len(rows) if len(rows) else 0.0)
+    assert exhausted <= both
+
+
+def test_matched_is_uniform_inside_a_cell() -> None:
+    table = make_table([(0, [0], [1.0])] * 40)
+    hits = np.zeros(40)
+    for seed in range(300):
+        candidates = dataclasses.replace(candidates_of(table, reference=np.arange(10)), seed=seed)
+        hits[MatchedSelector("x").select(candidates, [Budget(count=10)]).rows] += 1
+    assert hits.sum() == 3000
+    assert 40 < hits.min() <= hits.max() < 115  # 75 expected, standard deviation 7.5
+
+
+def test_matched_counts_required_rows_and_needs_a_reference() -> None:
+    table = make_table([(0, [0], [1.0])] * 6 + [(1, [0], [1.0])] * 6)
+    candidates = candidates_of(table, reference=np.array([0, 1, 2, 6]), required=np.array([3]))
+    rows = MatchedSelector("x").select(candidates, [Budget(count=4)]).rows
+    assert rows[0] == 3
+    assert np.bincount(table.source[rows]).tolist() == [3, 1]
+    with pytest.raises(UserError, match="needs the picks of the selection"):
+        MatchedSelector("x").select(candidates_of(table), [Budget(count=4)])
+    with pytest.raises(UserError, match="needs like, the name"):
+        SelectionConfig.from_section({"method": "matched", "like": ""}, "here")
+
+
+@given(score_tables(), SEEDS)
+def test_placebo_permutes_every_column_inside_the_cells(table: ScoreTable, seed: int) -> None:
+    permuted = PlaceboSelector().rescored(dataclasses.replace(candidates_of(table), seed=seed))
+    names = cell_names(table)
+    for capability, column in table.scores.items():
+        for cell in set(names):
+            rows = [i for i, name in enumerate(names) if name == cell]
+            before, after = np.sort(column[rows]), np.sort(permuted.scores[capability][rows])
+            np.testing.assert_array_equal(before, after)
+
+
+def test_placebo_permutes_columns_independently_and_by_the_seed() -> None:
+    table = make_table([(0, [0], [i / 100, i / 100]) for i in range(100)])
+    one, two = (PlaceboSelector().rescored(dataclasses.replace(candidates_of(table), seed=s)) for s in (0, 1))
+    assert (one.scores["a"] != table.scores["a"]).sum() > 90
+    assert (one.scores["a"] != one.scores["b"]).sum() > 90
+    assert (one.scores["a"] != two.scores["a"]).sum() > 90
+
+
+@given(score_tables(), COUNTS)
+def test_placebo_leaves_scores_that_are_equal_inside_cells(table: ScoreTable, count: int) -> None:
+    column = np.array([1 + len(styles) % 3 for _, styles in cell_names(table)], np.float32)
+    table = dataclasses.replace(table, scores={"a": column})
+    budget = Budget(count=min(count, len(table)))
+    picks = [s.select(candidates_of(table), [budget]).rows.tolist() for s in (MmssrSelector(), PlaceboSelector())]
+    assert picks[0] == picks[1]
+
+
+@given(score_tables(), COUNTS, st.sampled_from([0.0, 0.5, 2.0]))
+def test_reversed_is_mmssr_on_five_minus_the_score(table: ScoreTable, count: int, threshold: float) -> None:
+    budget = Budget(count=min(count, len(table)))
+    found = ReversedSelector(threshold=threshold).select(candidates_of(table), [budget])
+    mirrored = dataclasses.replace(table, scores={k: np.float32(5) - v for k, v in table.scores.items()})
+    expected = MmssrSelector(threshold=threshold).select(candidates_of(mirrored), [budget])
+    assert found.to_arrow(table).equals(expected.to_arrow(mirrored))
+    picked = [table.scores[found.capability_names[c]][r] for r, c in zip(found.rows, found.capability, strict=True)]
+    assert all(5 - score > threshold for score in picked)
+
+
+@given(score_tables(), COUNTS, st.sampled_from([0.0, 2.0]))
+def test_rating_threshold_takes_the_highest_means(table: ScoreTable, count: int, minimum: float) -> None:
+    means = []
+    for scores in np.stack(list(table.scores.values()), axis=1).astype(np.float64):
+        known = scores[~np.isnan(scores)]
+        means.append(known.mean() if len(known) else np.nan)
+    mean = np.array(means)
+    eligible = mean >= minimum
+    budget = Budget(count=min(count, len(table)))
+    found = RatingThresholdSelector(minimum=minimum).select(candidates_of(table), [budget])
+    assert len(found) == min(budget.count, np.count_nonzero(eligible))
+    np.testing.assert_allclose(found.score, mean[found.rows], rtol=1e-6)
+    rest = np.setdiff1d(np.flatnonzero(eligible), found.rows)
+    assert len(rest) == 0 or len(found) == 0 or mean[found.rows].min() >= mean[rest].max() - 1e-6
+    assert (np.diff(found.score) <= 1e-6).all()
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=60), COUNTS)
+def test_proportional_keeps_the_shares_of_the_sources(sources: list[int], count: int) -> None:
+    table = make_table([(s, [0], [1.0]) for s in sources])
+    count = min(count, len(sources))
+    found = ProportionalSelector().select(candidates_of(table), [Budget(count=count)])
+    share = np.bincount(sources, minlength=3) * count / len(sources)
+    assert (np.abs(np.bincount(table.source[found.rows], minlength=3) - share) <= 1).all()
+
+
+def test_needs_of_the_controls() -> None:
+    assert OracleSelector().needs.truth
+    assert MatchedSelector("x").needs.selection == "x"
+    with pytest.raises(UserError, match="the method deduplicated needs near_duplicates"):
+        SelectionConfig.from_section({"method": "deduplicated"}, "here")
+    config = SelectionConfig.from_section({"method": "deduplicated", "near_duplicates": {}}, "here")
+    assert not config.needs_scores
