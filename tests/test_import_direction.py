@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "generation": _MODEL | _DATA,
     "training": _MODEL | _DATA,
     "judge": _GENERATION,
-    "scoring": _GENERATION | {"training"},
+    "scoring": _GENERATION | {"training", "convert"},
     "evaluation": _GENERATION | {"judge"},
     "serving": _GENERATION,
     "selection": {"core", "parallel"},

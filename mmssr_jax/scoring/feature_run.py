@@ -1,13 +1,14 @@
-"""Features of a pool into shards, each whole or absent."""
+"""Writes the features of a pool into shards; each is written atomically."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import grain
+import jax
 import numpy as np
 import pyarrow as pa
 from absl import logging
@@ -17,114 +18,108 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.subset import SampleSource, Subset
+from mmssr_jax.generation.batched import run_batched
+from mmssr_jax.scoring.feature_kind import FeatureExtractor
 from mmssr_jax.scoring.score_pool import is_done, shard_rows
 from mmssr_jax.scoring.scorer import Buckets
 
-_AHEAD = 64
-
-
-class FeatureExtractor(Protocol):
-    """One kind of feature: what is read of a sample (one or more things with `pixels`), and what that becomes."""
-
-    @property
-    def kind(self) -> str:
-        """What the folder and the rejects call it."""
-
-    def examples(self, sample: Sample, *, max_pixels: int) -> tuple[Any, ...]:
-        """What is read; raises OSError or ValueError where that fails."""
-
-    def shape(self, example: Any, buckets: Buckets) -> BatchShape:
-        """The shape that holds it; raises ValueError where none does."""
-
-    def run(self, examples: list[Any], shape: BatchShape) -> np.ndarray:
-        """The features of a batch, [examples, ...]."""
-
-    def columns(self, values: list[np.ndarray], examples: list[tuple[Any, ...]]) -> dict[str, pa.Array]:
-        """Table columns of n samples; `values` has [n, ...] for each thing read of a sample, `examples` no pictures."""
+_PREFETCH = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class _Read:
-    """sample -> its sequences, or why there is none; runs in grain's threads."""
+class _Encode:
+    """sample -> its examples, or why it is rejected; runs in grain's threads."""
 
-    reader: FeatureExtractor
+    extractor: FeatureExtractor
     buckets: Buckets
-    max_pixels: int
 
     def __call__(self, sample: Sample) -> tuple[Sample, tuple[Any, ...] | str]:
         try:
-            examples = self.reader.examples(sample, max_pixels=self.max_pixels)
+            examples = self.extractor.examples(sample)
             for example in examples:
-                self.reader.shape(example, self.buckets)
+                self.extractor.shape(example, self.buckets)
         except (OSError, ValueError) as e:
             return sample, str(e)
         return sample, examples
 
 
-class _Batches:
-    """Sequences on their way through a reader; `values[k]` has the features of each sample's sequence k."""
+@dataclasses.dataclass(frozen=True)
+class _Item:
+    """Example number `sequence` of the shard's sample number `row`."""
 
-    def __init__(self, reader: FeatureExtractor, buckets: Buckets, count: int):
-        self._reader, self._buckets, self._count = reader, buckets, count
-        self._waiting: dict[tuple[int, BatchShape], list[tuple[int, Any]]] = {}
-        self.values: list[np.ndarray] = []
+    row: int
+    sequence: int
+    example: Any
 
-    def add(self, number: int, examples: tuple[Any, ...]) -> None:
-        for k, example in enumerate(examples):
-            shape = self._reader.shape(example, self._buckets)
-            group = self._waiting.setdefault((k, shape), [])
-            group.append((number, example))
-            if len(group) == shape.rows:
-                self._run(k, shape)
 
-    def finish(self) -> None:
-        for k, shape in sorted(self._waiting, key=lambda key: (key[0], dataclasses.astuple(key[1]))):
-            self._run(k, shape)
+class _Shard:
+    """The samples of one shard: their ids, examples without pixels, and rejects, collected while they are read."""
 
-    def _run(self, k: int, shape: BatchShape) -> None:
-        group = self._waiting.pop((k, shape))
-        found = self._reader.run([e for _, e in group], shape)
-        while len(self.values) <= k:
-            self.values.append(np.zeros((self._count, *found.shape[1:]), np.float32))
-        self.values[k][[n for n, _ in group]] = found
+    def __init__(self, name: str):
+        self.name = name
+        self.ids: list[str] = []
+        self.examples: list[tuple[Any, ...]] = []
+        self.rejects: list[dict[str, str]] = []
+
+    def items(self, encoded: Iterable[tuple[Sample, tuple[Any, ...] | str]], progress: Progress) -> Iterator[_Item]:
+        """The examples of the samples that are not rejected."""
+        for sample, examples in encoded:
+            progress.add()
+            if isinstance(examples, str):
+                logging.warning("sample %s has no %s: %s", sample.id, self.name, examples)
+                reject = {"id": sample.id, "source": sample.source}
+                self.rejects.append({**reject, "reason": "no_feature", "detail": examples})
+                continue
+            for sequence, example in enumerate(examples):
+                yield _Item(len(self.ids), sequence, example)
+            self.ids.append(sample.id)
+            self.examples.append(tuple(dataclasses.replace(e, pixels=e.pixels[:0]) for e in examples))
 
 
 def write_features(
-    pool: SampleSource, reader: FeatureExtractor, folder: Path, *, shards: int, buckets: Buckets, max_pixels: int,
+    pool: SampleSource, extractor: FeatureExtractor, folder: Path, *, name: str, shards: int, buckets: Buckets,
     todo: Iterable[int], threads: int = 2,
 ) -> None:  # fmt: skip
-    """Writes `part-*.parquet` (`id` and the reader's columns) and beside each what was rejected, for shards in `todo`.
+    """Writes `part-*.parquet` (`id` and the extractor's columns) and `part-*.rejects.jsonl` for the shards in `todo`.
 
     Args:
-      pool: a Pool; rows are in its order, samples that cannot be read are left out.
-      reader: of one kind of feature.
-      folder: where the parts go.
-      shards, max_pixels, todo, threads: as in `run.score_pool`.
-      buckets: shapes.
+      pool: the samples; rows are in their order, without the samples that cannot be read.
+      extractor: computes the features.
+      folder: output folder.
+      name: the kind's name, for messages.
+      shards, todo, threads: as in `score_pool.score_pool`.
+      buckets: the shapes.
     """
     done = sum(len(shard_rows(len(pool), s, shards)) for s in range(shards) if is_done(folder, s, shards))
-    progress = Progress(f"features: {reader.kind}", len(pool), done=done)
-    read = _Read(reader, buckets, max_pixels)
+    progress = Progress(f"features: {name}", len(pool), done=done)
+    encode = _Encode(extractor, buckets)
     for shard in todo:
-        rows = Subset(pool, shard_rows(len(pool), shard, shards))
-        batches = _Batches(reader, buckets, len(rows))
-        ids: list[str] = []
-        known: list[tuple[Any, ...]] = []
-        rejects = []
-        numbers = grain.MapDataset.range(len(rows)).map(lambda n, rows=rows: read(rows[int(n)]))
-        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_AHEAD)
-        for sample, found in numbers.to_iter_dataset(options):
-            progress.add()
-            if isinstance(found, str):
-                logging.warning("sample %s has no %s: %s", sample.id, reader.kind, found)
-                rejects.append({"id": sample.id, "source": sample.source, "reason": "no_feature", "detail": found})
-                continue
-            batches.add(len(ids), found)
-            ids.append(sample.id)
-            known.append(tuple(dataclasses.replace(e, pixels=e.pixels[:0]) for e in found))  # pictures are large
-        batches.finish()
+        samples = Subset(pool, shard_rows(len(pool), shard, shards))
+        encoded = grain.MapDataset.range(len(samples)).map(lambda n, samples=samples: encode(samples[int(n)]))
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_PREFETCH)
+        read = _Shard(name)
+        values = _compute(read.items(encoded.to_iter_dataset(options), progress), extractor, buckets, len(samples))
+        columns = extractor.columns([v[: len(read.ids)] for v in values], read.examples) if read.ids else {}
         path = folder / tables.part_name(shard, shards)
-        values = [v[: len(ids)] for v in batches.values]
-        columns = reader.columns(values, known) if ids else {}
-        files.write_jsonl(path.with_suffix(".rejects.jsonl"), rejects)
-        files.write_parquet(path, pa.table({"id": pa.array(ids, pa.string()), **columns}))
+        files.write_jsonl(path.with_suffix(".rejects.jsonl"), read.rejects)
+        files.write_parquet(path, pa.table({"id": pa.array(read.ids, pa.string()), **columns}))
+
+
+def _compute(items: Iterable[_Item], extractor: FeatureExtractor, buckets: Buckets, rows: int) -> list[np.ndarray]:
+    """For each sequence of a sample the results, float32 [rows, ...]."""
+
+    def bucket(item: _Item) -> tuple[int, BatchShape]:
+        return item.sequence, extractor.shape(item.example, buckets)
+
+    def dispatch(batch: list[_Item], key: tuple[int, BatchShape]) -> jax.Array | np.ndarray:
+        return extractor.dispatch([item.example for item in batch], key[1])
+
+    def fetch(pending: jax.Array | np.ndarray, batch: list[_Item]) -> list[np.ndarray]:
+        return list(np.asarray(pending)[: len(batch)])
+
+    values: dict[int, np.ndarray] = {}
+    for _, item, result in run_batched(items, rows=buckets.rows, bucket=bucket, dispatch=dispatch, fetch=fetch):
+        if item.sequence not in values:
+            values[item.sequence] = np.zeros((rows, *np.shape(result)), np.float32)
+        values[item.sequence][item.row] = result
+    return [values[sequence] for sequence in sorted(values)]

@@ -1,4 +1,4 @@
-"""Similarities of a pair: how a text is cut, cosines by hand, the mean over pictures, NaN without one."""
+"""Image-text similarities: truncated texts, cosines by hand, the mean over images, NaN without an image."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.images.resize import centre_view, square_view
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel.mesh import make_mesh
+from mmssr_jax.scoring.feature_kinds.similarity import ImageTextPair, PairTokenizer, SimilarityExtractor, load_pair
 from mmssr_jax.scoring.feature_run import write_features
 from mmssr_jax.scoring.scorer import Buckets
-from mmssr_jax.scoring.similarity import Pair, PairText, SimilarityExtractor
 from tests.small import PAIR_MARKS, image_text_pair
 
 START, END = PAIR_MARKS
@@ -34,13 +34,11 @@ def folder(request: pytest.FixtureRequest, repo: Path, tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="module")
-def pair(folder: Path) -> Pair:
-    config, (graphdef, params) = load_clip(folder)
-    text = PairText(folder / "tokenizer.json", length=config.text.length, pad=config.text.pad_token)
-    return Pair(config, graphdef, params, text)
+def pair(folder: Path) -> ImageTextPair:
+    return load_pair(folder)
 
 
-def _picture(seed: int, width: int, height: int) -> ImageRef:
+def _image(seed: int, width: int, height: int) -> ImageRef:
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)).save(
         buffer, "PNG"
@@ -52,31 +50,34 @@ def _sample(name: str, question: str, answer: str, *images: ImageRef) -> Sample:
     return Sample(name, "s", (Turn("user", "<image>\n" * len(images) + question), Turn("assistant", answer)), images)
 
 
-PICTURES = (_picture(0, 40, 28), _picture(1, 28, 61))
+IMAGES = (_image(0, 40, 28), _image(1, 28, 61))
 SAMPLES = (
-    _sample("one", "Ab", "c", PICTURES[0]),
+    _sample("one", "Ab", "c", IMAGES[0]),
     _sample("none", "ab", "c"),
-    _sample("two", "abcdef", "ghijklmnop", *PICTURES),
-    _sample("silent", "", "", PICTURES[0]),
+    _sample("two", "abcdef", "ghijklmnop", *IMAGES),
+    _sample("silent", "", "", IMAGES[0]),
 )
 
 
-def test_tokens(pair: Pair):
-    tokens, cut = pair.text("ab c")
+def test_tokens(pair: ImageTextPair):
+    tokens, cut = pair.tokenizer("ab c")
     pad = pair.config.text.pad_token
     assert tokens.tolist() == [START, 10, 11, 12, END] + [pad] * (LENGTH - 5)
     assert cut == 0
-    tokens, cut = pair.text("abcdefghijklmnop")  # the end stays
+    tokens, cut = pair.tokenizer("abcdefghijklmnop")  # the end stays
     assert tokens.tolist() == [START, *range(10, 20), END]
     assert cut == 6
-    assert END not in pair.text("</s>")[0][1:2]  # spelled out in a sample it is text
+    assert END not in pair.tokenizer("</s>")[0][1:2]  # spelled out in a sample it is text
 
 
-def test_columns(pair: Pair, tmp_path: Path):
-    reader = SimilarityExtractor(pair, mesh=make_mesh(devices=jax.devices()[:2]))
-    write_features(
-        SAMPLES, reader, tmp_path, shards=1, buckets=Buckets(2, (128,), (0, 1, 2)), max_pixels=10_000, todo=[0]
-    )
+def _write(pair: ImageTextPair, folder: Path, *, devices: int, images: tuple[int, ...]) -> None:
+    extractor = SimilarityExtractor(pair, mesh=make_mesh(devices=jax.devices()[:devices]), max_pixels=10_000)
+    buckets = Buckets(2, (128,), images)
+    write_features(SAMPLES, extractor, folder, name="similarity", shards=1, buckets=buckets, todo=[0])
+
+
+def test_columns(pair: ImageTextPair, tmp_path: Path):
+    _write(pair, tmp_path, devices=2, images=(0, 1, 2))
     table = pq.read_table(tmp_path / "part-00000-of-00001.parquet")
     assert table.schema.names == ["id", "similarity", "similarity_cut"]
     assert table["id"].to_pylist() == [s.id for s in SAMPLES]
@@ -84,22 +85,21 @@ def test_columns(pair: Pair, tmp_path: Path):
     found = table["similarity"].to_numpy()
     model = merge(pair.graphdef, pair.params)
     view = centre_view if pair.config.crop else square_view
-    pixels = np.stack([view(Image.open(io.BytesIO(p.data)), 28) for p in PICTURES])
-    texts = model.embed_texts(np.stack([pair.text(t)[0] for t in ("abc", "abcdefghijklmnop")]))
+    pixels = np.stack([view(Image.open(io.BytesIO(p.data)), 28) for p in IMAGES])
+    texts = model.embed_texts(np.stack([pair.tokenizer(t)[0] for t in ("abc", "abcdefghijklmnop")]))
     cosines = np.asarray(model.embed_images(pixels) @ texts.T)
     np.testing.assert_allclose(found[[0, 2]], [cosines[0, 0], cosines[:, 1].mean()], atol=1e-5)
     assert np.isnan(found[[1, 3]]).all()
     assert abs(found[0] - found[2]) > 1e-3
 
 
-def test_too_many_pictures_are_a_reject(pair: Pair, tmp_path: Path):
-    reader = SimilarityExtractor(pair, mesh=make_mesh(devices=jax.devices()[:1]))
-    write_features(SAMPLES, reader, tmp_path, shards=1, buckets=Buckets(2, (128,), (1,)), max_pixels=10_000, todo=[0])
+def test_too_many_images_are_a_reject(pair: ImageTextPair, tmp_path: Path):
+    _write(pair, tmp_path, devices=1, images=(1,))
     assert pq.read_table(tmp_path / "part-00000-of-00001.parquet")["id"].to_pylist() == ["one", "none", "silent"]
     assert "at most 1 fit" in (tmp_path / "part-00000-of-00001.rejects.jsonl").read_text()
 
 
-def test_the_middle_of_a_picture():
+def test_the_middle_of_a_image():
     image = Image.fromarray(np.arange(28 * 60, dtype=np.uint8).reshape(28, 60)).convert("RGB")
     np.testing.assert_array_equal(centre_view(image, 28), np.asarray(image)[:, 16:44])
     np.testing.assert_array_equal(centre_view(image.rotate(90, expand=True), 28).shape, (28, 28, 3))
@@ -107,7 +107,7 @@ def test_the_middle_of_a_picture():
 
 def test_what_a_folder_must_hold(folder: Path, tmp_path: Path):
     with pytest.raises(UserError, match="pair's tokenizer is needed"):
-        PairText(tmp_path / "tokenizer.json", length=12, pad=0)
+        PairTokenizer(tmp_path / "tokenizer.json", length=12, pad=0)
     shutil.copytree(folder, tmp_path / "pair")
     (tmp_path / "pair" / "preprocessor_config.json").write_text(json.dumps({"size": {"shortest_edge": 32}}))
     with pytest.raises(UserError, match="the tower takes 28 x 28"):

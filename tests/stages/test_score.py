@@ -1,9 +1,10 @@
-"""The stage `score`: tables, what lies beside them, and the official program's files out and in."""
+"""The stage `score`: the score table, details and features, and official answers written and read."""
 
 from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,33 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.pool.pool import open_pool
+from mmssr_jax.scoring import feature_kinds
 from mmssr_jax.stages.score import stage as score_stage
 from mmssr_jax.stages.train_scorer import ScorerConfig
 from mmssr_jax.training.bundle import export_bundle
 from tests.small import bundle, image_text_pair
 
+ANSWER_LENGTH = """
+import dataclasses
+
+import pyarrow as pa
+
+from mmssr_jax.scoring.model_feature import ModelFeature
+
+
+@dataclasses.dataclass(frozen=True)
+class AnswerLength(ModelFeature):
+    scale: float = 1.0
+
+    def compute(self, graphdef, params, batch, *, tokens_per_image):
+        return batch.loss_weight.sum(-1) * self.scale
+
+    def columns(self, values, examples):
+        return {"length": pa.array(values[0], pa.float32())}
+
+
+FEATURE = AnswerLength
+"""
 ASKED = ("logical deduction", "stem knowledge", "chart humour")
 SLUGS = ("logical_deduction", "stem_knowledge", "chart_humour")
 
@@ -60,7 +83,7 @@ def scored(model: Path, tmp_path_factory: pytest.TempPathFactory) -> StageContex
     return context
 
 
-def test_a_capability_of_ones_own_is_a_column(scored: StageContext):
+def test_a_user_defined_capability_is_a_column(scored: StageContext):
     table = tables.read_parts(scored.workdir.scores)
     assert tables.capability_slugs(table) == SLUGS
     values = tables.matrix(table, SLUGS)
@@ -135,8 +158,23 @@ def test_features_of_a_pool(scored: StageContext, model: Path, repo: Path, tmp_p
     assert np.nanstd(found) > 0
     assert (likelihood["nll"].to_numpy() != likelihood["nll_blind"].to_numpy()).tolist() == [not b for b in blind]
     before = (folder / "similarity" / "manifest.json").read_bytes()
-    score_stage.run(_context(scored.workdir.root, model, features={**features, "kinds": ("similarity",)}))
+    score_stage.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",), "pair": str(pair)}))
     assert (folder / "similarity" / "manifest.json").read_bytes() == before  # other kinds are no part of it
+
+
+def test_a_file_in_the_folder_is_a_kind(
+    scored: StageContext, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "answer_length.py").write_text(ANSWER_LENGTH)
+    monkeypatch.setattr(feature_kinds, "__path__", [*feature_kinds.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "mmssr_jax.scoring.feature_kinds.answer_length", raising=False)
+    features = {"kinds": ("answer_length",), "model": str(model), "max_length": 400, "scale": 0.5}
+    score_stage.run(_context(scored.workdir.root, model, features=features))
+    folder = scored.workdir.features("answer_length")
+    table = tables.read_parts(folder)
+    assert table["id"].equals(tables.read_parts(scored.workdir.scores)["id"])
+    assert all(length > 0 and length % 0.5 == 0 for length in table["length"].to_pylist())
+    assert json.loads((folder / "manifest.json").read_text())["config"]["features"] == {"max_length": 400, "scale": 0.5}
 
 
 def test_a_similarity_needs_a_pair(scored: StageContext, model: Path):

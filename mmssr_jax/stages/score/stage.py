@@ -29,7 +29,7 @@ from mmssr_jax.parallel.inference_mesh import inference_mesh, mesh_config, spans
 from mmssr_jax.parallel.mesh import check_rows
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
-from mmssr_jax.scoring.features import FeatureConfig
+from mmssr_jax.scoring.feature_kind import FeatureConfig
 from mmssr_jax.scoring.precision import Precision, load_with_precision, precision_deviation
 from mmssr_jax.scoring.score_pool import is_done, read_shard_statistics, score_pool, score_readable
 from mmssr_jax.scoring.scorer import Buckets, Scorer
@@ -223,8 +223,8 @@ class _Job:
         """Scores the shards in `todo`."""
         config = self.config
         score_pool(
-            self.pool, self.ensemble, self.ctx.workdir.scores, shards=config.shards, max_pixels=config.max_pixels,
-            todo=todo, writes=self._writes, extra=self._digits if config.details or config.official else None,
+            self.pool, self.ensemble, self.ctx.workdir.scores, shards=config.shards, todo=todo, writes=self._writes,
+            extra=self._digits if config.details or config.official else None,
             metrics=self.ctx.workdir.metrics("score"), threads=config.threads,
         )  # fmt: skip
 
@@ -235,9 +235,7 @@ class _Job:
         rejects = [r for note in notes for r in note.rejects]
         scored = sum(n.scored for n in notes)
         mass = np.sum([note.digit_mass for note in notes], axis=0) / max(scored, 1)
-        report = measure(
-            self.ctx, self.config.quality, self.scorer, self.pool, ensemble, mass, max_pixels=self.config.max_pixels
-        )
+        report = measure(self.ctx, self.config.quality, self.scorer, self.pool, ensemble, mass)
         extra = {"agreement": self._agreement()} if self.config.agreement else {}
         if not self._writes:
             return
@@ -263,7 +261,7 @@ class _Job:
         step = max(len(self.pool) // self.config.agreement, 1)
         samples = Subset(self.pool, range(0, len(self.pool), step)[: self.config.agreement])
         ensembles = (self.ensemble, self.make_ensemble(precision="float32"))
-        output, reference = (score_readable(samples, e, max_pixels=self.config.max_pixels) for e in ensembles)
+        output, reference = (score_readable(samples, e) for e in ensembles)
         report = {name: round(value, 6) for name, value in precision_deviation(output, reference).items()}
         logging.info("score: %s vs float32 on %d samples: %s", self.config.precision, len(output.styles), report)
         return report
