@@ -20,6 +20,7 @@ from mmssr_jax.core.config import to_dataclass, to_plain
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.data.mixture import group_weights
 from mmssr_jax.evaluation.config import EvaluateConfig
+from mmssr_jax.judge.config import judge_config_class
 from mmssr_jax.parallel.mesh import MeshConfig
 from mmssr_jax.report.inputs import ReportConfig
 from mmssr_jax.serving.config import ServeConfig
@@ -27,7 +28,6 @@ from mmssr_jax.stages.captions import CaptionsStageConfig
 from mmssr_jax.stages.convert import ConvertConfig
 from mmssr_jax.stages.export import ExportConfig
 from mmssr_jax.stages.ingest import pool_config_type
-from mmssr_jax.judge.config import judge_config_class
 from mmssr_jax.stages.pretrain import PretrainConfig
 from mmssr_jax.stages.score.stage import ScoreConfig
 from mmssr_jax.stages.select import stage as select_stage
