@@ -1,4 +1,4 @@
-"""Runs notebooks in place and keeps their pictures only, so that a change of a notebook is readable in a diff.
+"""Runs notebooks in place and keeps only their images, so that changes of a notebook have readable diffs.
 
 python notebooks/execute.py notebooks/pool_tour.ipynb
 """
@@ -14,23 +14,23 @@ from nbformat import NotebookNode
 
 
 def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
-    """Runs all cells in `folder`; an error in a cell is raised."""
+    """Runs all cells with `folder` as the working directory; raises the error of a failing cell."""
     return NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
 
 
-def pictures(cell: NotebookNode) -> list[NotebookNode]:
-    """The outputs of a cell that are pictures."""
+def image_outputs(cell: NotebookNode) -> list[NotebookNode]:
+    """The outputs of a cell that are images."""
     return [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
 
 
-def keep_pictures(notebook: NotebookNode) -> NotebookNode:
-    """Drops all outputs but pictures, and what differs from run to run."""
+def keep_images(notebook: NotebookNode) -> NotebookNode:
+    """Deletes all outputs except images, and everything that differs between runs."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [
                 nbformat.v4.new_output("display_data", {"image/png": output.data["image/png"]})
-                for output in pictures(cell)
+                for output in image_outputs(cell)
             ]
             cell.execution_count = None
     return notebook
@@ -40,7 +40,7 @@ def main(paths: list[str]) -> None:
     """Executes and rewrites each notebook."""
     for path in map(Path, paths):
         notebook = nbformat.read(path, as_version=4)
-        nbformat.write(keep_pictures(execute(notebook, path.parent)), path)
+        nbformat.write(keep_images(execute(notebook, path.parent)), path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Notebooks run from top to bottom on small data; only pictures are kept in them."""
+"""Notebooks run from top to bottom on small data; only images are kept in them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ assert len(pool) == 60
 assert judgments.num_rows == 60
 assert {name: table.num_rows for name, table in picked.items()} == {'mmssr': 6, 'random': 6}
 assert set(picked['mmssr']['id'].to_pylist()) <= set(pool.ids)
+cells, (first, *_), (second, *_) = (show(pool.ids[a:b]).axes for a, b in ((0, 7), (0, 1), (1, 2)))
+pixels = lambda axes: axes.images[0].get_array()
+assert [axes.get_title().split(':')[0] for axes in cells[:7]] == [truth_by_id[i]['kind'] for i in pool.ids[:7]]
+assert [len(axes.images) for axes in cells] == [1] * 7 + [0] * 3
+assert np.array_equal(pixels(cells[0]), pixels(first))
+assert not np.array_equal(pixels(first), pixels(second))
 """,
     "results": """
 assert [entry["questions"] for entry in entries.values()] == [14, 7, 7]
@@ -44,13 +50,13 @@ def path(request: pytest.FixtureRequest) -> Path:
     return request.param
 
 
-def test_it_is_short_and_holds_pictures_only(path):
+def test_it_is_short_and_holds_images_only(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert len(notebook.cells) <= 20
     assert path.stat().st_size < 2_000_000
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert outputs, "its pictures are missing: python notebooks/execute.py " + path.name
+    assert outputs, "its images are missing: python notebooks/execute.py " + path.name
     assert [set(output["data"]) for output in outputs] == [{"image/png"}] * len(outputs)
 
 
@@ -73,10 +79,10 @@ def test_it_runs(path, tmp_path, monkeypatch):
     kept = [len(cell.get("outputs", [])) for cell in notebook.cells]
     notebook.cells.append(nbformat.v4.new_code_cell(CHECKS[path.stem]))
     done = tool().execute(notebook, tmp_path)
-    assert [len(tool().pictures(cell)) for cell in done.cells[:-1]] == kept
+    assert [len(tool().image_outputs(cell)) for cell in done.cells[:-1]] == kept
 
 
-def test_only_pictures_are_kept():
+def test_only_images_are_kept():
     cell = nbformat.v4.new_code_cell("x", execution_count=3)
     cell.outputs = [
         nbformat.v4.new_output("stream", text="log"),
@@ -84,7 +90,7 @@ def test_only_pictures_are_kept():
         nbformat.v4.new_output("execute_result", {"text/plain": "3"}, execution_count=3),
     ]
     cell.metadata["execution"] = {"shell.execute_reply": "2026"}
-    kept = tool().keep_pictures(nbformat.v4.new_notebook(cells=[cell])).cells[0]
+    kept = tool().keep_images(nbformat.v4.new_notebook(cells=[cell])).cells[0]
     assert kept.outputs == [nbformat.v4.new_output("display_data", {"image/png": "AAAA"})]
     assert kept.execution_count is None
     assert kept.metadata == {}
