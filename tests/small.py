@@ -32,21 +32,21 @@ def tokenizer() -> Tokenizer:
 
 
 def picture(*colour: int) -> ImageRef:
-    """An even picture of `SIZE` x `SIZE`."""
+    """A uniform image of `SIZE` x `SIZE`."""
     buffer = io.BytesIO()
     Image.new("RGB", (SIZE, SIZE), colour or (200, 10, 10)).save(buffer, "PNG")
     return ImageRef(data=buffer.getvalue())
 
 
 def sample(name: str = "a", question: str = "What is it?", answer: str = "A red cat.", images: int = 1) -> Sample:
-    """One round; as many pictures as tags, all of different colours."""
+    """One round; as many images as tags, all of different colours."""
     refs = tuple(picture(40 * k, 10, 200 - 30 * k) for k in range(images))
     return Sample(name, "s", (Turn("user", "<image>\n" * images + question), Turn("assistant", answer)), refs)
 
 
 @functools.cache
 def bundle(seed: int = 0) -> ModelBundle:
-    """A model of two narrow layers each, drawn at random so that pictures and text matter."""
+    """A model of two narrow layers in tower and decoder, initialised so that both images and text matter."""
     config = VLMConfig(
         vision=VisionConfig(image_size=SIZE, patch_size=PATCH, width=16, depth=2, heads=2, mlp=32),
         decoder=DecoderConfig(

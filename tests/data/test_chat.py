@@ -56,7 +56,7 @@ def test_text_only_sample_has_no_image_token():
 
 
 def test_template_equals_the_reference(shared: Path):
-    """The ids that transformers' chat template gives, image placeholders repeated as many times as asked."""
+    """The ids that transformers' chat template gives, image placeholders repeated as often as requested."""
     folder = shared / "tokenizers" / "qwen2_small"
     t = load_tokenizer(folder)
     chats = [c for c in json.loads((folder / "expected_ids.json").read_text()) if "messages" in c]

@@ -51,13 +51,13 @@ def test_a_missing_or_empty_file_is_said(tmp_path: Path):
         Documents(tmp_path / "empty.jsonl")
 
 
-def test_words_are_trained_and_pictures_are_not(documents):
+def test_text_is_trained_and_images_are_not(documents):
     """tokens   A | red | … \\n | I I I I N | What ? | I I I I N | end      every word but the first is a target"""
     t = tokenizer()
     example = processor().encode_document(documents[0], max_length=99)
     first, second = t.encode("A red cat.\n"), t.encode("What?")
-    picture_ids = [t.image] * (PATCHES + 1)
-    assert example.tokens.tolist() == [*first, *picture_ids, *second, *picture_ids, t.pad]
+    image_ids = [t.image] * (PATCHES + 1)
+    assert example.tokens.tolist() == [*first, *image_ids, *second, *image_ids, t.pad]
     assert example.loss_target.tolist() == [*first[1:], *second, t.pad]
     assert (example.tokens[example.loss_position + 1] == example.loss_target).all()
     assert example.pixels.shape[0] == 2

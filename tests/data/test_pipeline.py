@@ -91,8 +91,8 @@ def test_every_sample_that_fits_is_taken_as_often_as_the_others():
     assert counts[:12].max() - counts[:12].min() <= 1
 
 
-def test_pictures_reach_the_tokens_that_stand_for_them():
-    """Another picture in one sample changes the logits of that sample and of no other in the batch."""
+def test_images_reach_the_tokens_that_stand_for_them():
+    """Another image in one sample changes the logits of that sample and of no other in the batch."""
     batch, _ = next(iter(_stream()))
     logits = np.asarray(_logits(batch))
     changed_pixels = batch.pixels.copy()
@@ -105,7 +105,7 @@ def test_pictures_reach_the_tokens_that_stand_for_them():
 
 
 def test_the_parts_of_two_processes_make_one_batch():
-    """Their rows under each other have the losses of the samples in them: every row finds its own pictures."""
+    """Their rows under each other have the losses of the samples in them: every row finds its own images."""
     parts = [next(iter(training_batches(SAMPLES, _encode, SHAPE, processor(), seed=3, part=(p, 2)))) for p in (0, 1)]
     batch = jax.tree.map(lambda *x: np.concatenate(x), *[batch for batch, _ in parts])
     drawn = np.concatenate([origin.drawn for _, origin in parts])

@@ -74,19 +74,19 @@ def test_exif_orientation_is_applied():
     image = Image.new("RGB", (3, 2), "black")
     image.putpixel((0, 0), (255, 255, 255))
     exif = Image.Exif()
-    exif[0x0112] = 6  # the top of the picture is its right side
+    exif[0x0112] = 6  # the top of the image is its right side
     turned = open_rgb(_bytes(image, exif=exif))
     assert turned.size == (2, 3)
     assert turned.getpixel((1, 0)) == (255, 255, 255)
 
 
-def test_damaged_exif_does_not_lose_the_picture():
+def test_damaged_exif_does_not_lose_the_image():
     data = _bytes(Image.new("RGB", (3, 2), "red"), exif=b"Exif\0\0II*\0\xff\xff\xff\x7fgarbage")
     assert open_rgb(data).getpixel((0, 0)) == (255, 0, 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20000, 20)])
-def test_extreme_shapes_are_pictures(size: tuple[int, int]):
+def test_extreme_shapes_are_images(size: tuple[int, int]):
     assert open_rgb(_bytes(Image.new("L", size))).size == size
 
 
@@ -97,7 +97,7 @@ def _noise(format: str) -> bytes:
 
 @pytest.mark.parametrize("check", [open_rgb, check_image])
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_a_picture_cut_off_is_found(format: str, check: Callable[[bytes], object]):
+def test_a_truncated_image_is_found(format: str, check: Callable[[bytes], object]):
     data = _noise(format)
     check(data)
     with pytest.raises(ImageError) as e:
@@ -111,7 +111,7 @@ def test_a_picture_cut_off_is_found(format: str, check: Callable[[bytes], object
     "data",
     [b"", b"\0" * 100, b"<svg></svg>", b"\xff\xd8\xff", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"],
 )
-def test_what_is_no_picture_is_unreadable(data: bytes, check: Callable[[bytes], object]):
+def test_other_bytes_are_unreadable(data: bytes, check: Callable[[bytes], object]):
     with pytest.raises(ImageError) as e:
         check(data)
     assert e.value.defect == ImageDefect.UNREADABLE_IMAGE
@@ -152,13 +152,13 @@ def test_a_decompression_bomb_is_refused_from_its_header():
     assert e.value.defect == ImageDefect.IMAGE_TOO_LARGE
 
 
-def test_header_only_lets_a_cut_picture_pass():
+def test_header_only_lets_a_cut_image_pass():
     data = _noise("JPEG")
     check_header(io.BytesIO(data[: len(data) // 2]))
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 100])
-def test_a_header_of_no_picture_is_unreadable(data: bytes):
+def test_the_header_of_another_file_is_unreadable(data: bytes):
     with pytest.raises(ImageError) as e:
         check_header(io.BytesIO(data))
     assert e.value.defect == ImageDefect.UNREADABLE_IMAGE

@@ -1,4 +1,4 @@
-"""Videos as pictures: which frames, in which orientation, and what becomes of files that are none."""
+"""Videos as images: which frames, in which orientation, and what becomes of files that are none."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_rotation_is_applied(tmp_path):
     assert pixels[-4, -4].max() < 200
 
 
-def test_frame_refs_read_as_any_picture(tmp_path):
+def test_frame_refs_read_as_any_image(tmp_path):
     refs = frame_refs(write_video(tmp_path / "a.mp4"), 4)
     assert [r.number for r in refs if isinstance(r, FrameRef)] == [0, 1, 2, 3]
     read = [Image.open(io.BytesIO(r.read())) for r in refs]
@@ -113,7 +113,7 @@ def test_frame_refs_read_as_any_picture(tmp_path):
 def test_a_folder_of_frames_is_a_video(tmp_path):
     for n in (10, 9, 1, 2):
         (tmp_path / f"frame_{n}.jpg").write_bytes(encoded(n))
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     assert [r.path.name for r in frame_refs(tmp_path, 3)] == ["frame_1.jpg", "frame_9.jpg", "frame_10.jpg"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="without images"):
@@ -128,7 +128,7 @@ def broken(path: Path, kind: str) -> Path:
         path.write_bytes(b"")
     elif kind == "text":
         path.write_bytes(b"no video at all" * 100)
-    elif kind == "picture":
+    elif kind == "image":
         path.write_bytes(encoded(0))
     elif kind == "sound":
         with av.open(str(path), "w", format="mp4") as container:
@@ -142,7 +142,7 @@ def broken(path: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["cut", "empty", "text", "picture", "sound", "playlist"])
+@pytest.mark.parametrize("kind", ["cut", "empty", "text", "image", "sound", "playlist"])
 def test_what_is_no_video_is_refused_with_the_reason(tmp_path, kind):
     path = broken(tmp_path / "a.mp4", kind)
     for call in (

@@ -1,4 +1,4 @@
-"""Tiles put together again are the picture; the overview is the whole of it; tags, views and coordinates agree."""
+"""Tiles put together again are the image; the overview is the whole of it; tags, views and coordinates agree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ref(image: Image.Image) -> ImageRef:
     return ImageRef(data=buffer.getvalue())
 
 
-def asked(*images: Image.Image) -> Sample:
+def question_about(*images: Image.Image) -> Sample:
     turns = (Turn("user", "Look: " + "<image>\n" * len(images) + "What?"), Turn("assistant", "A cat."))
     return Sample("a", "s", turns, tuple(ref(i) for i in images))
 
@@ -42,7 +42,7 @@ def pixels_of(images, config):
     return view_pixels(images, views([(i.height, i.width) for i in images], config, SIDE), config, SIDE)
 
 
-def test_tiles_of_a_picture_that_fits_exactly():
+def test_tiles_of_an_image_that_fits_exactly():
     image = noise(16, 24)
     found = pixels_of([image], ViewConfig("dynamic", tiles=(6, 6)))
     assert found.shape == (7, 8, 8, 3)
@@ -59,7 +59,7 @@ def test_padding_is_black_and_even():
     assert not canvas[12:].any()
 
 
-def test_many_pictures_are_one_view_each():
+def test_many_images_are_one_view_each():
     images = [noise(5, 9), noise(8, 8), noise(30, 3)]
     found = pixels_of(images, ViewConfig("dynamic"))
     assert found.shape == (3, 8, 8, 3)
@@ -67,15 +67,15 @@ def test_many_pictures_are_one_view_each():
 
 
 def test_single_views_leave_the_sample_as_it_is():
-    one = asked(noise(5, 9), noise(20, 8))
-    seen, pixels = preprocess(one, ViewConfig(), SIDE, max_pixels=1000)
-    assert seen is one
+    one = question_about(noise(5, 9), noise(20, 8))
+    preprocessed, pixels = preprocess(one, ViewConfig(), SIDE, max_pixels=1000)
+    assert preprocessed is one
     np.testing.assert_array_equal(pixels, [square_view(i, SIDE) for i in sample_images(one, max_pixels=1000)])
 
 
 def test_a_text_has_no_views():
-    seen, pixels = preprocess(asked(), ViewConfig("dynamic"), SIDE, max_pixels=1000)
-    assert seen == asked()
+    preprocessed, pixels = preprocess(question_about(), ViewConfig("dynamic"), SIDE, max_pixels=1000)
+    assert preprocessed == question_about()
     assert pixels.shape == (0, SIDE, SIDE, 3)
 
 
@@ -92,11 +92,11 @@ def test_a_text_has_no_views():
     ],
 )
 def test_each_view_has_a_tag_and_its_indicator(settings, text):
-    one = asked(noise(8, 16), noise(16, 8))
-    seen, pixels = preprocess(one, ViewConfig("dynamic", tiles=(2, 2), **settings), SIDE, max_pixels=1000)
-    assert seen.turns == (Turn("user", text), one.turns[1])
-    assert len(seen.images) == len(pixels) == 6
-    assert seen.images == (one.images[0],) * 3 + (one.images[1],) * 3
+    one = question_about(noise(8, 16), noise(16, 8))
+    preprocessed, pixels = preprocess(one, ViewConfig("dynamic", tiles=(2, 2), **settings), SIDE, max_pixels=1000)
+    assert preprocessed.turns == (Turn("user", text), one.turns[1])
+    assert len(preprocessed.images) == len(pixels) == 6
+    assert preprocessed.images == (one.images[0],) * 3 + (one.images[1],) * 3
 
 
 @settings(deadline=None, max_examples=30)
@@ -111,7 +111,7 @@ def test_each_view_has_a_tag_and_its_indicator(settings, text):
     ),
 )
 def test_the_tokens_are_counted_before_a_pixel_is_read(sizes, config):
-    one = asked(*(noise(h, w) for h, w in sizes))
+    one = question_about(*(noise(h, w) for h, w in sizes))
     processor = Processor(tokenizer(), image_size=SIDE, tokens_per_image=4, views=config)
     preprocessed, pixels = processor.preprocess(one)
     _, slots, _ = flatten(chat_segments(preprocessed, tokenizer(), processor.image_segments(preprocessed)))
@@ -122,7 +122,7 @@ def test_the_tokens_are_counted_before_a_pixel_is_read(sizes, config):
 @settings(deadline=None, max_examples=30)
 @given(st.integers(8, 60), st.integers(8, 60), st.floats(0.1, 0.9), st.floats(0.1, 0.9))
 def test_a_coordinate_in_the_text_finds_its_place_on_the_tiles(height, width, u, v):
-    """A white picture with one black spot: the tile that `to_tile` names shows it where `to_tile` says."""
+    """A white image with one black spot: the tile that `to_tile` names shows it where `to_tile` says."""
     config, side = ViewConfig("dynamic"), 32
     x, y = int(u * width), int(v * height)
     image = Image.new("RGB", (width, height), (255, 255, 255))

@@ -37,14 +37,14 @@ def test_grid(height, width, grid):
     assert choose_grid(height, width, DYNAMIC, SIDE) == grid
 
 
-def test_views_of_two_pictures():
+def test_views_of_two_images():
     config = ViewConfig(mode="static", newline=False)
     tiles = [(1, 1), (1, 2), (2, 1), (2, 2), (0, 0)]
     assert views([(10, 10), (20, 30)], config, SIDE) == [[View(k, r, c) for r, c in tiles] for k in (0, 1)]
     assert token_count([(10, 10), (20, 30)], config, SIDE, TOKENS) == 1440
 
 
-def test_three_pictures_are_not_split():
+def test_three_images_are_not_split():
     assert views([(10, 10)] * 3, DYNAMIC, SIDE) == [[View(0)], [View(1)], [View(2)]]
     assert token_count([(10, 10)] * 3, DYNAMIC, SIDE, TOKENS) == 3 * 145
     assert token_count([(10, 10)] * 3, ViewConfig("dynamic", newline=False), SIDE, TOKENS) == 3 * 144
@@ -72,7 +72,7 @@ def test_one_tile_needs_no_overview():
 
 @settings(deadline=None)
 @given(st.integers(1, 4000), st.integers(1, 4000))
-def test_the_picture_lies_inside_its_grid_and_fills_one_side(height, width):
+def test_the_image_lies_inside_its_grid_and_fills_one_side(height, width):
     placement = place(height, width, DYNAMIC, SIDE)
     tall, wide = (n * SIDE for n in placement.grid)
     assert 0 < placement.height <= tall
