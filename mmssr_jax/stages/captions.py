@@ -1,9 +1,9 @@
-"""Stage `captions`: a trained model describes the pictures of a pool; what passes a filter is a pool to train on.
+"""Stage `captions`: a trained model captions the images of a pool; the filtered captions become a new pool.
 
     pool ──model──> captions/<name>/captions.parquet ──filter──> captions/<name>/pool.json ──ingest──> pools/<name>/
 
-Of every sample with one picture the picture alone is shown. Captions that the filter keeps out are in `rejects.jsonl`
-with the reason. A run that is cut off goes on after the last `save_every` pictures.
+Samples with exactly one image are captioned; the model receives the image and the prompt only. Rejected captions are in
+`rejects.jsonl` with the reason. An interrupted run resumes after the last saved part of `save_every` images.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from absl import logging
 
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import input_digest
+from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef
@@ -32,13 +33,14 @@ from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.parallel.inference_mesh import mesh_config, spans_processes
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.stages.evaluate.predictor import load_predictor
-from mmssr_jax.stages.ingest import PoolConfig, ingest_pool
-from mmssr_jax.stages.train.mixtures import OWN_POOL, pool_folder
+from mmssr_jax.stages.ingest import ingest_pool, pool_config_type
+from mmssr_jax.stages.train.mixtures import pool_folder
+from mmssr_jax.stages.train.phase_config import WORKDIR_POOL
 from mmssr_jax.synthetic.generate import POOL, write_records
 
 STAGE = "captions"
 SOURCE = "captions"
-MakeAnswerer = Callable[[Path, PromptConfig], runner.Predictor]
+MakePredictor = Callable[[Path, PromptConfig], runner.Predictor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +49,8 @@ class FilterConfig:
 
     Attributes:
       min_words, max_words: of a caption.
-      max_repetition: share of a caption's word triples that were there before in it, at most.
-      max_copies: pictures that may have the very same caption; the first in the pool's order keep it.
+      max_repetition: maximum fraction of a caption's word trigrams that are repeats, see `repetition`.
+      max_copies: maximum number of images with the same caption; the first in pool order are kept.
     """
 
     min_words: int = 4
@@ -66,18 +68,18 @@ class CaptionsStageConfig:
     """Section `config.captions`.
 
     Attributes:
-      model: the run, or folder, that describes.
-      pool: whose pictures, as in MemberConfig.
-      name: of the pool that comes out, for members of a mixture.
-      prompt: what the model is asked.
+      model: the captioning model, a run or a folder.
+      pool: source of the images, as in ComponentConfig.
+      name: of the resulting pool, for components of a mixture.
+      prompt: the instruction for the model.
       max_new_tokens: of a caption.
-      answerer: shapes of the batches.
-      save_every: pictures between two saves.
+      answerer: batch shapes.
+      save_every: images between two saves.
       filter: see FilterConfig.
     """
 
     model: str = "base"
-    pool: str = OWN_POOL
+    pool: str = WORKDIR_POOL
     name: str = "captioned"
     prompt: str = "Describe the picture in detail."
     max_new_tokens: int = 64
@@ -90,74 +92,75 @@ class CaptionsStageConfig:
             raise ValueError(f"name {self.name!r} must be a plain file name")
 
 
-def run(ctx: StageContext, *, make_answerer: MakeAnswerer | None = None) -> None:
-    """Describes the pictures, filters, and takes the result in as a pool; see the module.
+def run(ctx: StageContext, *, make_predictor: MakePredictor | None = None) -> None:
+    """Captions the images, filters the captions, and ingests the result as a pool; see the module.
 
     Args:
       ctx: the config (section `captions`) and the workdir.
-      make_answerer: turns a folder into a model that answers, `answer.load_answerer` by default.
+      make_predictor: loads a model folder for inference; by default `evaluate.predictor.load_predictor`.
 
     Raises:
-      UserError: model or pool is missing, the pool has no sample with one picture, or the filter leaves nothing.
+      UserError: model or pool is missing, no sample has exactly one image, or the filter rejects every caption.
     """
     config = ctx.section(STAGE, CaptionsStageConfig)
     pool_path, model_path = pool_folder(ctx, config.pool), model_folder(ctx, config.model)
     pool = open_pool(pool_path)
-    rows = np.flatnonzero(pool.n_images == 1)
-    if not len(rows):
-        raise UserError(f"config.captions.pool={config.pool}: no sample has exactly one picture")
-    logging.info("captions: %d of %d samples have one picture and are described", len(rows), len(pool))
+    indices = np.flatnonzero(pool.n_images == 1)
+    if not len(indices):
+        raise UserError(f"config.captions.pool={config.pool}: no sample has exactly one image")
+    logging.info("captions: %d of %d samples have exactly one image", len(indices), len(pool))
     if ctx.dry_run:
         return
     folder = ctx.workdir.captions(config.name)
     inputs = {"pool": input_digest(pool_path), "model": model_digest(model_path)}
     artifact = processes.claim(ctx, folder, stage=STAGE, settings=config, inputs=inputs)
     if not artifact.done:
-        make = make_answerer or functools.partial(load_predictor, ctx, field="config.captions.answerer")
-        answerer = make(model_path, config.answerer)
-        questions = _Questions(pool, rows, config.prompt)
-        runner.answer_parts(
-            questions, answerer, folder / "parts", label=f"captions {config.name}",
+        make = make_predictor or functools.partial(load_predictor, ctx, field="config.captions.answerer")
+        predictor = make(model_path, config.answerer)
+        questions = _Questions(pool, indices, config.prompt)
+        runner.predict_parts(
+            questions, predictor, folder / "parts", label=f"captions {config.name}",
             max_new_tokens=config.max_new_tokens, save_every=config.save_every, process=hosts.index(),
             processes=hosts.count(), joint=spans_processes(mesh_config(ctx)),
         )  # fmt: skip
         hosts.wait("captions")
         if hosts.is_main():
-            counts = _write(folder, questions, config)
-            artifact.seal(counts)
+            artifact.seal(_write(folder, questions, config))
         hosts.wait("captions written")
     if hosts.is_main():
-        out = PoolConfig(path=str(folder / POOL), images=str(_images_root(pool, rows, folder)), verify_images="header")
-        ingest_pool(ctx, out, ctx.workdir.named_pool(config.name), folder)
-    hosts.wait("captions taken in")
+        root = _images_root(pool, indices, folder)
+        section = {"path": str(folder / POOL), "images": str(root), "verify_images": "header"}
+        pool_config = to_dataclass(pool_config_type(), section, "config.captions")
+        ingest_pool(ctx, pool_config, ctx.workdir.named_pool(config.name), folder, where="config.captions")
+    hosts.wait("captions ingested")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Questions(Sequence[Question]):
-    """One question a picture, made when it is asked: a pool's pictures do not fit into memory."""
+    """One question per image, built on access: the images of a pool do not fit into memory."""
 
     pool: Pool
-    rows: np.ndarray
+    indices: np.ndarray
     prompt: str
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.indices)
 
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             return [self[n] for n in range(*at.indices(len(self)))]
-        sample = self.pool[int(self.rows[at])]
+        sample = self.pool[int(self.indices[at])]
         text = f"{IMAGE_TAG}\n{self.prompt}"
         return Question(sample.id, text, sample.images, {"index": sample.id, "question": self.prompt})
 
 
 def _write(folder: Path, questions: _Questions, config: CaptionsStageConfig) -> Mapping[str, Any]:
-    """Table, rejects and pool from the answers on disk; returns the counts."""
+    """Writes table, rejects and pool from the predictions on disk; returns the counts."""
     table = folder / "captions.parquet"
     runner.merge_parts(questions, table, folder / "parts", save_every=config.save_every)
     captions = [row["prediction"] for row in runner.read_predictions(table)]
     reasons = why_not(captions, config.filter)
-    root = _images_root(questions.pool, questions.rows, folder)
+    root = _images_root(questions.pool, questions.indices, folder)
     records, rejects = [], []
     for n, (caption, reason) in enumerate(zip(captions, reasons, strict=True)):
         question: Question = questions[n]
@@ -165,18 +168,18 @@ def _write(folder: Path, questions: _Questions, config: CaptionsStageConfig) -> 
             rejects.append({"id": question.index, "source": SOURCE, "reason": reason, "detail": caption[:200]})
             continue
         turns = [{"from": "human", "value": question.prompt}, {"from": "gpt", "value": caption}]
-        image = _stored(question.images[0], n, root)
+        image = _image_name(question.images[0], n, root)
         records.append({"id": question.index, "source": SOURCE, "image": image, "conversations": turns})
     if not records:
         counted = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons).most_common(3))
-        raise UserError(f"captions: the filter leaves none of {len(captions)} captions ({counted})")
+        raise UserError(f"captions: the filter rejects all {len(captions)} captions ({counted})")
     files.write_jsonl(folder / "rejects.jsonl", rejects)
     write_records(folder / POOL, records)
     return {"pictures": len(captions), "kept": len(records), "rejected": len(rejects)}
 
 
 def why_not(captions: Sequence[str], config: FilterConfig) -> list[str | None]:
-    """For each caption the reason why it is kept out, or None."""
+    """The rejection reason of each caption, None for captions that are kept."""
     copies: Counter[str] = Counter()
     reasons: list[str | None] = []
     for caption in captions:
@@ -199,22 +202,21 @@ def why_not(captions: Sequence[str], config: FilterConfig) -> list[str | None]:
 
 
 def repetition(words: Sequence[str]) -> float:
-    """Share of the triples of neighbouring words that were there before."""
-    triples = list(zip(words, words[1:], words[2:], strict=False))
-    return 1 - len(set(triples)) / len(triples) if triples else 0.0
+    """Fraction of the word trigrams that repeat an earlier one."""
+    trigrams = list(zip(words, words[1:], words[2:], strict=False))
+    return 1 - len(set(trigrams)) / len(trigrams) if trigrams else 0.0
 
 
-def _images_root(pool: Pool, rows: np.ndarray, folder: Path) -> Path:
-    """Where the pictures lie: the folder that holds them all, or of a packed pool one beside the captions."""
-    found = [pool[int(row)].images[0].path for row in (rows[0], rows[-1])]
-    if any(path is None for path in found):
+def _images_root(pool: Pool, indices: np.ndarray, folder: Path) -> Path:
+    """The common parent folder of the images; `folder` for a packed pool, whose images are not files."""
+    if any(pool[int(n)].images[0].path is None for n in (indices[0], indices[-1])):
         return folder
-    paths = {str(path.parent) for row in rows for path in [pool[int(row)].images[0].path] if path is not None}
+    paths = {str(path.parent) for n in indices for path in [pool[int(n)].images[0].path] if path is not None}
     return Path(os.path.commonpath(sorted(paths)))
 
 
-def _stored(image: ImageRef, number: int, root: Path) -> str:
-    """The picture's name below `root`; a picture of a packed pool is written there."""
+def _image_name(image: ImageRef, number: int, root: Path) -> str:
+    """The image's path relative to `root`; an image of a packed pool is written there first."""
     if image.path is not None:
         return str(image.path.relative_to(root))
     name = f"images/{number:08d}"

@@ -1,6 +1,6 @@
-"""Stage `convert`: a LLaVA-OneVision checkpoint of others as a run that this program starts from.
+"""Stage `convert`: imports a LLaVA-OneVision checkpoint as a run that other phases can start from.
 
-source (a folder, or owner/name@commit of the hub) ──> checkpoints/<name>/ {model.json, tokenizer/, 0/}
+source (a folder, or owner/name@commit of the Hugging Face hub) ──> checkpoints/<name>/ {model.json, tokenizer/, 0/}
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class ConvertConfig:
 
     Attributes:
       source: a folder with config.json and safetensors in transformers' or lmms-lab's layout, or a repository of the
-        Hugging Face hub as owner/name@ and the 40 digits of a commit.
-      name: the run it becomes; a phase starts from it by `init`, and another workdir by its folder in `config.base`.
-      tokenizer: folder of the tokenizer, where it does not stand beside the weights.
-      views: how its pictures become views; mode "anyres" is what LLaVA-OneVision was trained on.
-      dtype: what the parameters are kept in: as they are stored, or all in one. Whoever loads the run takes them as
-        float32, which holds both exactly; a conversion takes about the memory of what it keeps.
+        Hugging Face hub as owner/name@commit with the full 40-digit commit hash.
+      name: of the resulting run; a phase starts from it by `init`, another workdir by its folder in `config.base`.
+      tokenizer: folder of the tokenizer, if it is not beside the weights.
+      views: how images become views; LLaVA-OneVision was trained with mode "anyres".
+      dtype: of the stored parameters: as in the source, or one dtype for all. Training loads them as float32, which
+        represents either exactly; a conversion needs about the memory of the parameters it writes.
       bfloat16: compute in bfloat16.
-      remat: what a phase that trains it computes again, see `models.config.Compute`.
+      remat: rematerialisation policy for training, see `models.config.Compute`.
     """
 
     source: str
@@ -56,17 +56,17 @@ class ConvertConfig:
 
 
 def run(ctx: StageContext) -> None:
-    """Converts, unless it is done.
+    """Converts the checkpoint, unless that is done.
 
     Raises:
-      UserError: the source is not to be had, holds what is not supported, or its tokenizer does not fit it.
+      UserError: the source cannot be read or is not supported, or its tokenizer does not match its embeddings.
     """
     config = ctx.section("convert", ConvertConfig)
     source = locate(config.source)
     tokenizer = load_tokenizer(Path(config.tokenizer) if config.tokenizer else source, add_image=True)
-    where = source / "config.json"
-    described = with_preprocessor(read_config.llava_config(files.read_json(where), str(where)), source)
-    model = _as_ours(described, config)
+    path = source / "config.json"
+    llava = with_preprocessor(read_config.llava_config(files.read_json(path), str(path)), source)
+    model = _vlm_config(llava, config)
     check_vocabulary(tokenizer, model, config.source)
     if ctx.dry_run:
         logging.info("convert: would read %s into run %s", source, config.name)
@@ -82,23 +82,27 @@ def run(ctx: StageContext) -> None:
     artifact.seal({"parameters": param_count(params)})
 
 
-def _as_ours(described: read_config.LlavaConfig, config: ConvertConfig) -> VLMConfig:
+def _vlm_config(llava: read_config.LlavaConfig, config: ConvertConfig) -> VLMConfig:
     return dataclasses.replace(
-        described.model, anyres=described.anyres, views=config.views, remat=config.remat,
+        llava.model, anyres=llava.anyres, views=config.views, remat=config.remat,
         dtype="bfloat16" if config.bfloat16 else "float32",
     )  # fmt: skip
 
 
-def check_vocabulary(tokenizer: Tokenizer, model: VLMConfig, what: str) -> None:
-    """Raises a UserError where the tokenizer gives ids that the model has no embedding for."""
+def check_vocabulary(tokenizer: Tokenizer, model: VLMConfig, source: str) -> None:
+    """Checks that every token id has an embedding.
+
+    Raises:
+      UserError: the tokenizer has more ids than the model has embeddings.
+    """
     if tokenizer.vocab_size > model.decoder.vocab:
         raise UserError(
-            f"{what}: its tokenizer has ids up to {tokenizer.vocab_size - 1}, the model embeddings for "
-            f"{model.decoder.vocab} only; config.convert.tokenizer names another tokenizer"
+            f"{source}: its tokenizer has ids up to {tokenizer.vocab_size - 1}, the model embeddings for "
+            f"{model.decoder.vocab} only; set config.convert.tokenizer to the matching tokenizer"
         )
 
 
 def _digests(source: Path) -> dict[str, str]:
-    """Identities of the config and of the weights: by content where they are one file, by the index where several."""
+    """Digests of the config and the weights; of sharded weights only the index is read."""
     names = [name for name in (INDEX, SINGLE) if (source / name).exists()][:1]
     return {name: files.file_digest(source / name) for name in ["config.json", *names]}

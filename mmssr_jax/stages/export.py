@@ -1,4 +1,4 @@
-"""Stage `export`: a run as a checkpoint that transformers, or lmms-lab's code, loads.
+"""Stage `export`: writes a run as a checkpoint that transformers, or lmms-lab's code, loads.
 
 checkpoints/<run>/ ──> exports/<run>/ {config.json, safetensors, tokenizer, preprocessor_config.json}
 """
@@ -27,10 +27,10 @@ class ExportConfig:
 
     Attributes:
       model: "base", a run of this workdir, or a folder.
-      folder: where to; by default exports/<model> under the workdir.
-      layout: "hf" as transformers 5 writes it, "hf4" as the checkpoints on the hub are, "lmms" as lmms-lab's code.
+      folder: output folder; by default exports/<model> under the workdir.
+      layout: "hf" for transformers 5, "hf4" for the layout of the checkpoints on the hub, "lmms" for lmms-lab's code.
       dtype: of the tensors.
-      shard_gib: the greatest size of a file.
+      shard_gib: maximum size of a file.
     """
 
     model: str
@@ -64,16 +64,16 @@ def run(ctx: StageContext) -> None:
 
 
 def write(bundle: ModelBundle, folder: Path, config: ExportConfig) -> None:
-    """All files of the export; the image placeholder is the tokenizer's."""
+    """Writes all files of the export; the image placeholder token is the tokenizer's."""
     vision = bundle.config.vision
     anyres = bundle.config.anyres or AnyresSpec(vision.image_size, vision.patch_size)
-    theirs = LlavaConfig(bundle.config, anyres, bundle.tokenizer.image)
+    llava = LlavaConfig(bundle.config, anyres, bundle.tokenizer.image)
     export_vlm(
-        theirs, bundle.params, folder, layout=config.layout, dtype=config.dtype,
+        llava, bundle.params, folder, layout=config.layout, dtype=config.dtype,
         shard_bytes=int(config.shard_gib * 2**30),
     )  # fmt: skip
     bundle.tokenizer.save(folder)
-    files.write_json(folder / FILE, to_preprocessor(theirs))
+    files.write_json(folder / FILE, to_preprocessor(llava))
     files.write_json(
         folder / "generation_config.json",
         {"eos_token_id": [bundle.tokenizer.im_end, bundle.tokenizer.pad], "pad_token_id": bundle.tokenizer.pad},

@@ -1,4 +1,4 @@
-"""Stage `pretrain`: a base model from random weights, with a tokenizer of its own; scorer and downstream start here."""
+"""Stage `pretrain`: trains a base model from random weights; scorer and downstream models start from it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from mmssr_jax.models.presets import preset
 from mmssr_jax.scoring import instructions
-from mmssr_jax.stages.train.phases import PhaseConfig, phase_data, run_phase
+from mmssr_jax.stages.train.mixtures import training_data
+from mmssr_jax.stages.train.phase_config import PhaseConfig
+from mmssr_jax.stages.train.phases import run_phase
 from mmssr_jax.stages.train.stage import ChatEncoder
-from mmssr_jax.training.bundle import export_bundle, load_bundle, random_bundle
+from mmssr_jax.training.bundle import ModelBundle, export_bundle, load_bundle, random_bundle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +26,11 @@ class PretrainConfig:
     """Section `config.pretrain`.
 
     Attributes:
-      phase: the training; `phase.init` is not read, the start is random.
+      phase: the training phase; `phase.init` is ignored, the initial parameters are random.
       preset: the model's size, a name of `models.presets`.
-      seed: of the parameters.
+      seed: of the initial parameters.
       tokenizer: folder of a Hugging Face tokenizer; None trains one on the pool's text.
-      vocab_size: of the tokenizer that is trained.
+      vocab_size: of a newly trained tokenizer.
       export: also write the model to this folder as one file in half precision.
     """
 
@@ -41,15 +43,15 @@ class PretrainConfig:
 
 
 def corpus(samples: Any) -> list[str]:
-    """Every text that tokens are learned from: the samples' turns, and the scorer's questions and answers."""
+    """The tokenizer's training text: the samples' turns, and the scorer's questions and answers."""
     texts = [turn.text for n in range(len(samples)) for turn in samples[n].turns]
-    asked = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query()]
-    fixed = [*asked, *STYLES, ", ".join(STYLES), "system\nYou are a helpful assistant.", "user\n", "assistant\n"]
+    queries = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query()]
+    fixed = [*queries, *STYLES, ", ".join(STYLES), "system\nYou are a helpful assistant.", "user\n", "assistant\n"]
     return texts + fixed * max(len(texts) // 100, 1)
 
 
 def make_tokenizer(config: PretrainConfig, samples: Any) -> Tokenizer:
-    """The tokenizer the config names, or one trained on the samples."""
+    """Loads the configured tokenizer, or trains one on the samples."""
     if config.tokenizer is not None:
         return load_tokenizer(Path(config.tokenizer))
     logging.info("training a tokenizer of %d entries on %d samples", config.vocab_size, len(samples))
@@ -57,14 +59,14 @@ def make_tokenizer(config: PretrainConfig, samples: Any) -> Tokenizer:
 
 
 def run(ctx: StageContext) -> None:
-    """Trains run `base`, and exports it if asked to."""
+    """Trains run `base`, and exports it if `export` is set."""
     config = ctx.section("pretrain", PretrainConfig)
-    data = phase_data(ctx, config.phase)
+    data = training_data(ctx, config.phase.data)
     inputs = dict(data.inputs)
     if config.tokenizer is not None:
         inputs["tokenizer"] = input_digest(Path(config.tokenizer) / "tokenizer.json")
 
-    def start():
+    def initial_model() -> ModelBundle:
         tokenizer = make_tokenizer(config, data.samples)
         return random_bundle(preset(config.preset, vocab=tokenizer.vocab_size), tokenizer, seed=config.seed)
 
@@ -76,9 +78,9 @@ def run(ctx: StageContext) -> None:
         samples=data.samples,
         inputs=inputs,
         make_encoder=ChatEncoder(config.phase),
-        start=start,
+        start=initial_model,
         settings=dataclasses.replace(config, export=None),
-        held_out=data.held_out,
+        validation=data.validation,
     )
     if config.export is not None and not ctx.dry_run:
         export_bundle(Path(config.export), load_bundle(ctx.workdir.checkpoints("base")))

@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.module_params import Params
 from mmssr_jax.parallel import hosts
-from mmssr_jax.training.counters import TrainCounters
+from mmssr_jax.training.state import TrainState
 
 
 class Checkpoints:
@@ -60,39 +60,30 @@ class Checkpoints:
         """Saves parameters without optimizer state: a model to start from, not a run to resume."""
         self._manager.save(step, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
 
-    def save(
-        self,
-        step: int,
-        params: Params,
-        opt_state: Any,
-        data: grain.DatasetIterator | None,
-        tally: TrainCounters | None = None,
-    ) -> None:
+    def save(self, step: int, state: TrainState, data: grain.DatasetIterator) -> None:
         """Saves in the background; the arrays are copied before this returns."""
-        items: dict[str, Any] = {
-            "params": ocp.args.StandardSave(params),
-            "optimizer": ocp.args.StandardSave(opt_state),
-        }
-        if tally is not None:
-            items["tally"] = ocp.args.JsonSave(dataclasses.asdict(tally.total()))
-        if data is not None:
-            items["data"] = grain.checkpoint.CheckpointSave(data)
-        self._manager.save(step, args=ocp.args.Composite(**items))
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state.params),
+                optimizer=ocp.args.StandardSave(state.opt_state),
+                data=grain.checkpoint.CheckpointSave(data),
+                tally=ocp.args.JsonSave(dataclasses.asdict(state.counters.total())),
+            ),
+        )
 
-    def restore(
-        self, step: int, params: Params, opt_state: Any, data: grain.DatasetIterator, tally: TrainCounters
-    ) -> tuple[Params, Any, TrainCounters]:
-        """Restores into the shapes and shardings of the arguments; `data` is moved to where it was."""
+    def restore(self, step: int, state: TrainState, data: grain.DatasetIterator) -> TrainState:
+        """Restores a state with the shapes and shardings of `state`; `data` is set to its saved position."""
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(jax.tree.map(_abstract, params)),
-                optimizer=ocp.args.StandardRestore(jax.tree.map(_abstract, opt_state)),
+                params=ocp.args.StandardRestore(jax.tree.map(_abstract, state.params)),
+                optimizer=ocp.args.StandardRestore(jax.tree.map(_abstract, state.opt_state)),
                 data=grain.checkpoint.CheckpointRestore(data),
                 tally=ocp.args.JsonRestore(),
             ),
         )
-        return restored["params"], restored["optimizer"], tally.restored(restored["tally"])
+        return TrainState(restored["params"], restored["optimizer"], state.counters.restored(restored["tally"]))
 
     def restore_params(self, step: int, params: Params) -> Params:
         """Restores only the parameters, into the shapes and shardings of `params` (arrays or ShapeDtypeStructs)."""

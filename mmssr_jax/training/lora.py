@@ -2,13 +2,14 @@
 
     {... q: {kernel [.., in, out]}}  ->  {... q: {kernel, lora_a [.., in, rank], lora_b [.., rank, out]}}
 
-A and B are parameters of `models.layers.Linear`. A is initialised with noise and B with zeros, so the adapted model
+A and B are parameters of `models.layers.LoraLinear`. A is initialised with noise and B with zeros, so the adapted model
 starts equal to the original. A finished run holds the merged model; its folder `adapter/` the training checkpoints.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from flax import nnx
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.models.layers import Linear
+from mmssr_jax.models.layers import Linear, LoraLinear
 from mmssr_jax.models.module_params import Params, abstract
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
@@ -48,16 +49,8 @@ class LoraConfig:
             raise ValueError(f"rank is {self.rank}; it must be at least 1")
 
 
-@dataclasses.dataclass(frozen=True)
-class Adapted:
-    """A model with additions: its structure and all its parameters."""
-
-    graphdef: nnx.GraphDef
-    params: Params
-
-
-def adapt(bundle: ModelBundle, config: LoraConfig, *, seed: int) -> Adapted:
-    """The model with new additions.
+def adapt(bundle: ModelBundle, config: LoraConfig, *, seed: int) -> ModelBundle:
+    """The model with newly initialised adapters.
 
     Raises:
       UserError: a pattern matches no projection.
@@ -76,22 +69,20 @@ def adapt(bundle: ModelBundle, config: LoraConfig, *, seed: int) -> Adapted:
             flat[name] = jnp.asarray(rng.standard_normal(leaf.shape, np.float32) * leaf.shape[-2] ** -0.5)
         elif name.endswith("lora_b"):
             flat[name] = jnp.zeros(leaf.shape, jnp.float32)
-    return Adapted(graphdef, paths.unflatten(flat))
+    return dataclasses.replace(bundle, graphdef=graphdef, params=paths.unflatten(flat))
 
 
 def _extend(model: nnx.Module, config: LoraConfig) -> None:
     """Adds placeholder A and B parameters to the matching projections."""
     unused = set(config.patterns)
-    for path, module in nnx.iter_graph(model):
+    for path, module in list(nnx.iter_graph(model)):  # modules are replaced on the way
         name = ".".join(map(str, path))
         hits = [p for p in config.patterns if isinstance(module, Linear) and re.search(p, name)]
         if not hits:
             continue
         unused -= set(hits)
-        *stack, inputs, outputs = module.kernel.shape
-        module.lora_a = nnx.Param(jnp.zeros((*stack, inputs, config.rank)))
-        module.lora_b = nnx.Param(jnp.zeros((*stack, config.rank, outputs)))
-        module.lora_scale = config.alpha / config.rank
+        parent: Any = functools.reduce(lambda node, key: getattr(node, str(key)), path[:-1], model)
+        setattr(parent, str(path[-1]), LoraLinear(module, rank=config.rank, scale=config.alpha / config.rank))
     if unused:
         raise UserError(f"lora: the pattern {sorted(unused)[0]!r} matches no projection of the model")
 

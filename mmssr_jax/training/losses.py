@@ -1,6 +1,8 @@
-"""The loss of a language model at given positions."""
+"""Cross entropy of a language model at the target positions of a batch."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -10,53 +12,68 @@ from mmssr_jax.data.batch import Batch
 from mmssr_jax.models.vlm import VLM
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LossSums:
+    """Sums over the targets of a batch; divided by `weight` they are means. All are float32 [].
+
+    Attributes:
+      weight: sum of the loss weights.
+      hits: weight of the targets that are the arg-max.
+      entropy: weighted cross entropy, without regularisers.
+      routers: weighted router losses; None for a dense decoder.
+    """
+
+    weight: jax.Array
+    hits: jax.Array
+    entropy: jax.Array
+    routers: jax.Array | None
+
+
 def normalise(pixels: jax.Array) -> jax.Array:
-    """uint8 [..., 3] -> float32 in [-1, 1]: mean and standard deviation 0.5, as SigLIP takes it."""
+    """uint8 [..., 3] -> float32 [..., 3] in [-1, 1]: mean and standard deviation 0.5, as SigLIP expects."""
     return pixels.astype(jnp.float32) / 127.5 - 1.0
 
 
 def read_logits(model: VLM, batch: Batch) -> jax.Array:
-    """Next-token logits at `batch.loss_position`, float32 [B, K, V]; no others are computed."""
-    return _read(model, batch)[0]
+    """Next-token logits at `batch.loss_position`, float32 [B, K, V]; no other positions are computed."""
+    return _logits_and_router_loss(model, batch)[0]
 
 
-def _read(model: VLM, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """`read_logits`, and what the routers of a sparse decoder add to the loss of a token."""
-    pixels = None
-    if batch.pixels.shape[0]:
-        is_siglip = set(model.config.vision.mean + model.config.vision.std) == {0.5}
-        pixels = normalise(batch.pixels) if is_siglip else batch.pixels  # the tower normalises uint8 by its own rule
-    hidden, routers = model.run(batch.tokens, pixels, batch.image_index, batch.positions, batch.visible_until)
-    at = jnp.take_along_axis(hidden, batch.loss_position[:, :, None], axis=1)
-    return model.logits(at), routers
+def _logits_and_router_loss(model: VLM, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """`read_logits`, and the router loss per token [] (0 for a dense decoder)."""
+    is_siglip = set(model.config.vision.mean + model.config.vision.std) == {0.5}
+    pixels = normalise(batch.pixels) if is_siglip else batch.pixels  # the tower normalises uint8 with its mean and std
+    hidden, router_loss = model.run(batch.tokens, pixels, batch.image_index, batch.positions, batch.visible_until)
+    at_targets = jnp.take_along_axis(hidden, batch.loss_position[:, :, None], axis=1)
+    return model.logits(at_targets), router_loss
 
 
-def weighted_loss(model: VLM, batch: Batch, *, z_loss: float = 0.0) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Sum over targets of weight x (cross entropy + regularisers), and what means need.
+def weighted_loss(model: VLM, batch: Batch, *, z_loss: float = 0.0) -> tuple[jax.Array, LossSums]:
+    """Sum over targets of weight x (cross entropy + regularisers).
 
-    The routers' losses of a sparse decoder are means over the batch's tokens and count once for each target, so that
-    the sum divided by the weight is the mean cross entropy plus them, however a batch is cut into parts.
+    The router losses of a sparse decoder are means over the batch's tokens and count once per target: the sum divided
+    by the weight is the mean cross entropy plus the router losses, for any split of a batch into parts.
 
     Args:
       model: of any size.
-      batch: see `Batch`.
-      z_loss: weight of the squared log-normaliser of the logits (PaLM, arXiv 2204.02311, section 5), which keeps it
-        near 0; 1e-4 there.
+      batch: shapes as in `Batch`.
+      z_loss: coefficient of the squared log-normaliser of the logits (PaLM, arXiv 2204.02311, section 5), which keeps
+        it near 0; PaLM uses 1e-4.
 
     Returns:
-      The sum, and {"weight": sum of weights, "hits": weight of targets that are the arg-max, "entropy": the sum of the
-      cross entropies alone, and with a sparse decoder "routers": the routers' part}.
+      The loss to differentiate, float32 [], and the sums that means are computed from.
     """
-    logits, routers = _read(model, batch)
+    logits, router_loss = _logits_and_router_loss(model, batch)
     entropy = optax.softmax_cross_entropy_with_integer_labels(logits, batch.loss_target)
     hits = (logits.argmax(-1) == batch.loss_target) * batch.loss_weight
     weight = batch.loss_weight.sum()
-    total = told = (entropy * batch.loss_weight).sum()
-    sums = {"weight": weight, "hits": hits.sum(), "entropy": told}
+    total = entropy_sum = (entropy * batch.loss_weight).sum()
     if z_loss:
         squared = jnp.square(jax.nn.logsumexp(logits, axis=-1))
         total += z_loss * (squared * batch.loss_weight).sum()
+    routers = None
     if model.config.decoder.moe is not None:
-        sums["routers"] = routers * weight
-        total += sums["routers"]
-    return total, sums
+        routers = router_loss * weight
+        total += routers
+    return total, LossSums(weight, hits.sum(), entropy_sum, routers)

@@ -1,4 +1,4 @@
-"""AdamW, Adafactor or Muon, warm-up and cosine decay; learning rates and freezing by patterns on parameter paths."""
+"""AdamW, Adafactor or Muon with warm-up and cosine decay; learning rates and freezing by parameter-name patterns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import optax
 from optax import contrib
 
@@ -17,6 +16,7 @@ from mmssr_jax.models.module_params import Params
 from mmssr_jax.parallel import paths
 from mmssr_jax.training.ema import ema
 from mmssr_jax.training.skip_bad_steps import SkipBadStepsConfig, skip_bad_steps
+from mmssr_jax.training.state import Frozen
 
 _MATRIX = re.compile(r"(kernel|embedding|experts\.(gate|up|down))$")
 _HIDDEN_MATRIX = re.compile(r"layers\..*(kernel|experts\.(gate|up|down))$")
@@ -25,24 +25,23 @@ _MUON_RMS = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """How parameters move.
+    """The update rule.
 
     Attributes:
-      kind: "adamw", or "adafactor" (arXiv 1804.04235): second moments of matrices as a row and a column, no first
-        moment, updates clipped to a root mean square of 1; or "muon" (arXiv 2502.16982): the matrices inside the layers
-        move along their momentum with all singular values made alike, everything else by AdamW. Its updates are scaled
-        to the size of AdamW's, so rates carry over.
+      kind: "adamw"; "adafactor" (arXiv 1804.04235): factored second moments, no first moment, updates clipped to a root
+        mean square of 1; or "muon" (arXiv 2502.16982): orthogonalised momentum for the matrices inside the layers,
+        AdamW for all other parameters. Muon's updates are scaled to the size of AdamW's, so learning rates carry over.
       learning_rate: the peak.
-      warmup: share of all steps in which the rate rises linearly from 0.
-      final: share of the peak that is left at the last step (cosine in between).
-      b1, b2, eps: Adam's; Adafactor's second moment decays by its own rule, 1 - t^-0.8.
-      weight_decay: decoupled; for matrices only, never for norms, biases and embeddings of positions.
-      clip: the gradient's global norm is cut to this; 0 switches it off.
-      rates: pattern on dotted parameter paths -> factor on the learning rate; the first that matches counts.
-      freeze: patterns whose parameters do not move and get neither gradients nor optimizer state.
-      ema: decay of a running mean of the parameters, which is what the finished run consists of; 0 keeps none.
+      warmup: fraction of the steps in which the rate rises linearly from 0.
+      final: fraction of the peak that is left at the last step (cosine in between).
+      b1, b2, eps: Adam's; Adafactor's second moment has its own decay, 1 - t^-0.8.
+      weight_decay: decoupled; for matrices only, never for norms, biases and position embeddings.
+      clip: maximum global norm of the gradient; 0 disables clipping.
+      rates: pattern on dotted parameter names -> factor on the learning rate; the first match counts.
+      freeze: patterns of parameters that are not trained; they get neither gradients nor optimizer state.
+      ema: decay of a moving average of the parameters, which the finished run then consists of; 0 disables it.
       z_loss: see `losses.weighted_loss`.
-      guard: what is done about broken steps.
+      guard: what happens at a bad step.
     """
 
     kind: Literal["adamw", "adafactor", "muon"] = "adamw"
@@ -64,13 +63,16 @@ class OptimizerConfig:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}; it must lie in 0..1")
 
-    def frozen(self, name: str) -> bool:
-        """Whether the parameter of a dotted name does not move."""
-        return any(re.search(pattern, name) for pattern in self.freeze)
+    @property
+    def frozen(self) -> Frozen | None:
+        """Which parameters are frozen, by dotted name; None if all are trained."""
+        if not self.freeze:
+            return None
+        return lambda name: any(re.search(pattern, name) for pattern in self.freeze)
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate by step: linear warm-up, then cosine to `final` times the peak."""
+    """Learning rate by step: linear warm-up, then cosine decay to `final` times the peak."""
     warmup = max(round(config.warmup * steps), 1)
     return optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, warmup, max(steps, warmup + 1), config.learning_rate * config.final
@@ -78,68 +80,72 @@ def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: OptimizerConfig, params: Params, *, steps: int) -> optax.GradientTransformation:
-    """The update rule for `params`.
+    """The optimizer of the trained parameters: initialise it with `state.init_opt_state`.
+
+    Args:
+      config: the update rule.
+      params: all parameters of the model, or their ShapeDtypeStructs; only the names are read.
+      steps: length of the schedule.
 
     Raises:
       UserError: a pattern of `rates` or `freeze` matches no parameter.
     """
     names = list(paths.flatten(params))
     for pattern in [*config.rates, *config.freeze]:
-        if not any(re.search(pattern, p) for p in names):
+        if not any(re.search(pattern, name) for name in names):
             raise UserError(f"optimizer: the pattern {pattern!r} matches no parameter, e.g. {names[0]}")
-
-    def factor(path: str, _: Any) -> float:
-        return next((f for pattern, f in config.rates.items() if re.search(pattern, path)), 1.0)
-
-    def label(path: str, _: Any) -> str:
-        return "frozen" if config.frozen(path) else "trained"
-
-    def is_matrix(path: str, leaf: Any) -> bool:
-        return bool(_MATRIX.search(path)) and leaf.ndim >= 2
-
-    factors = paths.map_with_name(factor, params)
-    trained = optax.chain(
+    tx = optax.chain(
         optax.clip_by_global_norm(config.clip) if config.clip else optax.identity(),
-        _scaling(config),
-        optax.add_decayed_weights(config.weight_decay, mask=lambda tree: paths.map_with_name(is_matrix, tree))
+        _scale_by_kind(config),
+        optax.add_decayed_weights(config.weight_decay, mask=lambda tree: paths.map_with_name(_is_matrix, tree))
         if config.weight_decay
         else optax.identity(),
         optax.scale_by_learning_rate(schedule(config, steps)),
+        _scale_by_rates(config.rates),
     )
-    by_label = optax.multi_transform(
-        {"trained": trained, "frozen": optax.set_to_zero()}, paths.map_with_name(label, params)
-    )
-    tx = optax.chain(by_label, optax.stateless(lambda updates, _: jax.tree.map(jnp.multiply, updates, factors)))
     if config.guard.active:
         tx = skip_bad_steps(tx, spike=config.guard.spike)
     return ema(tx, decay=config.ema) if config.ema else tx
 
 
-def _scaling(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Gradients to directions of about unit size."""
+def _is_matrix(name: str, leaf: Any) -> bool:
+    return bool(_MATRIX.search(name)) and leaf.ndim >= 2
+
+
+def _scale_by_rates(rates: Mapping[str, float]) -> optax.GradientTransformation:
+    """Multiplies each update by the factor of the first pattern that matches its name."""
+
+    def scale(name: str, update: jax.Array) -> jax.Array:
+        return update * next((factor for pattern, factor in rates.items() if re.search(pattern, name)), 1.0)
+
+    return optax.stateless(lambda updates, _: paths.map_with_name(scale, updates))
+
+
+def _scale_by_kind(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Gradients to update directions of about unit size."""
     if config.kind == "adafactor":
         return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0))
     adam = optax.scale_by_adam(config.b1, config.b2, config.eps)
     if config.kind == "adamw":
         return adam
 
-    def label(path: str, _: Any) -> str:
-        return "hidden" if _HIDDEN_MATRIX.search(path) else "other"
+    def label(name: str, _: Any) -> str:
+        return "hidden" if _HIDDEN_MATRIX.search(name) else "other"
 
-    return optax.partition({"hidden": _muon(), "other": adam}, lambda tree: paths.map_with_name(label, tree))
+    return optax.partition({"hidden": _scale_by_muon(), "other": adam}, lambda tree: paths.map_with_name(label, tree))
 
 
-def _muon() -> optax.GradientTransformation:
-    """Momentum, orthogonalised in its last two axes; those before count layers and experts.
+def _scale_by_muon() -> optax.GradientTransformation:
+    """Momentum, orthogonalised in its last two axes; the axes before those are layers and experts.
 
-    A matrix [m, n] of singular values 1 has a root mean square of max(m, n)^-1/2; arXiv 2502.16982, section 2.2, brings
-    it to 0.2, what AdamW's updates usually have.
+    A matrix [m, n] of singular values 1 has a root mean square of max(m, n)^-1/2; arXiv 2502.16982, section 2.2, scales
+    it to 0.2, the usual root mean square of AdamW's updates.
     """
 
-    def axes(tree: Params) -> Any:
+    def matrix_axes(tree: Params) -> Any:
         return jax.tree.map(lambda x: contrib.MuonDimensionNumbers(x.ndim - 2, x.ndim - 1), tree)
 
     def rescale(updates: Params, _: Any) -> Params:
         return jax.tree.map(lambda u: u * (_MUON_RMS * max(u.shape[-2:]) ** 0.5), updates)
 
-    return optax.chain(contrib.scale_by_muon(weight_dimension_numbers=axes), optax.stateless(rescale))
+    return optax.chain(contrib.scale_by_muon(weight_dimension_numbers=matrix_axes), optax.stateless(rescale))

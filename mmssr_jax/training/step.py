@@ -1,4 +1,4 @@
-"""One optimisation step as one compiled function."""
+"""One optimisation step as a pure function."""
 
 from __future__ import annotations
 
@@ -14,95 +14,83 @@ from flax import nnx
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.images.anyres import shift
 from mmssr_jax.models.module_params import Params, merge
-from mmssr_jax.parallel import paths
-from mmssr_jax.training.losses import weighted_loss
+from mmssr_jax.training.losses import LossSums, weighted_loss
 from mmssr_jax.training.skip_bad_steps import consecutive_skips
+from mmssr_jax.training.state import Frozen, combine, partition
 
-Step = Callable[[Params, Any, Batch], tuple[Params, Any, dict[str, jax.Array]]]
+Scalars = dict[str, jax.Array]
+Step = Callable[[Params, Any, Batch], tuple[Params, Any, Scalars]]
 
 
 def make_step(
     graphdef: nnx.GraphDef,
     tx: optax.GradientTransformation,
     *,
-    tokens_per_image: int,
     accumulate: int = 1,
     z_loss: float = 0.0,
-    frozen: Callable[[str], bool] | None = None,
+    frozen: Frozen | None = None,
 ) -> Step:
-    """The training step (params, optimizer state, batch) -> (params, optimizer state, metrics); not yet jitted.
+    """Returns the training step (params, opt_state, batch) -> (params, opt_state, metrics); it is not jitted yet.
 
-    With `accumulate` = A the batch's rows (and images) are taken in A parts one after the other, and their gradients
-    are summed before they are divided by the summed weights: the same result as the whole batch at once, at the
-    memory of a part.
+    With `accumulate` = A the batch's rows and images are processed in A parts, one after the other. The gradients of
+    the summed losses are added up and divided by the summed weights: the same result as for the whole batch, with the
+    activation memory of one part.
 
     Args:
       graphdef: of the VLM.
-      tx: the optimizer.
-      patches: T, feature rows of one image.
+      tx: the optimizer; its state is that of `init_opt_state`.
       accumulate: A; it divides the batch's rows.
       z_loss: see `weighted_loss`.
-      frozen: which parameters, by dotted name, no gradient is computed for; None for none.
+      frozen: which parameters are frozen: they get neither gradients nor updates. None trains all.
     """
 
-    def gradients(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, dict[str, jax.Array]]:
-        def loss(trained: Params) -> tuple[jax.Array, dict[str, jax.Array]]:
-            return weighted_loss(merge(graphdef, join(trained, fixed)), batch, z_loss=z_loss)
+    def gradients(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, jax.Array, LossSums]:
+        def loss(trained: Params) -> tuple[jax.Array, LossSums]:
+            return weighted_loss(merge(graphdef, combine(trained, fixed)), batch, z_loss=z_loss)
 
         (total, sums), grads = jax.value_and_grad(loss, has_aux=True)(trained)
-        return grads, {**sums, "loss": total}
+        return grads, total, sums
 
-    def accumulated(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, dict[str, jax.Array]]:
+    def accumulated(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, jax.Array, LossSums]:
         def add(carry: Any, part: Batch) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, carry, gradients(trained, fixed, part)), None
 
+        tokens_per_image = merge(graphdef, combine(trained, fixed)).config.image_tokens
         parts = split_batch(batch, accumulate, tokens_per_image=tokens_per_image)
         shapes = jax.eval_shape(gradients, trained, fixed, jax.tree.map(lambda x: x[0], parts))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.scan(add, zeros, parts)[0]
 
-    def step(params: Params, opt_state: Any, batch: Batch) -> tuple[Params, Any, dict[str, jax.Array]]:
-        trained, fixed = divide(params, frozen)
-        grads, sums = (gradients if accumulate == 1 else accumulated)(trained, fixed, batch)
-        weight = jnp.maximum(sums["weight"], 1e-6)
+    def step(params: Params, opt_state: Any, batch: Batch) -> tuple[Params, Any, Scalars]:
+        trained, fixed = partition(params, frozen)
+        grads, total, sums = (gradients if accumulate == 1 else accumulated)(trained, fixed, batch)
+        weight = jnp.maximum(sums.weight, 1e-6)
         grads = jax.tree.map(lambda g: g / weight, grads)
-        whole = join(grads, jax.tree.map(jnp.zeros_like, fixed))
-        updates, opt_state = tx.update(whole, opt_state, params)
+        updates, opt_state = tx.update(grads, opt_state, trained)
         metrics = {
-            "loss": sums["loss"] / weight,
-            "accuracy": sums["hits"] / weight,
+            "loss": total / weight,
+            "accuracy": sums.hits / weight,
             "gradient_norm": optax.global_norm(grads),
-            "target_weight": sums["weight"],
+            "target_weight": sums.weight,
         }
-        if z_loss or "routers" in sums:
-            metrics["entropy"] = sums["entropy"] / weight
-        if "routers" in sums:
-            metrics["router_loss"] = sums["routers"] / weight
+        if z_loss or sums.routers is not None:
+            metrics["entropy"] = sums.entropy / weight
+        if sums.routers is not None:
+            metrics["router_loss"] = sums.routers / weight
         skips = consecutive_skips(opt_state)
         if skips is not None:
             metrics["skips_in_a_row"] = skips
-        moved = optax.apply_updates(trained, divide(updates, frozen)[0])
-        return join(moved, fixed), opt_state, metrics
+        return combine(optax.apply_updates(trained, updates), fixed), opt_state, metrics
 
     return step
 
 
-def divide(params: Params, frozen: Callable[[str], bool] | None) -> tuple[Params, Params]:
-    """Parameters that are trained, and those that are not: two trees whose names make up the whole."""
-    if frozen is None:
-        return params, {}
-    flat = paths.flatten(params)
-    kept = {name: leaf for name, leaf in flat.items() if frozen(name)}
-    return paths.unflatten({n: leaf for n, leaf in flat.items() if n not in kept}), paths.unflatten(kept)
-
-
-def join(a: Params, b: Params) -> Params:
-    """The inverse of `divide`."""
-    return paths.unflatten({**paths.flatten(a), **paths.flatten(b)}) if b else a
-
-
 def split_batch(batch: Batch, parts: int, *, tokens_per_image: int) -> Batch:
-    """A leading axis of `parts`: rows and images in equal shares, image rows counted from each part's first image."""
+    """Splits a batch into parts along a new leading axis: arrays [B, ...] become [parts, B / parts, ...].
+
+    Images are split like the rows, and `image_index` counts from each part's first image, in features of
+    `tokens_per_image` an image.
+    """
     split = jax.tree.map(lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), batch)
     first = jnp.arange(parts)[:, None, None] * (split.pixels.shape[1] * tokens_per_image)
     return dataclasses.replace(split, image_index=shift(split.image_index, -first))

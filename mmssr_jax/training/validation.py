@@ -1,4 +1,4 @@
-"""The loss on samples that no phase trains on: member by member, before a run and after it."""
+"""Validation loss, by component of the mixture, before and after a run."""
 
 from __future__ import annotations
 
@@ -8,47 +8,59 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
-from mmssr_jax.training.losses import weighted_loss
+from mmssr_jax.training.bundle import ModelBundle
+from mmssr_jax.training.losses import LossSums, weighted_loss
 
-MEAN = "all"  # beside the members: the mean over all their targets
+MEAN = "all"  # key beside the components: the mean over all targets
 
 
 @dataclasses.dataclass(frozen=True)
 class ValidationSet:
-    """Batches to measure on.
+    """The validation batches of each component.
 
     Attributes:
-      members: name -> a function that gives its batches, the same every time.
+      components: name -> a function that returns the component's batches, the same at each call.
     """
 
-    members: Mapping[str, Callable[[], Iterator[Batch]]]
+    components: Mapping[str, Callable[[], Iterator[Batch]]]
 
-    def losses(self, graphdef: nnx.GraphDef, params: Params, mesh: Mesh) -> dict[str, float]:
-        """Mean cross entropy of a target, by member and over `MEAN`; members without a usable sample are left out."""
-        layout = rules.shardings(params, mesh), batch_sharding(mesh)
-        run = jax.jit(
-            lambda p, b: weighted_loss(merge(graphdef, p), b)[1], in_shardings=layout, out_shardings=replicated(mesh)
-        )
-        sums = {name: np.zeros(2) for name in self.members}
-        for name, batches in self.members.items():
-            for batch in batches():
-                found = run(params, hosts.to_global(_own_rows(batch), mesh))
-                sums[name] += [float(found["entropy"]), float(found["weight"])]
-        kept = {name: s for name, s in sums.items() if s[1] > 0}
-        means = {name: float(s[0] / s[1]) for name, s in kept.items()}
-        total = np.sum(list(kept.values()), axis=0) if kept else None
-        return means if total is None else {**means, MEAN: float(total[0] / total[1])}
+    def evaluator(self, model: ModelBundle, mesh: Mesh) -> Callable[[Params], dict[str, float]]:
+        """Returns a function from parameters of `model` to validation losses; the forward pass is compiled once.
+
+        The losses are the mean cross entropy of a target token, by component, and over all targets as `MEAN`;
+        components without a usable sample are omitted.
+        """
+
+        def loss_sums(params: Params, batch: Batch) -> LossSums:
+            return weighted_loss(merge(model.graphdef, params), batch)[1]
+
+        layout = rules.shardings(model.params, mesh), batch_sharding(mesh)
+        compiled = jax.jit(loss_sums, in_shardings=layout, out_shardings=replicated(mesh))
+
+        def evaluate(params: Params) -> dict[str, float]:
+            totals = {name: np.zeros(2) for name in self.components}
+            for name, batches in self.components.items():
+                for batch in batches():
+                    sums = compiled(params, hosts.to_global(_process_share(batch), mesh))
+                    totals[name] += [float(sums.entropy), float(sums.weight)]
+            used = {name: total for name, total in totals.items() if total[1] > 0}
+            losses = {name: float(entropy / weight) for name, (entropy, weight) in used.items()}
+            if used:
+                entropy, weight = np.sum(list(used.values()), axis=0)
+                losses[MEAN] = float(entropy / weight)
+            return losses
+
+        return evaluate
 
 
-def _own_rows(batch: Batch) -> Any:
-    """This process's share of a batch's rows and images, where several share it."""
+def _process_share(batch: Batch) -> Any:
+    """This process's share of a batch's rows and images."""
     count, index = hosts.count(), hosts.index()
     if count == 1:
         return batch

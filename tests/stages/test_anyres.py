@@ -20,19 +20,15 @@ from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.data.batch import BatchShape, collate
-from mmssr_jax.data.chat import encode_chat
+from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.pipeline import training_batches
 from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
 from mmssr_jax.images.anyres import WeightedIndex, feature_index, is_image
 from mmssr_jax.images.decode import open_rgb
-from mmssr_jax.images.preprocess import preprocess
 from mmssr_jax.images.tiles import prompt_tiles
 from mmssr_jax.images.views import AnyresViewConfig, ViewConfig
 from mmssr_jax.models import presets
 from mmssr_jax.models.module_params import merge
-from mmssr_jax.models.packing import resample
-from mmssr_jax.models.vlm import pack_features
 from mmssr_jax.scoring import forward
 from mmssr_jax.scoring.encoder import ScorerEncoder
 from mmssr_jax.stages import convert
@@ -80,9 +76,7 @@ def bundle(folder) -> ModelBundle:
 
 
 def encode(bundle: ModelBundle, one: Sample):
-    config = bundle.config
-    seen, pixels = preprocess(one, config.view_config, config.vision.image_size, max_pixels=10**6)
-    return encode_chat(seen, bundle.tokenizer, pixels, tokens_per_image=config.image_tokens, max_length=ROOM.length)
+    return bundle.processor().encode_chat(one, max_length=ROOM.length)
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +87,10 @@ def reference(bundle) -> Callable[[Sample, np.ndarray], np.ndarray]:
     @jax.jit
     def logits(tiles, rows, weights, tokens, index):
         model = merge(graphdef, params)
-        features = resample(pack_features(model.encode_images(tiles), model.image_newline[...]), rows, weights)
+        features = jnp.concatenate([model.image_newline[...][None], jnp.concatenate(model.encode_images(tiles))])
+        image = (weights[..., None] * features[rows]).sum(1)
         n = len(tokens)
-        x = model.embed(tokens[None], features, index[None])
+        x = jnp.where(index[None, :, None] >= 0, image[index], model.decoder.embed(tokens[None]))
         return model.logits(model.decode(x, jnp.arange(n)[None], jnp.full((1, n), n)))[0]
 
     def run(one: Sample, tokens: np.ndarray) -> np.ndarray:
@@ -119,7 +114,7 @@ def test_training_sequences_hold_the_features_of_the_goldens_path(bundle, refere
     examples = [encode(bundle, sample(name)) for name in SIZES]
     assert [len(e.pixels) for e in examples] == [3, 10]
     assert [isinstance(e.image_slot, WeightedIndex) for e in examples] == [False, True]
-    batch = collate(examples, ROOM, tokens_per_image=9, image_size=42, pad=bundle.tokenizer.pad)
+    batch = bundle.processor().collate(examples, ROOM)
     found = jax.jit(lambda b: read_logits(merge(bundle.graphdef, bundle.params), b))(batch)
     for row, (name, example) in enumerate(zip(SIZES, examples, strict=True)):
         at = example.loss_position
@@ -145,7 +140,7 @@ def test_packed_batches_have_the_loss_of_their_samples(bundle):
         samples,
         lambda one: encode(bundle, one),
         dataclasses.replace(ROOM, length=400, images=16),
-        tokens_per_image=9,
+        bundle.processor(),
         seed=0,
     )
     batch, origin = next(iter(stream))
@@ -156,21 +151,18 @@ def test_packed_batches_have_the_loss_of_their_samples(bundle):
     for name in SIZES:
         shape = dataclasses.replace(ROOM, rows=1, length=400, images=len(batch.pixels) // 2)
         example = encode(bundle, sample(name))
-        alone[name] = float(
-            loss(collate([example], shape, tokens_per_image=9, image_size=42, pad=bundle.tokenizer.pad))
-        )
+        alone[name] = float(loss(bundle.processor().collate([example], shape)))
     assert len(origin.drawn) >= 4, "several samples a row"
     assert packed == pytest.approx(sum(alone[samples[n].id] for n in origin.drawn), rel=1e-5)
 
 
 def test_questions_behind_a_tiled_picture(bundle, reference):
     """A scorer's answers in one pass, against its prompt and one question run through the goldens' path."""
-    encoder = ScorerEncoder(bundle.tokenizer, CAPABILITIES[:1], tokens_per_image=9, max_prefix=600, styles=())
+    encoder = ScorerEncoder(bundle.processor(), CAPABILITIES[:1], max_prefix=600, styles=())
     one = sample("large")
-    seen, pixels = preprocess(one, bundle.config.view_config, 42, max_pixels=10**6)
-    example = encoder.prompt(seen, pixels)
+    example = encoder.prompt(*bundle.processor().preprocess(one))
     shape = BatchShape(1, 512, 10, 0, weighted=True)
-    batch = collate([example], shape, tokens_per_image=9, image_size=42, pad=bundle.tokenizer.pad)
+    batch = bundle.processor().collate([example], shape)
     found = jax.jit(lambda b: forward.leaf_logits(merge(bundle.graphdef, bundle.params), b, encoder.tree))(batch)
     tokens = np.concatenate([example.tokens, encoder.queries[0]]).astype(np.int32)
     np.testing.assert_allclose(found[0, 0], reference(one, tokens)[-1], atol=ATOL, rtol=0)
@@ -209,5 +201,5 @@ def test_views_of_a_model(bundle):
     assert bundle.config.view_config == AnyresViewConfig(spec=bundle.config.anyres, mean=(0.5, 0.5, 0.5))
     with pytest.raises(ValueError, match="indicator cannot be set"):
         ViewConfig("anyres", indicator="seps")
-    with pytest.raises(ValueError, match="one token a patch"):
+    with pytest.raises(ValueError, match="one token per patch"):
         dataclasses.replace(presets.preset("mm15_tiny", vocab=300), views=ViewConfig("anyres"))

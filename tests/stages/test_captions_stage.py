@@ -1,4 +1,4 @@
-"""Synthetic captions: described, filtered, written back as a pool that a mixture can name; resumable."""
+"""Synthetic captions: generated, filtered, written back as a pool that a mixture can name; resumable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Model:
         self.asked: list[str] = []
         self._left = dies_after
 
-    def answer(self, questions, *, max_new_tokens):
+    def predict(self, questions, *, max_new_tokens):
         if self._left is not None:
             if not self._left:
                 raise KeyboardInterrupt
@@ -63,7 +63,7 @@ def _context(root: Path, *, packed: bool = False) -> StageContext:
 @pytest.mark.parametrize("packed", [False, True])
 def test_what_passes_the_filter_is_a_pool(tmp_path: Path, packed: bool):
     context = _context(tmp_path, packed=packed)
-    captions.run(context, make_answerer=lambda folder, config: _Model())
+    captions.run(context, make_predictor=lambda folder, config: _Model())
     pool = open_pool(context.workdir.root / "pools" / "captioned")
     assert list(pool.ids) == [f"s{n}" for n in (0, 1, 2, 4, 5, 6)]
     assert pool[3].images[0].read() == picture(120, 1, 2).read()
@@ -76,18 +76,18 @@ def test_it_goes_on_where_it_was_cut_off(tmp_path: Path):
     context = _context(tmp_path)
     first, second = _Model(dies_after=2), _Model()
     with pytest.raises(KeyboardInterrupt):
-        captions.run(context, make_answerer=lambda folder, config: first)
-    captions.run(context, make_answerer=lambda folder, config: second)
+        captions.run(context, make_predictor=lambda folder, config: first)
+    captions.run(context, make_predictor=lambda folder, config: second)
     assert first.asked == ["s0", "s1", "s2", "s3"]
     assert second.asked == ["s4", "s5", "s6"]
-    captions.run(context, make_answerer=lambda folder, config: pytest.fail("it is done"))
+    captions.run(context, make_predictor=lambda folder, config: pytest.fail("it is done"))
 
 
 def test_a_filter_that_leaves_nothing_says_why(tmp_path: Path):
     context = _context(tmp_path)
     context.config["captions"]["filter"] = {"min_words": 50}
-    with pytest.raises(UserError, match=r"leaves none of 7 captions \(7 too_short\)"):
-        captions.run(context, make_answerer=lambda folder, config: _Model())
+    with pytest.raises(UserError, match=r"rejects all 7 captions \(7 too_short\)"):
+        captions.run(context, make_predictor=lambda folder, config: _Model())
 
 
 def test_the_filter_on_small_cases():

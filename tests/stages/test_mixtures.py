@@ -1,4 +1,4 @@
-"""Members of a phase's mixture: pools, sources, selections, captions, documents; and what is held out."""
+"""Components of a phase's mixture: pools, sources, selections, captions, documents; and the validation split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.data.documents import Document
 from mmssr_jax.stages import ingest
-from mmssr_jax.stages.train.mixtures import ComponentConfig, GeneratedConfig, HoldOutConfig, training_data
+from mmssr_jax.stages.train.mixtures import training_data
+from mmssr_jax.stages.train.phase_config import ComponentConfig, DataConfig, GeneratedConfig, HoldOutConfig
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> StageContext:
     ingest.run(made)
     picked = made.workdir.selection("few")
     files.write_parquet(picked / "selection.parquet", pa.table({"id": ["one5", "one3"]}))
-    files.write_json(picked / "manifest.json", {})
+    files.write_json(picked / "manifest.json", {"stage": "select", "config": {}, "inputs": {}})
     return made
 
 
@@ -41,7 +42,7 @@ def _data(
     context: StageContext, members: dict[str, ComponentConfig], *, share: float = 0.0, groups=None, selection=None
 ):
     holdout = HoldOutConfig(share=share, limit=3)
-    return training_data(context, mixture=members, groups=groups or {}, selection=selection, holdout=holdout)
+    return training_data(context, DataConfig(selection, members, groups or {}, holdout))
 
 
 def test_without_a_mixture_it_is_the_pool_or_a_selection_of_it(context):
@@ -50,7 +51,7 @@ def test_without_a_mixture_it_is_the_pool_or_a_selection_of_it(context):
     assert [sorted(whole.inputs), sorted(few.inputs)] == [["pool"], ["pool", "selection"]]
 
 
-def test_members_of_every_kind(context, tmp_path: Path):
+def test_components_of_every_kind(context, tmp_path: Path):
     docs = str(context.workdir.root.parent / "docs.jsonl")
     data = _data(context, {
         "whole": ComponentConfig(weight=1.0),
@@ -60,7 +61,7 @@ def test_members_of_every_kind(context, tmp_path: Path):
         "documents": ComponentConfig(weight=0.5, documents=docs),
         "made": ComponentConfig(weight=1.0, generated=GeneratedConfig("text", size=3)),
     })  # fmt: skip
-    members = {m.name: m for m in data.samples.members}
+    members = {m.name: m for m in data.samples.components}
     assert {n: len(m.samples) for n, m in members.items()} == {
         "whole": 40, "signs": 13, "few": 2, "captions": 4, "documents": 5, "made": 3,
     }  # fmt: skip
@@ -76,7 +77,7 @@ def test_weights_are_natural_sizes_where_none_is_given(context):
     assert data.samples.shares() == {"a": pytest.approx(2 / 3), "b": pytest.approx(1 / 3)}
 
 
-def test_groups_weigh_their_members(context):
+def test_groups_weigh_their_components(context):
     members = {
         "general": ComponentConfig(weight=1.0, group="single", sources=("charts",)),
         "math": ComponentConfig(weight=0.5, group="single", sources=("signs",)),
@@ -86,16 +87,16 @@ def test_groups_weigh_their_members(context):
     assert shares == {"general": pytest.approx(0.6), "math": pytest.approx(0.3), "text": pytest.approx(0.1)}
 
 
-def test_what_is_held_out_follows_from_the_id_alone(context):
+def test_the_validation_split_depends_on_the_ids_alone(context):
     whole = _data(context, {"a": ComponentConfig(weight=1.0)}, share=0.3)
     part = _data(context, {"b": ComponentConfig(weight=1.0, sources=("signs",))}, share=0.3)
     trained = {s.id for s in (whole.samples[n] for n in range(len(whole.samples)))}
-    held = set(whole.held_out["a"].ids)
+    held = set(whole.validation["a"].ids)
     assert not trained & held
     assert len(held) == 3  # the limit
     assert 20 < len(trained) < 38
     assert {part.samples[n].id for n in range(len(part.samples))} <= trained
-    assert not set(part.held_out["b"].ids) & trained
+    assert not set(part.validation["b"].ids) & trained
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_what_is_held_out_follows_from_the_id_alone(context):
         ({"a": ComponentConfig(documents="no.jsonl")}, "no.jsonl"),
     ],
 )
-def test_what_is_not_there_is_named(context, members, message):
+def test_missing_data_is_named(context, members, message):
     with pytest.raises(UserError, match=message):
         _data(context, members)
 

@@ -1,4 +1,4 @@
-"""One setting of how pictures become views, from a phase to the model it leaves, to whoever asks that model."""
+"""How images become views: one setting, from a phase to the trained model to its inference."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mmssr_jax.core.config import to_dataclass, to_plain
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.data.example import Example
-from mmssr_jax.images.preprocess import preprocess
 from mmssr_jax.images.views import ViewConfig
 from mmssr_jax.models.config import VLMConfig
-from mmssr_jax.stages.train import phases
-from mmssr_jax.stages.train.phases import PhaseConfig
+from mmssr_jax.stages.train.initial_model import with_changes
+from mmssr_jax.stages.train.phase_config import BatchConfig, ModelChanges, PhaseConfig
 from mmssr_jax.stages.train.stage import ChatEncoder
 from mmssr_jax.stages.train_scorer import ScorerConfig
 from mmssr_jax.training.bundle import ModelBundle, export_bundle, load_bundle
+from mmssr_jax.training.config import OptimisationConfig
 from tests import small
 
 DYNAMIC = ViewConfig("dynamic", tiles=(6, 6), indicator="seps", newline=False)
@@ -51,24 +51,24 @@ def views_of(example: Example) -> int:
 
 
 def test_a_training_sequence_shows_every_view(wide, bundle):
-    seen, pixels = preprocess(wide, bundle.config.views, small.SIZE, max_pixels=1000)
-    example = ChatEncoder(PhaseConfig(steps=1, length=600))(bundle)(seen, pixels)
+    phase = PhaseConfig(OptimisationConfig(steps=1), batch=BatchConfig(length=600))
+    example = ChatEncoder(phase)(bundle.processor())(wide)
     assert views_of(example) == len(example.pixels) == 7
 
 
 def test_a_scorers_question_shows_every_view(wide, bundle):
-    encoder = ScorerConfig(max_prefix=300).encoder(bundle)
-    example = encoder.question(*preprocess(wide, bundle.config.views, small.SIZE, max_pixels=1000))
+    encoder = ScorerConfig(max_prefix=300).encoder(bundle.processor())
+    example = encoder.question(*bundle.processor().preprocess(wide))
     assert views_of(example) == len(example.pixels) == 7
 
 
 def test_the_model_keeps_what_its_phase_has_set(bundle, tmp_path):
     phase = to_dataclass(PhaseConfig, {"steps": 1, "views": {"mode": "static"}}, "config.train.phases.a")
-    after = phases._prepared(small.bundle(), phase)
+    after = with_changes(small.bundle(), phase.model, seed=0)
     assert after.config.views == ViewConfig("static")
     export_bundle(tmp_path, after)
     assert load_bundle(tmp_path).config.views == ViewConfig("static")
-    assert phases._prepared(bundle, PhaseConfig(steps=1)).config.views == DYNAMIC
+    assert with_changes(bundle, ModelChanges(), seed=0).config.views == DYNAMIC
 
 
 def test_a_model_described_before_there_were_views_has_single_ones():
@@ -78,7 +78,7 @@ def test_a_model_described_before_there_were_views_has_single_ones():
 
 def test_a_phase_at_another_resolution_interpolates_positions():
     old = small.bundle()
-    new = phases._prepared(old, PhaseConfig(steps=1, image_size=2 * small.SIZE))
+    new = with_changes(old, ModelChanges(image_size=2 * small.SIZE), seed=0)
     assert new.config.vision.image_size == 16
     assert new.config.image_tokens == 4 * old.config.image_tokens
     position, before = (np.asarray(b.params["vision"]["position"]) for b in (new, old))
@@ -89,8 +89,8 @@ def test_a_phase_at_another_resolution_interpolates_positions():
     across = edge * rows[:, 0] + middle * rows[:, 1]
     np.testing.assert_allclose(position.reshape(4, 4, -1)[1, 1], edge * across[0] + middle * across[1], atol=1e-5)
     model = nnx.merge(new.graphdef, new.params)
-    assert len(model.image_features(np.zeros((1, 16, 16, 3), np.uint8))) == 1 + 16  # the newline and the patches
-    same = phases._prepared(old, PhaseConfig(steps=1, image_size=small.SIZE))
+    assert model.encode_images(np.zeros((1, 16, 16, 3), np.uint8)).shape[1] == 16  # the patches
+    same = with_changes(old, ModelChanges(image_size=small.SIZE), seed=0)
     np.testing.assert_allclose(same.params["vision"]["position"], before, atol=1e-6)
 
 
@@ -107,6 +107,6 @@ def _cubic_by_hand(t: float, a: float = -0.75) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("size", [3, 10])
-def test_a_resolution_of_no_whole_patches_is_refused(size):
-    with pytest.raises(UserError, match=f"phase.image_size: {size} pixels are no whole number of patches of 4"):
-        phases._prepared(small.bundle(), PhaseConfig(steps=1, image_size=size))
+def test_a_resolution_of_partial_patches_is_refused(size):
+    with pytest.raises(UserError, match=f"phase.image_size: {size} pixels are not a multiple of the patch size 4"):
+        with_changes(small.bundle(), ModelChanges(image_size=size), seed=0)

@@ -16,28 +16,27 @@ from absl import logging
 
 from mmssr_jax.core.metric_writer import MetricWriter, Writers
 from mmssr_jax.data.batch import BatchShape
-from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.data.pipeline import training_batches
 from mmssr_jax.parallel import hosts, paths
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.training import trainer
 from mmssr_jax.training.checkpoint import Checkpoints
-from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
+from mmssr_jax.training.config import OptimisationConfig
+from mmssr_jax.training.optimizer import OptimizerConfig
 from mmssr_jax.training.preemption import PreemptedError
-from mmssr_jax.training.trainer import LoopConfig
 
 SHAPE = BatchShape(rows=4, length=96, images=3, targets=32)
 
 
 def main(folder: Path, steps: int) -> int:
     """Trains; returns 130 if the run was preempted."""
-    from tests.small import PATCHES, bundle, pixels, sample, tokenizer
+    from tests.small import bundle, processor, sample
 
     model = bundle()
     samples = [sample(str(n), answer=f"red {n}", images=n % 3) for n in range(64)]
 
     def encode(one):
-        return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=96)
+        return processor().encode_chat(one, max_length=96)
 
     last: dict[str, np.ndarray] = {}
 
@@ -47,29 +46,26 @@ def main(folder: Path, steps: int) -> int:
 
     save = Checkpoints.save
 
-    def save_and_keep(self, step, params, opt_state, *rest):
-        for name, leaf in paths.flatten({"params": params, "optimizer": opt_state}).items():
+    def save_and_keep(self, step, state, data):
+        for name, leaf in paths.flatten({"params": state.params, "optimizer": state.opt_state}).items():
             last[name] = np.asarray(leaf.addressable_data(0))
-        save(self, step, params, opt_state, *rest)
+        save(self, step, state, data)
 
     Checkpoints.save = save_and_keep  # type: ignore[method-assign]
     batches: grain.IterDataset = training_batches(
-        samples, encode, SHAPE, tokens_per_image=PATCHES, seed=1, part=(hosts.index(), hosts.count())
+        samples, encode, SHAPE, processor(), seed=1, part=(hosts.index(), hosts.count())
     )
     try:
         trainer.train(
             folder / "run",
-            graphdef=model.graphdef,
-            params=model.params,
-            tx=make_optimizer(OptimizerConfig(learning_rate=3e-3), model.params, steps=steps),
+            model,
+            OptimisationConfig(steps, optimizer=OptimizerConfig(learning_rate=3e-3), log_every=1, checkpoint_every=5),
             batches=batches.map(kept),
-            config=LoopConfig(steps, log_every=1, checkpoint_every=5),
-            tokens_per_image=PATCHES,
+            samples=samples,
             mesh=make_mesh(MeshConfig()),
             writer=lambda start: (
                 MetricWriter(folder / "run.jsonl", resume_step=start) if hosts.is_main() else Writers()
             ),
-            samples=samples,
         )
     except PreemptedError as e:
         print(e, flush=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from mmssr_jax.data.batch import BatchShape
-from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.data.mixture import Component, Mixture
 from mmssr_jax.data.pipeline import training_batches
 from mmssr_jax.training.counters import new_counters, report, sequence_lengths
-from tests.small import PATCHES, pixels, sample, tokenizer
+from tests.small import processor, sample
 
 MAX = 70
 SHORT = [sample(f"s{n}", answer="red", images=n % 2) for n in range(80)]
@@ -17,12 +16,12 @@ LONG = [sample(f"l{n}", answer="red cat " * 20, images=0) for n in range(80)]
 
 
 def _encode(one):
-    return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=MAX)
+    return processor().encode_chat(one, max_length=MAX)
 
 
 def test_every_sequence_and_token_is_counted():
     mixture = Mixture([Component("short", SHORT, 3.0), Component("long", LONG, 1.0)])
-    stream = iter(training_batches(mixture, _encode, BatchShape(2, 160, 4, 120), tokens_per_image=PATCHES, seed=0))
+    stream = iter(training_batches(mixture, _encode, BatchShape(2, 160, 4, 120), processor(), seed=0))
     counters = new_counters(mixture)
     expected = {"short": [0, 0, 0], "long": [0, 0, 0]}
     for _ in range(4):
@@ -45,7 +44,7 @@ def test_every_sequence_and_token_is_counted():
 
 
 def test_lengths_follow_the_order_in_the_row():
-    stream = iter(training_batches(SHORT, _encode, BatchShape(2, 160, 4, 120), tokens_per_image=PATCHES, seed=0))
+    stream = iter(training_batches(SHORT, _encode, BatchShape(2, 160, 4, 120), processor(), seed=0))
     batch, provenance = next(stream)
     lengths = sequence_lengths(batch)
     for row in range(2):

@@ -1,4 +1,4 @@
-"""LoRA: begins as the model was, trains only its additions, and merges into a plain model that computes the same."""
+"""LoRA: starts equal to the model, trains only the adapters, and merges into a plain model that computes the same."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.data.batch import BatchShape, collate
-from mmssr_jax.data.chat import encode_chat
+from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.models.module_params import merge, param_count
 from mmssr_jax.parallel import paths
 from mmssr_jax.training.lora import LoraConfig, adapt, frozen_but_lora, merge_lora
 from mmssr_jax.training.losses import read_logits
 from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
+from mmssr_jax.training.state import init_opt_state
 from mmssr_jax.training.step import make_step
-from tests.small import PATCHES, SIZE, bundle, pixels, sample, tokenizer
+from tests.small import bundle, processor, sample
 
 CONFIG = LoraConfig(rank=2, alpha=4.0, patterns=(r"^decoder\.layers.*\.(q|down)$",))
 
 
 @pytest.fixture(scope="module")
 def batch():
-    one = sample()
-    example = encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=96)
-    return collate([example], BatchShape(1, 96, 1, 32), tokens_per_image=PATCHES, image_size=SIZE, pad=tokenizer().pad)
+    example = processor().encode_chat(sample(), max_length=96)
+    return processor().collate([example], BatchShape(1, 96, 1, 32))
 
 
-def test_it_trains_the_additions_alone_and_merges(batch):
+def test_only_the_adapters_are_trained_and_merged(batch):
     plain = bundle()
     adapted = adapt(plain, CONFIG, seed=0)
     before = read_logits(merge(plain.graphdef, plain.params), batch)
@@ -36,8 +35,8 @@ def test_it_trains_the_additions_alone_and_merges(batch):
 
     optimizer = frozen_but_lora(OptimizerConfig(learning_rate=0.05, warmup=0.01))
     tx = make_optimizer(optimizer, adapted.params, steps=100)
-    step = jax.jit(make_step(adapted.graphdef, tx, tokens_per_image=PATCHES, frozen=optimizer.frozen))
-    params, state = adapted.params, tx.init(adapted.params)
+    step = jax.jit(make_step(adapted.graphdef, tx, frozen=optimizer.frozen))
+    params, state = adapted.params, init_opt_state(tx, adapted.params, optimizer.frozen)
     losses = []
     for _ in range(6):
         params, state, metrics = step(params, state, batch)
@@ -57,6 +56,6 @@ def test_it_trains_the_additions_alone_and_merges(batch):
     assert float(jnp.abs(got - before).max()) > 1e-2
 
 
-def test_a_pattern_that_fits_nothing_is_named():
+def test_a_pattern_that_matches_nothing_is_named():
     with pytest.raises(UserError, match="matches no projection of the model"):
         adapt(bundle(), LoraConfig(patterns=(r"^decoder\.layer$",)), seed=0)

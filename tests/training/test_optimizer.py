@@ -9,6 +9,7 @@ import pytest
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer, schedule
+from mmssr_jax.training.state import combine, init_opt_state, partition
 
 PARAMS = {
     "vision": {"fc": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}},
@@ -18,11 +19,12 @@ PARAMS = {
 
 def _updates(config: OptimizerConfig, grads=None, steps: int = 1000):
     tx = make_optimizer(config, PARAMS, steps=steps)
-    state = tx.init(PARAMS)
-    grads = grads or jax.tree.map(jnp.ones_like, PARAMS)
-    _, state = tx.update(grads, state, PARAMS)  # the first step has rate 0
-    updates, _ = tx.update(grads, state, PARAMS)
-    return updates, state
+    state = init_opt_state(tx, PARAMS, config.frozen)
+    trained, frozen = partition(PARAMS, config.frozen)
+    grads, _ = partition(grads or jax.tree.map(jnp.ones_like, PARAMS), config.frozen)
+    _, state = tx.update(grads, state, trained)  # the first step has rate 0
+    updates, _ = tx.update(grads, state, trained)
+    return combine(updates, jax.tree.map(jnp.zeros_like, frozen)), state
 
 
 def test_rate_rises_then_falls():

@@ -1,4 +1,4 @@
-"""The loop: learns, resumes bit for bit, accumulates to the same step, stops on a broken loss."""
+"""The loop: learns, resumes bit for bit, accumulates to the same step, stops at a bad step."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.metric_writer import MetricWriter
 from mmssr_jax.data.batch import BatchShape
-from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.data.pipeline import training_batches, validation_batches
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.training import trainer
 from mmssr_jax.training.bundle import describe, export_bundle, load_bundle
 from mmssr_jax.training.checkpoint import Checkpoints
-from mmssr_jax.training.optimizer import OptimizerConfig, make_optimizer
+from mmssr_jax.training.config import OptimisationConfig
+from mmssr_jax.training.optimizer import OptimizerConfig
+from mmssr_jax.training.preemption import PreemptedError, Preemption
 from mmssr_jax.training.skip_bad_steps import SkipBadStepsConfig
-from mmssr_jax.training.trainer import LoopConfig
 from mmssr_jax.training.validation import ValidationSet
-from tests.small import PATCHES, bundle, pixels, sample, tokenizer
+from tests.small import bundle, processor, sample
 
 MODEL = bundle()
 SAMPLES = [sample(str(n), answer=f"red {n}", images=n % 3) for n in range(10)]
@@ -33,25 +33,32 @@ OPTIMIZER = OptimizerConfig(learning_rate=3e-3, warmup=0.1)
 
 
 def _encode(one):
-    return encode_chat(one, tokenizer(), pixels(one), tokens_per_image=PATCHES, max_length=96)
+    return processor().encode_chat(one, max_length=96)
 
 
 def _train(run: Path, *, steps: int = 6, devices: int = 1, accumulate: int = 1, params=None, mesh=None, samples=None,
-           optimizer: OptimizerConfig = OPTIMIZER, held_out=None, every: int = 2):  # fmt: skip
+           optimizer: OptimizerConfig = OPTIMIZER, validation=None, every: int = 2,
+           shape: BatchShape = SHAPE):  # fmt: skip
     samples = SAMPLES if samples is None else samples
+    model = MODEL if params is None else dataclasses.replace(MODEL, params=params)
     return trainer.train(
         run,
-        graphdef=MODEL.graphdef,
-        params=MODEL.params if params is None else params,
-        tx=make_optimizer(optimizer, MODEL.params, steps=6),
-        batches=training_batches(samples, _encode, SHAPE, tokens_per_image=PATCHES, seed=1),
-        config=LoopConfig(steps, accumulate, log_every=1, checkpoint_every=every, guard=optimizer.guard),
-        tokens_per_image=PATCHES,
+        model,
+        OptimisationConfig(steps, accumulate, optimizer, log_every=1, checkpoint_every=every),
+        batches=training_batches(samples, _encode, shape, processor(), seed=1),
+        samples=samples,
         mesh=make_mesh(mesh or MeshConfig(), devices=jax.devices()[:devices]),
         writer=lambda start: MetricWriter(run.with_suffix(".jsonl"), resume_step=start),
-        samples=samples,
-        held_out=held_out,
+        validation=validation,
     )[0]
+
+
+def _train_until(run: Path, step: int, **arguments) -> None:
+    """Trains like `_train`, but is preempted after `step`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Preemption, "reached", lambda self, at: at == step)
+        with pytest.raises(PreemptedError, match=f"step {step} is saved"):
+            _train(run, **arguments)
 
 
 def _rows(run: Path) -> list[dict]:
@@ -115,7 +122,7 @@ def test_a_finished_run_is_only_restored(whole):
 
 @pytest.mark.parametrize(("devices", "accumulate"), [(8, 1), (1, 2)])
 def test_meshes_and_accumulation_take_the_same_steps(whole, tmp_path: Path, devices: int, accumulate: int):
-    _train(tmp_path / "run", steps=2, devices=devices, accumulate=accumulate)
+    _train_until(tmp_path / "run", 2, devices=devices, accumulate=accumulate)
     first = {(r["step"], r["name"]): r["value"] for r in _rows(whole[0]) if r["step"] <= 2}
     other = {(r["step"], r["name"]): r["value"] for r in _rows(tmp_path / "run")}
     assert other.keys() == first.keys()
@@ -150,15 +157,14 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path):
         load_bundle(tmp_path)
 
 
-def test_nothing_that_fits_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(globals(), "SHAPE", dataclasses.replace(SHAPE, length=8))
+def test_a_pool_without_a_sample_that_fits_is_an_error(tmp_path: Path):
     with pytest.raises(UserError, match="no sample can be trained on"):
-        _train(tmp_path / "run")
+        _train(tmp_path / "run", shape=dataclasses.replace(SHAPE, length=8))
 
 
-def test_restored_onto_another_mesh_goes_on_alike(whole, tmp_path: Path):
+def test_a_run_resumes_on_another_mesh(whole, tmp_path: Path):
     run = tmp_path / "run"
-    _train(run, steps=2)
+    _train_until(run, 2)
     _train(run, devices=8, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
     first = {(r["step"], r["name"]): r["value"] for r in _rows(whole[0])}
     other = {(r["step"], r["name"]): r["value"] for r in _rows(run)}
@@ -166,10 +172,10 @@ def test_restored_onto_another_mesh_goes_on_alike(whole, tmp_path: Path):
         assert other[step, "loss"] == pytest.approx(first[step, "loss"], rel=1e-5)
 
 
-def test_muon_goes_on_alike_on_another_mesh(tmp_path: Path):
+def test_a_run_with_muon_resumes_on_another_mesh(tmp_path: Path):
     muon = dataclasses.replace(OPTIMIZER, kind="muon")
     _train(tmp_path / "whole", steps=4, optimizer=muon)
-    _train(tmp_path / "run", steps=2, optimizer=muon)
+    _train_until(tmp_path / "run", 2, steps=4, optimizer=muon)
     _train(tmp_path / "run", steps=4, optimizer=muon, devices=8, mesh=MeshConfig(data=2, fsdp=2, tensor=2))
     first, other = ({(r["step"], r["name"]): r["value"] for r in _rows(tmp_path / n)} for n in ("whole", "run"))
     for step in range(1, 5):
@@ -177,18 +183,18 @@ def test_muon_goes_on_alike_on_another_mesh(tmp_path: Path):
     assert first[4, "loss"] < first[1, "loss"] - 0.5
 
 
-def test_held_out_losses_stand_before_and_after(tmp_path: Path):
-    held = ValidationSet(
-        {"red": lambda: (b for b, _ in validation_batches(SAMPLES[:4], _encode, SHAPE, tokens_per_image=PATCHES))}
+def test_validation_losses_are_measured_before_and_after(tmp_path: Path):
+    validation = ValidationSet(
+        {"red": lambda: (b for b, _ in validation_batches(SAMPLES[:4], _encode, SHAPE, processor()))}
     )
     run = tmp_path / "run"
-    _train(run, held_out=held, every=6)
+    _train(run, validation=validation, every=6)
     rows = {(r["step"], r["name"]): r["value"] for r in _rows(run)}
     assert rows[6, "held_out/all"] < rows[0, "held_out/all"] - 0.5
     assert rows[0, "held_out/red"] == rows[0, "held_out/all"]
 
 
-def test_a_broken_step_is_skipped_where_that_is_wished(tmp_path: Path):
+def test_a_bad_step_is_skipped_if_configured(tmp_path: Path):
     broken = jax.tree.map(lambda p: p * jnp.nan, MODEL.params)
     optimizer = dataclasses.replace(OPTIMIZER, guard=SkipBadStepsConfig("skip"))
     _train(tmp_path / "run", params=broken, optimizer=optimizer, steps=2)

@@ -1,4 +1,4 @@
-"""What a phase is trained on: the pool, a selection of it, or a mixture of members by name; and what is held out."""
+"""The training data of a phase: the pool, a selection of it, or a mixture of named components; and validation data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import fnmatch
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,155 +15,92 @@ from mmssr_jax.core.artifact import input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.files import read_parquet
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.data.documents import Captions, Documents, Subset
+from mmssr_jax.data.documents import Captions, Documents
 from mmssr_jax.data.mixture import Component, Mixture, group_weights
+from mmssr_jax.data.subset import SampleSource, Subset
 from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.pool.pool import open_pool
+from mmssr_jax.stages.train.phase_config import (
+    WORKDIR_POOL,
+    ComponentConfig,
+    DataConfig,
+    GeneratedConfig,
+    HoldOutConfig,
+)
 from mmssr_jax.synthetic.corpora import FILE as DOCUMENTS
 from mmssr_jax.synthetic.corpora import write_documents
-
-OWN_POOL = "pool"
-
-
-@dataclasses.dataclass(frozen=True)
-class GeneratedConfig:
-    """Documents that are generated; see `synthetic.documents`."""
-
-    kind: Literal["interleaved", "text"]
-    size: int = 1000
-    seed: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class ComponentConfig:
-    """One member of a phase's mixture.
-
-    Attributes:
-      weight: share of the draws relative to the other members, or with `groups` to those of its group (MM1.5's alpha);
-        None is the member's natural size, the number of its samples.
-      group: the group it belongs to, where the phase has `groups`.
-      pool: "pool" for the workdir's, the name of one of `config.pools`, or a folder that an ingest stage made.
-      selection: only this selection of the workdir's pool.
-      sources: only samples whose source matches one of these patterns (`*` stands for anything); none means all.
-      form: "chat", or "caption": the pictures and what the assistant says, as a text without roles.
-      documents: a JSONL file of documents instead of a pool; see `data.documents`.
-      images: the folder that its pictures are relative to; the file's own by default.
-      generated: documents that are generated, under the workdir's `documents/`.
-      limit: only the first so many.
-    """
-
-    weight: float | None = None
-    group: str | None = None
-    pool: str = OWN_POOL
-    selection: str | None = None
-    sources: tuple[str, ...] = ()
-    form: Literal["chat", "caption"] = "chat"
-    documents: str | None = None
-    images: str | None = None
-    generated: GeneratedConfig | None = None
-    limit: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class HoldOutConfig:
-    """Samples that no phase with the same settings trains on, to measure the loss before and after.
-
-    Attributes:
-      share: of every member's samples; which ones follows from `seed` and their ids alone.
-      seed: draws them.
-      limit: samples of a member that are measured on, at most.
-    """
-
-    share: float = 0.0
-    seed: int = 0
-    limit: int = 64
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise ValueError(f"share is {self.share}; it must lie in 0..1")
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """Attributes:
-    samples: what is trained on, a pool or a Mixture.
-    held_out: member -> samples that are measured on.
-    inputs: identities of all that this depends on.
+    """The training and validation data of a phase.
+
+    Attributes:
+      samples: training samples, a pool or a Mixture.
+      validation: component -> validation samples.
+      inputs: digests of everything that the data depends on.
     """
 
-    samples: Any
-    held_out: Mapping[str, Any]
+    samples: SampleSource
+    validation: Mapping[str, SampleSource]
     inputs: Mapping[str, str]
 
 
-def training_data(
-    ctx: StageContext,
-    *,
-    mixture: Mapping[str, ComponentConfig],
-    groups: Mapping[str, float],
-    selection: str | None,
-    holdout: HoldOutConfig,
-) -> TrainingData:
-    """Opens what a phase is trained on.
-
-    Args:
-      ctx: the run.
-      mixture: members by name; without any it is the pool, or `selection`.
-      groups: group -> share of the draws; empty where the members' weights are shares themselves.
-      selection: of the pool, without a mixture.
-      holdout: what is kept from training.
+def training_data(ctx: StageContext, config: DataConfig) -> TrainingData:
+    """Opens the training and validation data of a phase.
 
     Raises:
-      UserError: something is missing or does not fit; named by member.
+      UserError: the data of a component is missing or inconsistent; the component is named.
     """
-    if mixture and selection is not None:
-        raise UserError("a phase has either a selection or a mixture; name the selection in a member of the mixture")
-    configs = dict(mixture) or {"all": ComponentConfig(selection=selection)}
+    if config.mixture and config.selection is not None:
+        raise UserError("a phase has either a selection or a mixture; set the selection in a component of the mixture")
+    holdout, groups = config.holdout, config.groups
+    components = dict(config.mixture) or {"all": ComponentConfig(selection=config.selection)}
     inputs: dict[str, str] = {}
-    kept, held = {}, {}
-    for name, config in configs.items():
-        samples = _open(ctx, name, config, inputs)
-        out = _held_out(samples.ids, holdout) if holdout.share else np.zeros(len(samples), bool)
-        kept[name] = Subset(samples, np.flatnonzero(~out)) if holdout.share else samples
-        if out.any():
-            held[name] = Subset(samples, np.flatnonzero(out)[: holdout.limit])
-    if not mixture:
-        return TrainingData(kept["all"], held, inputs)
-    sizes = {name: float(len(samples)) for name, samples in kept.items()}
-    weights = {n: sizes[n] if c.weight is None else c.weight for n, c in configs.items()}
+    training, validation = {}, {}
+    for name, component in components.items():
+        samples = _open(ctx, name, component, inputs)
+        is_validation = _validation_mask(samples.ids, holdout) if holdout.share else np.zeros(len(samples), bool)
+        training[name] = Subset(samples, np.flatnonzero(~is_validation)) if holdout.share else samples
+        if is_validation.any():
+            validation[name] = Subset(samples, np.flatnonzero(is_validation)[: holdout.limit])
+    if not config.mixture:
+        return TrainingData(training["all"], validation, inputs)
+    sizes = {name: float(len(samples)) for name, samples in training.items()}
+    weights = {n: sizes[n] if c.weight is None else c.weight for n, c in components.items()}
     if groups:
-        missing = [n for n, c in configs.items() if c.group is None]
+        missing = [n for n, c in components.items() if c.group is None]
         if missing:
-            raise UserError(f"mixture: member {missing[0]!r} has no group, and the phase has groups")
-        weights = group_weights(weights, {n: str(c.group) for n, c in configs.items()}, groups)
-    members = [Component(name, kept[name], weights[name]) for name in configs]
-    return TrainingData(Mixture(members), held, inputs)
+            raise UserError(f"mixture: component {missing[0]!r} has no group, but the phase has groups")
+        weights = group_weights(weights, {n: str(c.group) for n, c in components.items()}, groups)
+    mixture = Mixture([Component(name, training[name], weights[name]) for name in components])
+    return TrainingData(mixture, validation, inputs)
 
 
-def _open(ctx: StageContext, name: str, config: ComponentConfig, inputs: dict[str, str]) -> Any:
-    """A member's samples; adds what they come from to `inputs`."""
+def _open(ctx: StageContext, name: str, config: ComponentConfig, inputs: dict[str, str]) -> SampleSource:
+    """The samples of a component; adds the digests of their sources to `inputs`."""
     if config.documents is not None or config.generated is not None:
         path = Path(config.documents) if config.documents is not None else _generate(ctx, name, config.generated)
-        samples: Any = Documents(path, Path(config.images) if config.images else None, source=name)
+        samples: SampleSource = Documents(path, Path(config.images) if config.images else None, source=name)
         inputs[f"documents.{name}"] = input_digest(path)
     else:
         folder = pool_folder(ctx, config.pool)
         samples = open_pool(folder)
-        inputs["pool" if config.pool == OWN_POOL else f"pool.{config.pool}"] = input_digest(folder)
+        inputs["pool" if config.pool == WORKDIR_POOL else f"pool.{config.pool}"] = input_digest(folder)
         if config.selection is not None:
-            picked = ctx.workdir.selection(config.selection)
-            samples = samples.subset(read_parquet(picked / "selection.parquet", ["id"])["id"].to_pylist())
+            selected = ctx.workdir.selection(config.selection)
+            samples = samples.subset(read_parquet(selected / "selection.parquet", ["id"])["id"].to_pylist())
             key = "selection" if name == "all" else f"selection.{config.selection}"
-            inputs[key] = input_digest(picked)
+            inputs[key] = input_digest(selected)
     if config.sources:
-        samples = _of_sources(name, samples, config.sources)
+        samples = _filter_sources(name, samples, config.sources)
     if config.limit is not None:
         samples = Subset(samples, np.arange(min(config.limit, len(samples))))
     return Captions(samples) if config.form == "caption" else samples
 
 
 def _generate(ctx: StageContext, name: str, config: GeneratedConfig | None) -> Path:
-    """The file of a member's generated documents."""
+    """Generates the documents of a component, unless that is done; returns their file."""
     assert config is not None
     folder = ctx.workdir.documents(name)
     artifact = processes.claim(ctx, folder, stage="ingest", settings=config)
@@ -175,12 +112,12 @@ def _generate(ctx: StageContext, name: str, config: GeneratedConfig | None) -> P
 
 
 def pool_folder(ctx: StageContext, name: str) -> Path:
-    """The folder of the pool called `name`.
+    """The folder of a pool, given as in `ComponentConfig.pool`.
 
     Raises:
-      UserError: there is none.
+      UserError: there is no such pool.
     """
-    if name == OWN_POOL:
+    if name == WORKDIR_POOL:
         return ctx.workdir.pool
     own = ctx.workdir.named_pool(name)
     if own.is_dir():
@@ -190,26 +127,26 @@ def pool_folder(ctx: StageContext, name: str) -> Path:
     return Path(name)
 
 
-def _of_sources(name: str, samples: Any, patterns: tuple[str, ...]) -> Subset:
-    """The samples of some sources.
+def _filter_sources(name: str, samples: SampleSource, patterns: tuple[str, ...]) -> Subset:
+    """The samples whose source matches a pattern.
 
     Raises:
-      UserError: a pattern matches none.
+      UserError: a pattern matches no source.
     """
     if not hasattr(samples, "sources"):
-        raise UserError(f"mixture: member {name!r} is made of documents, which are not filtered by source")
+        raise UserError(f"mixture: component {name!r} consists of documents, which cannot be filtered by source")
     sources = samples.sources
     known = sorted(set(sources.tolist()))
-    wanted: set[str] = set()
+    matching: set[str] = set()
     for pattern in patterns:
-        found = fnmatch.filter(known, pattern)
-        if not found:
-            raise UserError(f"mixture: member {name!r}: no source matches {pattern!r}; there are {', '.join(known)}")
-        wanted |= set(found)
-    return Subset(samples, np.flatnonzero(np.isin(sources.astype(str), sorted(wanted))))
+        matches = fnmatch.filter(known, pattern)
+        if not matches:
+            raise UserError(f"mixture: component {name!r}: no source matches {pattern!r}; there are {', '.join(known)}")
+        matching |= set(matches)
+    return Subset(samples, np.flatnonzero(np.isin(sources.astype(str), sorted(matching))))
 
 
-def _held_out(ids: Any, holdout: HoldOutConfig) -> np.ndarray:
-    """Which samples are held out, bool [n]: a function of seed and id alone."""
-    drawn = [hashlib.sha256(f"{holdout.seed}:{i}".encode()).digest()[:8] for i in ids]
-    return np.array([int.from_bytes(d, "big") / 2**64 < holdout.share for d in drawn], bool)
+def _validation_mask(ids: Any, holdout: HoldOutConfig) -> np.ndarray:
+    """True for validation samples, bool [N]; depends only on the seed and each id."""
+    hashes = [hashlib.sha256(f"{holdout.seed}:{i}".encode()).digest()[:8] for i in ids]
+    return np.array([int.from_bytes(h, "big") / 2**64 < holdout.share for h in hashes], bool)

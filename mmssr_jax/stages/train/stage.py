@@ -1,19 +1,20 @@
-"""Stage `train`: models, each from its own start, on the pool, a selection of it, or a mixture."""
+"""Stage `train`: trains any number of runs, each from its `init`, on the pool, a selection of it, or a mixture."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.data.chat import encode_chat
-from mmssr_jax.data.documents import Document, encode_document
+from mmssr_jax.data.documents import Document
 from mmssr_jax.data.example import Example
-from mmssr_jax.stages.train.phases import Encoder, PhaseConfig, phase_data, run_phase
-from mmssr_jax.training.bundle import ModelBundle
+from mmssr_jax.data.pipeline import Encode
+from mmssr_jax.data.processor import Processor
+from mmssr_jax.stages.train.mixtures import training_data
+from mmssr_jax.stages.train.phase_config import PhaseConfig
+from mmssr_jax.stages.train.phases import run_phase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TrainConfig:
     """Section `config.train`.
 
     Attributes:
-      phases: run name -> its settings; a phase may start from a run that stands in the same section.
+      phases: run name -> its settings; a phase may start from another run of the same section.
     """
 
     phases: Mapping[str, PhaseConfig]
@@ -29,23 +30,20 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ChatEncoder:
-    """model -> (sample, pixels) -> training sequence, of conversations and of documents, by the phase's rules."""
+    """Makes the encoder of conversations and documents for a given model, as the phase configures it."""
 
     phase: PhaseConfig
 
-    def __call__(self, bundle: ModelBundle) -> Encoder:
-        phase, tokenizer = self.phase, bundle.tokenizer
-        length = min(phase.max_tokens or phase.length, phase.length)
-        rule: dict[str, Any] = {
-            "tokens_per_image": bundle.config.image_tokens, "max_length": length, "newline": bundle.config.views.newline
-        }  # fmt: skip
+    def __call__(self, processor: Processor) -> Encode:
+        data, length = self.phase.data, self.phase.batch.length
+        length = min(data.max_tokens or length, length)
 
-        def encode(sample: Sample, pixels: Any) -> Example:
+        def encode(sample: Sample) -> Example:
             if isinstance(sample, Document):
-                example = encode_document(sample, tokenizer, pixels, **rule)
+                example = processor.encode_document(sample, max_length=length)
             else:
-                example = encode_chat(sample, tokenizer, pixels, labels=phase.labels, **rule)
-            if example.cut and phase.overlong == "drop":
+                example = processor.encode_chat(sample, max_length=length, labels=data.labels)
+            if example.cut and data.overlong == "drop":
                 raise ValueError(f"it is {example.cut} tokens longer than {length}")
             return example
 
@@ -53,28 +51,28 @@ class ChatEncoder:
 
 
 def in_order(phases: Mapping[str, PhaseConfig]) -> list[str]:
-    """Run names such that a run stands behind the run it starts from; names in the config's order otherwise.
+    """Run names in topological order: each after the run it starts from, otherwise in the config's order.
 
     Raises:
-      UserError: phases start from each other in a circle.
+      UserError: the phases' `init` form a cycle.
     """
-    done: list[str] = []
-    open_names = list(phases)
-    while open_names:
-        ready = [n for n in open_names if phases[n].init not in open_names]
+    ordered: list[str] = []
+    remaining = list(phases)
+    while remaining:
+        ready = [n for n in remaining if phases[n].init not in remaining]
         if not ready:
-            raise UserError(f"config.train.phases: {', '.join(open_names)} start from each other in a circle")
-        done += ready
-        open_names = [n for n in open_names if n not in ready]
-    return done
+            raise UserError(f"config.train.phases: {', '.join(remaining)} start from each other in a cycle")
+        ordered += ready
+        remaining = [n for n in remaining if n not in ready]
+    return ordered
 
 
 def run(ctx: StageContext) -> None:
-    """Trains every phase that is not done."""
+    """Trains every phase that is not done yet."""
     config = ctx.section("train", TrainConfig)
     for name in in_order(config.phases):
         phase = config.phases[name]
-        data = phase_data(ctx, phase)
+        data = training_data(ctx, phase.data)
         run_phase(
             ctx,
             name,
@@ -83,5 +81,5 @@ def run(ctx: StageContext) -> None:
             samples=data.samples,
             inputs=data.inputs,
             make_encoder=ChatEncoder(phase),
-            held_out=data.held_out,
+            validation=data.validation,
         )
