@@ -13,7 +13,7 @@ from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.example import Example
 from mmssr_jax.evaluation.benchmark import Question
 from mmssr_jax.generation.prompting import Prompter
-from mmssr_jax.generation.sampler import Generation, Generator
+from mmssr_jax.generation.sampler import GenerationConfig, Generator
 from mmssr_jax.models.module_params import Params
 
 
@@ -55,7 +55,7 @@ class VLMPredictor:
     def _generate(self, prompts: Sequence[Example], shape: BatchShape, max_new_tokens: int) -> list[list[int]]:
         if max_new_tokens not in self._generators:
             tokenizer = self._prompter.tokenizer
-            settings = Generation(max_new_tokens, stop=(tokenizer.im_end, tokenizer.pad))
+            settings = GenerationConfig(max_new_tokens, stop=(tokenizer.im_end, tokenizer.pad))
             self._generators[max_new_tokens] = Generator(self._graphdef, self._params, settings, self._mesh)
         batch = self._prompter.batch(prompts, shape)
         outputs = self._generators[max_new_tokens](batch.tokens, batch.pixels, batch.image_index, batch.lengths)

@@ -1,4 +1,4 @@
-"""From logits to the next token."""
+"""Sampling the next token from logits."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn.
+    """How tokens are sampled.
 
     Attributes:
-      temperature: 0 takes the most likely token (the lowest id among equals).
-      top_k: only the k most likely tokens, 0 for all.
-      top_p: only the most likely tokens that together hold this much probability (arXiv 1904.09751).
-      seed: of the draws; a row's draws depend on it, on the row's own seed and on the step alone.
+      temperature: 0 is greedy (the most likely token, the lowest id among ties).
+      top_k: sample from the k most likely tokens only; 0 for all.
+      top_p: nucleus sampling: from the most likely tokens that together have this probability (arXiv 1904.09751).
+      seed: a row's samples depend only on it, on the row's seed and on the step.
     """
 
     temperature: float = 0.0
@@ -29,13 +29,13 @@ class Sampling:
             raise ValueError("temperature and top_k must not be negative, top_p must lie in (0, 1]")
 
 
-def draw(logits: jax.Array, seeds: jax.Array, step: jax.Array, sampling: Sampling) -> jax.Array:
-    """One token a row.
+def sample(logits: jax.Array, seeds: jax.Array, step: jax.Array, sampling: Sampling) -> jax.Array:
+    """Samples one token per row.
 
     Args:
       logits: float32 [B, V].
-      seeds: int32 [B], the rows' own.
-      step: scalar, number of the token in its answer.
+      seeds: int32 [B], one per row.
+      step: int32 [], index of the token in its answer.
       sampling: static.
 
     Returns:
@@ -49,39 +49,39 @@ def draw(logits: jax.Array, seeds: jax.Array, step: jax.Array, sampling: Samplin
     return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
 
 
-def draw_rows(
+def sample_rows(
     logits: jax.Array, temperature: jax.Array, top_p: jax.Array, seeds: jax.Array, step: jax.Array
 ) -> jax.Array:
-    """One token a row, each row drawn in its own way: `draw` with the settings as arrays and without `top_k`.
+    """Samples one token per row with per-row settings; `sample` with settings as arrays and without `top_k`.
 
     Args:
       logits: float32 [B, V].
-      temperature: float32 [B]; 0 takes the most likely token.
+      temperature: float32 [B]; 0 is greedy.
       top_p: float32 [B].
-      seeds: int32 [B]; a row's draws depend on its seed and on the step alone.
-      step: scalar, number of the token in its answer.
+      seeds: int32 [B]; a row's samples depend only on its seed and on the step.
+      step: int32 [], index of the token in its answer.
 
     Returns:
       int32 [B].
     """
-    likeliest = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    greedy = jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
-    def drawn() -> jax.Array:
-        warm = logits / jnp.where(temperature > 0, temperature, 1.0)[:, None]
-        order = jnp.argsort(-warm, axis=-1, stable=True)
-        ranked = jnp.take_along_axis(warm, order, axis=-1)
+    def sampled() -> jax.Array:
+        scaled = logits / jnp.where(temperature > 0, temperature, 1.0)[:, None]
+        order = jnp.argsort(-scaled, axis=-1, stable=True)
+        ranked = jnp.take_along_axis(scaled, order, axis=-1)
         probability = jax.nn.softmax(ranked, axis=-1)
         ranked = jnp.where(jnp.cumsum(probability, axis=-1) - probability < top_p[:, None], ranked, -jnp.inf)
         keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.key(s), step))(seeds)
-        places = jax.vmap(jax.random.categorical)(keys, ranked)
-        tokens = jnp.take_along_axis(order, places[:, None], axis=-1)[:, 0].astype(jnp.int32)
-        return jnp.where(temperature > 0, tokens, likeliest)
+        ranks = jax.vmap(jax.random.categorical)(keys, ranked)
+        tokens = jnp.take_along_axis(order, ranks[:, None], axis=-1)[:, 0].astype(jnp.int32)
+        return jnp.where(temperature > 0, tokens, greedy)
 
-    return jax.lax.cond((temperature > 0).any(), drawn, lambda: likeliest)  # sorting a large vocabulary is not free
+    return jax.lax.cond((temperature > 0).any(), sampled, lambda: greedy)  # greedy batches skip the sort
 
 
 def restrict(logits: jax.Array, *, top_k: int, top_p: float) -> jax.Array:
-    """-inf for tokens outside the `top_k` and the `top_p` nucleus; the most likely token always stays."""
+    """Logits [..., V] with -inf for tokens outside the `top_k` and the `top_p` nucleus; the most likely token stays."""
     if not top_k and top_p == 1:
         return logits
     order = jnp.argsort(-logits, axis=-1, stable=True)

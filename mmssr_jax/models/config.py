@@ -1,4 +1,4 @@
-"""What a model is made of. Only what changes the function or its parameters; sizes by name are in `presets`."""
+"""Configuration of a model: only what changes the function or its parameters. `presets` has the named sizes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu"]
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """How a model is computed, which changes neither its function nor its parameters.
+    """How a model is computed; changes neither its function nor its parameters.
 
     Attributes:
-      dtype: of activations and matrix products. Parameters, norms, softmax and logits are float32 whatever it is.
-      remat: what of a layer is computed again in the backward pass: nothing ("none"), what stands between matrix
-        products ("minimal"; costs next to nothing, and on a CPU saves more time than it takes), or all ("full").
-      attention: which implementation, see `attention.attend`.
+      dtype: of activations and matrix products. Parameters, norms, softmax and logits are always float32.
+      remat: what of a layer is recomputed in the backward pass: nothing ("none"), everything between matrix products
+        ("minimal"; costs next to nothing, and on a CPU saves more time than it takes), or the whole layer ("full").
+      attention: which implementation, see `attention.api.attend`.
     """
 
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -41,21 +41,21 @@ class VisionConfig:
     """A vision transformer with learned positions and pre-norm layers.
 
     The defaults are SigLIP's (arXiv 2303.15343); CLIP (arXiv 2103.00020) has a class token, a norm before the first
-    layer and no bias on its patches.
+    layer and no bias in the patch embedding.
 
     Attributes:
-      image_size: side of the square input in pixels; `patch_size` divides what is used of it.
+      image_size: side of the square input in pixels; a remainder of the division by `patch_size` is cropped.
       patch_size: side of a patch in pixels.
-      width, depth, heads, mlp: hidden size, layers, attention heads, size inside the MLP.
+      width, depth, heads, mlp: hidden size, number of layers, attention heads, hidden size of the MLP.
       activation: of the MLP. SigLIP uses the tanh approximation of GELU.
       eps: of the layer norms.
       patch_bias: the patch embedding has a bias.
-      class_token: a learned token stands before the patches; a VLM takes the patches only.
+      class_token: a learned token precedes the patches; a VLM uses the patches only.
       pre_norm: a norm before the first layer.
-      final_norm: a norm after the last layer. The features of a VLM are taken before it; it is kept so that a
-        checkpoint that has it survives a round trip.
+      final_norm: a norm after the last layer. A VLM takes the features before it; it is kept so that a checkpoint that
+        has it survives a round trip.
       attention_pool: SigLIP's pooling head, a learned query that attends to the normed features.
-      mean, std: of the pixels, on the scale 0 to 1, per colour.
+      mean, std: of the pixels on the scale 0 to 1, per channel.
     """
 
     image_size: int
@@ -100,11 +100,10 @@ class ClipTextConfig:
     Attributes:
       vocab: rows of the embedding.
       width, depth, heads, mlp: as in `VisionConfig`.
-      length: the most tokens of a text.
-      end_token: id of the token whose state stands for the text; None for what stands at the last of `length` places
-        (SigLIP, which was trained on padding).
-      pad_token: id that texts are filled up with.
-      causal: a token sees only those before it (CLIP).
+      length: maximum tokens of a text.
+      end_token: id of the token whose state represents the text; None for the last of `length` positions (SigLIP).
+      pad_token: id of the padding.
+      causal: attention is causal (CLIP).
       activation, eps: of the MLP and of the layer norms.
     """
 
@@ -123,12 +122,12 @@ class ClipTextConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ClipConfig:
-    """Two towers and the `width` of the space they share.
+    """Two towers and the `width` of their shared space.
 
     Attributes:
       vision, text, width: see above.
-      siglip: as SigLIP joins them: pictures are not projected, texts are with a bias, and so are the products.
-      crop: a picture's centre is cut out, instead of squeezing all of it into the square.
+      siglip: as SigLIP: images are not projected; the projection of texts and the similarities have a bias.
+      crop: images are resized and centre-cropped, instead of resized to the square without their aspect ratio.
     """
 
     vision: VisionConfig
@@ -139,23 +138,22 @@ class ClipConfig:
 
     def __post_init__(self) -> None:
         if self.siglip != self.vision.attention_pool:
-            raise ValueError("SigLIP's vision tower, and no other, has a pooling head")
+            raise ValueError("attention_pool must be set for SigLIP's vision tower, and for no other")
         if not self.siglip and not (self.vision.class_token and self.vision.final_norm):
             raise ValueError("CLIP's vision tower pools a normed class token: it needs class_token and final_norm")
         if self.siglip and self.width != self.vision.width:
-            raise ValueError(f"SigLIP does not project pictures: width {self.width} must be {self.vision.width}")
+            raise ValueError(f"SigLIP does not project images: width {self.width} must be {self.vision.width}")
 
 
 @dataclasses.dataclass(frozen=True)
 class MoEConfig:
-    """Experts in the place of every so many-th layer's MLP; the defaults are MM1.5's (arXiv 2409.20566).
+    """Experts in the place of every N-th layer's MLP; the defaults are MM1.5's (arXiv 2409.20566).
 
     Attributes:
-      experts: how many.
-      top_k: through how many each token goes.
-      every: the last of so many layers has experts.
-      capacity: tokens an expert takes, as a multiple of an even share; None drops nothing (as scoring demands).
-      balance_loss, z_loss: weights of the router's losses, see `moe.router_losses`.
+      experts, top_k: number of experts, and experts per token.
+      every: N; the last of each N layers has experts.
+      capacity: tokens per expert as a multiple of an even share; None is dropless (scoring needs it).
+      balance_loss, z_loss: weights of the router losses, see `moe.RouterLosses`.
     """
 
     experts: int = 64
@@ -174,14 +172,14 @@ class MoEConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
-    """Slower rotation for longer contexts.
+    """Lower RoPE frequencies for longer contexts.
 
     Attributes:
-      kind: "linear" divides every frequency by `factor`; "llama3" (Llama 3.1) only those that turn less than
-        `low` times over the original length, and those between `low` and `high` in part.
-      factor: by how much.
-      low, high: turns over `original_length`; of "llama3".
-      original_length: tokens the model was first trained on; of "llama3".
+      kind: "linear" divides every frequency by `factor`; "llama3" (Llama 3.1) only those with fewer than `low`
+        rotations over the original length, and those between `low` and `high` partially.
+      factor: the divisor.
+      low, high: rotations over `original_length`; of "llama3".
+      original_length: context length of the original training; of "llama3".
     """
 
     kind: Literal["linear", "llama3"]
@@ -193,14 +191,13 @@ class RopeScaling:
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """A causal decoder of Qwen2's kind (arXiv 2407.10671): RMSNorm, RoPE, grouped queries, SwiGLU.
+    """A causal decoder as of Qwen2 (arXiv 2407.10671): RMSNorm, RoPE, grouped-query attention, SwiGLU.
 
     Attributes:
       vocab: rows of the embedding.
       width, depth, heads, kv_heads, mlp: as usual; `heads / kv_heads` query heads share one key/value head.
       head_dim: size of a head, `width // heads` if None.
-      rope_theta: base of the rotary frequencies.
-      rope_scaling: None for the plain ones.
+      rope_theta, rope_scaling: base of the RoPE frequencies, and their scaling if any.
       eps: of the RMS norms.
       qkv_bias: biases on the query, key and value projections (Qwen2 has them, Llama has not).
       tie_embeddings: the output projection is the embedding.
@@ -233,17 +230,17 @@ class DecoderConfig:
 
     @property
     def head_size(self) -> int:
-        """`head_dim`, or what follows from width and heads."""
+        """`head_dim`, or its default."""
         return self.head_dim or self.width // self.heads
 
 
 @dataclasses.dataclass(frozen=True)
 class ConnectorConfig:
-    """What brings patch features to the decoder; the sizes are those of the C-Abstractor.
+    """The connector between patch features and decoder; the sizes are those of the C-Abstractor.
 
     Attributes:
-      kind: "mlp" (LLaVA: two layers with exact GELU, one token a patch) or "c_abstractor" (MM1.5).
-      tokens: image tokens of one view, a square.
+      kind: "mlp" (LLaVA: two layers with exact GELU, one token per patch) or "c_abstractor" (MM1.5).
+      tokens: image tokens of one view, a square number.
       width, depth: channels, and blocks on either side of the pooling.
     """
 
@@ -265,9 +262,9 @@ class VLMConfig:
 
     Attributes:
       vision, decoder, connector: the parts.
-      views: how the pictures it is trained and asked on become views.
-      anyres: tiles and grids of the views' mode "anyres"; a converted checkpoint brings its own, and an export hands
-        them on. None is every grid up to 6 x 6, at most 9 tiles' tokens.
+      views: how images become views, in training and inference.
+      anyres: tiles and grids for the view mode "anyres"; a converted checkpoint has its own, which an export writes
+        back. None is every grid up to 6 x 6, with at most the tokens of 9 tiles.
       dtype, remat, attention: see `Compute`.
     """
 
@@ -286,7 +283,7 @@ class VLMConfig:
 
     @property
     def view_config(self) -> ViewConfig:
-        """`views` with all that showing a picture takes: what `data.splitting.see` is given."""
+        """`views`, completed with the tiles of the mode "anyres"; what `images.preprocess` needs."""
         if self.views.mode != "anyres":
             return self.views
         spec = self.anyres or AnyresSpec(self.vision.image_size, self.vision.patch_size)
@@ -294,9 +291,9 @@ class VLMConfig:
 
     def __post_init__(self) -> None:
         if self.views.mode == "anyres" and self.connector.kind != "mlp":
-            raise ValueError("mode anyres needs one token a patch, as the connector 'mlp' gives")
+            raise ValueError("mode anyres needs one token per patch: the connector must be 'mlp'")
 
     @property
     def image_tokens(self) -> int:
-        """T, rows of features that one view of a picture becomes, without the newline."""
+        """T, the features of one view of an image, without the newline."""
         return self.vision.tokens if self.connector.kind == "mlp" else self.connector.tokens

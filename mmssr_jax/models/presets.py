@@ -1,12 +1,12 @@
 """Model sizes by name.
 
-LLaVA-OneVision's are published. Of MM1.5 (arXiv 2409.20566) the paper gives the tower (CLIP ViT-H/14 at 672), the
-C-Abstractor's 144 tokens, dynamic splitting, and the mixture of experts (64, every second layer, top-2). The dimensions
-of its decoders, the vocabulary and the connector's width and depth it does not give: these are ours, chosen to meet the
-named sizes.
+LLaVA-OneVision's sizes are published. For MM1.5, the paper (arXiv 2409.20566) gives the tower (CLIP ViT-H/14 at 672),
+the C-Abstractor's 144 tokens, dynamic splitting, and the mixture of experts (64, every second layer, top-2). The
+dimensions of the decoders, the vocabulary and the connector's width and depth are not given; these are chosen here to
+match the named sizes.
 
-The rows of the embedding belong to the tokenizer: give `vocab` for a model that is trained from scratch. Without it
-the published ones have what their llava-hf checkpoints have (Qwen2's, plus two, rounded up to 64).
+The size of the embedding depends on the tokenizer: give `vocab` for a model that is trained from scratch. By default
+the published presets have that of their llava-hf checkpoints (Qwen2's, plus two, rounded up to 64).
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from mmssr_jax.models.config import (
     VLMConfig,
 )
 
-_Maker = Callable[[int | None], VLMConfig]
+_MakeConfig = Callable[[int | None], VLMConfig]
 
 SIGLIP_SO400M = VisionConfig(
     image_size=384, patch_size=14, width=1152, depth=26, heads=16, mlp=4304, final_norm=True
-)  # of 27 layers the last is deleted, as LLaVA-OneVision does
+)  # 26 of 27 layers: LLaVA-OneVision deletes the last
 
 
 def _tiny(vocab: int | None) -> VLMConfig:
     if vocab is None:
-        raise UserError("the preset 'tiny' has no vocabulary of its own; it is the tokenizer's")
+        raise UserError("the preset 'tiny' has no default vocabulary; give the tokenizer's size as vocab")
     return VLMConfig(
         vision=VisionConfig(image_size=128, patch_size=16, width=128, depth=4, heads=4, mlp=512),
         decoder=DecoderConfig(
@@ -44,10 +44,10 @@ def _tiny(vocab: int | None) -> VLMConfig:
     )
 
 
-def _mm15_tiny(moe: bool) -> _Maker:
+def _mm15_tiny(moe: bool) -> _MakeConfig:
     def make(vocab: int | None) -> VLMConfig:
         if vocab is None:
-            raise UserError("the tiny presets have no vocabulary of their own; it is the tokenizer's")
+            raise UserError("the mm15_tiny presets have no default vocabulary; give the tokenizer's size as vocab")
         experts = MoEConfig(experts=8) if moe else None
         return VLMConfig(
             vision=VisionConfig(image_size=128, patch_size=16, width=128, depth=4, heads=4, mlp=512),
@@ -86,10 +86,10 @@ CLIP_VIT_H = VisionConfig(
     image_size=672, patch_size=14, width=1280, depth=32, heads=16, mlp=5120, activation="quick_gelu", eps=1e-5,
     patch_bias=False, class_token=True, pre_norm=True, final_norm=True, mean=CLIP_MEAN, std=CLIP_STD,
 )  # fmt: skip
-"""378 pixels natively; 672 by interpolating its positions."""
+"""Pretrained at 378 pixels; used at 672 by interpolating its positions."""
 
 
-def _mm15(*, width: int, depth: int, heads: int, kv_heads: int, mlp: int, tied: bool, moe: bool = False) -> _Maker:
+def _mm15(*, width: int, depth: int, heads: int, kv_heads: int, mlp: int, tied: bool, moe: bool = False) -> _MakeConfig:
     def make(vocab: int | None) -> VLMConfig:
         decoder = DecoderConfig(
             vocab=vocab or 64_000, width=width, depth=depth, heads=heads, kv_heads=kv_heads, mlp=mlp,
@@ -104,7 +104,7 @@ def _mm15(*, width: int, depth: int, heads: int, kv_heads: int, mlp: int, tied: 
 _MM15_1B: dict[str, Any] = {"width": 2048, "depth": 24, "heads": 16, "kv_heads": 4, "mlp": 5632, "tied": True}
 _MM15_3B: dict[str, Any] = {"width": 3072, "depth": 28, "heads": 24, "kv_heads": 8, "mlp": 8192, "tied": True}
 
-_PRESETS: dict[str, _Maker] = {
+_PRESETS: dict[str, _MakeConfig] = {
     "tiny": _tiny,
     "mm15_tiny": _mm15_tiny(moe=False),
     "mm15_tiny_moe": _mm15_tiny(moe=True),
@@ -122,11 +122,11 @@ NAMES = tuple(_PRESETS)
 
 
 def preset(name: str, *, vocab: int | None = None) -> VLMConfig:
-    """The configuration called `name`.
+    """The configuration of the preset `name`.
 
     Raises:
-      UserError: there is no such preset, or it needs a `vocab`.
+      UserError: there is no such preset, or it needs `vocab`.
     """
     if name not in _PRESETS:
-        raise UserError(f"no model preset is called {name!r}; known are {', '.join(NAMES)}")
+        raise UserError(f"unknown model preset {name!r}; the presets are {', '.join(NAMES)}")
     return _PRESETS[name](vocab)

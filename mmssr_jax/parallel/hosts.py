@@ -1,4 +1,4 @@
-"""Several processes: how they find each other, and how numbers and batches cross between them."""
+"""Multi-process execution: joining the group of processes, and exchanging numbers and batches between them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _START_TIMEOUT_S = 300
 
 
 def start() -> None:
-    """Joins the other processes, if this is one of several. Call before any use of a device.
+    """Joins the group of processes, if this process belongs to one. Must be called before any device is used.
 
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID (all three) describe a group by hand; under SLURM, in
-    a step of several tasks that srun started, or on a TPU pod, jax finds the group itself. Otherwise this is a single
-    process. If the others do not come within five minutes, jax ends the process.
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID (all three) describe a group explicitly; in a SLURM
+    step of several tasks that srun started, or on a TPU pod, jax detects the group itself. Otherwise this is a single
+    process. If the others do not join within five minutes, jax ends the process.
 
     Raises:
       UserError: only some of the three variables are set, or one that should be a number is not.
@@ -44,7 +44,7 @@ def start() -> None:
 
 
 def _in_slurm_group() -> bool:
-    """Whether srun started this process as one of several; a batch script or an allocation alone is one process."""
+    """Whether srun started this process as one of several; a batch script or an allocation alone is no step."""
     tasks = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in os.environ else "SLURM_NTASKS"
     return tasks in os.environ and _number(tasks) > 1 and all(v in os.environ for v in _SLURM_STEP)
 
@@ -57,84 +57,92 @@ def _number(variable: str) -> int:
 
 
 def index() -> int:
-    """This process, from 0."""
+    """The index of this process, from 0."""
     return jax.process_index()
 
 
 def count() -> int:
-    """How many processes take part."""
+    """The number of processes."""
     return jax.process_count()
 
 
 def is_main() -> bool:
-    """Whether this process writes what is written once."""
+    """Whether this is the main process, which writes the files that are written once."""
     return index() == 0
 
 
 def wait(name: str) -> None:
-    """Returns when every process has called it with the same name."""
+    """A barrier: returns when every process has called it with the same name."""
     if count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def process_sum(values: Any) -> Any:
-    """The sum over processes of a tree of host numbers: sums and counts, never means."""
+    """The sum over processes of a tree of numpy arrays `[...]`; meant for sums and counts, not for means."""
     if count() == 1:
         return jax.tree.map(np.asarray, values)
     return jax.tree.map(lambda x: np.asarray(x).sum(0), multihost_utils.process_allgather(values))
 
 
 def broadcast_from_main(values: np.ndarray) -> np.ndarray:
-    """What the first process has, in every process."""
+    """The main process's array `[...]` in every process."""
     return values if count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(values))
 
 
-def masked_sum(values: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
-    """Sum and count over all processes of the values whose mask is true (rows of padding are masked out)."""
-    kept = np.asarray(mask, bool)
-    result = process_sum(np.array([np.asarray(values, np.float64)[kept].sum(), kept.sum()], np.float64))
-    return float(result[0]), float(result[1])
-
-
 def to_global(batch: Any, mesh: Mesh) -> Any:
-    """The processes' parts of a batch (a tree of numpy arrays, batch first) as global arrays split over the mesh."""
+    """Global arrays, sharded over the mesh, from each process's rows of a batch.
+
+    Args:
+      batch: this process's rows: a tree of numpy arrays [B / processes, ...].
+      mesh: the devices of all processes.
+
+    Returns:
+      a tree of arrays [B, ...].
+    """
     sharding = batch_sharding(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
 def shard_pytree(tree: Any, layout: Any) -> Any:
-    """Arrays as `layout`, a tree of shardings, has them.
+    """Places the arrays `[...]` of a tree by `layout`, a tree of shardings.
 
-    Of devices of several processes each process fills its own: what is not laid out already must then be whole, and
-    the same, in every process.
+    Where a sharding spans processes, each process fills its devices: an array that is not global yet must be complete,
+    and the same, in every process.
     """
 
-    def placed(x: Any, sharding: Any) -> jax.Array:
+    def place(x: Any, sharding: Any) -> jax.Array:
         if sharding.is_fully_addressable or (isinstance(x, jax.Array) and not x.is_fully_addressable):
             return jax.device_put(x, sharding)
-        whole = np.asarray(x)
-        return jax.make_array_from_callback(whole.shape, sharding, lambda at: whole[at])
+        array = np.asarray(x)
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
-    return jax.tree.map(placed, tree, layout)
+    return jax.tree.map(place, tree, layout)
 
 
 def shard_batch(batch: Any, mesh: Mesh) -> Any:
-    """A batch (a tree of numpy arrays, batch first) that every process holds whole, split over the mesh by rows.
+    """Shards a batch, which every process holds completely, by rows.
+
+    Args:
+      batch: a tree of numpy arrays [B, ...].
+      mesh: the devices.
+
+    Returns:
+      a tree of arrays [B, ...].
 
     Raises:
-      UserError: the mesh spans processes, and they do not hold the same batch, because one of them read other data (a
-        picture is there for one only); answers would be given to the wrong rows.
+      UserError: the mesh spans processes whose batches differ, because one of them read other data (for example an
+        image that only it can read); results would be assigned to the wrong rows.
     """
-    rows = batch_sharding(mesh)
-    shared = shard_pytree(batch, jax.tree.map(lambda _: rows, batch))
+    sharding = batch_sharding(mesh)
+    sharded = shard_pytree(batch, jax.tree.map(lambda _: sharding, batch))
     if mesh.is_multi_process:
         digest = 0
         for leaf in jax.tree.leaves(batch):
             digest = zlib.crc32(np.ascontiguousarray(leaf).data, digest)
-        found = multihost_utils.process_allgather(np.uint32(digest))
-        if np.unique(found).size > 1:
+        digests = multihost_utils.process_allgather(np.uint32(digest))
+        if np.unique(digests).size > 1:
             raise UserError(
-                "the processes that share a model read different samples; see that all have the same files, and run "
-                "the same command again"
+                "the processes that share a model read different samples; make sure that all have the same files, and "
+                "run the same command again"
             )
-    return shared
+    return sharded

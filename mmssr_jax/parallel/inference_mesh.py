@@ -1,4 +1,4 @@
-"""The devices of a model that is asked: one copy a process, or one over all processes."""
+"""The mesh for inference: one copy of the model per process, or one copy over all processes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 
 
 def mesh_config(ctx: StageContext) -> MeshConfig:
-    """The config's mesh; by default all devices take part of the batch."""
+    """The config's mesh; by default the batch is sharded over all devices."""
     return ctx.section("mesh", MeshConfig) if "mesh" in ctx.config else MeshConfig()
 
 
 def spans_processes(config: MeshConfig) -> bool:
-    """Whether one copy of the model takes more devices than a process has.
+    """Whether one copy of the model needs more devices than a process has.
 
-    Then all processes ask every batch together, and the first one writes; otherwise each has a copy, and asks apart.
+    Then all processes run every batch together and the main process writes; otherwise each process has a copy and runs
+    its batches independently.
     """
     split = (config.fsdp, config.tensor, config.expert)
     return hosts.count() > 1 and (-1 in split or jax.local_device_count() % math.prod(split) != 0)
 
 
 def inference_mesh(config: MeshConfig) -> Mesh:
-    """This process's devices, or those of all where the model `spans_processes`.
+    """The devices of this process, or of all processes if the model `spans_processes`.
 
     Raises:
       UserError: the sizes do not fit the devices.

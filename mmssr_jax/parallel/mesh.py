@@ -1,9 +1,9 @@
-"""The device mesh, with the same four named axes whether there is one device or a pod.
+"""The device mesh, with the same four named axes on one device and on a pod.
 
-data     copies of the model, each on its part of the batch
-fsdp     the batch is split, and so are parameters and optimizer state; gathered layer by layer
-tensor   heads, MLP width and vocabulary are split
-expert   the experts of a mixture-of-experts decoder are split (the batch too)
+data     data parallelism: copies of the model, each on its part of the batch
+fsdp     the batch is sharded, and so are parameters and optimizer state, which are gathered layer by layer
+tensor   tensor parallelism: heads, MLP width and vocabulary are sharded
+expert   expert parallelism: the experts of a mixture-of-experts decoder are sharded (and the batch)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BATCH_AXES = ("data", "fsdp", "expert")
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices along each axis; -1, at most once, takes what is left."""
+    """Devices along each axis; -1, at most once, takes the remaining devices."""
 
     data: int = -1
     fsdp: int = 1
@@ -33,7 +33,7 @@ class MeshConfig:
 
 
 def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh over `devices` (all of them by default) with axes `AXES`, for sharding by propagation (Auto).
+    """A mesh over `devices` (by default all) with axes `AXES`, whose shardings XLA propagates (Auto).
 
     Raises:
       UserError: the sizes do not multiply to the number of devices.
@@ -52,34 +52,34 @@ def make_mesh(config: MeshConfig = MeshConfig(), *, devices: Sequence[jax.Device
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Arrays whose first axis is the batch: split over `BATCH_AXES`."""
+    """The sharding of arrays whose first axis is the batch: over `BATCH_AXES`."""
     return NamedSharding(mesh, P(BATCH_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The whole array on every device."""
+    """The complete array on every device."""
     return NamedSharding(mesh, P())
 
 
 def batch_devices(mesh: Mesh) -> int:
-    """Into how many parts `batch_sharding` cuts; the batch size must be a multiple."""
+    """The number of shards of `batch_sharding`; the batch size must be a multiple."""
     return math.prod(mesh.shape[a] for a in BATCH_AXES)
 
 
 def check_rows(rows: int, mesh: Mesh, *, field: str) -> None:
-    """Sees that the devices can share a batch.
+    """Checks that a batch can be sharded over the devices.
 
     Args:
       rows: of the batch.
       mesh: the devices.
-      field: of the config, where the rows are set.
+      field: the config field that sets the rows, for the message.
 
     Raises:
-      UserError: they cannot.
+      UserError: it cannot.
     """
     devices = batch_devices(mesh)
     if rows % devices:
         raise UserError(
-            f"{field}: {rows} rows cannot be shared by {devices} devices (data x fsdp x expert of config.mesh); make "
-            f"them a multiple of {devices}, or set config.mesh so that fewer share a batch"
+            f"{field}: {rows} rows cannot be sharded over {devices} devices (data x fsdp x expert of config.mesh); use "
+            f"a multiple of {devices}, or set config.mesh so that fewer devices share a batch"
         )

@@ -1,8 +1,8 @@
-"""Dotted names for the leaves of a tree of parameters.
+"""Dotted names of the leaves of a parameter tree.
 
-    {"decoder": {"layers": {"attn": {"q": {"kernel": [depth, D, H * h] ...      ->  "decoder.layers.attn.q.kernel"
+    {"decoder": {"layers": {"attn": {"q": {"kernel": [depth, D, N * H] ...      ->  "decoder.layers.attn.q.kernel"
 
-Patterns for sharding, freezing and learning rates, the keymaps of checkpoints and error messages all use these names.
+Patterns for sharding, freezing and learning rates, the keymaps of checkpoints, and error messages use these names.
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def map_with_name(f: Callable[[str, Any], Any], tree: Any) -> Any:
-    """The tree with f(dotted name, leaf) for each leaf."""
+    """The tree of f(dotted name, leaf)."""
     return jax.tree_util.tree_map_with_path(lambda path, leaf: f(dotted(path), leaf), tree)

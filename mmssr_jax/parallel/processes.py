@@ -19,30 +19,30 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """The processes of this command as `core.shards` knows them.
+    """The processes of this command, as `core.shards` needs them.
 
     Attributes:
-      joint: whether one model spans them, so that all work on every part.
+      joint: one model spans the processes, so that all of them work on every part.
     """
 
     joint: bool = False
 
     @property
     def index(self) -> int:
-        """This process."""
+        """The index of this process."""
         return hosts.index()
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of processes."""
         return hosts.count()
 
     def from_main(self, flags: np.ndarray) -> np.ndarray:
-        """The main process's flags (bool [N])."""
+        """The main process's flags, bool [N], in every process."""
         return hosts.broadcast_from_main(flags)
 
     def wait(self, name: str) -> None:
-        """Returns when every process has called it."""
+        """A barrier: returns when every process has called it."""
         hosts.wait(name)
 
 
@@ -50,44 +50,44 @@ def run_on_all(work: Callable[[], T]) -> T:
     """Calls `work` in every process and waits for all.
 
     Raises:
-      UserError: here or in another process; without it the others would wait for ever.
+      UserError: `work` raised it, here or in another process (otherwise the others would wait forever).
     """
     if hosts.count() == 1:
         return work()
-    result, error = _tried(work)
-    _meet(error)
+    result, error = _try(work)
+    _join(error)
     return result  # type: ignore[return-value]  # without an error there is a result
 
 
 def run_on_main(work: Callable[[], None]) -> None:
-    """Calls `work` in the main process; the others wait for its end.
+    """Calls `work` in the main process; the others wait until it has returned.
 
     Raises:
       UserError: as `run_on_all`.
     """
-    _meet(_tried(work)[1] if hosts.is_main() else None)
+    _join(_try(work)[1] if hosts.is_main() else None)
 
 
 def main_process_first(work: Callable[[], T]) -> T:
-    """Calls `work` in the main process and then, when it has done so, in all others.
+    """Calls `work` in the main process first and then in all others.
 
     Raises:
-      UserError: as `each`.
+      UserError: as `run_on_all`.
     """
     if hosts.count() == 1:
         return work()
-    result, error = _tried(work) if hosts.is_main() else (None, None)
-    _meet(error)
+    result, error = _try(work) if hosts.is_main() else (None, None)
+    _join(error)
     if not hosts.is_main():
-        result, error = _tried(work)
-    _meet(error)
+        result, error = _try(work)
+    _join(error)
     return result  # type: ignore[return-value]
 
 
 def claim(
     ctx: StageContext, path: Path, *, stage: str, settings: Any, inputs: Mapping[str, str] | None = None
 ) -> Artifact:
-    """`StageContext.claim` by all processes; only the main one empties a folder that may be overwritten."""
+    """`StageContext.claim` in all processes; only the main process clears a folder that may be overwritten."""
 
     def claimed() -> Artifact:
         main = hosts.is_main()
@@ -96,17 +96,17 @@ def claim(
     return main_process_first(claimed)
 
 
-def _tried(work: Callable[[], T]) -> tuple[T | None, UserError | None]:
+def _try(work: Callable[[], T]) -> tuple[T | None, UserError | None]:
     try:
         return work(), None
     except UserError as e:
         return None, e
 
 
-def _meet(error: UserError | None) -> None:
-    """Waits for all processes and raises where one of them has failed."""
+def _join(error: UserError | None) -> None:
+    """Waits for all processes and raises if one of them has failed."""
     failed = int(hosts.process_sum(np.int32(error is not None)))
     if error is not None:
         raise error
     if failed:
-        raise UserError("another process stopped; its own line says why")
+        raise UserError("another process stopped; its error line gives the cause")

@@ -1,8 +1,8 @@
-"""How parameters are laid out on a mesh: a table from the end of a parameter's dotted name to a PartitionSpec.
+"""Sharding rules of parameters: a table from the end of a parameter's dotted name to a PartitionSpec.
 
-The table is matched by `re.search`, so an optimizer's moments, whose names end like those of their parameters, get the
-same layout. Of several hits the first counts whose axes all divide the array, or else the last of them. A spec names
-the *last* axes of an array; axes before them (the stack of layers) are not split. What no rule matches is replicated.
+Patterns are matched by `re.search`, so an optimizer's moments, whose names end like those of their parameters, get the
+same sharding. The first match whose mesh axes all divide the array counts, otherwise the last match. A spec names the
+*last* axes of an array; leading axes (the stack of layers) are not sharded. Unmatched arrays are replicated.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from mmssr_jax.parallel.mesh import BATCH_AXES
 
 Rules = Sequence[tuple[str, P]]
 
-_INT8 = r"(\.levels|\.scale)?$"  # a kernel, or the two parts of one with int8 weights
+_INT8 = r"(\.levels|\.scale)?$"  # a kernel, or the two arrays of an int8 kernel
 
 RULES: Rules = (
-    (r"embedding$", P(("tensor", "fsdp"), None)),  # [V, D]: each device a part of the vocabulary, so that neither the
-    (r"head\.kernel" + _INT8, P(None, ("tensor", "fsdp"))),  # table nor its gradient is ever whole on one
+    (r"embedding$", P(("tensor", "fsdp"), None)),  # [V, D]: sharded by vocabulary, so that neither the table nor
+    (r"head\.kernel" + _INT8, P(None, ("tensor", "fsdp"))),  # its gradient is ever complete on one device
     (r"embedding$", P("tensor", "fsdp")),
     (r"head\.kernel" + _INT8, P("fsdp", "tensor")),
-    (r"(q|k|v|gate|up|fc1)\.kernel" + _INT8, P("fsdp", "tensor")),  # into heads and MLP
+    (r"(q|k|v|gate|up|fc1)\.kernel" + _INT8, P("fsdp", "tensor")),  # column parallel: into heads and MLP
     (r"(q|k|v|fc1)\.bias$", P("tensor")),
-    (r"(o|down|fc2)\.kernel" + _INT8, P("tensor", "fsdp")),  # out of them
+    (r"(o|down|fc2)\.kernel" + _INT8, P("tensor", "fsdp")),  # row parallel: out of them
     (r"experts\.(gate|up)$", P("expert", "fsdp", "tensor")),  # [E, D, F]
     (r"experts\.down$", P("expert", "tensor", "fsdp")),
     (r"(patch_embed|conv1|conv3|shortcut)\.kernel" + _INT8, P("fsdp", None)),
@@ -38,39 +38,39 @@ RULES: Rules = (
 
 
 def spec_for(name: str, shape: tuple[int, ...], mesh: Mesh, rules: Rules = RULES) -> P:
-    """The layout of one array.
+    """The PartitionSpec of one array.
 
-    A mesh axis that does not divide the array's axis is left out (that axis is then replicated), and so is a whole
-    rule that names more axes than the array has.
+    Mesh axes that do not divide the array's axis are dropped (that axis is then replicated). Rules with more axes than
+    the array are skipped.
     """
-    found = P()
+    result = P()
     for pattern, spec in rules:
         if not re.search(pattern, name) or len(spec) > len(shape):
             continue
         full = (None,) * (len(shape) - len(spec)) + tuple(spec)
         fits = [n % _devices(axes, mesh) == 0 for axes, n in zip(full, shape, strict=True)]
-        found = P(*(axes if fit else None for axes, fit in zip(full, fits, strict=True)))
+        result = P(*(axes if fit else None for axes, fit in zip(full, fits, strict=True)))
         if all(fits):
             break
-    return found
+    return result
 
 
 def _devices(axes: Any, mesh: Mesh) -> int:
-    """Into how many parts an entry of a spec cuts."""
+    """The number of shards along an entry of a spec."""
     names = () if axes is None else (axes,) if isinstance(axes, str) else axes
     return math.prod(mesh.shape[a] for a in names)
 
 
 def shardings(tree: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
-    """A tree of NamedSharding for a tree of arrays or ShapeDtypeStructs (parameters, or an optimizer's state)."""
+    """The NamedSharding of each array or ShapeDtypeStruct in a tree (parameters, or an optimizer's state)."""
     return paths.map_with_name(lambda name, x: NamedSharding(mesh, spec_for(name, x.shape, mesh, rules)), tree)
 
 
 def constrain_batch(x: jax.Array) -> jax.Array:
-    """Asks that activations [B, ...] be split by rows over the batch axes and by nothing else.
+    """Constrains activations [B, ...] to be sharded over the batch axes only.
 
-    The mesh is the one of the surrounding `jax.set_mesh`; without one, or where the rows do not divide evenly, `x` is
-    returned as it is. Without this hint the layout of the parameters leaks into the activations.
+    The mesh is that of the surrounding `jax.set_mesh`; without one, or if rows do not divide evenly, `x` is returned
+    unchanged. Without the constraint XLA propagates shardings of parameters into the activations.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or x.shape[0] % math.prod(mesh.shape[a] for a in BATCH_AXES):
@@ -79,7 +79,7 @@ def constrain_batch(x: jax.Array) -> jax.Array:
 
 
 def with_shardings(tree: Any, mesh: Mesh, rules: Rules = RULES) -> Any:
-    """ShapeDtypeStructs that carry their sharding: targets for restoring a checkpoint, or for compiling ahead."""
+    """ShapeDtypeStructs with shardings: targets for restoring a checkpoint, or for compiling ahead of time."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings(tree, mesh, rules)
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mmssr_jax.generation.sampler import Generation, Generator, continue_prompts
+from mmssr_jax.generation.sampler import GenerationConfig, Generator, generate
 from mmssr_jax.generation.sampling import Sampling
 from mmssr_jax.images.anyres import shift
 from mmssr_jax.models import module_params
@@ -47,7 +47,7 @@ def permuted(order: list[int]) -> tuple[np.ndarray, ...]:
 
 @pytest.fixture(scope="module")
 def uncached(model):
-    """next(tokens, index, length) -> logits at the last token, without a cache, padded to one shape."""
+    """call(tokens, index) -> logits at the last token, without a cache, padded to one shape."""
     graphdef, params = module_params.split(model)
 
     @jax.jit
@@ -68,7 +68,7 @@ def uncached(model):
     return call
 
 
-def by_hand(uncached, row: int, steps: int) -> list[int]:
+def greedy_tokens(uncached, row: int, steps: int) -> list[int]:
     tokens = [int(t) for t in TOKENS[row, : LENGTHS[row]]]
     answer: list[int] = []
     for _ in range(steps):
@@ -78,33 +78,33 @@ def by_hand(uncached, row: int, steps: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def greedy(model):
-    return Generator(*module_params.split(model), Generation(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, LENGTHS)
+    return Generator(*module_params.split(model), GenerationConfig(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, LENGTHS)
 
 
 def test_greedy_equals_the_uncached_forward_pass(uncached, greedy):
-    assert greedy == [by_hand(uncached, row, STEPS) for row in range(3)]
+    assert greedy == [greedy_tokens(uncached, row, STEPS) for row in range(3)]
     assert len({tuple(answer) for answer in greedy}) == 3, "the prompts must matter for this test to mean something"
 
 
-def test_stop_tokens_end_a_row_and_only_that_row(model, greedy):
+def test_stop_tokens_end_only_their_row(model, greedy):
     stop = greedy[0][2]
     expected = [answer[: answer.index(stop)] if stop in answer else answer for answer in greedy]
-    found = Generator(*module_params.split(model), Generation(max_tokens=STEPS, stop=(stop, 99)))(
+    found = Generator(*module_params.split(model), GenerationConfig(max_tokens=STEPS, stop=(stop, 99)))(
         TOKENS, PIXELS, INDEX, LENGTHS
     )
     assert found == expected
     assert len(found[0]) <= 2
 
 
-def test_a_row_of_padding_is_no_trouble(model, greedy):
+def test_a_padding_row_changes_no_other_row(model, greedy):
     lengths = np.array([9, 0, 3], np.int32)
-    found = Generator(*module_params.split(model), Generation(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, lengths)
+    found = Generator(*module_params.split(model), GenerationConfig(max_tokens=STEPS))(TOKENS, PIXELS, INDEX, lengths)
     assert (found[0], found[2]) == (greedy[0], greedy[2])
 
 
 def test_sampling_depends_on_the_seeds_and_not_on_the_batch(model):
     generator = Generator(
-        *module_params.split(model), Generation(max_tokens=STEPS, sampling=Sampling(temperature=1.5, seed=4))
+        *module_params.split(model), GenerationConfig(max_tokens=STEPS, sampling=Sampling(temperature=1.5, seed=4))
     )
     seeds = np.array([7, 8, 9], np.int32)
     first = generator(TOKENS, PIXELS, INDEX, LENGTHS, seeds)
@@ -122,9 +122,9 @@ def test_a_sparse_decoder_generates_what_its_forward_pass_says():
     lengths = np.array([3], np.int32)
 
     @jax.jit
-    def generate(params):
+    def answer_tokens(params):
         model = module_params.merge(graphdef, params)
-        return continue_prompts(model, model.embed(np.array([[3, 4, 5]])), lengths, lengths, Generation(max_tokens=4))
+        return generate(model, model.embed(np.array([[3, 4, 5]])), lengths, lengths, GenerationConfig(max_tokens=4))
 
     @jax.jit
     def logits(params, tokens):
@@ -132,7 +132,7 @@ def test_a_sparse_decoder_generates_what_its_forward_pass_says():
         hidden = model(model.embed(tokens), np.arange(7)[None], np.full((1, 7), 7))
         return model.logits(hidden)[0]
 
-    answer = np.asarray(generate(params))[0].tolist()
+    answer = np.asarray(answer_tokens(params))[0].tolist()
     tokens = [3, 4, 5, *answer]
     following = np.asarray(logits(params, np.array([tokens]))).argmax(-1)
     assert following[2:6].tolist() == answer

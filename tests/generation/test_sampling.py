@@ -1,4 +1,4 @@
-"""Which tokens may be drawn, and how often they are."""
+"""Which tokens can be sampled, and how often."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmssr_jax.generation.sampling import Sampling, draw, draw_rows, restrict
+from mmssr_jax.generation.sampling import Sampling, restrict, sample, sample_rows
 
 PROBABILITY = np.array([0.1, 0.4, 0.3, 0.2], np.float32)
 LOGITS = jnp.log(PROBABILITY)
@@ -30,31 +30,31 @@ def test_restrict(top_k, top_p, kept):
     np.testing.assert_array_equal(found[np.array(kept)], LOGITS[np.array(kept)])
 
 
-def test_draws_follow_the_distribution():
+def test_samples_follow_the_distribution():
     n = 4000
-    tokens = draw(jnp.tile(LOGITS, (n, 1)), jnp.arange(n), jnp.int32(0), Sampling(temperature=1.0))
+    tokens = sample(jnp.tile(LOGITS, (n, 1)), jnp.arange(n), jnp.int32(0), Sampling(temperature=1.0))
     np.testing.assert_allclose(np.bincount(tokens, minlength=4) / n, PROBABILITY, atol=0.03)
 
 
 def rows(n, *, temperature=1.0, top_p=1.0, seeds=None, step=0):
-    """Draws of `n` rows with equal logits."""
+    """Samples of `n` rows with equal logits."""
     full = jnp.full(n, temperature), jnp.full(n, top_p)
-    return np.asarray(draw_rows(jnp.tile(LOGITS, (n, 1)), *full, jnp.arange(n) if seeds is None else seeds, step))
+    return np.asarray(sample_rows(jnp.tile(LOGITS, (n, 1)), *full, jnp.arange(n) if seeds is None else seeds, step))
 
 
-def test_rows_are_drawn_each_in_its_own_way():
+def test_rows_are_sampled_with_their_settings():
     n = 4000
     np.testing.assert_allclose(np.bincount(rows(n), minlength=4) / n, PROBABILITY, atol=0.03)
     nucleus = np.bincount(rows(n, top_p=0.69), minlength=4) / n
     np.testing.assert_allclose(nucleus, [0, 4 / 7, 3 / 7, 0], atol=0.03)
-    mixed = draw_rows(
+    mixed = sample_rows(
         jnp.tile(LOGITS, (3, 1)), jnp.array([0.0, 9.0, 9.0]), jnp.array([1.0, 1e-9, 1.0]), jnp.array([0, 0, 3]), 0
     )
     assert np.asarray(mixed)[:2].tolist() == [1, 1]
-    assert draw_rows(jnp.array([[1.0, 3.0, 3.0]]), jnp.zeros(1), jnp.ones(1), jnp.zeros(1, int), 0)[0] == 1
+    assert sample_rows(jnp.array([[1.0, 3.0, 3.0]]), jnp.zeros(1), jnp.ones(1), jnp.zeros(1, int), 0)[0] == 1
 
 
-def test_a_rows_draw_hangs_on_its_seed_and_the_step_alone():
+def test_a_rows_sample_depends_only_on_its_seed_and_the_step():
     seeds = jnp.array([5, 9, 11, 12, 40, 41])
     first = rows(6, seeds=seeds)
     assert rows(6, seeds=seeds[::-1]).tolist() == first[::-1].tolist()
@@ -63,12 +63,12 @@ def test_a_rows_draw_hangs_on_its_seed_and_the_step_alone():
 
 def test_low_temperature_is_nearly_greedy():
     n = 500
-    tokens = draw(jnp.tile(LOGITS, (n, 1)), jnp.arange(n), jnp.int32(0), Sampling(temperature=0.01))
+    tokens = sample(jnp.tile(LOGITS, (n, 1)), jnp.arange(n), jnp.int32(0), Sampling(temperature=0.01))
     assert set(np.asarray(tokens)) == {1}
 
 
-def test_equal_logits_fall_to_the_lowest_id():
-    assert draw(jnp.array([[1.0, 3.0, 3.0]]), jnp.zeros(1, int), jnp.int32(0), Sampling())[0] == 1
+def test_ties_go_to_the_lowest_id():
+    assert sample(jnp.array([[1.0, 3.0, 3.0]]), jnp.zeros(1, int), jnp.int32(0), Sampling())[0] == 1
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_k": -1}])

@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 from mmssr_jax.data.batch import Batch
-from mmssr_jax.generation.sampler import Generation, continue_prompts
+from mmssr_jax.generation.sampler import GenerationConfig, generate
 from mmssr_jax.models import module_params
 from mmssr_jax.models.config import DecoderConfig, MoEConfig, VisionConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
@@ -90,7 +90,7 @@ def run_in(model, batch, mesh):
         model = module_params.merge(graphdef, params)
         x = model.embed(batch.tokens, batch.pixels, batch.image_index)
         lengths = np.array([12, 11, 10, 9, 8, 7, 12, 12], np.int32)
-        return continue_prompts(model.decoder, x, lengths, lengths, Generation(max_tokens=6))
+        return generate(model.decoder, x, lengths, lengths, GenerationConfig(max_tokens=6))
 
     logits = jax.jit(lambda p, b: leaf_logits(module_params.merge(graphdef, p), b, TREE))(params, batch)
     return after, metrics, logits, answers(params, batch)

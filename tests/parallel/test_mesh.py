@@ -1,4 +1,4 @@
-"""Mesh sizes, and where parameters lie on it."""
+"""Mesh sizes, and the sharding of parameters."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mmssr_jax.parallel.mesh import MeshConfig, batch_devices, batch_sharding, m
 from mmssr_jax.parallel.rules import shardings, spec_for
 
 
-def test_minus_one_takes_the_rest():
+def test_minus_one_takes_the_remaining_devices():
     mesh = make_mesh(MeshConfig(data=-1, fsdp=2, tensor=2))
     assert dict(mesh.shape) == {"data": len(jax.devices()) // 4, "fsdp": 2, "tensor": 2, "expert": 1}
     assert batch_devices(mesh) == len(jax.devices()) // 2
 
 
-def test_one_device_is_a_mesh_too():
+def test_one_device_is_a_mesh():
     assert make_mesh(devices=jax.devices()[:1]).size == 1
 
 
 @pytest.mark.parametrize("config", [MeshConfig(data=3), MeshConfig(data=-1, fsdp=-1), MeshConfig(data=0)])
-def test_a_mesh_that_does_not_fit_is_a_users_error(config):
+def test_a_mesh_that_does_not_fit_is_an_error(config):
     with pytest.raises(UserError, match="mesh"):
         make_mesh(config)
 
@@ -43,7 +43,7 @@ def test_a_mesh_that_does_not_fit_is_a_users_error(config):
         ("opt.0.mu.decoder.layers.attn.o.kernel", (4, 16, 8), P(None, "tensor", "fsdp")),
         ("decoder.layers.attn.q.bias", (4, 16), P(None, "tensor")),
         ("decoder.layers.attn.q.kernel", (4, 8, 15), P(None, "fsdp", None)),  # 2 does not divide 15
-        ("v_row.decoder.layers.mlp.up.kernel", (4,), P()),  # a moment of another rank
+        ("v_row.decoder.layers.mlp.up.kernel", (4,), P()),  # an optimizer moment of lower rank
         ("decoder.norm.scale", (8,), P()),
         ("decoder.layers.attn.q.kernel.levels", (4, 8, 16), P(None, "fsdp", "tensor")),  # int8 weights
         ("decoder.layers.attn.q.kernel.scale", (4, 1, 16), P(None, None, "tensor")),
@@ -61,15 +61,11 @@ def test_shardings_follow_names():
     assert placed["decoder"]["norm"]["scale"].sharding.is_fully_replicated
 
 
-def test_names_there_and_back():
+def test_dotted_names_round_trip():
     tree = {"b": {"y": 1, "x": {"z": 2}}, "a": 3}
     flat = paths.flatten(tree)
     assert flat == {"a": 3, "b.x.z": 2, "b.y": 1}
     assert paths.unflatten(flat) == tree
-
-
-def test_masked_sum_counts_only_real_rows():
-    assert hosts.masked_sum(np.array([1.0, 2.0, np.nan]), np.array([True, True, False])) == (3.0, 2.0)
 
 
 def test_to_global_splits_the_batch():
@@ -79,7 +75,7 @@ def test_to_global_splits_the_batch():
     np.testing.assert_array_equal(x, np.arange(16).reshape(8, 2))
 
 
-def test_half_a_group_of_variables_is_an_error(monkeypatch):
+def test_incomplete_group_variables_are_an_error(monkeypatch):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1234")
     monkeypatch.delenv("JAX_NUM_PROCESSES", raising=False)
     monkeypatch.delenv("JAX_PROCESS_ID", raising=False)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from mmssr_jax.convert.import_hf import load_vlm
-from mmssr_jax.generation.sampler import Generation, continue_prompts
+from mmssr_jax.generation.sampler import GenerationConfig, generate
 from mmssr_jax.images.anyres import (
     TileLayout,
     WeightedIndex,
@@ -56,7 +56,7 @@ def compiled(folder: Path) -> tuple[Any, Any, Any]:
     def answers(params, tokens, pixels, index, lengths):
         model = module_params.merge(graphdef, params)
         x = model.embed(tokens, pixels, index)
-        return continue_prompts(model.decoder, x, lengths, lengths, Generation(max_tokens=16))
+        return generate(model.decoder, x, lengths, lengths, GenerationConfig(max_tokens=16))
 
     return embeddings, logits, answers
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmssr_jax.convert.import_hf import load_clip, load_decoder, load_vision
-from mmssr_jax.generation.sampler import Generation, continue_prompts
+from mmssr_jax.generation.sampler import GenerationConfig, generate
 from mmssr_jax.models import module_params
 
 ATOL = 2e-4
@@ -88,6 +88,6 @@ def test_decoder_generates(decoder):
     def run(params):
         model = module_params.merge(graphdef, params)
         lengths = np.array([ids.shape[1]], np.int32)
-        return continue_prompts(model, model.embed(ids), lengths, lengths, Generation(max_tokens=16))
+        return generate(model, model.embed(ids), lengths, lengths, GenerationConfig(max_tokens=16))
 
     np.testing.assert_array_equal(run(params), case["generated_row0"])
