@@ -15,7 +15,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -27,6 +27,7 @@ from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.processor import Processor
+from mmssr_jax.generation.batched import run_batched
 from mmssr_jax.generation.prompting import collate_prompts
 from mmssr_jax.images.anyres import WeightedIndex
 from mmssr_jax.judge.api.retry import SampleError
@@ -37,8 +38,6 @@ from mmssr_jax.judge.local_model.config import LocalConfig
 from mmssr_jax.judge.prompts import conversation, fenced, system_prompt
 from mmssr_jax.judge.rubric import Rubric
 from mmssr_jax.models.module_params import Params, merge
-
-_BATCHES_AHEAD = 4  # number of batches whose prompts are read and grouped by shape at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +68,23 @@ class LocalPrompt:
 
     request: Request
     example: Example
+
+
+@dataclasses.dataclass(frozen=True)
+class _PendingBatch:
+    """A dispatched batch: when it was dispatched, and the outputs of `fill_template` for its B rows."""
+
+    start: float
+    scores: jax.Array
+    shares: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class _LocalAnswer:
+    """The answer as JSON, and the seconds between the dispatch of its batch and the result."""
+
+    raw: str
+    latency_s: float
 
 
 class LocalJudge:
@@ -106,29 +122,25 @@ class LocalJudge:
           UserError: the model cannot be loaded, or its tokenizer has no tokens for digits.
         """
         predictor = self._predictor
-        ahead = self._config.rows * _BATCHES_AHEAD
-        for first in range(0, len(requests), ahead):
-            groups: dict[BatchShape, list[LocalPrompt]] = {}
-            for request in requests[first : first + ahead]:
-                try:
-                    prompt = predictor.prompt(request, self._lookup(request.id))
-                    groups.setdefault(predictor.shape(prompt), []).append(prompt)
-                except SampleError as e:
-                    ledger.append(self._entry(request, outcome="skip", reason=e.reason, detail=str(e)))
-                    progress.add()
-            for shape, prompts in groups.items():
-                for start in range(0, len(prompts), self._config.rows):
-                    batch = prompts[start : start + self._config.rows]
-                    self._rate(batch, shape, ledger)
-                    progress.add(len(batch))
+        for _, prompt, answer in run_batched(
+            self._prompts(requests, ledger, progress), rows=self._config.rows, bucket=predictor.shape,
+            dispatch=predictor.dispatch, fetch=predictor.fetch,
+        ):  # fmt: skip
+            usage = {"prompt_tokens": len(prompt.example), "completion_tokens": predictor.answer_tokens}
+            ledger.append(self._entry(prompt.request, raw=answer.raw, usage=usage, latency_s=answer.latency_s))
+            progress.add()
 
-    def _rate(self, prompts: Sequence[LocalPrompt], shape: BatchShape, ledger: Ledger) -> None:
-        start = time.monotonic()
-        answers = self._predictor.answer(prompts, shape)
-        latency = round(time.monotonic() - start, 3)
-        for prompt, raw in zip(prompts, answers, strict=True):
-            usage = {"prompt_tokens": len(prompt.example), "completion_tokens": self._predictor.answer_tokens}
-            ledger.append(self._entry(prompt.request, raw=raw, usage=usage, latency_s=latency))
+    def _prompts(self, requests: Sequence[Request], ledger: Ledger, progress: Progress) -> Iterator[LocalPrompt]:
+        """The valid prompts; the other requests are recorded as skipped."""
+        for request in requests:
+            try:
+                prompt = self._predictor.prompt(request, self._lookup(request.id))
+                self._predictor.shape(prompt)
+            except SampleError as e:
+                ledger.append(self._entry(request, outcome="skip", reason=e.reason, detail=str(e)))
+                progress.add()
+                continue
+            yield prompt
 
     def _entry(self, request: Request, **fields: object) -> LedgerEntry:
         return LedgerEntry(
@@ -192,17 +204,24 @@ class _Predictor:
         weighted = isinstance(example.image_slot, WeightedIndex)
         return BatchShape(self._config.rows, -(-len(example) // step) * step, views, targets=0, weighted=weighted)
 
-    def answer(self, prompts: Sequence[LocalPrompt], shape: BatchShape) -> list[str]:
-        """The answers to at most `rows` prompts of one shape, as JSON."""
+    def dispatch(self, prompts: Sequence[LocalPrompt], shape: BatchShape) -> _PendingBatch:
+        """Starts to answer at most `rows` prompts of one shape."""
+        start = time.monotonic()
         batch = collate_prompts(self._processor, [p.example for p in prompts], shape)
         seeds = np.zeros(shape.rows, np.uint32)
         seeds[: len(prompts)] = [_seed(self._config.seed, p.request) for p in prompts]
         scores, shares = self._run(
             self._params, batch.tokens, batch.pixels, batch.image_index, np.maximum(batch.lengths, 1), seeds
         )
-        ratings = zip(np.asarray(scores), np.asarray(shares), strict=True)
-        judgments = [to_judgment(*rating, self._rubric) for rating in ratings][: len(prompts)]
-        return [json.dumps(j.answer(self._rubric), ensure_ascii=False) for j in judgments]
+        return _PendingBatch(start, scores, shares)
+
+    def fetch(self, pending: _PendingBatch, prompts: Sequence[LocalPrompt]) -> list[_LocalAnswer]:
+        """Waits for a dispatched batch; the answers to its prompts."""
+        scores, shares = (np.asarray(array)[: len(prompts)] for array in (pending.scores, pending.shares))
+        latency = round(time.monotonic() - pending.start, 3)
+        judgments = [to_judgment(*rating, self._rubric) for rating in zip(scores, shares, strict=True)]
+        raws = [json.dumps(j.answer(self._rubric), ensure_ascii=False) for j in judgments]
+        return [_LocalAnswer(raw, latency) for raw in raws]
 
 
 def _seed(seed: int, request: Request) -> int:
