@@ -69,7 +69,7 @@ class ModelFeature(FeatureKind):
         return (processor.encode_chat(sample, max_length=self.max_length),)
 
     @abc.abstractmethod
-    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch, *, tokens_per_image: int) -> jax.Array:
+    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch) -> jax.Array:
         """The features of a batch, float32 [B, ...]; compiled once per bucket."""
 
     @abc.abstractmethod
@@ -93,12 +93,12 @@ class ModelFeatureExtractor:
     def __init__(self, feature: ModelFeature, bundle: ModelBundle, *, mesh: Mesh, max_pixels: int):
         feature.check(bundle)
         self._feature, self._mesh = feature, mesh
-        self._processor = processor = bundle.processor(max_pixels=max_pixels)
+        self._processor = bundle.processor(max_pixels=max_pixels)
         layout = rules.shardings(bundle.params, mesh)
         self._params = jax.device_put(bundle.params, layout)
 
         def compute(params: Params, batch: Batch) -> jax.Array:
-            return feature.compute(bundle.graphdef, params, batch, tokens_per_image=processor.tokens_per_image)
+            return feature.compute(bundle.graphdef, params, batch)
 
         self._compute = jax.jit(compute, in_shardings=(layout, batch_sharding(mesh)), out_shardings=replicated(mesh))
 

@@ -41,7 +41,7 @@ class Activations(ModelFeature):
         if any(not 0 <= k <= depth for k in self.layers):
             raise UserError(f"config.score.features.layers: the model has layers 0 to {depth}, not {self.layers}")
 
-    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch, *, tokens_per_image: int) -> jax.Array:
+    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch) -> jax.Array:
         """Means over image tokens and over text tokens, float32 [B, layers, 2, D]; 0 for a row without such tokens."""
         model = merge(graphdef, params)
         x_BLD = model.embed(batch.tokens, batch.pixels, batch.image_index)

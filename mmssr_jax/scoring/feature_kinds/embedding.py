@@ -36,7 +36,7 @@ class Embedding(ModelFeature):
         request = dataclasses.replace(sample, turns=(Turn("user", text), Turn("assistant", "-")))
         return (_before_answer(processor.encode_chat(request, max_length=self.max_length)),)
 
-    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch, *, tokens_per_image: int) -> jax.Array:
+    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch) -> jax.Array:
         """The normalised hidden state of each row's last token, float32 [B, D]."""
         model = merge(graphdef, params)
         hidden_BLD = model(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)

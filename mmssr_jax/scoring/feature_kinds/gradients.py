@@ -49,7 +49,7 @@ class Gradients(ModelFeature):
         if not any(re.search(self.gradient_of, name) for name in paths.flatten(bundle.params)):
             raise UserError(f"config.score.features.gradient_of: no parameter matches {self.gradient_of!r}")
 
-    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch, *, tokens_per_image: int) -> jax.Array:
+    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch) -> jax.Array:
         """Each row's projected gradient of `answer_nll`, float32 [B, dimensions]."""
         flat = paths.flatten(params)
         chosen = {name: x for name, x in flat.items() if re.search(self.gradient_of, name)}
@@ -61,6 +61,7 @@ class Gradients(ModelFeature):
             gradients = jax.grad(loss)(chosen, row)
             return sum((self.project(n, g) for n, g in gradients.items()), jnp.zeros(self.dimensions))
 
+        tokens_per_image = merge(graphdef, params).config.image_tokens
         return jax.lax.map(projected, split_batch(batch, len(batch.tokens), tokens_per_image=tokens_per_image))
 
     def project(self, name: str, gradient: jax.Array) -> jax.Array:

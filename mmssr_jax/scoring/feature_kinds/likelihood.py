@@ -34,7 +34,7 @@ class Likelihood(ModelFeature):
         both = (sample, _without_images(sample))
         return tuple(processor.encode_chat(s, max_length=self.max_length) for s in both)
 
-    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch, *, tokens_per_image: int) -> jax.Array:
+    def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch) -> jax.Array:
         """float32 [B]."""
         return answer_nll(merge(graphdef, params), batch)
 
