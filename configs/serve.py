@@ -1,11 +1,11 @@
-r"""A model behind an endpoint that speaks OpenAI's chat API.
+r"""An endpoint with OpenAI's chat API.
 
     python -m mmssr_jax.main --config=configs/serve.py --workdir=runs/tiny --config.serve.model=mmssr_0
 
-Serves the model that ships with the package, or the run that `--config.serve.model` names, on this machine alone until
-Ctrl-C; ready in seconds with a tiny model, after a minute or two of compiling with a large one. Clients take
-base_url="http://127.0.0.1:8000/v1" and any key. To serve other machines put a token into an environment variable and
-name it: --config.serve.host=0.0.0.0 --config.serve.token_env=MMSSR_TOKEN; TLS is for a proxy in front of it.
+Serves the run that `--config.serve.model` names, or the model that ships with the package, until Ctrl-C, and only to
+this machine. A tiny model is ready in seconds, a large one after a minute or two of compilation. Clients use
+base_url="http://127.0.0.1:8000/v1" and any key. To serve other machines, put a token into an environment variable and
+name it: --config.serve.host=0.0.0.0 --config.serve.token_env=MMSSR_TOKEN. For TLS, use a reverse proxy.
 """
 
 from ml_collections import ConfigDict, config_dict

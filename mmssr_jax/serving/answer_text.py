@@ -1,4 +1,4 @@
-"""The tokens of one answer as text that can be sent on while it grows."""
+"""Incremental decoding of one answer, for streaming."""
 
 from __future__ import annotations
 
@@ -7,60 +7,60 @@ from typing import Literal
 
 from mmssr_jax.data.tokenizer import Tokenizer
 
-_UNFINISHED = "\ufffd"  # what the bytes of half a character decode to
+_UNFINISHED = "\ufffd"  # the decoding of an incomplete UTF-8 character
 
 
 class AnswerText:
-    """Gathers tokens until the answer ends.
+    """Collects tokens until the answer ends.
 
     Args:
       tokenizer: of the model.
-      ends: ids that end the answer; they are not part of it.
-      stop: texts that end the answer; they are not part of it either.
-      max_tokens: its greatest length.
+      end_ids: token ids that end the answer and are not part of it.
+      stop: texts that end the answer and are not part of it.
+      max_tokens: the maximum length of the answer.
 
     Attributes:
-      finish: "stop", "length", or None while it goes on.
-      tokens: how many tokens were generated, without the one that ended it.
+      finish_reason: "stop", "length", or None while the answer is incomplete.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, ends: Collection[int], stop: Sequence[str], max_tokens: int):
-        self._tokenizer, self._ends, self._stop, self._max_tokens = tokenizer, ends, stop, max_tokens
+    def __init__(self, tokenizer: Tokenizer, *, end_ids: Collection[int], stop: Sequence[str], max_tokens: int):
+        self._tokenizer, self._end_ids, self._stop, self._max_tokens = tokenizer, end_ids, stop, max_tokens
         self._ids: list[int] = []
         self._sent = 0
-        self.finish: Literal["stop", "length"] | None = None
+        self.finish_reason: Literal["stop", "length"] | None = None
 
     @property
-    def tokens(self) -> int:
+    def num_tokens(self) -> int:
+        """Number of generated tokens, without the one that ended the answer."""
         return len(self._ids)
 
     def add(self, tokens: Iterable[int]) -> str:
-        """Takes the next tokens, drops those after the end, and returns the text that can be sent now.
+        """Adds the next tokens, drops those after the end, and returns the text that can be sent now.
 
-        Text that may turn out to begin a stop text, and half a character, are held back.
+        Text that may be the start of a stop text, and an incomplete character, are held back.
         """
-        if self.finish is not None:
+        if self.finish_reason is not None:
             return ""
         text = ""
         for token in tokens:
-            if token in self._ends:
-                self.finish = "stop"
+            if token in self._end_ids:
+                self.finish_reason = "stop"
                 break
             self._ids.append(token)
             if self._stop:
                 text = self._tokenizer.decode(self._ids)
-                places = [place for place in (text.find(s) for s in self._stop) if place >= 0]
-                if places:
-                    self.finish = "stop"
-                    return self._send(text[: min(places)])
+                positions = [position for position in (text.find(s) for s in self._stop) if position >= 0]
+                if positions:
+                    self.finish_reason = "stop"
+                    return self._send(text[: min(positions)])
             if len(self._ids) == self._max_tokens:
-                self.finish = "length"
+                self.finish_reason = "length"
                 break
         text = self._tokenizer.decode(self._ids)
-        return self._send(text if self.finish is not None else self._settled(text))
+        return self._send(text if self.finish_reason is not None else self._final_part(text))
 
-    def _settled(self, text: str) -> str:
-        """The text without an end that the next tokens may change or cut off."""
+    def _final_part(self, text: str) -> str:
+        """The text without an end that the next tokens may still change or remove."""
         text = text.rstrip(_UNFINISHED)
         held = max((_overlap(text, s) for s in self._stop), default=0)
         return text[: len(text) - held]
@@ -72,5 +72,5 @@ class AnswerText:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` begin `stop`."""
+    """Number of characters at the end of `text` that are the start of `stop`."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0)

@@ -1,4 +1,4 @@
-"""Errors as OpenAI's API words them: `{"error": {"message", "type", "param", "code"}}` and a status.
+"""Errors in the format of OpenAI's API: `{"error": {"message", "type", "param", "code"}}` and a status.
 
 Source: https://platform.openai.com/docs/guides/error-codes
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_BUSY_S = 5  # what a client is told to wait
+_RETRY_AFTER_S = 5
 _TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 
 
@@ -16,10 +16,10 @@ class ApiError(Exception):
     """A request that is answered with an error.
 
     Attributes:
-      status: of HTTP.
-      param: the field of the request that it is about.
-      code: for programs.
-      headers: of the reply.
+      status: the HTTP status.
+      param: the field of the request that is invalid.
+      code: a machine-readable code.
+      headers: of the response.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class ApiError(Exception):
         self.status, self.param, self.code, self.headers = status, param, code, dict(headers or {})
 
     def body(self) -> dict[str, Any]:
-        """The reply's JSON."""
-        kind = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+        """The response's JSON."""
+        error_type = _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": {"message": str(self), "type": error_type, "param": self.param, "code": self.code}}
 
 
 def too_busy() -> ApiError:
-    """429: the queue is full; the client may come again."""
-    headers = {"Retry-After": str(_BUSY_S)}
+    """429: the queue is full; the client may retry."""
+    headers = {"Retry-After": str(_RETRY_AFTER_S)}
     return ApiError(429, "the queue is full, try again later", code="rate_limit_exceeded", headers=headers)

@@ -1,4 +1,4 @@
-"""The routes of the endpoint: chat completions and the list of models, as OpenAI's API has them.
+"""The routes of the endpoint: chat completions and the list of models, compatible with OpenAI's API.
 
     POST /v1/chat/completions     GET /v1/models     GET /v1/models/<name>     GET /health (no token needed)
 
@@ -24,11 +24,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mmssr_jax.serving.api_error import ApiError, too_busy
-from mmssr_jax.serving.chat_requests import Ask, read_request
+from mmssr_jax.serving.chat_requests import GenerationRequest, read_request
 from mmssr_jax.serving.config import ServeConfig
-from mmssr_jax.serving.engine import Engine, Event, GenerationJob
+from mmssr_jax.serving.engine import Engine, GenerationJob, TextDelta
 
-_GLANCE_S = 1.0  # how often it is looked whether a client is still there
+_DISCONNECT_POLL_S = 1.0  # time between checks whether the client is still connected
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -37,29 +37,29 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
     """The application.
 
     Args:
-      engine: answers; started and closed by the caller.
+      engine: generates the answers; started and closed by the caller.
       config: names and limits.
-      token: what clients must send as `Authorization: Bearer …`; None lets everybody in.
+      token: what clients must send as `Authorization: Bearer …`; None accepts every client.
     """
     created = int(time.time())
     model = {"id": config.served_name, "object": "model", "created": created, "owned_by": "mmssr_jax"}
 
-    bodies = asyncio.Semaphore(config.queue + config.prompts.rows)  # bounds the memory for bodies that come in
+    bodies = asyncio.Semaphore(config.queue + config.prompts.rows)  # bounds the memory for incoming bodies
 
     async def chat(request: Request) -> Response:
         if bodies.locked():
             raise too_busy()
         async with bodies:
             body = await _body(request, config.max_body_mib * 2**20)
-            ask = await asyncio.to_thread(
+            generation_request = await asyncio.to_thread(
                 read_request, body, model=config.served_name, max_tokens=config.max_tokens,
                 max_images=config.max_images, max_pixels=config.prompts.max_pixels,
             )  # fmt: skip
-            job = await engine.submit(ask)
-        reply = _Reply(job, config, created=int(time.time()))
-        if ask.stream:
-            return StreamingResponse(reply.pieces(), media_type="text/event-stream")
-        return JSONResponse(await reply.whole(request))
+            job = await engine.submit(generation_request)
+        completion = _Completion(job, config, created=int(time.time()))
+        if generation_request.stream:
+            return StreamingResponse(completion.stream(), media_type="text/event-stream")
+        return JSONResponse(await completion.complete(request))
 
     async def models(_: Request) -> Response:
         return JSONResponse({"object": "list", "data": [model]})
@@ -73,20 +73,20 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    def guarded(handler: Handler) -> Handler:
-        async def checked(request: Request) -> Response:
+    def authenticated(handler: Handler) -> Handler:
+        async def wrapper(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode("latin-1")
             if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
                 raise ApiError(401, "wrong or missing access token", code="invalid_api_key",
                                headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
             return await handler(request)
 
-        return checked
+        return wrapper
 
     routes = [
-        Route("/v1/chat/completions", guarded(chat), methods=["POST"]),
-        Route("/v1/models", guarded(models)),
-        Route("/v1/models/{name:path}", guarded(one_model)),
+        Route("/v1/chat/completions", authenticated(chat), methods=["POST"]),
+        Route("/v1/models", authenticated(models)),
+        Route("/v1/models/{name:path}", authenticated(one_model)),
         Route("/health", health),
     ]
     return Starlette(
@@ -110,84 +110,85 @@ async def _body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-class _Reply:
-    """The answer to one job, whole or in pieces."""
+class _Completion:
+    """The response to one job, at once or as a stream."""
 
     def __init__(self, job: GenerationJob, config: ServeConfig, *, created: int):
         self._job, self._config = job, config
         self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": created, "model": config.served_name}
 
     @property
-    def _ask(self) -> Ask:
-        return self._job.ask
+    def _request(self) -> GenerationRequest:
+        return self._job.request
 
     def _usage(self) -> dict[str, int]:
-        prompt, answer = len(self._job.prompt.tokens), self._job.answer.tokens
+        prompt, answer = len(self._job.prompt.tokens), self._job.answer.num_tokens
         return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
 
-    async def _events(self, request: Request | None = None) -> AsyncGenerator[Event, None]:
-        """The job's events until its end; a client that leaves, or a time that is up, cancels it.
+    async def _deltas(self, request: Request | None = None) -> AsyncGenerator[TextDelta, None]:
+        """The job's text until its end; a disconnected client or the timeout cancels the job.
 
         Raises:
-          ApiError: the engine failed, or the time is up.
+          ApiError: the engine failed, or the timeout was reached.
         """
         try:
             while True:
-                event = await self._next(request)
-                if event is None:
+                delta = await self._next(request)
+                if delta is None:
                     return
-                if event.error is not None:
-                    raise event.error
-                yield event
-                if event.finish is not None:
+                if delta.error is not None:
+                    raise delta.error
+                yield delta
+                if delta.finish_reason is not None:
                     logging.info(
-                        "answered %d tokens with %d in %.2f s", len(self._job.prompt.tokens), self._job.answer.tokens,
+                        "answered a prompt of %d tokens with %d tokens in %.2f s",
+                        len(self._job.prompt.tokens), self._job.answer.num_tokens,
                         time.monotonic() - self._job.arrived,
                     )  # fmt: skip
                     return
         finally:
             self._job.cancelled = True
 
-    async def _next(self, request: Request | None) -> Event | None:
-        """The next event; None when the client is gone."""
+    async def _next(self, request: Request | None) -> TextDelta | None:
+        """The next text; None if the client has disconnected."""
         while True:
             left = self._job.arrived + self._config.timeout_s - time.monotonic()
             if left <= 0:
                 raise ApiError(504, f"no answer within {self._config.timeout_s:g} s", code="timeout")
             with contextlib.suppress(asyncio.TimeoutError):
-                return await asyncio.wait_for(self._job.events.get(), min(left, _GLANCE_S))
+                return await asyncio.wait_for(self._job.deltas.get(), min(left, _DISCONNECT_POLL_S))
             if request is not None and await request.is_disconnected():
                 return None
 
-    async def whole(self, request: Request) -> dict[str, Any]:
+    async def complete(self, request: Request) -> dict[str, Any]:
         """A `chat.completion`."""
-        text, finish = "", None
-        async for event in self._events(request):
-            text, finish = text + event.text, event.finish
+        text, finish_reason = "", None
+        async for delta in self._deltas(request):
+            text, finish_reason = text + delta.text, delta.finish_reason
         message = {"role": "assistant", "content": text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
         return {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage()}
 
-    async def pieces(self) -> AsyncIterator[str]:
-        """`chat.completion.chunk` objects as server-sent events; an error is the last of them."""
+    async def stream(self) -> AsyncIterator[str]:
+        """`chat.completion.chunk` objects as server-sent events; an error is the last one."""
         try:
-            yield self._piece({"role": "assistant", "content": ""})
-            async with contextlib.aclosing(self._events()) as events:  # a client that leaves cancels the job at once
-                async for event in events:
-                    if event.text:
-                        yield self._piece({"content": event.text})
-                    if event.finish is not None:
-                        yield self._piece({}, event.finish)
-            if self._ask.include_usage:
+            yield self._chunk({"role": "assistant", "content": ""})
+            async with contextlib.aclosing(self._deltas()) as deltas:  # a disconnected client cancels the job at once
+                async for delta in deltas:
+                    if delta.text:
+                        yield self._chunk({"content": delta.text})
+                    if delta.finish_reason is not None:
+                        yield self._chunk({}, delta.finish_reason)
+            if self._request.include_usage:
                 yield _sse({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": self._usage()})
         except ApiError as e:
             yield _sse(e.body())
         yield "data: [DONE]\n\n"
 
-    def _piece(self, delta: dict[str, str], finish: str | None = None) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        piece = {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
-        return _sse({**piece, "usage": None} if self._ask.include_usage else piece)
+    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        chunk = {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
+        return _sse({**chunk, "usage": None} if self._request.include_usage else chunk)
 
 
 def _sse(value: dict[str, Any]) -> str:
@@ -200,12 +201,14 @@ async def _api_error(_: Request, error: Exception) -> Response:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Starlette's own: no such path, or not with this method."""
+    """Starlette's errors: an unknown path, or a method that it does not have."""
     assert isinstance(error, HTTPException)
-    wrong = ApiError(error.status_code, f"{request.method} {request.url.path}: {error.detail}", headers=error.headers)
-    return await _api_error(request, wrong)
+    api_error = ApiError(
+        error.status_code, f"{request.method} {request.url.path}: {error.detail}", headers=error.headers
+    )
+    return await _api_error(request, api_error)
 
 
 async def _unexpected(request: Request, _: Exception) -> Response:
-    """What is our fault is told without a detail; the log has the traceback."""
+    """A bug of the server is reported without detail; the log has the traceback."""
     return await _api_error(request, ApiError(500, "the server had an error"))

@@ -1,7 +1,7 @@
-"""What a client may ask: the fields of a chat completion that are understood, and which others are refused.
+"""Parses chat completion requests: which fields are supported, which are ignored, which are refused.
 
-Fields that cannot change what this server answers (`user`, `store`, `metadata` …) are accepted and ignored; those
-that would (`tools`, `response_format`, `n` above 1, `logprobs`, penalties …) are refused rather than ignored.
+Fields that cannot change the answers of this server (`user`, `store`, `metadata`, ...) are ignored; those that would
+(`tools`, `response_format`, `n` above 1, `logprobs`, penalties, ...) are refused rather than ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mmssr_jax.images.decode import check_header
 from mmssr_jax.serving.api_error import ApiError
 
 _DATA_URL = "data:image/"
-_COLDEST = 1e-4  # below it the most likely token is as good as certain, and a division would overflow
+_MIN_TEMPERATURE = 1e-4  # below it the most likely token is practically certain, and the division would overflow
 
 
 class _Part(pydantic.BaseModel):
@@ -51,14 +51,14 @@ Part = Annotated[TextPart | ImagePart, pydantic.Field(discriminator="type")]
 
 
 class Message(_Part):
-    """One turn; `developer` is a newer word for `system`."""
+    """One message; `developer` is a newer name of `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[Part] | None = None
 
 
 class StreamOptions(_Part):
-    """`{"include_usage": true}`: a last piece with the counts."""
+    """`{"include_usage": true}`: a last chunk with the token counts."""
 
     include_usage: bool = False
 
@@ -81,10 +81,10 @@ class ChatRequest(pydantic.BaseModel):
     n: int | None = None
 
 
-_HARMLESS = frozenset(
+_IGNORED = frozenset(
     ("user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
 )
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
+_DEFAULTS: dict[str, tuple[Any, ...]] = {
     "n": (1,), "logprobs": (False,), "top_logprobs": (0,), "frequency_penalty": (0,), "presence_penalty": (0,),
     "logit_bias": ({},), "tools": ([],), "tool_choice": ("none", "auto"), "response_format": ({"type": "text"},),
     "modalities": (["text"],),
@@ -92,16 +92,16 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Ask:
-    """A request that can be answered.
+class GenerationRequest:
+    """A valid request.
 
     Attributes:
       sample: the conversation; its last turn is the user's.
-      system: the system message, or None for the template's own.
-      max_tokens: at most so many.
-      temperature, top_p, seed: how tokens are drawn; a seed of None is a different draw every time.
+      system: the system message, or None for the chat template's default.
+      max_tokens: the maximum length of the answer.
+      temperature, top_p, seed: of the sampling; without a seed every request gets a random one.
       stop: texts that end the answer and are not part of it.
-      stream, include_usage: whether it comes in pieces, and whether the last one counts tokens.
+      stream, include_usage: whether the answer is streamed, and whether the last chunk has the token counts.
     """
 
     sample: Sample
@@ -115,17 +115,17 @@ class Ask:
     include_usage: bool
 
 
-def read_request(body: bytes, *, model: str, max_tokens: int, max_images: int, max_pixels: int) -> Ask:
-    """A body as what is asked.
+def read_request(body: bytes, *, model: str, max_tokens: int, max_images: int, max_pixels: int) -> GenerationRequest:
+    """Parses and validates a request's body.
 
     Args:
       body: JSON.
-      model: the one that is served.
-      max_tokens: the longest answer there is.
-      max_images, max_pixels: limits on pictures.
+      model: the name of the served model.
+      max_tokens: the maximum length of an answer.
+      max_images, max_pixels: limits on images.
 
     Raises:
-      ApiError: 400 for what is wrong or not understood, 404 for another model.
+      ApiError: 400 for an invalid or unsupported field, 404 for another model.
     """
     request = _parsed(body)
     if request.model != model:
@@ -138,12 +138,12 @@ def read_request(body: bytes, *, model: str, max_tokens: int, max_images: int, m
     stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
     if len(stop) > 4 or not all(stop):
         raise ApiError(400, "stop takes up to four texts, none of them empty", param="stop")
-    wished = request.max_completion_tokens or request.max_tokens or max_tokens
+    requested = request.max_completion_tokens or request.max_tokens or max_tokens
     options = request.stream_options or StreamOptions()
     temperature = 1.0 if request.temperature is None else request.temperature
-    return Ask(
-        sample, system, min(wished, max_tokens), temperature if temperature >= _COLDEST else 0.0, request.top_p or 1.0,
-        request.seed, stop, request.stream, options.include_usage,
+    return GenerationRequest(
+        sample, system, min(requested, max_tokens), temperature if temperature >= _MIN_TEMPERATURE else 0.0,
+        request.top_p or 1.0, request.seed, stop, request.stream, options.include_usage,
     )  # fmt: skip
 
 
@@ -152,21 +152,22 @@ def _parsed(body: bytes) -> ChatRequest:
         return ChatRequest.model_validate_json(body)
     except pydantic.ValidationError as e:
         errors = e.errors(include_url=False, include_input=False, include_context=False)
-        told = max(errors, key=lambda error: len(error["loc"]))  # of the forms that a field may have the one meant
-        where = ".".join(str(part) for part in told["loc"] if part != "str" and not str(part).startswith("list["))
-        raise ApiError(400, f"{where}: {told['msg']}" if where else told["msg"], param=where or None) from None
+        # Of the alternatives of a union, the deepest error is about the one that the client used.
+        error = max(errors, key=lambda error: len(error["loc"]))
+        where = ".".join(str(part) for part in error["loc"] if part != "str" and not str(part).startswith("list["))
+        raise ApiError(400, f"{where}: {error['msg']}" if where else error["msg"], param=where or None) from None
 
 
 def _refuse_unknown(request: ChatRequest) -> None:
-    given = {**(request.model_extra or {}), "n": request.n}
-    for name, value in given.items():
-        if value is None or name in _HARMLESS or value in _NEUTRAL.get(name, ()):
+    fields = {**(request.model_extra or {}), "n": request.n}
+    for name, value in fields.items():
+        if value is None or name in _IGNORED or value in _DEFAULTS.get(name, ()):
             continue
         raise ApiError(400, f"{name}: not supported by this server", param=name, code="unsupported_parameter")
 
 
 def _conversation(messages: list[Message], max_images: int, max_pixels: int) -> tuple[Sample, str | None]:
-    """The turns with their pictures, and the system message."""
+    """The turns with their images, and the system message."""
     system: list[str] = []
     turns: list[Turn] = []
     images: list[ImageRef] = []
@@ -174,17 +175,17 @@ def _conversation(messages: list[Message], max_images: int, max_pixels: int) -> 
         where = f"messages.{n}"
         if message.role in ("system", "developer"):
             if turns:
-                raise ApiError(400, f"{where}: a system message stands before the others", param=where)
+                raise ApiError(400, f"{where}: a system message must come before the others", param=where)
             system.append(_text_only(message, where))
             continue
         role: Literal["user", "assistant"] = "user" if message.role == "user" else "assistant"
         if role != ("user", "assistant")[len(turns) % 2]:
-            raise ApiError(400, f"{where}: user and assistant take turns, beginning with user", param=where)
+            raise ApiError(400, f"{where}: user and assistant must alternate, starting with user", param=where)
         if role == "assistant":
             turns.append(Turn(role, _text_only(message, where)))
             continue
-        text, shown = _user(message, where, max_pixels)
-        images += shown
+        text, message_images = _user(message, where, max_pixels)
+        images += message_images
         if len(images) > max_images:
             raise ApiError(
                 400, f"more than {max_images} images in one request", param="messages", code="too_many_images"
@@ -204,7 +205,7 @@ def _text_only(message: Message, where: str) -> str:
 
 
 def _user(message: Message, where: str, max_pixels: int) -> tuple[str, list[ImageRef]]:
-    """Text with one tag a picture, part by part on lines of their own, as the models are trained."""
+    """Text with one tag per image, each part on its own line, which is the format of the training data."""
     if not isinstance(message.content, list):
         return _plain(message.content or ""), []
     parts, images = [], []
@@ -218,19 +219,19 @@ def _user(message: Message, where: str, max_pixels: int) -> tuple[str, list[Imag
 
 
 def _plain(text: str) -> str:
-    """Text in which `<image>` is no tag."""
+    """Text in which `<image>` is not a tag."""
     return text.replace(IMAGE_TAG, LITERAL_IMAGE)
 
 
 def _image(url: str, where: str, max_pixels: int) -> ImageRef:
-    """The picture of a data URL, its header checked.
+    """The image of a data URL, with its header checked.
 
     Raises:
-      ApiError: another kind of URL (nothing is ever fetched), not base64, or no picture that can be read.
+      ApiError: another kind of URL (no URL is ever fetched), invalid base64, or an unreadable image.
     """
     if not url.startswith("data:"):
         raise ApiError(
-            400, f"{where}: this server fetches nothing; send the image itself as data:image/png;base64,…",
+            400, f"{where}: this server fetches no URLs; send the image itself as data:image/png;base64,…",
             param=where, code="invalid_image_url",
         )  # fmt: skip
     head, comma, data = url.partition(",")

@@ -1,4 +1,4 @@
-"""Settings of the serve stage: the section `config.serve`."""
+"""The config section `serve`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _BUCKETS = PromptConfig(rows=8)
 
 @dataclasses.dataclass(frozen=True)
 class ServeConfig:
-    """What is served, to whom, and how much at once.
+    """The served model, its address, and its limits.
 
     Attributes:
       model: a run of this workdir, "base", or a folder.
-      name: what clients call the model; by default `model`.
-      host, port: where to listen; port 0 takes a free one.
-      token_env: the environment variable that holds the access token. Without one only this machine can be served.
-      prompts: shapes of the batches; up to `rows` requests of one shape are answered together.
-      max_tokens: the longest answer; a request that asks for more gets this many.
-      chunk: tokens between two pieces of a streamed answer; divides `max_tokens`.
-      wait_ms: how long the first of a batch waits for others.
-      queue: requests that may wait; more are refused with 429.
-      max_body_mib: of one request.
-      max_images: pictures in one request.
-      timeout_s: a request that is not finished by then is given up with 504.
-      shutdown_s: how long requests in flight may go on after SIGTERM or Ctrl-C.
-      warm_up: compile for a text and for a picture before the first request.
+      name: the model's name for clients; by default `model`.
+      host, port: the address to listen at; port 0 takes a free one.
+      token_env: the environment variable that holds the access token. Without one, only this machine has access.
+      prompts: batch shapes; up to `rows` requests of one shape are answered together.
+      max_tokens: the maximum length of an answer, whatever a request says.
+      chunk: tokens between two chunks of a streamed answer; divides `max_tokens`.
+      wait_ms: how long the first request of a batch waits for others.
+      queue: maximum number of waiting requests; more are refused with 429.
+      max_body_mib: maximum size of a request.
+      max_images: maximum number of images in a request.
+      timeout_s: a request that is not finished by then is answered with 504.
+      shutdown_s: how long requests in flight may take after SIGTERM or Ctrl-C.
+      warm_up: compile for a prompt without and one with an image before the first request.
     """
 
     model: str = "base"
@@ -52,17 +52,19 @@ class ServeConfig:
         if self.token_env is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", self.token_env):
             raise ValueError("token_env does not look like the name of an environment variable (it is no token)")
         if self.token_env is None and self.host not in _LOCAL:
-            raise ValueError(f"host={self.host!r} is open to other machines: name the variable of a token in token_env")
+            raise ValueError(
+                f"host={self.host!r} is open to other machines: set token_env, the variable that holds a token"
+            )
         if min(self.max_tokens, self.chunk, self.queue, self.max_body_mib) < 1 or self.max_images < 0:
             raise ValueError("max_tokens, chunk, queue and max_body_mib must be at least 1, max_images at least 0")
         if self.max_tokens % self.chunk:
             raise ValueError(f"chunk={self.chunk} does not divide max_tokens={self.max_tokens}")
         if not 0 <= self.port < 2**16:
-            raise ValueError(f"port={self.port} is no port")
+            raise ValueError(f"port is {self.port}, expected 0-65535")
         if min(self.wait_ms, self.timeout_s, self.shutdown_s) < 0:
             raise ValueError("wait_ms, timeout_s and shutdown_s must not be negative")
 
     @property
     def served_name(self) -> str:
-        """What clients call the model."""
+        """The model's name for clients."""
         return self.name or self.model

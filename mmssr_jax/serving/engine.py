@@ -1,9 +1,9 @@
-"""Requests that come at any time, answered in fixed-shape batches by one thread.
+"""Dynamic batching: requests that arrive at any time are answered in fixed-shape batches by one thread.
 
-    submit (event loop) ──> queue ──up to `rows` of one shape──> worker thread ──> events of each job (event loop)
+    submit (event loop) ──> queue ──up to `rows` of one shape──> worker thread ──> text of each job (event loop)
 
-A batch takes the oldest request and those of its shape; it waits a moment for them to come. What a request is answered
-depends neither on its neighbours nor on its row: rows do not see each other, and shapes are fixed.
+A batch takes the oldest request and those of the same shape, for which it waits briefly. The answer to a request
+depends neither on the other requests of its batch nor on its row: batch rows are independent, and shapes are fixed.
 """
 
 from __future__ import annotations
@@ -23,36 +23,42 @@ from mmssr_jax.generation.prompting import Prompter
 from mmssr_jax.generation.stream import RowSampling, StreamGenerator
 from mmssr_jax.serving.answer_text import AnswerText
 from mmssr_jax.serving.api_error import ApiError, too_busy
-from mmssr_jax.serving.chat_requests import Ask
+from mmssr_jax.serving.chat_requests import GenerationRequest
 
 
 @dataclasses.dataclass(frozen=True)
-class Event:
-    """A piece of text; the last one has `finish`, or the error that ended it."""
+class TextDelta:
+    """A part of an answer; the last one has `finish_reason` or an error."""
 
     text: str = ""
-    finish: str | None = None
+    finish_reason: str | None = None
     error: ApiError | None = None
 
 
 class GenerationJob:
-    """One request on its way. `cancelled` may be set at any time; `events` are read in the event loop."""
+    """A request in the queue or in a batch.
 
-    def __init__(self, ask: Ask, prompt: Example, answer: AnswerText):
-        self.ask, self.prompt, self.answer = ask, prompt, answer
+    Attributes:
+      cancelled: may be set at any time.
+      deltas: the answer, to be read in the event loop.
+    """
+
+    def __init__(self, request: GenerationRequest, prompt: Example, answer: AnswerText):
+        self.request, self.prompt, self.answer = request, prompt, answer
         self.arrived = time.monotonic()
         self.cancelled = False
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
+        self.deltas: asyncio.Queue[TextDelta] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
-    def send(self, event: Event) -> None:
-        """From the worker to the event loop; a loop that is gone has nobody who listens."""
+    def send(self, delta: TextDelta) -> None:
+        """Sends from the worker thread to the event loop, unless it is closed."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.events.put_nowait, event)
+            self._loop.call_soon_threadsafe(self.deltas.put_nowait, delta)
 
     @property
-    def is_over(self) -> bool:
-        return self.cancelled or self.answer.finish is not None
+    def is_done(self) -> bool:
+        """Whether no more tokens are needed."""
+        return self.cancelled or self.answer.finish_reason is not None
 
 
 class Engine:
@@ -60,9 +66,9 @@ class Engine:
 
     Args:
       generator: the model.
-      prompter: makes its prompts.
-      wait_s: how long the first of a batch waits for others.
-      queue: jobs that may wait.
+      prompter: encodes and batches prompts.
+      wait_s: how long the first job of a batch waits for others.
+      queue: maximum number of waiting jobs.
     """
 
     def __init__(self, generator: StreamGenerator, prompter: Prompter, *, wait_s: float, queue: int):
@@ -77,28 +83,29 @@ class Engine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Finishes the jobs that are there and ends the thread."""
+        """Finishes the jobs in the queue and ends the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join()
 
-    async def submit(self, ask: Ask) -> GenerationJob:
-        """Puts a request into the queue.
+    async def submit(self, request: GenerationRequest) -> GenerationJob:
+        """Adds a request to the queue.
 
         Raises:
-          ApiError: 429 where the queue is full, 400 where the prompt cannot be made or does not fit.
+          ApiError: 429 if the queue is full, 400 if an image is unreadable or the prompt is too long.
         """
-        if len(self._waiting) >= self._queue:  # before the work of decoding; it is checked again below
+        if len(self._waiting) >= self._queue:  # saves the work of decoding; checked again below
             raise too_busy()
         try:
-            prompt = await asyncio.to_thread(self._prompter.prompt, ask.sample, system=ask.system)
+            prompt = await asyncio.to_thread(self._prompter.prompt, request.sample, system=request.system)
         except (OSError, ValueError) as e:
             code = "context_length_exceeded" if "do not fit" in str(e) else "image_parse_error"
             raise ApiError(400, str(e), param="messages", code=code) from None
         tokenizer = self._prompter.tokenizer
-        ends = (tokenizer.im_end, tokenizer.pad)
-        job = GenerationJob(ask, prompt, AnswerText(tokenizer, ends=ends, stop=ask.stop, max_tokens=ask.max_tokens))
+        end_ids = (tokenizer.im_end, tokenizer.pad)
+        answer = AnswerText(tokenizer, end_ids=end_ids, stop=request.stop, max_tokens=request.max_tokens)
+        job = GenerationJob(request, prompt, answer)
         with self._changed:
             if len(self._waiting) >= self._queue:
                 raise too_busy()
@@ -109,16 +116,16 @@ class Engine:
         return job
 
     def _work(self) -> None:
-        while (batch := self._take()) is not None:
+        while (batch := self._next_batch()) is not None:
             try:
                 self._answer(batch)
-            except Exception:  # a batch that fails must not end the server; the log has the traceback
+            except Exception:  # a failing batch must not end the server; the log has the traceback
                 logging.exception("a batch of %d requests failed", len(batch))
                 for job in batch:
-                    job.send(Event(error=ApiError(500, "the server had an error while answering")))
+                    job.send(TextDelta(error=ApiError(500, "the server had an error while answering")))
 
-    def _take(self) -> list[GenerationJob] | None:
-        """The next batch; None when the engine is closed and nothing is left."""
+    def _next_batch(self) -> list[GenerationJob] | None:
+        """The next batch; None if the engine is closed and the queue is empty."""
         with self._changed:
             while True:
                 self._waiting = collections.deque(job for job in self._waiting if not job.cancelled)
@@ -141,20 +148,20 @@ class Engine:
     def _answer(self, batch: list[GenerationJob]) -> None:
         prompts = self._prompter.batch([job.prompt for job in batch], self._prompter.shape(batch[0].prompt))
         stream = self._generator.start(prompts, _sampling(batch, self._prompter.config.rows))
-        while not all(job.is_over for job in batch):
+        while not all(job.is_done for job in batch):
             tokens = self._generator.next_tokens(stream)
             for job, row in zip(batch, tokens, strict=False):
-                if job.is_over:
+                if job.is_done:
                     continue
                 text = job.answer.add(int(t) for t in row)
-                if text or job.answer.finish:
-                    job.send(Event(text, job.answer.finish))
+                if text or job.answer.finish_reason:
+                    job.send(TextDelta(text, job.answer.finish_reason))
 
 
 def _sampling(batch: list[GenerationJob], rows: int) -> RowSampling:
     temperature, top_p = np.zeros(rows, np.float32), np.ones(rows, np.float32)
     seeds = np.zeros(rows, np.int32)
     for row, job in enumerate(batch):
-        temperature[row], top_p[row] = job.ask.temperature, job.ask.top_p
-        seeds[row] = (secrets.randbits(31) if job.ask.seed is None else job.ask.seed) & 0x7FFFFFFF
+        temperature[row], top_p[row] = job.request.temperature, job.request.top_p
+        seeds[row] = (secrets.randbits(31) if job.request.seed is None else job.request.seed) & 0x7FFFFFFF
     return RowSampling(temperature, top_p, seeds)

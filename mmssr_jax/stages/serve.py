@@ -1,6 +1,6 @@
-"""serve: a checkpoint behind an endpoint that speaks OpenAI's chat API, for lmms-eval, VLMEvalKit and other clients.
+"""The serve stage: an endpoint with OpenAI's chat API, for lmms-eval, VLMEvalKit and other clients.
 
-It runs until SIGTERM or Ctrl-C; requests in flight are finished then. Needs the extra `serve`.
+It runs until SIGTERM or Ctrl-C, and then finishes the requests in flight. Requires the extra `serve`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def run(ctx: StageContext) -> None:
     """Loads the model, listens and serves.
 
     Raises:
-      UserError: the extra is not installed, the token or the model is missing, or the address is taken.
+      UserError: the extra is not installed, the token or the model is missing, or the address is in use.
     """
     config = ctx.section(STAGE, ServeConfig)
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise UserError("the serve stage needs starlette and uvicorn: pip install 'mmssr_jax[serve]'")
     if hosts.count() > 1:
-        raise UserError("serve is one process; start one for each group of devices")
+        raise UserError("serve runs as one process; start one for each group of devices")
     token = read_token(config)
     folder = model_folder(ctx, config.model)
     if ctx.dry_run:
@@ -58,7 +58,7 @@ def run(ctx: StageContext) -> None:
 
 
 def read_token(config: ServeConfig) -> str | None:
-    """The access token out of the environment; None where none is wanted.
+    """The access token from the environment; None if the config names none.
 
     Raises:
       UserError: the variable is empty.

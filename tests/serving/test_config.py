@@ -17,11 +17,11 @@ from mmssr_jax.stages import serve
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"host": "0.0.0.0"}, r"open to other machines: name the variable"),
+        ({"host": "0.0.0.0"}, r"open to other machines: set token_env"),
         ({"token_env": "sk-1234"}, r"does not look like the name of an environment variable"),
         ({"max_tokens": 10, "chunk": 4}, r"chunk=4 does not divide max_tokens=10"),
         ({"queue": 0}, r"at least 1"),
-        ({"port": 70_000}, r"no port"),
+        ({"port": 70_000}, r"expected 0-65535"),
         ({"timeout_s": -1}, r"negative"),
     ],
 )

@@ -172,9 +172,9 @@ def test_models(client):
         ({"stop": [""]}, 400, "stop", "none of them empty"),
         ({"extra_body": {"guided_json": {}}}, 400, "guided_json", "not supported"),
         ({"messages": []}, 400, "messages", "at least 1 item"),
-        ({"messages": [{"role": "user"}, {"role": "user"}]}, 400, "messages.1", "take turns"),
+        ({"messages": [{"role": "user"}, {"role": "user"}]}, 400, "messages.1", "must alternate"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}, 400, "messages.1",
-         "stands before"),
+         "must come before"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, 400, "messages",
          "must be the user's"),
         ({"messages": [{"role": "tool", "content": "a", "tool_call_id": "1"}]}, 400, "messages.0.role", "Input should"),
@@ -198,8 +198,8 @@ def test_mistakes_are_told_in_the_apis_form(client, change, status, param, words
 @pytest.mark.parametrize(
     ("sent", "words"),
     [
-        ("https://example.org/cat.png", "fetches nothing"),
-        ("file:///etc/passwd", "fetches nothing"),
+        ("https://example.org/cat.png", "fetches no URLs"),
+        ("file:///etc/passwd", "fetches no URLs"),
         ("data:text/html;base64,AAAA", "expected data:image/"),
         ("data:image/png,AAAA", "expected data:image/"),
         ("data:image/png;base64,????", "not base64"),
