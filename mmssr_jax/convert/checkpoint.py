@@ -1,4 +1,4 @@
-"""Safetensors folders: one file or an indexed set, read tensor by tensor, written shard by shard."""
+"""Safetensors checkpoints: one file or an indexed set of shards, read tensor by tensor and written shard by shard."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from mmssr_jax.core.errors import UserError
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _DTYPES = {"BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype(np.float16)}
-_BUFFER = "embeddings.position_ids"  # 0, 1, 2, ... which old versions of transformers kept among the parameters
+_BUFFER = (
+    "embeddings.position_ids"  # 0, 1, 2, ...: a buffer that old versions of transformers saved with the parameters
+)
 
 
 class Checkpoint:
-    """The tensors of a folder; nothing is read before it is asked for.
+    """The tensors of a folder; only headers are read until `read` is called.
 
     Raises:
-      UserError: there is no checkpoint, a file is damaged, or the index names what is not there.
+      UserError: there is no checkpoint, a file is damaged, or the index names a missing tensor.
     """
 
     def __init__(self, folder: Path):
@@ -34,7 +36,7 @@ class Checkpoint:
         elif (folder / SINGLE).exists():
             table = None
         else:
-            raise UserError(f"{folder}: holds neither {SINGLE} nor {INDEX}")
+            raise UserError(f"{folder}: holds neither {SINGLE} nor {INDEX}; expected a safetensors checkpoint")
         names = [SINGLE] if table is None else sorted(set(table.values()))
         self._tensors: dict[str, Any] = {}
         for name in names:
@@ -44,22 +46,24 @@ class Checkpoint:
                     self._tensors[key] = handle.get_slice(key)
         missing = sorted(key for key in set(table or ()) - set(self._tensors) if not key.endswith(_BUFFER))
         if missing:
-            raise UserError(f"{folder}: {INDEX} names tensors that are in no file, the first is {missing[0]}")
+            raise UserError(
+                f"{folder}: {INDEX} names {len(missing)} tensors that are in no file, the first is {missing[0]}"
+            )
 
     def keys(self) -> list[str]:
         """All tensor names, sorted."""
         return sorted(self._tensors)
 
     def shape(self, key: str) -> tuple[int, ...]:
-        """A tensor's shape, from the header."""
+        """The shape of a tensor, from the header."""
         return tuple(self._tensors[key].get_shape())
 
     def dtype(self, key: str) -> np.dtype:
-        """What a tensor is stored in, from the header; float32 for what is neither that nor a 16-bit float."""
+        """The stored dtype of a tensor, from the header; float32 for anything but 16-bit floats."""
         return _DTYPES.get(self._tensors[key].get_dtype(), np.dtype(np.float32))
 
     def read(self, key: str, index: tuple[slice, ...] = ()) -> np.ndarray:
-        """A tensor, or a box of it."""
+        """A tensor `[...]`, or the slice `index` of it."""
         return self._tensors[key][index or (...,)]
 
 
@@ -67,15 +71,20 @@ def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="np")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file, though {INDEX} names it") from None
+        raise UserError(f"{path}: no such file, but {INDEX} names it") from None
     except SafetensorError as e:
         raise UserError(f"{path}: not a readable safetensors file ({e})") from None
 
 
 def write(folder: Path, tensors: Iterable[tuple[str, np.ndarray]], *, shard_bytes: int = 4 << 30) -> None:
-    """Writes tensors in the order given, in files of at most `shard_bytes` (or one tensor), as transformers reads them.
+    """Writes tensors `[...]` in the given order, as a checkpoint that transformers reads.
 
-    No more than one shard is held in memory. Equal tensors give equal bytes.
+    At most one shard is held in memory. Equal tensors give equal bytes.
+
+    Args:
+      folder: an existing folder.
+      tensors: (name, tensor).
+      shard_bytes: maximum size of a file; a larger tensor gets a file of its own.
     """
     shards: list[list[str]] = []
     held: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""CLIP in transformers' names ("pre_layrnorm" is theirs): the vision tower alone, both towers, and both of SigLIP."""
+"""Keymaps of CLIP's vision tower, of CLIP and of SigLIP, in transformers' names ("pre_layrnorm" is theirs)."""
 
 from __future__ import annotations
 

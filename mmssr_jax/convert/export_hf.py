@@ -1,4 +1,4 @@
-"""Parameters out to checkpoints that transformers and lmms-lab's code load."""
+"""Export of parameters to checkpoints that transformers and lmms-lab's code load."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def export_vlm(
     dtype: DType = "float32",
     shard_bytes: int = 4 << 30,
 ) -> None:
-    """Writes config.json and safetensors. The tokenizer's files are not part of it.
+    """Writes config.json and safetensors, without the tokenizer's files.
 
     Args:
-      config: of the model, as `load_vlm` gives it.
+      config: of the model, as returned by `load_vlm`.
       params: of `VLM(config.model)`.
-      folder: is made if need be.
+      folder: created if missing.
       layout: of the tensor names, see `convert.llava`.
       dtype: of the tensors.
-      shard_bytes: the greatest size of a file.
+      shard_bytes: maximum size of a file.
 
     Raises:
       UserError: the layout cannot express the model.
@@ -47,7 +47,7 @@ def export_vlm(
 
 
 def _tensors(table: Sequence[Entry], params: module_params.Params, dtype: DType) -> Iterator[tuple[str, np.ndarray]]:
-    """Every tensor in their arrangement; one parameter at a time is brought to this process."""
+    """All tensors in the checkpoint's arrangement; one parameter at a time is copied to the host."""
     ours = paths.flatten(params)
     held: tuple[str, np.ndarray] | None = None
     for tensor in expand(table, {name: x.shape for name, x in ours.items()}):

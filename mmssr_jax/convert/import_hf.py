@@ -1,4 +1,4 @@
-"""Checkpoints into parameters: tensor by tensor, straight into the sharding they are wanted in."""
+"""Import of checkpoints: each parameter is read, tensor by tensor, directly into its sharding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mmssr_jax.parallel.rules import with_shardings
 
 Loaded = tuple[nnx.GraphDef, module_params.Params]
 DType = Literal["stored", "float32", "bfloat16"]
-"""What parameters are held in: as each tensor is stored, or all alike. Wider types hold narrower ones exactly."""
+"""dtype of imported parameters: that of the stored tensors, or one for all. Wider dtypes hold narrower ones exactly."""
 
 
 def load_vlm(
@@ -40,12 +40,12 @@ def load_vlm(
 
     Args:
       folder: config.json and the safetensors.
-      mesh: where the parameters are laid out by `parallel.rules`; on one device if None.
+      mesh: shards the parameters by `parallel.rules`; None for one device.
       dtype: of the parameters.
-      compute: fields of `VLMConfig` that are no properties of a checkpoint.
+      compute: fields of `VLMConfig` that a checkpoint does not determine.
 
     Raises:
-      UserError: the config holds what we do not support, or tensors and parameters do not correspond one to one.
+      UserError: the config has an unsupported setting, or tensors and parameters do not correspond one to one.
     """
     config = read_config.llava_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, **compute))
@@ -73,7 +73,7 @@ def load_vision(folder: Path, *, image_size: int | None = None, mesh: Mesh | Non
 
     Args:
       folder: config.json and the safetensors.
-      image_size: side of the pictures it is to take, if another than the checkpoint's: positions are interpolated.
+      image_size: side of the input images; positions are interpolated if it differs from the checkpoint's.
       mesh: as in `load_vlm`.
     """
     values, where = files.read_json(folder / "config.json"), str(folder / "config.json")
@@ -105,14 +105,14 @@ def load_params(
 ) -> module_params.Params:
     """Reads every parameter of `target`.
 
-    Of each tensor only the boxes that this process's devices hold are read; beyond the parameters themselves no more
-    than one tensor is in memory.
+    Of each tensor only the slices held by this process's devices are read; besides the parameters, at most one tensor
+    is in memory.
 
     Args:
       checkpoint: the tensors.
       table: of its layout.
-      target: ShapeDtypeStructs, with or without sharding; their dtype does not matter.
-      dtype: of the parameters. "stored" keeps that of the tensors, and float32 where those of a stack differ.
+      target: ShapeDtypeStructs, with or without sharding; their dtype is ignored.
+      dtype: of the parameters. "stored" keeps that of the tensors, or float32 where the tensors of a stack differ.
 
     Raises:
       UserError: names or shapes do not correspond one to one.
@@ -135,28 +135,28 @@ def load_params(
 def _dtype(checkpoint: Checkpoint, tensors: Sequence[Tensor], wanted: DType) -> np.dtype:
     if wanted != "stored":
         return np.dtype(wanted)
-    found = {checkpoint.dtype(tensor.key) for tensor in tensors}
-    return found.pop() if len(found) == 1 else np.dtype(np.float32)
+    dtypes = {checkpoint.dtype(tensor.key) for tensor in tensors}
+    return dtypes.pop() if len(dtypes) == 1 else np.dtype(np.float32)
 
 
 def _read(checkpoint: Checkpoint, tensors: Sequence[Tensor], leaf: Any, dtype: np.dtype) -> jax.Array:
     sharding = leaf.sharding or SingleDeviceSharding(jax.devices()[0])
 
-    def box(index: tuple[slice, ...] | None) -> np.ndarray:
+    def read_slice(index: tuple[slice, ...] | None) -> np.ndarray:
         assert index is not None
         out = _aligned(tuple(len(range(*s.indices(n))) for s, n in zip(index, leaf.shape, strict=True)), dtype)
         if tensors[0].layer is None:
-            out[...] = _box(checkpoint, tensors[0], index)
+            out[...] = _read_slice(checkpoint, tensors[0], index)
         else:
             for i, tensor in enumerate(tensors[index[0]]):
-                out[i] = _box(checkpoint, tensor, index[1:])
+                out[i] = _read_slice(checkpoint, tensor, index[1:])
         return out
 
-    return jax.make_array_from_callback(leaf.shape, sharding, box)
+    return jax.make_array_from_callback(leaf.shape, sharding, read_slice)
 
 
-def _box(checkpoint: Checkpoint, tensor: Tensor, index: tuple[slice, ...]) -> np.ndarray:
-    """A box of one of our parameters, given by our axes."""
+def _read_slice(checkpoint: Checkpoint, tensor: Tensor, index: tuple[slice, ...]) -> np.ndarray:
+    """The slice `index` (in our axes) of one of our parameters."""
     if tensor.entry.arrangement == "patches":
         return tensor.entry.to_ours(checkpoint.read(tensor.key))[index]
     theirs = index[::-1] if tensor.entry.arrangement == "transposed" else index
@@ -164,7 +164,7 @@ def _box(checkpoint: Checkpoint, tensor: Tensor, index: tuple[slice, ...]) -> np
 
 
 def _aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """An empty array that jax on a CPU takes over without a copy, for which it must start at a multiple of 64 bytes."""
+    """An empty array aligned to 64 bytes, which jax on a CPU uses without a copy."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64

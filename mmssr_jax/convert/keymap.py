@@ -1,9 +1,9 @@
-"""Which tensor of a checkpoint is which parameter, as one table a family, read in both directions.
+"""Keymaps: which tensor of a checkpoint is which parameter, one table per model family, used in both directions.
 
     Entry("decoder.layers.attn.q.kernel", "model.layers.{layer}.self_attn.q_proj.weight", "transposed")
 
-Our parameters of a stack of layers lead with an axis of layers; `{layer}` in the other name is its index. A table may
-name more than a model has; what a model has and no entry names, or a checkpoint has and no entry fills, is an error.
+Our parameters of a stack of layers have a leading axis of layers; `{layer}` in the tensor name is its index. A table
+may name more than a model has. A parameter without an entry, or a tensor that maps to no parameter, is an error.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Entry:
     """One parameter and its tensor.
 
     Attributes:
-      ours: dotted name.
-      theirs: tensor name, with `{layer}` where ours is stacked.
-      arrangement: of theirs against ours. "transposed": [out, in] against [in, out]. "patches": a convolution
-        [out, colour, y, x] against a matrix [(y x colour), out].
+      ours: dotted name of the parameter.
+      theirs: name of the tensor, with `{layer}` where ours is stacked.
+      arrangement: how the tensor's axes differ from the parameter's. "transposed": [out, in] for [in, out]. "patches":
+        a convolution [out, channel, y, x] for a matrix [y * x * channel, out].
     """
 
     ours: str
@@ -36,32 +36,33 @@ class Entry:
 
     @property
     def stacked(self) -> bool:
+        """Whether the parameter has a leading axis of layers."""
         return "{layer}" in self.theirs
 
     def their_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The tensor's shape, given our parameter's (without the axis of layers)."""
+        """The shape of the tensor, given that of the parameter (without the axis of layers)."""
         if self.arrangement == "patches":
             side = round((shape[0] // 3) ** 0.5)
             return shape[1], 3, side, side
         return tuple(shape[::-1]) if self.arrangement == "transposed" else tuple(shape)
 
     def to_ours(self, tensor: np.ndarray) -> np.ndarray:
-        """Their tensor, arranged as ours."""
+        """The parameter of a tensor, [in, out] or [D], from the tensor's [out, in], [out, channel, y, x] or [D]."""
         if self.arrangement == "patches":
             return tensor.transpose(2, 3, 1, 0).reshape(-1, tensor.shape[0])
         return tensor.T if self.arrangement == "transposed" else tensor
 
     def to_theirs(self, array: np.ndarray) -> np.ndarray:
-        """Our array (without the axis of layers), arranged as theirs."""
+        """The inverse of `to_ours`, for a parameter [in, out] or [D] without the axis of layers."""
         if self.arrangement == "patches":
-            out, colours, side, _ = self.their_shape(array.shape)
-            return array.reshape(side, side, colours, out).transpose(3, 2, 0, 1)
+            out, channels, side, _ = self.their_shape(array.shape)
+            return array.reshape(side, side, channels, out).transpose(3, 2, 0, 1)
         return array.T if self.arrangement == "transposed" else array
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """One tensor of a checkpoint and where it lies among our parameters: `layer` is None outside a stack."""
+    """One tensor of a checkpoint and its place in a parameter; `layer` is None outside a stack."""
 
     key: str
     entry: Entry
@@ -70,7 +71,7 @@ class Tensor:
 
 
 def under(ours: str, theirs: str, entries: Iterable[Entry]) -> list[Entry]:
-    """The entries with a prefix before both names; an empty prefix adds nothing."""
+    """The entries with a prefix added to both names; an empty prefix adds nothing."""
     return [
         dataclasses.replace(e, ours=_join(ours, e.ours), theirs=_join(theirs, e.theirs)) for e in entries
     ]  # fmt: skip
@@ -93,19 +94,19 @@ def norm(ours: str, theirs: str, *, bias: bool = True) -> list[Entry]:
 
 
 def expand(entries: Iterable[Entry], shapes: Mapping[str, Sequence[int]]) -> list[Tensor]:
-    """All tensors a checkpoint of this model consists of.
+    """All tensors of a checkpoint of a model.
 
     Args:
-      entries: a family's table.
-      shapes: {dotted name: shape} of the model.
+      entries: the table of the model's family.
+      shapes: {dotted name: shape} of the parameters.
 
     Raises:
       UserError: a parameter of the model has no entry.
     """
     table = {e.ours: e for e in entries}
-    without = [name for name in shapes if name not in table]
-    if without:
-        raise UserError(f"the checkpoint layout has no place for parameter {without[0]} ({len(without)} in all)")
+    missing = [name for name in shapes if name not in table]
+    if missing:
+        raise UserError(f"the checkpoint layout has no tensor for parameter {missing[0]} ({len(missing)} in all)")
     tensors = []
     for name, shape in shapes.items():
         entry = table[name]
@@ -118,10 +119,10 @@ def expand(entries: Iterable[Entry], shapes: Mapping[str, Sequence[int]]) -> lis
 
 
 def check(tensors: Sequence[Tensor], checkpoint: Any) -> None:
-    """Compares names and shapes with a `Checkpoint`.
+    """Compares names and shapes with those of a `Checkpoint`.
 
     Raises:
-      UserError: a tensor maps to no parameter, a parameter is filled by none, or a shape differs; all are named.
+      UserError: a tensor maps to no parameter, a parameter has no tensor, or a shape differs; all are listed.
     """
     wanted = {t.key: t for t in tensors}
     present = set(checkpoint.keys())
@@ -132,11 +133,11 @@ def check(tensors: Sequence[Tensor], checkpoint: Any) -> None:
     missing = sorted(set(wanted) - present)
     if missing:
         problems.append(
-            "parameters that nothing fills: " + _listed([f"{wanted[k].entry.ours} (tensor {k})" for k in missing])
+            "parameters without a tensor: " + _listed([f"{wanted[k].entry.ours} (tensor {k})" for k in missing])
         )
     for key in sorted(present & set(wanted)):
         if checkpoint.shape(key) != wanted[key].shape:
-            problems.append(f"{key} has shape {checkpoint.shape(key)}, the config asks for {wanted[key].shape}")
+            problems.append(f"{key} has shape {checkpoint.shape(key)}, the config implies {wanted[key].shape}")
     if problems:
         raise UserError(f"{checkpoint.folder}: {'; '.join(problems)}")
 

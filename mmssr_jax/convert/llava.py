@@ -1,11 +1,11 @@
-"""LLaVA-OneVision in the four layouts it is met in.
+"""Keymaps of LLaVA-OneVision in its four layouts.
 
-| layout | where |
+| layout | used by |
 | --- | --- |
-| lmms | the original of lmms-lab; also what the released mmSSR scorer and styler use |
-| hf | what transformers 5 writes |
-| hf4 | what transformers 4 wrote: the checkpoints on the hub |
-| hf5_memory | the names transformers 5 has in memory, and reads |
+| lmms | the original checkpoints of lmms-lab; the released mmSSR scorer and styler |
+| hf | checkpoints written by transformers 5 |
+| hf4 | checkpoints written by transformers 4, such as those on the hub |
+| hf5_memory | the names of transformers 5 in memory, which it also reads |
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def entries(layout: LayoutName) -> list[Entry]:
 
 
 def detect(keys: Iterable[str]) -> LayoutName:
-    """The layout of a checkpoint, told by where its embeddings and its patches lie.
+    """The layout of a checkpoint, recognised by the names of its token and patch embeddings.
 
     Raises:
       UserError: it is none of the four.
@@ -86,5 +86,5 @@ def detect(keys: Iterable[str]) -> LayoutName:
         if tokens in present and patches in present:
             return layout
     raise UserError(
-        f"these are not the tensors of a LLaVA-OneVision in any known layout: {', '.join(sorted(present)[:4])} …"
+        f"not a LLaVA-OneVision checkpoint in a known layout; its tensors are {', '.join(sorted(present)[:4])} …"
     )

@@ -1,4 +1,4 @@
-"""How pictures are prepared, as a checkpoint's preprocessor_config.json says it."""
+"""Reading and writing preprocessor_config.json: how a checkpoint's images are preprocessed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import ClipConfig, VisionConfig
 
 FILE = "preprocessor_config.json"
-_INSIDE = "processor_config.json"  # where transformers 5 keeps it, in a section "image_processor"
+_INSIDE = "processor_config.json"  # transformers 5 stores it here, in a section "image_processor"
 _BICUBIC = 3  # of PIL.Image.Resampling
-# Keys that say where an object came from, or what this program reads from config.json; the padding is the processor's.
+# Keys that only identify the processor, or repeat config.json; padding is done by the processor.
 _NEUTRAL = frozenset({
     "image_processor_type", "feature_extractor_type", "processor_class", "image_grid_pinpoints", "do_pad",
     "data_format", "device", "input_data_format", "return_tensors", "image_seq_length",
@@ -23,32 +23,32 @@ _NEUTRAL = frozenset({
 
 
 def with_preprocessor(config: LlavaConfig, folder: Path) -> LlavaConfig:
-    """The config with the mean and deviation that the checkpoint's processor takes off; as it is where there is none.
+    """The config with the mean and std of the checkpoint's processor; unchanged if the checkpoint has none.
 
     Raises:
-      UserError: a setting is not supported, or another picture size than the tower's.
+      UserError: a setting is not supported, or the image size differs from the tower's.
     """
-    found = _read(folder)
-    if found is None:
+    values = _read(folder)
+    if values is None:
         return config
-    s, where = _section(*found)
+    s, where = _section(*values)
     vision = config.model.vision
     size = s.take("size", {"height": vision.image_size, "width": vision.image_size})
     if size != {"height": vision.image_size, "width": vision.image_size}:
         raise UserError(f"{where}: size = {size}, but the tower takes {vision.image_size} x {vision.image_size}")
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, vision=_normalised(vision, s)))
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vision=_with_mean_std(vision, s)))
 
 
 def with_pair_preprocessor(config: ClipConfig, folder: Path) -> ClipConfig:
-    """The same for a CLIP or SigLIP pair, and with what the processor says of how a picture becomes a square.
+    """The same for CLIP or SigLIP, including whether images are centre-cropped.
 
     Raises:
       UserError: as `with_preprocessor`.
     """
-    found = _read(folder)
-    if found is None:
+    values = _read(folder)
+    if values is None:
         return config
-    s, where = _section(*found)
+    s, where = _section(*values)
     side = config.vision.image_size
     size, crop, cropped = s.take("size", side), s.take("crop_size", None), s.take("do_center_crop", config.crop)
     square = {"height": side, "width": side}
@@ -56,11 +56,11 @@ def with_pair_preprocessor(config: ClipConfig, folder: Path) -> ClipConfig:
         raise UserError(f"{where}: size = {size}, but the tower takes {side} x {side}")
     if cropped and crop not in (None, side, square):
         raise UserError(f"{where}: crop_size = {crop}, but the tower takes {side} x {side}")
-    return dataclasses.replace(config, vision=_normalised(config.vision, s), crop=bool(cropped))
+    return dataclasses.replace(config, vision=_with_mean_std(config.vision, s), crop=bool(cropped))
 
 
 def _section(values: dict[str, Any], where: str) -> tuple[ConfigSection, str]:
-    """What is left when resizing, rescaling and normalising are found to be done as we do them."""
+    """The remaining keys, after a check that resizing, rescaling and normalisation are those we implement."""
     s = ConfigSection(values, where)
     for key in ("do_convert_rgb", "do_normalize", "do_rescale", "do_resize"):
         if s.take(key, True) not in (True, None):
@@ -71,8 +71,8 @@ def _section(values: dict[str, Any], where: str) -> tuple[ConfigSection, str]:
     return s, where
 
 
-def _normalised(vision: VisionConfig, s: ConfigSection) -> VisionConfig:
-    """The tower's config with mean and deviation of the section, which is read to its end."""
+def _with_mean_std(vision: VisionConfig, s: ConfigSection) -> VisionConfig:
+    """The tower's config with the section's mean and std; no other keys may remain."""
     mean, std = (
         _colour(s.take(key, list(default)), key, s.where)
         for key, default in (("image_mean", vision.mean), ("image_std", vision.std))

@@ -1,4 +1,4 @@
-"""Decoders of Qwen2's and Llama's kind in transformers' names."""
+"""Keymap of Qwen2 and Llama decoders in transformers' names."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ LAYERS: list[Entry] = [
 
 
 def entries(*, model: str = "model", head: str = "lm_head") -> list[Entry]:
-    """The table, with the names that the trunk and the output projection have in a checkpoint."""
+    """The table, where `model` is the prefix of the decoder and `head` that of the output projection."""
     trunk = [Entry(e.ours, f"{model}.{e.theirs}", e.arrangement) for e in LAYERS]
     return [*trunk, *linear("head", head, bias=False)]

@@ -1,4 +1,4 @@
-"""A checkpoint's config.json to our configs. A setting that is not understood is an error, never ignored."""
+"""From a checkpoint's config.json to our configs. An unknown setting is an error, never ignored."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LMMS_NEUTRAL = frozenset({
     "mm_vision_tower_lr", "pos_skipping_range", "tokenizer_model_max_length", "tokenizer_padding_side", "use_mm_proj",
     "vision_tower_pretrained",
 })  # fmt: skip
-"""lmms-lab's keys that speak of training, or of video."""
+"""lmms-lab's keys that concern training or video."""
 
 _LLAMA3 = {
     "factor": "factor",
@@ -43,8 +43,8 @@ def decoder_config(values: Mapping[str, Any], where: str, *, tied: bool | None =
 
     Args:
       values: the JSON object.
-      where: its place, for error lines.
-      tied: what the config around it says of `tie_word_embeddings`, where this one says nothing.
+      where: path of the object, for error messages.
+      tied: `tie_word_embeddings` of the enclosing config, used if this one does not set it.
 
     Raises:
       UserError: a setting is missing or not supported.
@@ -61,7 +61,7 @@ def _decoder(s: ConfigSection, *, qkv_bias: bool, tied: bool | None) -> DecoderC
     s.expect("hidden_act", "silu")
     s.expect("attention_dropout", 0.0, 0)
     s.expect("use_sliding_window", False)
-    s.take("sliding_window", None)  # without effect while use_sliding_window is off
+    s.take("sliding_window", None)  # no effect without use_sliding_window
     s.expect("attention_bias", False)
     s.expect("mlp_bias", False)
     s.expect("pretraining_tp", 1)
@@ -107,7 +107,7 @@ def _rope(s: ConfigSection) -> tuple[float, RopeScaling | None]:
 
 
 def siglip_config(values: Mapping[str, Any], where: str, *, alone: bool = True) -> VisionConfig:
-    """SigLIP's vision config. `alone` is false inside a VLM, where the pooling head is left away.
+    """SigLIP's vision config; `alone` is False inside a VLM, which has no pooling head.
 
     Raises:
       UserError: a setting is missing or not supported.
@@ -156,7 +156,7 @@ def _tower(s: ConfigSection, *, eps: float = 1e-6) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class LlavaConfig:
-    """What a LLaVA-OneVision checkpoint says of itself.
+    """The configuration of a LLaVA-OneVision checkpoint.
 
     Attributes:
       model: the network.
@@ -170,7 +170,7 @@ class LlavaConfig:
 
 
 def llava_config(values: Mapping[str, Any], where: str = "config.json") -> LlavaConfig:
-    """LLaVA-OneVision's config, as transformers or as lmms-lab writes it.
+    """LLaVA-OneVision's config in the format of transformers or of lmms-lab.
 
     Raises:
       UserError: a setting is missing or not supported.
@@ -217,7 +217,7 @@ def _lmms_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
 
 
 def _lmms_tower(s: ConfigSection, where: str) -> VisionConfig:
-    """The tower is given by name; one without a public name, as in tests, by a section in transformers' form."""
+    """The tower is given by name, or, if it has no public name, by a section in transformers' format."""
     section = s.take("vision_config", None)
     name = s.take("mm_vision_tower")
     if section is not None:
@@ -244,7 +244,7 @@ def _anyres(s: ConfigSection, vision: VisionConfig, *, aspect: str) -> AnyresSpe
 
 
 def _pinpoint_range(text: str, size: int, where: str) -> list[tuple[int, int]]:
-    """lmms-lab's short form "(1x1),...,(6x6)" of all grids between two."""
+    """lmms-lab's notation "(1x1),...,(6x6)" for all grids between two."""
     ends = [part.strip("() ") for part in text.split(",...,")]
     try:
         (h0, w0), (h1, w1) = (tuple(int(n) for n in end.split("x")) for end in ends)

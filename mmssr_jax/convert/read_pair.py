@@ -1,4 +1,4 @@
-"""The config.json of a CLIP or SigLIP pair of towers to ours. What it leaves out is transformers' default."""
+"""From the config.json of CLIP or SigLIP (both towers) to our config. Missing keys have transformers' defaults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmssr_jax.convert.section import ConfigSection
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import ClipConfig, ClipTextConfig
 
-# Of transformers' configuration classes; the released checkpoints name only what differs.
+# Defaults of transformers' configuration classes; released checkpoints set only what differs.
 _PAIR_DEFAULTS: dict[str, dict[str, Any]] = {
     "vision": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
                "image_size": 224},
@@ -29,7 +29,7 @@ _SIGLIP_DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def clip_config(values: Mapping[str, Any], where: str) -> ClipConfig:
-    """CLIP's or SigLIP's config, of both towers; what they leave out is transformers' default.
+    """CLIP's or SigLIP's config of both towers; missing keys have transformers' defaults.
 
     Raises:
       UserError: a setting is missing or not supported.
@@ -37,7 +37,7 @@ def clip_config(values: Mapping[str, Any], where: str) -> ClipConfig:
     s = ConfigSection(values, where)
     siglip = values.get("model_type") == "siglip"
     s.expect("model_type", "clip", "siglip")
-    s.take("logit_scale_init_value", None)  # of a model that is trained from scratch
+    s.take("logit_scale_init_value", None)  # only used by training from scratch
     sections = {part: s.take(f"{part}_config") for part in ("vision", "text")}
     for part, default in _PAIR_DEFAULTS.items():
         sections[part] = {**default, **(_SIGLIP_DEFAULTS if siglip else _CLIP_DEFAULTS)[part], **sections[part]}
@@ -57,7 +57,7 @@ def _clip_text(s: ConfigSection) -> ClipTextConfig:
     s.expect("model_type", "clip_text_model")
     s.expect("dropout", 0.0, 0)
     end, vocab = s.take("eos_token_id", 49407), s.take("vocab_size")
-    end = vocab - 1 if end == 2 else end  # 2 is a mistake of old configs; the highest id is meant
+    end = vocab - 1 if end == 2 else end  # old configs have 2 by mistake and mean the highest id
     config = ClipTextConfig(
         **_text_tower(s), vocab=vocab, end_token=end, pad_token=end,
         activation=s.activation("hidden_act", "quick_gelu"), eps=s.take("layer_norm_eps", 1e-5),

@@ -1,4 +1,4 @@
-"""Reading a foreign config.json so that nothing in it is overlooked."""
+"""Reading a foreign config.json such that no key is overlooked."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NEUTRAL = frozenset({
     "num_beams", "num_return_sequences", "pad_token_id", "projection_dim", "repetition_penalty", "return_dict",
     "temperature", "top_k", "top_p", "torch_dtype", "transformers_version", "typical_p", "use_cache",
 })  # fmt: skip
-"""Keys that do not change the function we compute: how to train, generate, print or store the model."""
+"""Keys that do not change the model's function: they concern training, generation, printing or storage."""
 
 
 class ConfigSection:
-    """A JSON object whose every key has to be asked for."""
+    """A JSON object whose keys must all be consumed, by `take` or `expect`, before `finish`."""
 
     def __init__(self, values: Mapping[str, Any], where: str):
         self._left = dict(values)
@@ -36,33 +36,38 @@ class ConfigSection:
         """A value that the model depends on.
 
         Raises:
-          UserError: it is not there, and has no default.
+          UserError: it is missing and has no default.
         """
         if key not in self._left and default is ...:
             raise UserError(f"{self.where}: has no {key!r}")
         return self._left.pop(key, default)
 
     def expect(self, key: str, *allowed: Any) -> None:
-        """A setting of which we support some values; a missing key is the first of them.
+        """Checks a setting of which only some values are supported; a missing key counts as the first of them.
 
         Raises:
-          UserError: it has another.
+          UserError: it has another value.
         """
         value = self._left.pop(key, allowed[0])
         if value not in allowed:
             raise UserError(f"{self.where}: {key} = {value!r} is not supported, only {' or '.join(map(repr, allowed))}")
 
     def activation(self, key: str, default: Any = ...) -> Activation:
+        """An activation function, by transformers' name.
+
+        Raises:
+          UserError: it is missing and has no default, or is not supported.
+        """
         name = self.take(key, default)
         if name not in ACTIVATIONS:
             raise UserError(f"{self.where}: {key} = {name!r} is not supported, only {', '.join(ACTIVATIONS)}")
         return ACTIVATIONS[name]
 
     def finish(self, neutral: frozenset[str] = NEUTRAL) -> None:
-        """Ends the reading. What nobody asked for must be in `neutral`, or plainly off: null, false or empty.
+        """Checks the keys that were not consumed: they must be in `neutral`, or off (null, false or empty).
 
         Raises:
-          UserError: it is neither.
+          UserError: a key is neither.
         """
         left = sorted(k for k, v in self._left.items() if k not in neutral and v not in (None, False, "", [], {}))
         if left:

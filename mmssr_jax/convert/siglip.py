@@ -1,4 +1,4 @@
-"""SigLIP's vision tower in transformers' names; both towers stand in `clip`."""
+"""Keymap of SigLIP's vision tower in transformers' names; `convert.clip` has that of both towers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our configs to the config.json of others."""
+"""From our configs to the config.json of transformers and of lmms-lab."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def _their_decoder(c: DecoderConfig, *, rope_parameters: bool) -> dict[str, Any]
     }
     if c.rope_scaling is not None or not c.qkv_bias or c.head_size * c.heads != c.width:
         raise UserError(
-            "this decoder cannot be written as Qwen2: it needs q, k and v biases, plain RoPE, head_dim = width / heads"
+            "this decoder cannot be exported as Qwen2: that needs q, k and v biases, unscaled RoPE, and head_dim = width / "
+            "heads"
         )
     if rope_parameters:
         return values | {"rope_parameters": {"rope_theta": c.rope_theta, "rope_type": "default"}}
@@ -42,7 +43,8 @@ def _their_decoder(c: DecoderConfig, *, rope_parameters: bool) -> dict[str, Any]
 def _their_siglip(c: VisionConfig) -> dict[str, Any]:
     if not (c.final_norm and c.patch_bias) or c.class_token or c.pre_norm:
         raise UserError(
-            "this vision tower cannot be written as SigLIP: it needs final_norm, patch_bias and no CLIP parts"
+            "this vision tower cannot be exported as SigLIP: that needs final_norm and patch_bias, without class_token "
+            "and pre_norm"
         )
     return {
         "model_type": "siglip_vision_model",
@@ -61,7 +63,7 @@ def _their_siglip(c: VisionConfig) -> dict[str, Any]:
 
 
 def to_hf(config: LlavaConfig, *, modern: bool = True) -> dict[str, Any]:
-    """config.json for transformers; `modern` writes RoPE as version 5 does.
+    """config.json for transformers; `modern` writes RoPE in the format of version 5.
 
     Raises:
       UserError: transformers' class cannot express the model.
@@ -85,7 +87,7 @@ def to_hf(config: LlavaConfig, *, modern: bool = True) -> dict[str, Any]:
 
 
 def to_lmms(config: LlavaConfig) -> dict[str, Any]:
-    """config.json for lmms-lab's code; a tower that has no public name is described in a section of its own.
+    """config.json for lmms-lab's code; a tower without a public name is described in a separate section.
 
     Raises:
       UserError: the layout cannot express the model.

@@ -39,5 +39,5 @@ def test_no_network_is_one_line(monkeypatch):
         raise OSError("we could not\nconnect")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    with pytest.raises(UserError, match=r"cannot be had from the hub \(we could not connect\)"):
+    with pytest.raises(UserError, match=r"cannot be downloaded from the hub \(we could not connect\)"):
         locate(f"a/b@{COMMIT}")

@@ -1,4 +1,4 @@
-"""Checkpoint -> parameters -> checkpoint, in every layout, and what is refused."""
+"""Checkpoint -> parameters -> checkpoint, in every layout, and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def assert_equal_trees(a, b):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_there_and_back(layout, loaded, tmp_path):
+def test_round_trip(layout, loaded, tmp_path):
     config, (_, params) = loaded
     export_vlm(config, params, tmp_path, layout=layout)
     again, (_, found) = load_vlm(tmp_path)
@@ -81,7 +81,7 @@ def test_equal_parameters_give_equal_bytes(loaded, tmp_path):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
-def test_loading_into_a_mesh_gives_the_same_numbers(golden, loaded):
+def test_loading_onto_a_mesh_gives_the_same_values(golden, loaded):
     mesh = make_mesh(MeshConfig(data=-1, fsdp=2, tensor=2))
     _, (_, params) = load_vlm(golden, mesh=mesh)
     kernel = params["decoder"]["layers"]["mlp"]["up"]["kernel"]
@@ -115,15 +115,15 @@ def test_a_head_beside_tied_embeddings_is_named(damaged):
         load_vlm(folder)
 
 
-def test_a_parameter_that_nothing_fills_is_named(damaged):
+def test_a_parameter_without_a_tensor_is_named(damaged):
     folder = damaged(lambda t: t.pop("language_model.model.layers.1.mlp.up_proj.weight"))
-    with pytest.raises(UserError, match=r"nothing fills: decoder\.layers\.mlp\.up\.kernel \(tensor language_model"):
+    with pytest.raises(UserError, match=r"without a tensor: decoder\.layers\.mlp\.up\.kernel \(tensor language_model"):
         load_vlm(folder)
 
 
 def test_another_shape_is_named(damaged):
     folder = damaged(lambda t: t.update(image_newline=np.zeros(55, np.float32)))
-    with pytest.raises(UserError, match=r"image_newline has shape \(55,\), the config asks for \(56,\)"):
+    with pytest.raises(UserError, match=r"image_newline has shape \(55,\), the config implies \(56,\)"):
         load_vlm(folder)
 
 
@@ -164,7 +164,7 @@ def test_text_settings_that_are_not_supported(change, line, golden, tmp_path):
         load_vlm(tmp_path)
 
 
-def test_no_checkpoint_and_a_torn_one(golden, tmp_path):
+def test_a_missing_and_a_truncated_checkpoint(golden, tmp_path):
     shutil.copy(golden / "config.json", tmp_path)
     with pytest.raises(UserError, match="holds neither"):
         load_vlm(tmp_path)
@@ -173,8 +173,8 @@ def test_no_checkpoint_and_a_torn_one(golden, tmp_path):
         load_vlm(tmp_path)
 
 
-def test_both_ways_of_tying(loaded, tmp_path):
-    """A model with a head of its own is written and read with it."""
+def test_untied_embeddings(loaded, tmp_path):
+    """A model with a separate output projection is written and read with it."""
     config, (_, params) = loaded
     decoder = dataclasses.replace(config.model.decoder, tie_embeddings=False)
     untied = dataclasses.replace(config, model=dataclasses.replace(config.model, decoder=decoder))
