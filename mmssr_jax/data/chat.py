@@ -60,11 +60,12 @@ def chat_segments(
       tokenizer: for the text.
       images: the segments of the images, in order.
       prompt_only: stop where the last answer would begin; nothing has a loss.
-      system: the system message; None for the template's.
+      system: the system message; None for the sample's, or else the template's.
 
     Raises:
       ValueError: there are more tags than images.
     """
+    system = sample.system if system is None else system
     header = tokenizer.encode_fixed(f"system\n{SYSTEM}") if system is None else tokenizer.encode(f"system\n{system}")
     segments = [Segment([tokenizer.im_start, *header, tokenizer.im_end])]
     turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns

@@ -6,7 +6,7 @@ import enum
 import io
 from typing import BinaryIO
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 # Formats whose decoders run in this process (EPS, for example, would start Ghostscript).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
@@ -15,6 +15,15 @@ PILLOW_MAX_PIXELS = 178_956_970
 DEFAULT_MAX_PIXELS = 100_000_000
 
 _ORIENTATION = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageDefect(enum.StrEnum):
@@ -46,12 +55,7 @@ def open_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Imag
     Raises:
       ImageError: not an image of a known format, truncated, damaged, or of more than `max_pixels` pixels.
     """
-    image = _opened(io.BytesIO(data), max_pixels)
-    try:
-        image.load()
-        return _to_rgb(_upright(image))
-    except Exception as e:  # decoders of damaged data raise anything: OSError, SyntaxError, struct.error, ...
-        raise ImageError(ImageDefect.UNREADABLE_IMAGE, _one_line(e)) from e
+    return _decoded(data, max_pixels, draft=False)
 
 
 def check_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
@@ -59,13 +63,7 @@ def check_image(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
 
     A JPEG is decoded at 1/8 of its size: that still reads all of its data, so truncation is detected.
     """
-    image = _opened(io.BytesIO(data), max_pixels)
-    try:
-        if image.format == "JPEG":
-            image.draft(image.mode, (1, 1))
-        image.load()
-    except Exception as e:  # as in open_rgb
-        raise ImageError(ImageDefect.UNREADABLE_IMAGE, _one_line(e)) from e
+    _decoded(data, max_pixels, draft=True)
 
 
 def check_header(file: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
@@ -75,6 +73,18 @@ def check_header(file: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Non
       ImageError: not an image of a known format, or of more than `max_pixels` pixels.
     """
     _opened(file, max_pixels)
+
+
+def _decoded(data: bytes, max_pixels: int, *, draft: bool) -> Image.Image:
+    """`open_rgb`, or with `draft` the same at the smallest size that the decoder offers."""
+    image = _opened(io.BytesIO(data), max_pixels)
+    try:
+        if draft and image.format == "JPEG":
+            image.draft(image.mode, (1, 1))
+        image.load()
+        return _to_rgb(_upright(image))
+    except Exception as e:  # decoders of damaged data raise anything: OSError, SyntaxError, struct.error, ...
+        raise ImageError(ImageDefect.UNREADABLE_IMAGE, _one_line(e)) from e
 
 
 def _opened(file: BinaryIO, max_pixels: int) -> Image.Image:
@@ -101,12 +111,15 @@ def _opened(file: BinaryIO, max_pixels: int) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation; an image whose metadata cannot be parsed is kept as it is."""
+    """Applies the EXIF orientation; an image whose metadata cannot be parsed is kept as it is.
+
+    `ImageOps.exif_transpose` also writes the metadata back, which fails if any other tag is malformed.
+    """
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        method = _TRANSPOSE.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:
         return image
-    return ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
+    return image.transpose(method) if method is not None else image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

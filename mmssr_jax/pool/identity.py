@@ -11,6 +11,8 @@ from mmssr_jax.pool.config import AUTO_ID, RecordConfig, SourceConfig
 from mmssr_jax.pool.reasons import Reason, RejectedError, Repair
 
 UNKNOWN_SOURCE = "unknown"
+_CONTENT = ("image", "video", "conversations")
+_CONTENT_VARIANTS = ("images", "videos", "audio", "audios", "messages")
 _OTHER_FIELDS = ("data_source", "image_source")
 
 
@@ -57,9 +59,11 @@ def source_of(record: dict[str, Any], images: tuple[str, ...], rules: SourceConf
 
 
 def content_hash(record: Any) -> int:
-    """A 64-bit hash of the image names and the conversation, independent of JSON formatting and key order."""
+    """A 64-bit hash of the media paths and the conversation, independent of JSON formatting and key order."""
     if isinstance(record, dict):
-        record = [record.get("image"), record.get("video"), record.get("conversations")]
+        content = [record.get(field) for field in _CONTENT]
+        variants = {field: record[field] for field in _CONTENT_VARIANTS if record.get(field)}
+        record = [*content, variants] if variants else content  # ids made by "auto" must not change
     canonical = json.dumps(record, sort_keys=True, separators=(",", ":"))
     return int.from_bytes(hashlib.blake2b(canonical.encode("ascii"), digest_size=8).digest())
 

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
 from mmssr_jax.pool.config import RecordConfig
-from mmssr_jax.pool.conversation import Conversation, image_names, parse_conversation, video_names
+from mmssr_jax.pool.conversation import Conversation, parse_conversation
 from mmssr_jax.pool.identity import UNKNOWN_SOURCE, content_hash, original_id, source_of
+from mmssr_jax.pool.media import image_names, video_names
 from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import Reason, RejectedError
 from mmssr_jax.pool.record import Record, image_refs, video_refs
@@ -144,14 +145,16 @@ def read_sample(record: Record, images_root: Path, rules: RecordConfig, *, id: s
       RejectedError: the record cannot be used, or its images do not exist.
     """
     conversation, _, source = read(record, rules)
-    turns = conversation.turns
+    turns, names = conversation.turns, conversation.images
     if conversation.videos:
+        turns = tuple(Turn(t.role, t.text.replace(IMAGE_TAG, IMAGE_TAG * rules.frames)) for t in turns)
+        names = tuple(name for name in conversation.videos for _ in range(rules.frames))
+    if conversation.videos and record.images is None:
         videos = video_refs(conversation.videos, images_root, frames=rules.frames, follow_links=rules.follow_links)
         images = tuple(frame for video in videos for frame in video)
-        turns = tuple(Turn(t.role, t.text.replace(IMAGE_TAG, IMAGE_TAG * rules.frames)) for t in turns)
-    else:
-        images = image_refs(record, conversation.images, images_root, follow_links=rules.follow_links)
-    return Sample(id=id, source=source, turns=turns, images=images)
+    else:  # a packed pool embeds the frames of its videos
+        images = image_refs(record, names, images_root, follow_links=rules.follow_links)
+    return Sample(id=id, source=source, turns=turns, images=images, system=conversation.system)
 
 
 def _n_images(conversation: Conversation, rules: RecordConfig) -> int:

@@ -27,6 +27,7 @@ class Reason(enum.StrEnum):
     IMAGE_TAG_MISMATCH = "image_tag_mismatch"
     BAD_IMAGE_FIELD = "bad_image_field"
     BAD_VIDEO_FIELD = "bad_video_field"
+    UNSUPPORTED_MEDIA = "unsupported_media"  # audio, or a message part of an unknown type
     PATH_OUTSIDE = "path_outside"
     MISSING_IMAGE = "missing_image"
     UNREADABLE_IMAGE = "unreadable_image"
@@ -42,6 +43,7 @@ class Repair(enum.StrEnum):
     DROPPED_UNANSWERED_TURN = "dropped_unanswered_turn"
     MOVED_IMAGE_TAG = "moved_image_tag"
     ADDED_IMAGE_TAG = "added_image_tag"
+    EXPANDED_IMAGE_TAG = "expanded_image_tag"  # one tag for a list `images`, repeated per image; also with "strict"
     DROPPED_IMAGE_TAG = "dropped_image_tag"
     NUMBER_AS_ID = "number_as_id"
 

@@ -1,9 +1,11 @@
-"""What a reader of a foreign format hands over, whatever the format."""
+"""A record of a foreign pool in a common form, and the image files that it names."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+import functools
+import os
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmssr_jax.core import files
@@ -15,16 +17,16 @@ from mmssr_jax.pool.reasons import Reason, RejectedError
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """One record in LLaVA form, before any check.
+    """One record in LLaVA format, before any check.
 
     Attributes:
-      file: which of the reader's files it stands in.
-      number: which of that file's records it is, from 0.
-      offset: where in that file its bytes begin; -1 where it cannot be read by its place.
-      raw: its original text in UTF-8; a LLaVA JSON object.
-      value: what `raw` parses to; None where `error` is set.
-      error: why it does not parse; empty otherwise.
-      pictures: the encoded pictures, where the format holds them beside the record; else they are files.
+      file: index of its file in the reader's files.
+      number: its number in that file, from 0.
+      offset: byte offset in that file; -1 if it cannot be read by offset.
+      raw: its original text in UTF-8, a LLaVA JSON object.
+      value: the parsed `raw`; None if `error` is set.
+      error: why it cannot be parsed, else empty.
+      images: the encoded images if the format embeds them, None for one that is a file; None if all are files.
     """
 
     file: int
@@ -33,32 +35,44 @@ class Record:
     raw: bytes
     value: Any
     error: str = ""
-    images: tuple[bytes, ...] | None = None
+    images: tuple[bytes | None, ...] | None = None
 
 
 def image_refs(record: Record, names: tuple[str, ...], root: Path, *, follow_links: bool) -> tuple[ImageRef, ...]:
-    """The pictures of a record.
+    """The images of a record.
 
     Args:
-      record: where they may be embedded.
-      names: their names as the record gives them, relative to `root`.
-      root: the images folder; no name may leave it.
-      follow_links: let a link inside the folder lead out of it.
+      record: may embed its images.
+      names: the images' paths in the record, relative to `root`, or absolute but inside of it.
+      root: the images folder, resolved.
+      follow_links: accept a link inside the folder that leads out of it.
 
     Raises:
-      RejectedError: PATH_OUTSIDE, or MISSING_IMAGE.
+      RejectedError: PATH_OUTSIDE or MISSING_IMAGE.
     """
-    if record.images is not None:
-        if len(record.images) != len(names):
-            raise RejectedError(Reason.MISSING_IMAGE, f"{len(names)} pictures are named, {len(record.images)} there")
-        return tuple(ImageRef(data=data) for data in record.images)
-    return tuple(ImageRef(path=_path(root, name, follow_links, Reason.MISSING_IMAGE)) for name in names)
+    if record.images is None:
+        return tuple(ImageRef(path=_path(root, name, follow_links, Reason.MISSING_IMAGE)) for name in names)
+    if len(record.images) != len(names):
+        detail = f"the record names {len(names)} images, but embeds {len(record.images)}"
+        raise RejectedError(Reason.MISSING_IMAGE, detail)
+    return tuple(
+        ImageRef(data=data) if data is not None else _file_beside(root, name, follow_links)
+        for name, data in zip(names, record.images, strict=True)
+    )
+
+
+def _file_beside(root: Path, name: str, follow_links: bool) -> ImageRef:
+    """The file of an embedded image without bytes."""
+    try:
+        return ImageRef(path=_path(root, name, follow_links, Reason.MISSING_IMAGE))
+    except RejectedError as e:
+        raise RejectedError(e.reason, f"its bytes are null, and {e.detail}") from None
 
 
 def video_refs(
     names: tuple[str, ...], root: Path, *, frames: int, follow_links: bool
 ) -> tuple[tuple[ImageRef, ...], ...]:
-    """The frames of each video of a record, `frames` each; arguments and errors as of `image_refs`.
+    """The frames of each video of a record, `frames` each; arguments as in `image_refs`.
 
     Raises:
       RejectedError: PATH_OUTSIDE, MISSING_VIDEO, or UNREADABLE_VIDEO.
@@ -75,16 +89,53 @@ def video_refs(
 
 def _path(root: Path, name: str, follow_links: bool, missing: Reason, *, folder: bool = False) -> Path:
     try:
-        path = _linked(root, name) if follow_links else files.inside(root, name)
+        relative = _relative(root, name)
+        path = _linked(root, relative) if follow_links else files.inside(root, relative)
         if path.is_file() or (folder and path.is_dir()):
             return path
-    except (ValueError, OSError) as e:  # OSError: a name too long, a ring of links
+        similar = _similar(root, relative)
+    except (ValueError, OSError) as e:  # OSError: a name too long, a circle of links
         raise RejectedError(Reason.PATH_OUTSIDE, str(e)) from None
-    raise RejectedError(missing, f"{name} is not in {root}")
+    hint = f", but {similar} is; paths use / and are case-sensitive" if similar is not None else ""
+    raise RejectedError(missing, f"{name} is not in {root}{hint}")
+
+
+def _relative(root: Path, name: str) -> str:
+    """`name` relative to the images folder.
+
+    Raises:
+      ValueError: it is absolute and outside of the folder.
+    """
+    if not Path(name).is_absolute():
+        return name
+    for path in (Path(name), Path(name).resolve()):  # the folder, or the name, may lead through links
+        if path.is_relative_to(root):
+            return str(path.relative_to(root))
+    raise ValueError(f"path {name!r} is outside of the images folder {root}")
 
 
 def _linked(root: Path, name: str) -> Path:
-    """`root / name`, where the name itself does not leave the folder but a link in it may."""
-    if Path(name).is_absolute() or ".." in Path(name).parts:
+    """`root / name` for a name that does not leave the folder by itself; a link in it may."""
+    if ".." in Path(name).parts:
         raise ValueError(f"path {name!r} leaves its folder")
     return root / name
+
+
+def _similar(root: Path, name: str) -> str | None:
+    """The path of a file that differs from `name` only in case, or in its separators."""
+    path = root
+    for part in PurePosixPath(name.replace("\\", "/")).parts:
+        actual = part if (path / part).exists() else _names(path).get(part.casefold())
+        if actual is None or actual == "..":
+            return None
+        path /= actual
+    return str(path.relative_to(root)) if path.is_file() else None
+
+
+@functools.lru_cache(maxsize=256)
+def _names(folder: Path) -> dict[str, str]:
+    """The names in a folder by their casefolded form; cached, since a wrong spelling usually affects many records."""
+    try:
+        return {name.casefold(): name for name in os.listdir(folder)}
+    except OSError:
+        return {}

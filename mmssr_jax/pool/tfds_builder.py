@@ -140,10 +140,12 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 def to_example(packed: PackedSample) -> dict[str, Any]:
     """The features of one sample."""
     sample = packed.sample
+    # The system prompt is stored as a leading turn, so that pools without one keep their bytes.
+    system = [{"role": "system", "text": sample.system}] if sample.system is not None else []
     return {
         "id": sample.id,
         "source": sample.source,
-        "turns": [{"role": t.role, "text": t.text} for t in sample.turns],
+        "turns": system + [{"role": t.role, "text": t.text} for t in sample.turns],
         "images": [image.read() for image in sample.images],
         "record": packed.record,
     }
@@ -151,15 +153,14 @@ def to_example(packed: PackedSample) -> dict[str, Any]:
 
 def from_example(example: dict[str, Any]) -> PackedSample:
     """The inverse of `to_example`, for an example of the data source."""
-    turns = example["turns"]
+    messages = list(zip(example["turns"]["role"], example["turns"]["text"], strict=True))
+    system = _text(messages.pop(0)[1]) if messages[0][0] == b"system" else None
     sample = Sample(
         id=_text(example["id"]),
         source=_text(example["source"]),
-        turns=tuple(
-            Turn("user" if role == b"user" else "assistant", _text(text))
-            for role, text in zip(turns["role"], turns["text"], strict=True)
-        ),
+        turns=tuple(Turn("user" if role == b"user" else "assistant", _text(text)) for role, text in messages),
         images=tuple(ImageRef(data=bytes(data)) for data in example["images"]),
+        system=system,
     )
     return PackedSample(sample, bytes(example["record"]))
 

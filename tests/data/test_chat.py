@@ -104,3 +104,12 @@ def test_llava_nexts_labels_train_every_mark_and_newline():
     assert {int(plain.tokens[p + 1]) for p in more} == marks
     expected = [p for p in range(len(plain) - 1) if int(plain.tokens[p + 1]) in marks]
     assert set(expected) <= set(kit.loss_position.tolist())
+
+
+def test_a_samples_system_prompt_replaces_the_templates():
+    t = tokenizer()
+    one = dataclasses.replace(sample(images=0), system="You drive a phone.")
+    tokens, _, _ = flatten(chat_segments(one, t, iter(())))
+    assert t.decode(tokens.tolist()).removeprefix("<|im_start|>").startswith("system\nYou drive a phone.")
+    given, _, _ = flatten(chat_segments(one, t, iter(()), system="Be brief."))
+    assert "You drive" not in t.decode(given.tolist())

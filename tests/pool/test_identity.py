@@ -80,6 +80,19 @@ def test_the_content_is_picture_and_conversation_however_written():
     assert 0 <= content_hash([1, None, "a"]) < 1 << 64
 
 
+@pytest.mark.parametrize("field", ["image", "images", "video", "videos", "audio", "audios", "messages"])
+def test_the_content_covers_every_field_of_media_and_messages(field: str):
+    record = {"id": "a", "conversations": [{"from": "human", "value": "q"}]}
+    hashes = {content_hash({**record, **more}) for more in ({}, {field: ["x"]}, {field: ["y"]})}
+    assert len(hashes) == 3
+    assert content_hash({**record, field: []}) == content_hash({**record, field: []})
+
+
+def test_ids_made_of_the_content_do_not_change():
+    turns = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    assert f"{content_hash({'image': 'x.jpg', 'conversations': turns}):016x}" == "e004ce633494d250"
+
+
 @pytest.mark.parametrize("fields", [{"path_parts": 0}, {"constant": ""}])
 def test_senseless_settings_are_refused(fields: dict[str, Any]):
     with pytest.raises(ValueError, match="expected"):

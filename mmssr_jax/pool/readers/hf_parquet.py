@@ -1,9 +1,13 @@
-"""The Parquet layout of lmms-lab/LLaVA-OneVision-Data: one folder per source, image bytes inside the rows.
+"""Parquet files as on the Hugging Face Hub, image bytes inside the rows, usually one folder per source.
 
-    id: string | image: struct<bytes: binary, path: string>, null for text only
-    conversations: list<struct<from: string, value: string>> | data_source: string
+    image: struct<bytes: binary, path: string>, or binary; null for text only | images: a list of such values
+    conversations: list<struct<from: string, value: string>>       LLaVA-OneVision-Data
+    messages: list<struct<role: string, content: ...>>             see `pool.messages`
+    texts: list<struct<user: string, assistant: string>>           FineVision; rows have no id and no image tags
+    other columns of text and numbers, such as id, source or data_source, become fields of the record
 
-A row with several images has them in `images`, a list of such structs.
+Strings, lists and binaries may be of the large and view types, and strings dictionary-encoded. An image whose bytes are
+null is the file `path` beside the Parquet file.
 """
 
 from __future__ import annotations
@@ -15,26 +19,38 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from absl import logging
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
+from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.pool.reader import Match, NoSettings, PoolFormat, contains
 from mmssr_jax.pool.record import Record
 
 _ROWS_AT_ONCE = 64
-_FORM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-# The columns to read, without and with the bytes.
-_IMAGES = {"image": ("image.path", "image"), "images": ("images.list.element.path", "images")}
+_IMAGES = ("image", "images")
+_CONVERSATIONS = ("conversations", "messages", "texts")
+_EXPECTED = "struct<bytes: binary, path: string>"
+
+_BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+_STRING = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_LIST = (
+    pa.types.is_list, pa.types.is_large_list, pa.types.is_list_view, pa.types.is_large_list_view,
+    pa.types.is_fixed_size_list,
+)  # fmt: skip
+_SCALAR = (*_STRING, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
+
+_Images = tuple[bytes | None, ...]
 
 
 class HfParquet:
-    """Reads Parquet files of the layout above; without an image column all samples are text-only.
+    """Reads Parquet files of the layouts above; without an image column all samples are text-only.
 
     Args:
       path: a Parquet file, or a folder whose Parquet files are read in the order of their names.
 
     Raises:
-      UserError: there is no Parquet file, one is not readable, or lacks a column.
+      UserError: there is no Parquet file, one is not readable, lacks a column, or has a binary column that is not read.
     """
 
     in_place = False
@@ -44,8 +60,10 @@ class HfParquet:
         paths = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
         if not paths:
             raise UserError(f"{path}: holds no Parquet file")
+        root = path.parent if path.is_file() else path
+        self._names = [p.relative_to(root).with_suffix("").as_posix() for p in paths]
         self.files = tuple(p.resolve() for p in paths)
-        self._total = sum(self._check(p) for p in self.files)
+        self._total = sum(_check(p) for p in self.files)
 
     def images_root(self, file: int) -> Path:
         return self.files[file].parent
@@ -55,54 +73,112 @@ class HfParquet:
         for file, path in enumerate(self.files):
             if only not in (None, file):
                 continue
-            for number, (value, encoded) in enumerate(_rows(path, images)):
+            for number, row in enumerate(_rows(path, images)):
                 if progress is not None:
                     progress.add()
+                encoded = _pop_images(row, f"{path.stem}/{number:08d}")
+                if "texts" in row:
+                    _convert_texts(row, f"{self._names[file]}/{number:08d}", len(encoded))
+                value = {k: v for k, v in row.items() if v is not None}
                 raw = json.dumps(value).encode()
-                yield Record(file=file, number=number, offset=-1, raw=raw, value=value, images=encoded)
-
-    def _check(self, path: Path) -> int:
-        """Checks the columns of a file and returns its number of rows."""
-        try:
-            metadata = pq.read_metadata(path)
-        except pa.ArrowInvalid as e:
-            raise UserError(f"{path}: not a readable Parquet file ({e}); if it was cut off, fetch it again") from None
-        schema = metadata.schema.to_arrow_schema()
-        if "conversations" not in schema.names:
-            raise UserError(f"{path}: has no column 'conversations'; it has {', '.join(schema.names)}")
-        for name, form in (("image", _FORM), ("images", pa.list_(_FORM))):
-            if name in schema.names and schema.field(name).type != form:
-                raise UserError(f"{path}: its column {name!r} is {schema.field(name).type}, expected {form}")
-        return metadata.num_rows
+                yield Record(file, number, -1, raw, value, images=encoded if images else None)
 
 
-def _rows(path: Path, images: bool) -> Iterator[tuple[dict[str, Any], tuple[bytes, ...] | None]]:
-    """Each row in LLaVA format, and its images if requested."""
+def _check(path: Path) -> int:
+    """Checks the columns of a file and returns its number of rows."""
+    try:
+        metadata = pq.read_metadata(path)
+    except pa.ArrowInvalid as e:
+        raise UserError(f"{path}: not a readable Parquet file ({e}); if it was cut off, fetch it again") from None
+    schema = metadata.schema.to_arrow_schema()
+    if not set(_CONVERSATIONS) & set(schema.names):
+        raise UserError(
+            f"{path}: has no column {', '.join(map(repr, _CONVERSATIONS))}; it has {', '.join(schema.names)}"
+        )
+    ignored = []
+    for field in schema:
+        if field.name in _IMAGES and not _is_image(field.type):
+            raise UserError(f"{path}: its column {field.name!r} is {field.type}, expected {_EXPECTED} or a list of it")
+        if field.name not in _IMAGES and _has_binary(field.type):
+            raise UserError(
+                f"{path}: its column {field.name!r} holds binary data, which is read from 'image' and 'images' only; "
+                f"rename or remove the column"
+            )
+        if field.name not in _IMAGES and not _is_plain(field.type):
+            ignored.append(f"{field.name} ({field.type})")
+    if ignored:
+        logging.warning("%s: columns of types without a JSON form are not kept: %s", path, ", ".join(ignored))
+    return metadata.num_rows
+
+
+def _rows(path: Path, images: bool) -> Iterator[dict[str, Any]]:
+    """The rows of a file; without `images`, image structs lack their bytes where the file's columns permit."""
     file = pq.ParquetFile(path)
-    schema = file.schema_arrow
-    columns = [f.name for f in schema if f.name not in _IMAGES and _is_plain(f.type)]
-    columns += [_IMAGES[f.name][images] for f in schema if f.name in _IMAGES]
-    number = 0
+    leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+    columns: list[str] = []
+    for field in file.schema_arrow:
+        if field.name in _IMAGES:
+            paths = [leaf for leaf in leaves if leaf.startswith(f"{field.name}.") and leaf.endswith(".path")]
+            columns += [field.name] if images or not paths else paths
+        elif _is_plain(field.type):
+            columns.append(field.name)
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
-        for row in batch.to_pylist():
-            one, several = row.pop("image", None), row.pop("images", None)
-            form = several or ([one] if one is not None else [])
-            names = [p["path"] or f"{path.stem}/{number:08d}.{i}" for i, p in enumerate(form)]
-            if names:
-                row["image"] = names[0] if len(names) == 1 else names
-            encoded = tuple(p["bytes"] for p in form if p["bytes"] is not None) if images else None
-            number += 1
-            yield {k: v for k, v in row.items() if v is not None}, encoded
+        yield from batch.to_pylist()
+
+
+def _pop_images(row: dict[str, Any], stem: str) -> _Images:
+    """Replaces the image columns by the field `image` of paths, and returns the bytes.
+
+    An image without a path is named by `stem` and its number. A null in a list stays in the field as a defect.
+    """
+    images: list[Any] = []
+    for value in (row.pop(name, None) for name in _IMAGES):
+        if value is not None:
+            images += value if isinstance(value, list) else [value]
+    structs = [{"bytes": image} if isinstance(image, bytes) else image for image in images]
+    names = [s if s is None else s.get("path") or f"{stem}.{i}" for i, s in enumerate(structs)]
+    if names:
+        row["image"] = names[0] if len(names) == 1 and names[0] is not None else names
+    return tuple(None if s is None else s.get("bytes") for s in structs)
+
+
+def _convert_texts(row: dict[str, Any], id: str, n_images: int) -> None:
+    """FineVision's `texts` as `conversations`; the images precede the first question."""
+    texts = row.pop("texts") or []
+    turns = []
+    for text in texts:
+        turns += [{"from": "human", "value": text["user"]}, {"from": "gpt", "value": text["assistant"]}]
+    if turns and isinstance(turns[0]["value"], str) and not any(IMAGE_TAG in (t["value"] or "") for t in turns):
+        turns[0]["value"] = f"{IMAGE_TAG}\n" * n_images + turns[0]["value"]
+    row.setdefault("conversations", turns)
+    row.setdefault("id", id)
+
+
+def _is_image(type: pa.DataType) -> bool:
+    """Whether a column of this type holds an image or a list of images."""
+    if _is(type, _LIST):
+        return _is_image(type.value_type)
+    if not pa.types.is_struct(type):
+        return _is(type, _BINARY)
+    fields = {type.field(i).name: type.field(i).type for i in range(type.num_fields)}
+    return "bytes" in fields and _is(fields["bytes"], _BINARY) and _is(fields.get("path", pa.string()), _STRING)
+
+
+def _has_binary(type: pa.DataType) -> bool:
+    return _is(type, _BINARY) or any(_has_binary(type.field(i).type) for i in range(type.num_fields))
 
 
 def _is_plain(type: pa.DataType) -> bool:
     """Whether JSON can represent the type's values."""
-    if pa.types.is_list(type) or pa.types.is_large_list(type):
+    if _is(type, _LIST) or pa.types.is_dictionary(type):
         return _is_plain(type.value_type)
     if pa.types.is_struct(type):
         return all(_is_plain(type.field(i).type) for i in range(type.num_fields))
-    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
-    return pa.types.is_boolean(type) or pa.types.is_null(type) or any(check(type) for check in checks)
+    return _is(type, _SCALAR)
+
+
+def _is(type: pa.DataType, checks: tuple[Any, ...]) -> bool:
+    return any(check(type) for check in checks)
 
 
 def _match(path: Path) -> Match:

@@ -72,6 +72,11 @@ class Tfds:
                 f"{path}: has no feature record, {', '.join(_CONVERSATIONS)}, or question and answer; "
                 f"it has {', '.join(names)}"
             )
+        unread = [name for name in names if name not in _IMAGES and _is_media(builder.info.features[name], tfds)]
+        if unread:
+            raise UserError(
+                f"{path}: its feature {unread[0]!r} holds media, which are read from 'image' and 'images' only"
+            )
         shards = (Path(p) for s in builder.info.splits.values() for p in s.filepaths)
         self.files = (path.resolve() / "dataset_info.json", *(p.resolve() for p in shards))
 
@@ -89,6 +94,12 @@ class Tfds:
             yield _record(example, number, encoded, images)
             if progress is not None:
                 progress.add()
+
+
+def _is_media(feature: Any, tfds: Any) -> bool:
+    """Whether a feature, or a sequence of it, holds images, video or audio."""
+    inner = getattr(feature, "feature", feature)
+    return isinstance(inner, (tfds.features.Image, tfds.features.Video, tfds.features.Audio))
 
 
 def _record(example: _Example, number: int, encoded: tuple[bytes, ...], images: bool) -> Record:

@@ -7,21 +7,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.pool.config import SettingError
+from mmssr_jax.pool.media import image_names
+from mmssr_jax.pool.messages import read_messages
 from mmssr_jax.pool.reader import Match, PoolFormat, contains
+from mmssr_jax.pool.reasons import RejectedError
 from mmssr_jax.pool.record import Record
 
-_IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+_IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "avif")
+_TEXTS = ("json", "txt")
+_UNSUPPORTED = (
+    "mp4", "webm", "mkv", "avi", "mov", "wav", "mp3", "flac", "ogg", "opus", "m4a", "heic", "jxl", "svg",
+)  # fmt: skip
 _BLOCK = 512  # bytes; a tar file ends with blocks of zeros
 
 
@@ -32,10 +41,13 @@ class WebDatasetConfig:
     Attributes:
       number_after: the separator before the number of an image: "." for `KEY.0.jpg`, "_" for `KEY_0.jpg`.
       caption_prompt: the question that a caption answers.
+      key_ends_at: "first_dot" of the file name, as in WebDataset, so that `a.0.jpg` and `a.json` are one sample; or
+        "last_dot", for keys that contain dots.
     """
 
     number_after: str = "."
     caption_prompt: str = "Describe the image."
+    key_ends_at: Literal["first_dot", "last_dot"] = "first_dot"
 
     def __post_init__(self) -> None:
         if self.number_after not in (".", "_", "-"):
@@ -61,8 +73,8 @@ class _Group:
 
     key: str
     images: list[tuple[str, bytes]] = dataclasses.field(default_factory=list)
-    json: bytes | None = None
-    text: bytes | None = None
+    texts: dict[str, tuple[str, bytes]] = dataclasses.field(default_factory=dict)  # "json" or "txt" -> name, content
+    unsupported: str = ""
 
 
 class WebDataset:
@@ -93,11 +105,13 @@ class WebDataset:
         for file, path in enumerate(self.files):
             if only not in (None, file):
                 continue
-            seen: set[str] = set()
+            seen: dict[str, bool] = {}  # key -> whether its sample had text
             for number, group in enumerate(_groups(path, self.settings, images)):
-                again = group.key in seen
-                seen.add(group.key)
-                yield _record(group, file, number, self.settings, images=images, again=again)
+                repeated = group.key in seen
+                if repeated and not (seen[group.key] and group.texts):
+                    raise UserError(f"{path}: the members of sample {group.key!r} are apart; sort the tar by name")
+                seen[group.key] = bool(group.texts)
+                yield _record(group, file, number, self.settings, images=images, repeated=repeated)
             if progress is not None:
                 progress.add()
 
@@ -106,7 +120,7 @@ def _groups(path: Path, config: WebDatasetConfig, images: bool) -> Iterator[_Gro
     """The samples of a shard.
 
     Raises:
-      UserError: the shard is not a complete tar file.
+      UserError: the shard is not a complete tar file, or two samples share a key.
     """
     group: _Group | None = None
     try:
@@ -119,7 +133,7 @@ def _groups(path: Path, config: WebDatasetConfig, images: bool) -> Iterator[_Gro
                     if group is not None:
                         yield group
                     group = _Group(key)
-                _add(group, member, extension, tar, images)
+                _add(group, member, extension, tar, path, images=images)
             _check_end(path, tar)
     except (tarfile.TarError, OSError) as e:
         raise UserError(f"{path}: not a whole tar file ({e}); if it was cut off, fetch it again") from None
@@ -128,9 +142,11 @@ def _groups(path: Path, config: WebDatasetConfig, images: bool) -> Iterator[_Gro
 
 
 def _split(name: str, config: WebDatasetConfig) -> tuple[str, str]:
-    """ "a/b.0.jpg" -> ("a/b", "0.jpg"): the stem ends at the first dot of the base name."""
+    """ "a/b.0.jpg" -> ("a/b", "0.jpg"): by default the key ends at the first dot of the base name."""
     path = PurePosixPath(name)
     stem, _, extension = path.name.partition(".")
+    if config.key_ends_at == "last_dot":
+        stem, _, extension = path.name.rpartition(".")
     if config.number_after != "." and extension.lower() in _IMAGES:
         match = re.fullmatch(rf"(.+){re.escape(config.number_after)}(\d+)", stem)
         if match:
@@ -138,14 +154,22 @@ def _split(name: str, config: WebDatasetConfig) -> tuple[str, str]:
     return str(path.with_name(stem)) if stem else name, extension
 
 
-def _add(group: _Group, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile, images: bool) -> None:
-    kind = extension.rpartition(".")[2].lower()
+def _add(
+    group: _Group, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile, path: Path, *, images: bool
+) -> None:
+    number, _, kind = extension.lower().rpartition(".")
     if kind in _IMAGES:
         group.images.append((member.name, _content(tar, member) if images else b""))
-    elif kind == "json":
-        group.json = _content(tar, member)
-    elif kind == "txt":
-        group.text = _content(tar, member)
+    elif kind in _TEXTS:
+        if kind in group.texts or number.isdigit():  # "clip_0.05.txt": the key has a dot
+            names = [name for name, _ in group.texts.values()] + [member.name]
+            raise SettingError(
+                f"{path}: sample {group.key!r} has the members {', '.join(names)}, which are of several samples",
+                "webdataset.key_ends_at=last_dot reads keys that contain dots",
+            )
+        group.texts[kind] = (member.name, _content(tar, member))
+    elif kind in _UNSUPPORTED:
+        group.unsupported = member.name
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -162,12 +186,14 @@ def _check_end(path: Path, tar: tarfile.TarFile) -> None:
             raise tarfile.ReadError("its end is missing")
 
 
-def _record(group: _Group, file: int, number: int, config: WebDatasetConfig, *, images: bool, again: bool) -> Record:
+def _record(group: _Group, file: int, number: int, config: WebDatasetConfig, *, images: bool, repeated: bool) -> Record:
     ordered = sorted(group.images, key=lambda p: _by_number(p[0]))
     encoded = tuple(data for _, data in ordered) if images else None
     try:
-        if again:
-            raise ValueError("the key stands in this shard before; members of one sample must be consecutive")
+        if repeated:
+            raise ValueError("the key occurs before in this shard")
+        if group.unsupported:
+            raise ValueError(f"its member {group.unsupported} is of a type that is not supported")
         value = _value(group, [name for name, _ in ordered], config)
         raw = json.dumps(value).encode()
         return Record(file=file, number=number, offset=-1, raw=raw, value=value, images=encoded)
@@ -182,19 +208,29 @@ def _value(group: _Group, names: list[str], config: WebDatasetConfig) -> dict[st
     Raises:
       ValueError: a member does not parse.
     """
-    value = json.loads(group.json.decode("utf-8")) if group.json is not None else {}
+    value = json.loads(group.texts["json"][1].decode("utf-8")) if "json" in group.texts else {}
     if not isinstance(value, dict):
         raise ValueError("its json is no object")
     if value.get("id") is None:
         value["id"] = value.get("uid") or group.key
-    image = value.get("image")
-    if len([image] if isinstance(image, str) else image or []) != len(names):
+    if names and len(names) != _declared(value):
+        value.pop("images", None)
         value["image"] = names[0] if len(names) == 1 else names
-    if "conversations" not in value and group.text is not None:
+    if "txt" in group.texts and not {"conversations", "messages"} & value.keys():
         question = f"{IMAGE_TAG}\n" * len(names) + config.caption_prompt
-        answer = group.text.decode("utf-8").strip()
+        answer = group.texts["txt"][1].decode("utf-8").strip()
         value["conversations"] = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
     return value
+
+
+def _declared(value: dict[str, Any]) -> int:
+    """The number of images that the json names in its media fields and its messages, as far as they are readable."""
+    count = 0
+    with contextlib.suppress(RejectedError):
+        count += len(image_names(value))
+    with contextlib.suppress(RejectedError):
+        count += sum(path is not None for message in read_messages(value) for _, path in message.media)
+    return count
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:

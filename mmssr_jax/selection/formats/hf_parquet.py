@@ -72,6 +72,8 @@ def _row(sample: Sample, several: bool) -> dict[str, Any]:
         {"bytes": d, "path": f"{stem}{f'_{n}' if len(data) > 1 else ''}.{image_suffix(d)}"} for n, d in enumerate(data)
     ]
     turns = [{"from": "human" if t.role == "user" else "gpt", "value": t.text} for t in sample.turns]
+    if sample.system is not None:
+        turns.insert(0, {"from": "system", "value": sample.system})
     row: dict[str, Any] = {"id": sample.id, "conversations": turns, "data_source": sample.source}
     if several:
         row["images"] = images

@@ -76,10 +76,10 @@ def test_several_pictures_stand_in_a_list(tmp_path: Path):
     assert [r.raw for r in HfParquet(tmp_path).records(images=False)] == [r.raw for r in records]
 
 
-def test_a_picture_without_bytes_is_found_missing(tmp_path: Path):
+def test_an_image_without_bytes_is_a_file(tmp_path: Path):
     _write(tmp_path / "x.parquet", [_row("a", {"bytes": None, "path": "a.jpg"})])
     (record,) = HfParquet(tmp_path).records(images=True)
-    assert (record.value["image"], record.images) == ("a.jpg", ())
+    assert (record.value["image"], record.images) == ("a.jpg", (None,))
 
 
 def test_a_file_without_pictures_is_text_only(tmp_path: Path):
@@ -97,7 +97,7 @@ def test_a_folder_or_file_of_another_kind_is_one_line(tmp_path: Path):
         HfParquet(tmp_path)
     other = tmp_path / "other.parquet"
     _write(other, [{"id": "a"}], pa.schema([("id", pa.string())]))
-    with pytest.raises(UserError, match=r"other\.parquet: has no column 'conversations'; it has id"):
+    with pytest.raises(UserError, match=r"other\.parquet: has no column 'conversations', 'messages', .*; it has id"):
         HfParquet(other)
     _write(other, [{"image": "a.jpg"}], pa.schema([("image", pa.string()), _SCHEMA.field("conversations")]))
     with pytest.raises(UserError, match=r"its column 'image' is string, expected struct<bytes: binary, path: string>"):

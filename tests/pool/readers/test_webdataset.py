@@ -108,11 +108,43 @@ def test_a_bad_member_costs_its_sample_only(tmp_path: Path, content: bytes, erro
     assert (bad.value, good.value["id"]) == (None, "b")
 
 
-def test_a_key_that_stands_twice_in_a_shard_is_told(tmp_path: Path):
-    members = [("a.json", _JSON), ("b.json", b"{}"), ("a.jpg", b"A")]
+def test_members_of_a_sample_that_are_apart_are_one_line(tmp_path: Path):
+    path = _write(tmp_path / "0.tar", [("a.json", _JSON), ("b.json", b"{}"), ("a.jpg", b"A")])
+    with pytest.raises(UserError, match=r"0\.tar: the members of sample 'a' are apart; sort the tar by name"):
+        _read(path)
+
+
+def test_a_sample_that_occurs_twice_in_a_shard_is_rejected(tmp_path: Path):
+    members = [("a.json", _JSON), ("b.json", b"{}"), ("a.json", _JSON)]
     records = _read(_write(tmp_path / "0.tar", members))
     assert [bool(r.error) for r in records] == [False, False, True]
-    assert "members of one sample must be consecutive" in records[2].error
+    assert "a: the key occurs before in this shard" in records[2].error
+
+
+def test_keys_with_dots_are_a_setting_and_never_merged(tmp_path: Path):
+    members = [(f"clip_0.{n}.{e}", b"%d" % n) for n in (5, 10) for e in ("jpg", "txt")]
+    path = _write(tmp_path / "0.tar", members)
+    with pytest.raises(UserError, match=r"'clip_0' has the members clip_0\.5\.txt, .*webdataset\.key_ends_at=last_dot"):
+        _read(path)
+    records = _read(path, key_ends_at="last_dot")
+    assert [(r.value["id"], r.images) for r in records] == [("clip_0.5", (b"5",)), ("clip_0.10", (b"10",))]
+
+
+def test_a_key_with_dots_is_found_by_a_second_text_too(tmp_path: Path):
+    path = _write(tmp_path / "0.tar", [("v.a.json", _JSON), ("v.b.json", _JSON)])
+    with pytest.raises(UserError, match=r"'v' has the members v\.a\.json, v\.b\.json"):
+        _read(path)
+
+
+def test_a_member_of_a_type_that_is_not_supported_costs_its_sample(tmp_path: Path):
+    bad, good = _read(_write(tmp_path / "0.tar", [("a.mp4", b"A"), ("a.txt", b"a"), ("b.json", b"{}")]))
+    assert bad.error == "a: its member a.mp4 is of a type that is not supported"
+    assert not good.error
+
+
+def test_an_image_that_the_json_names_and_the_shard_lacks_stays_in_the_record(tmp_path: Path):
+    (record,) = _read(_write(tmp_path / "0.tar", [("a.json", b'{"images": ["x.jpg"]}')]))
+    assert (record.value["images"], record.images) == (["x.jpg"], ())
 
 
 def test_links_in_a_shard_are_not_followed(tmp_path: Path):
