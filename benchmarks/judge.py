@@ -1,19 +1,19 @@
-"""How fast the live judge is, against a local server in a process of its own; one JSON line.
+"""Speed of the live judge, against a local server in another process; one JSON line.
 
-    python benchmarks/judge.py --samples=100000        # overhead: a server that answers at once
-    python benchmarks/judge.py --per_minute=3000       # pace: a server that takes so many requests in any minute
+    python benchmarks/judge.py --samples=100000        # overhead: a server that answers immediately
+    python benchmarks/judge.py --per_minute=3000       # rate limiting: a server with this limit
 
 Overhead: the judge rates `samples` text samples; before and after it a bare loop of the same client sends a twentieth
-as many of the same requests with as many in flight, and does nothing with the answers.
+of the same requests with the same number in flight, and ignores the answers.
 
-    judge_per_s, bare_per_s, ratio      requests a second, and the first over the second (target: >= 0.8)
+    judge_per_s, bare_per_s, ratio      requests per second, and the first over the second (target: >= 0.8)
     rss_mib                             memory of this process after a tenth, a half and all of the samples
 
-Pace: real minutes, of which the first `warm_up_s` are not counted. With --noheaders the server states its limit by
-refusing alone.
+Rate limiting: in real time, without the first `warm_up_s` seconds. With --noheaders the server does not state its limit
+and only refuses requests.
 
-    used                                requests let through over the limit (target: >= 0.95)
-    refused                             429 answers over all answers, the warm-up's included (target: < 0.02)
+    used                                accepted requests over the limit (target: >= 0.95)
+    refused                             429 answers over all answers, including the warm-up (target: < 0.02)
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ from mmssr_jax.judge.base import Request  # noqa: E402
 from mmssr_jax.judge.ledger import Ledger  # noqa: E402
 from mmssr_jax.judge.rubric import Rubric  # noqa: E402
 
-_SAMPLES = flags.DEFINE_integer("samples", 100_000, "samples of the overhead measure", lower_bound=100)
+_SAMPLES = flags.DEFINE_integer("samples", 100_000, "samples of the overhead measurement", lower_bound=100)
 _CONCURRENCY = flags.DEFINE_integer("concurrency", 64, "requests in flight", lower_bound=1)
-_PER_MINUTE = flags.DEFINE_integer("per_minute", None, "measure the pace against such a limit instead")
-_SECONDS = flags.DEFINE_integer("seconds", 150, "of the pace measure, warm-up included")
-_WARM_UP_S = flags.DEFINE_integer("warm_up_s", 60, "of the pace measure")
+_PER_MINUTE = flags.DEFINE_integer("per_minute", None, "measure rate limiting against this limit instead")
+_SECONDS = flags.DEFINE_integer("seconds", 150, "of the rate limit measurement, including warm-up")
+_WARM_UP_S = flags.DEFINE_integer("warm_up_s", 60, "of the rate limit measurement")
 _HEADERS = flags.DEFINE_bool("headers", True, "the server states its limit in headers")
 
 
 def serve(pipe: Connection, per_minute: int | None, headers: bool) -> None:
-    """The server's process: sends its address, waits for a word, sends what it counted."""
+    """The server's process: sends its address, waits for a message, sends its counts."""
     from tests.judge.api_server import ApiServer, RateLimit, good
 
     script = RateLimit(per_minute, headers=headers) if per_minute else good
@@ -78,8 +78,8 @@ def memory_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-class Watched(Progress):
-    """Notes memory after a tenth, a half and all of the work."""
+class MemoryProgress(Progress):
+    """Records memory after a tenth, a half and all of the work."""
 
     def __init__(self, total: int):
         super().__init__("judge", total, "ratings", every=1e9)
@@ -92,7 +92,7 @@ class Watched(Progress):
 
 
 async def bare_loop(config: ApiConfig, numbers: range) -> float:
-    """Requests a second of the client alone."""
+    """Requests per second of the client alone."""
     builder = RequestBuilder(config, Rubric(), lookup)
     queue = iter([builder.body(builder.prepare(f"s{i}"), "json_schema", RetryAdjustments()) for i in numbers])
     async with make_client(config, None) as client:
@@ -107,7 +107,7 @@ async def bare_loop(config: ApiConfig, numbers: range) -> float:
 
 
 def judge(config: ApiConfig, folder: Path, count: int, progress: Progress) -> float:
-    """Requests a second of the judge, ledger and all."""
+    """Requests per second of the judge, including its ledger."""
     with Ledger(folder / "ledger.jsonl") as ledger:
         start = time.monotonic()
         judge = LiveJudge(config, Rubric(), lookup, origin="the benchmark")
@@ -116,25 +116,25 @@ def judge(config: ApiConfig, folder: Path, count: int, progress: Progress) -> fl
 
 
 def overhead(config: ApiConfig, folder: Path) -> dict[str, Any]:
-    """The first measure of the module."""
+    """The first measurement of the module."""
     count = _SAMPLES.value
     before = asyncio.run(bare_loop(config, range(count // 20)))
-    progress = Watched(count)
-    ours = judge(config, folder, count, progress)
+    progress = MemoryProgress(count)
+    judge_rate = judge(config, folder, count, progress)
     after = asyncio.run(bare_loop(config, range(count // 20)))
     bare = (before + after) / 2
     return {
         "samples": count,
         "concurrency": config.limits.concurrency,
-        "judge_per_s": round(ours, 1),
+        "judge_per_s": round(judge_rate, 1),
         "bare_per_s": [round(before, 1), round(after, 1)],
-        "ratio": round(ours / bare, 3),
+        "ratio": round(judge_rate / bare, 3),
         "rss_mib": list(progress.marks.values()),
     }
 
 
-def pace(config: ApiConfig, folder: Path, pipe: Connection, per_minute: int) -> dict[str, Any]:
-    """The second measure of the module."""
+def rate_limiting(config: ApiConfig, folder: Path, pipe: Connection, per_minute: int) -> dict[str, Any]:
+    """The second measurement of the module."""
     judge(config, folder, round(per_minute * _SECONDS.value / 60), Progress("judge", 0, every=1e9))
     pipe.send("report")
     times, refused = pipe.recv()
@@ -160,7 +160,7 @@ def main(_: list[str]) -> None:
     config = ApiConfig("gpt-4o", base_url=pipe.recv(), limits=LimitsConfig(concurrency=_CONCURRENCY.value))
     with tempfile.TemporaryDirectory() as folder:
         if _PER_MINUTE.value:
-            result = pace(config, Path(folder), pipe, _PER_MINUTE.value)
+            result = rate_limiting(config, Path(folder), pipe, _PER_MINUTE.value)
         else:
             result = overhead(config, Path(folder))
             pipe.send("end")

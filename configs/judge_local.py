@@ -1,20 +1,20 @@
-r"""A model of this project as the judge of your own pool: no key, no cost, nothing leaves the machine.
+r"""Ratings of a pool by a model of this project: no key, no cost, no data leave the machine.
 
     python -m mmssr_jax.main --config=configs/judge_local.py --workdir=runs/judged --config.pool.path=POOL.json \
         --config.judge.local.model=FOLDER
 
-FOLDER holds a model of this project: a run's checkpoints, or an imported checkpoint. It is told the same rubric as an
-API judge, and fills the scores and styles into the answer's form, so any model gives ratings that parse; how good they
-are is another question, and agreement is measured before anything is built on them. Drawn scores (temperature above 0)
-make repeats and votes possible; with 0 every rating of a sample is the same. About 20 s for 20 samples with the tiny
-model that ships with the package (the default), whose ratings mean nothing; a 7B model wants an accelerator.
+FOLDER holds a model of this project: a run's checkpoints, or an imported checkpoint. It gets the same rubric as an API
+judge, and fills scores and styles into a template, so any model gives valid ratings; their quality has to be measured
+by their agreement with another judge. Sampled scores (temperature above 0) make repeats and votes possible; at
+temperature 0 every rating of a sample is the same. About 20 s for 20 samples with the tiny model that ships with the
+package (the default), whose ratings are meaningless; a 7B model needs an accelerator.
 """
 
 from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
-    """Ratings, and a page about them."""
+    """Ratings and a report."""
     c = ConfigDict()
     c.name = "ratings by a local judge"
     c.stages = ("ingest", "judge", "report")
