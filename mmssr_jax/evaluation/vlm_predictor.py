@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import jax
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -12,6 +13,7 @@ from mmssr_jax.core.sample import Sample, Turn
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.example import Example
 from mmssr_jax.evaluation.benchmark import Question
+from mmssr_jax.generation.batched import in_order, run_batched
 from mmssr_jax.generation.prompting import Prompter
 from mmssr_jax.generation.sampler import GenerationConfig, Generator
 from mmssr_jax.models.module_params import Params
@@ -30,20 +32,21 @@ class VLMPredictor:
         Raises:
           UserError: an image cannot be read, or a prompt is too long.
         """
-        batch_size = self._prompter.config.rows
-        prompts = [self._prompt(question) for question in questions]
-        buckets: dict[BatchShape, list[int]] = {}
-        for n, prompt in enumerate(prompts):
-            buckets.setdefault(self._prompter.shape(prompt), []).append(n)
-        answers: dict[int, str] = {}
-        for shape, members in buckets.items():
-            for start in range(0, len(members), batch_size):
-                batch = members[start : start + batch_size]
-                outputs = self._generate([prompts[n] for n in batch], shape, max_new_tokens)
-                for n, ids in zip(batch, outputs, strict=True):
-                    answers[n] = self._prompter.tokenizer.decode(ids).strip()
-        for n in range(len(questions)):
-            yield answers[n]
+        generator = self._generator(max_new_tokens)
+
+        def dispatch(prompts: list[Example], shape: BatchShape) -> jax.Array:
+            batch = self._prompter.batch(prompts, shape)
+            return generator.dispatch(batch.tokens, batch.pixels, batch.image_index, batch.lengths)
+
+        def fetch(pending: jax.Array, prompts: list[Example]) -> list[str]:
+            answers = generator.fetch(pending)[: len(prompts)]
+            return [self._prompter.tokenizer.decode(ids).strip() for ids in answers]
+
+        results = run_batched(
+            (self._prompt(question) for question in questions), rows=self._prompter.config.rows,
+            bucket=self._prompter.shape, dispatch=dispatch, fetch=fetch,
+        )  # fmt: skip
+        yield from in_order(results)
 
     def _prompt(self, question: Question) -> Example:
         sample = Sample(question.index, "benchmark", (Turn("user", question.prompt),), question.images)
@@ -52,11 +55,9 @@ class VLMPredictor:
         except (OSError, ValueError) as e:
             raise UserError(f"index {question.index}: {e}") from None
 
-    def _generate(self, prompts: Sequence[Example], shape: BatchShape, max_new_tokens: int) -> list[list[int]]:
+    def _generator(self, max_new_tokens: int) -> Generator:
         if max_new_tokens not in self._generators:
             tokenizer = self._prompter.tokenizer
             settings = GenerationConfig(max_new_tokens, stop=(tokenizer.im_end, tokenizer.pad))
             self._generators[max_new_tokens] = Generator(self._graphdef, self._params, settings, self._mesh)
-        batch = self._prompter.batch(prompts, shape)
-        outputs = self._generators[max_new_tokens](batch.tokens, batch.pixels, batch.image_index, batch.lengths)
-        return outputs[: len(prompts)]
+        return self._generators[max_new_tokens]

@@ -62,10 +62,35 @@ def generate(
     Returns:
       int32 [B, max_tokens]; `PAD` from the stop token on.
     """
-    B, L, _ = embeddings.shape
-    steps = settings.max_tokens
+    last, cache = prefill(decoder, embeddings, lengths, room=embeddings.shape[1] + settings.max_tokens)
+    return decode(decoder, last, cache, seeds, settings, positions=lengths, slots=lengths)
+
+
+def decode(
+    decoder: Decoder,
+    last: jax.Array,
+    cache: KVCache,
+    seeds: jax.Array,
+    settings: GenerationConfig,
+    *,
+    positions: jax.Array,
+    slots: jax.Array,
+) -> jax.Array:
+    """Decodes until every row has a stop token, or `max_tokens`; to be called under jit.
+
+    Args:
+      decoder: of the model.
+      last: [B, D], hidden state of each row's last token.
+      cache: the tokens so far, with room for `max_tokens` more from `slots` on.
+      seeds: int32 [B], see `Sampling`.
+      settings: static.
+      positions, slots: int32 [B], position and cache slot of each row's next token.
+
+    Returns:
+      int32 [B, max_tokens]; `PAD` from the stop token on.
+    """
+    B, steps = len(last), settings.max_tokens
     stop = jnp.array(settings.stop, jnp.int32)
-    last, cache = prefill(decoder, embeddings, lengths, room=L + steps)
 
     def unfinished(carry: tuple[Any, ...]) -> jax.Array:
         step, _, done, _, _ = carry
@@ -76,7 +101,7 @@ def generate(
         token = sample(decoder.logits(last), seeds, step, settings.sampling)
         done = done | jnp.isin(token, stop)
         answer = answer.at[:, step].set(jnp.where(done, PAD, token))
-        last, cache = decode_step(decoder, token, lengths + step, cache)
+        last, cache = decode_step(decoder, token, positions + step, cache, slots + step)
         return step + 1, last, done, cache, answer
 
     answer = jnp.full((B, steps), PAD, jnp.int32)
@@ -96,9 +121,11 @@ def prefill(decoder: Decoder, embeddings: jax.Array, lengths: jax.Array, *, room
     return jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0], cache
 
 
-def decode_step(decoder: Decoder, token: jax.Array, at: jax.Array, cache: KVCache) -> tuple[jax.Array, KVCache]:
-    """Runs one token per row, int32 [B], at the positions `at`, int32 [B]; its hidden state [B, D], and the cache."""
-    hidden, cache = decoder.extend(decoder.embed(token[:, None]), at[:, None], cache, at)
+def decode_step(
+    decoder: Decoder, token: jax.Array, position: jax.Array, cache: KVCache, slot: jax.Array
+) -> tuple[jax.Array, KVCache]:
+    """Runs one token per row, int32 [B], at positions and cache slots int32 [B]; hidden states [B, D] and the cache."""
+    hidden, cache = decoder.extend(decoder.embed(token[:, None]), position[:, None], cache, slot)
     return hidden[:, 0], cache
 
 

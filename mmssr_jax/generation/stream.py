@@ -112,7 +112,8 @@ def _programs(graphdef: nnx.GraphDef, max_tokens: int, chunk: int) -> tuple[Call
         def one(carry, n):
             last, cache = carry
             token = sample_rows(decoder.logits(last), temperature, top_p, seeds, step + n)
-            return decode_step(decoder, token, lengths + step + n, cache), token
+            at = lengths + step + n
+            return decode_step(decoder, token, at, cache, at), token
 
         (last, cache), tokens = jax.lax.scan(one, (last, cache), jnp.arange(chunk))
         return last, cache, tokens.T

@@ -7,7 +7,6 @@ V vocabulary, S cache slots.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,13 +14,12 @@ import numpy as np
 
 from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.data.batch import Batch
+from mmssr_jax.generation.sampler import GenerationConfig, decode
 from mmssr_jax.models.attention.tree import PrefixTreeMask
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.packing import with_text
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.scoring.prompt_tree import PromptTree
-
-PAD = -1
 
 
 def leaf_logits(model: VLM, batch: Batch, tree: PromptTree) -> jax.Array:
@@ -58,7 +56,7 @@ def leaf_logits_and_list(
       stop: the token id that ends the answer.
 
     Returns:
-      float32 [B, N, V] and int32 [B, steps]; the latter is `PAD` from the stop token on.
+      float32 [B, N, V] and int32 [B, steps]; the latter is `sampler.PAD` from the stop token on.
     """
     B, P = batch.tokens.shape
     T, decoder = len(tree.tokens), model.decoder
@@ -78,25 +76,11 @@ def leaf_logits_and_list(
     _, cache = decoder.extend(prefix_BPD, batch.positions, cache, jnp.zeros(B, jnp.int32))
     starts_B = jnp.full(B, P, jnp.int32)
     hidden_BTD, cache = decoder.extend(tree_BTD, lengths_B[:, None] + _tile(tree.positions, B), cache, starts_B)
-    logits_BNV = model.logits(hidden_BTD[:, _leaves(tree)])
-    first_position_B = lengths_B + int(tree.positions[-1]) + 1
-
-    def unfinished(carry: tuple[Any, ...]) -> jax.Array:
-        step, _, done_B, _, _ = carry
-        return (step < steps) & ~done_B.all()
-
-    def decode(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        step, logits_BV, done_B, cache, answer = carry
-        token_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-        done_B = done_B | (token_B == stop)
-        answer = answer.at[:, step].set(jnp.where(done_B, PAD, token_B))
-        slots_B = jnp.full(B, P + T, jnp.int32) + step
-        positions_B1 = (first_position_B + step)[:, None]
-        hidden_B1D, cache = decoder.extend(decoder.embed(token_B[:, None]), positions_B1, cache, slots_B)
-        return step + 1, model.logits(hidden_B1D[:, 0]), done_B, cache, answer
-
-    start = (jnp.int32(0), logits_BNV[:, -1], jnp.zeros(B, bool), cache, jnp.full((B, steps), PAD, jnp.int32))
-    return logits_BNV, jax.lax.while_loop(unfinished, decode, start)[-1]
+    list_BS = decode(
+        decoder, hidden_BTD[:, -1], cache, jnp.zeros(B, jnp.int32), GenerationConfig(steps, stop=(stop,)),
+        positions=lengths_B + int(tree.positions[-1]) + 1, slots=jnp.full(B, P + T, jnp.int32),
+    )  # fmt: skip
+    return model.logits(hidden_BTD[:, _leaves(tree)]), list_BS
 
 
 def read_digits(logits: jax.Array, digits: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

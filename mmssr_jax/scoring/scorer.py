@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 
 from mmssr_jax.data.batch import Batch, BatchShape
 from mmssr_jax.data.example import Example
+from mmssr_jax.generation.sampler import PAD
 from mmssr_jax.images.anyres import WeightedIndex
 from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.parallel import hosts, rules
@@ -182,7 +183,7 @@ class Scorer:
         scores, mass, best, styles = (np.asarray(array)[: len(examples)] for array in pending)
         if self.encoder.generate_styles:
             decode = self.encoder.tokenizer.decode
-            lists = [style_list(decode(answer[answer != forward.PAD])) for answer in styles]
+            lists = [style_list(decode(answer[answer != PAD])) for answer in styles]
             styles = np.zeros((len(examples), 0), np.float32)
         else:
             lists = style_lists(styles, self.encoder.styles)
