@@ -113,7 +113,7 @@ def our_runs(config: Any, arrays: dict[str, Any]) -> tuple[Runs, float]:
     carry = [params, jax.jit(tx.init)(params)]
     start = time.perf_counter()
     forward = jax.jit(lambda p, b: read_logits(module_params.merge(graphdef, p), b)).lower(params, batch).compile()
-    step = jax.jit(make_step(graphdef, tx, tokens_per_image=config.image_tokens), donate_argnums=(0, 1))
+    step = jax.jit(make_step(graphdef, tx), donate_argnums=(0, 1))
     compiled = step.lower(*carry, batch).compile()
     seconds = time.perf_counter() - start
 

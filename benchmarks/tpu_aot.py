@@ -159,7 +159,7 @@ def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int
     }[optimizer]()
     opt_state = with_shardings(jax.eval_shape(tx.init, params), mesh)
     opt_layout = jax.tree.map(lambda x: x.sharding, opt_state)
-    step = make_step(graphdef, tx, tokens_per_image=config.image_tokens)
+    step = make_step(graphdef, tx)
     run = jax.jit(step, out_shardings=(layout, opt_layout, replicated(mesh)), donate_argnums=(0, 1))
     return run.trace(params, opt_state, batch), params
 
