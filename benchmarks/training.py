@@ -1,14 +1,14 @@
-"""Training: a step beside PyTorch's on the same shapes, and the loop as it runs, packing and input included.
+"""Training speed: one step compared with PyTorch on the same shapes, and the whole loop with packing and input.
 
     pip install -e .[bench]
     python benchmarks/training.py                                                (2 threads, float32, CPU)
     python benchmarks/training.py --preset=llava_ov_7b --dtype=bfloat16 --torch=false --loop=false    (on a GPU)
 
-Prints one JSON line. `step` is that of benchmarks/model_speed.py: seconds of the fastest of --repeats steps, all taking
-turns, and the ratios torch / ours, above 1 where ours is faster (goal: at least 0.9 of both). `loop` trains the preset
-`tiny` on a generated pool and tells, without its first steps, which compile: tokens a second, `packing` (share of the
-places of a batch that hold tokens), `input_wait_share` (of the time, the device had nothing to do), operations a
-second, and `flop_utilisation` where the device's peak is known. Operations are those of the model, padding included.
+Prints one JSON line. `step` is that of benchmarks/model_speed.py: seconds of the fastest of --repeats interleaved
+steps, and the ratios torch / ours, above 1 if ours is faster (goal: at least 0.9 for both). `loop` trains the preset
+`tiny` on a generated pool and reports, without the first steps, which compile: tokens per second, `packing` (fraction
+of the token positions that are not padding), `input_wait_share` (fraction of the time spent waiting for input), FLOPs
+per second, and `flop_utilisation` if the device's peak is known. FLOPs are those of the model, padding included.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import model_speed
 from absl import app, flags
 
 _PRESET = flags.DEFINE_string("preset", "tiny", "shape of the step: d896 or a preset of models.presets")
-_LOOP = flags.DEFINE_bool("loop", True, "run the loop too")
+_LOOP = flags.DEFINE_bool("loop", True, "also run the loop")
 _STEPS = flags.DEFINE_integer("steps", 60, "of the loop", lower_bound=20)
 _LOG_EVERY = 10
 
 
 def time_step() -> dict[str, Any]:
-    """The training step, ours and PyTorch's."""
+    """Times the training step, ours and PyTorch's."""
     import jax
 
     from mmssr_jax.training.throughput import peak_tflops
@@ -43,17 +43,17 @@ def time_step() -> dict[str, Any]:
     racers = {"ours": ours["step"]}
     racers |= {name: model_speed.torch_runs(config, arrays, compiled=c)["step"] for name, c in rivals.items()}
     best = model_speed.race(racers, values.repeats)
-    found: dict[str, Any] = {"shape": _PRESET.value, "dtype": values.dtype, **sizes}
-    found |= {f"{name}_s": seconds for name, seconds in best.items()}
-    found |= {f"ratio_{name}": best[name] / best["ours"] for name in rivals}
-    found["tflops"] = _flops(config, arrays) / best["ours"] / 1e12
+    result: dict[str, Any] = {"shape": _PRESET.value, "dtype": values.dtype, **sizes}
+    result |= {f"{name}_s": seconds for name, seconds in best.items()}
+    result |= {f"ratio_{name}": best[name] / best["ours"] for name in rivals}
+    result["tflops"] = _flops(config, arrays) / best["ours"] / 1e12
     peak = peak_tflops(jax.devices()[0].device_kind)
-    found["flop_utilisation"] = found["tflops"] / peak if peak is not None else None
-    return found
+    result["flop_utilisation"] = result["tflops"] / peak if peak is not None else None
+    return result
 
 
 def _flops(config: Any, arrays: dict[str, Any]) -> float:
-    """Of the step: matrix products, backward = 2 forward."""
+    """FLOPs of the step: matrix products, the backward pass counts twice the forward pass."""
     from flax import nnx
     from flops import forward_flops
 
@@ -66,7 +66,7 @@ def _flops(config: Any, arrays: dict[str, Any]) -> float:
 
 
 def run_loop(workdir: Path) -> dict[str, float]:
-    """The stages `ingest` and `pretrain` on a generated pool; means over the rows of metrics after the compiling."""
+    """Runs the stages `ingest` and `pretrain` on a generated pool; means of the metrics after compilation."""
     from mmssr_jax import main
     from mmssr_jax.core.metric_writer import read_metrics
     from mmssr_jax.core.stage import StageContext
@@ -80,11 +80,11 @@ def run_loop(workdir: Path) -> dict[str, float]:
     context = StageContext(config=config, workdir=Workdir(workdir))
     main.run_stages(context, ("ingest", "pretrain"))
     rows = [r for r in read_metrics(workdir / "metrics" / "base.jsonl") if r["step"] > _STEPS.value // 2]
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for row in rows:
-        found.setdefault(str(row["name"]).removeprefix("time/"), []).append(float(row["value"]))
-    wanted = ("tokens_per_s", "packing", "input_wait_share", "tflops_per_s", "flop_utilisation", "memory_gib")
-    return {name: sum(found[name]) / len(found[name]) for name in wanted if name in found}
+        values.setdefault(str(row["name"]).removeprefix("time/"), []).append(float(row["value"]))
+    names = ("tokens_per_s", "packing", "input_wait_share", "tflops_per_s", "flop_utilisation", "memory_gib")
+    return {name: sum(values[name]) / len(values[name]) for name in names if name in values}
 
 
 def main(_: list[str]) -> None:

@@ -1,16 +1,16 @@
-r"""MM1.5's recipe at the paper's sizes (arXiv 2409.20566): pre-training, continual pre-training, SFT, on data of yours.
+r"""MM1.5's recipe at the paper's sizes (arXiv 2409.20566): pre-training, continual pre-training, SFT, on your data.
 
     python -m mmssr_jax.main --config=configs/mm15.py:3b --workdir=runs/mm15_3b --config.pretrain.tokenizer=TOKENIZER \
         --config.pools.captions.path=CAPTIONS.json --config.pools.ocr.path=OCR.json --config.pools.sft.path=SFT.yaml \
         --config.pretrain.phase.mixture.interleaved.documents=INTERLEAVED.jsonl \
         --config.pretrain.phase.mixture.text.documents=TEXT.jsonl
 
-The argument is a size: 1b, 3b, 7b, 30b, 1b_moe or 3b_moe. This is weeks on a pod; configs/mm15_tiny.py is the same life
-cycle in minutes. The SFT pool's sources are named "<category>/<data set>": general, text_rich, math, science, code,
-refer, multi, text. Steps, ratios, alphas, group weights, Adafactor, its rates and schedules, no splitting in
-pre-training and dynamic splitting after it are the paper's; its pre-training at 378 pixels is not, all phases here see
-672. Not published, and ours: warm-up of SFT, sequence lengths after pre-training, text-rich at its natural size (alpha
-3.3 by the paper's final shares).
+The argument is a size: 1b, 3b, 7b, 30b, 1b_moe or 3b_moe. This takes weeks on a pod; configs/mm15_tiny.py is the same
+life cycle in minutes. The sources of the SFT pool must be named "<category>/<data set>" with the categories general,
+text_rich, math, science, code, refer, multi and text. From the paper: steps, ratios, alphas, group weights, Adafactor
+with its learning rates and schedules, pre-training at 378 pixels without splitting, then 672 pixels with dynamic
+splitting. Not published, and chosen here: warm-up of SFT, sequence lengths after pre-training, text-rich at its natural
+size (alpha 3.3 follows from the paper's final shares).
 """
 
 import math

@@ -3,11 +3,12 @@ r"""LLaVA-OneVision's single-image SFT, as mmSSR trains its scorer and its downs
     python -m mmssr_jax.main --config=configs/sft_llava_ov.py --workdir=runs/sft_llava_ov \
         --config.base=MODEL --config.pool.path=POOL.json --config.evaluate.benchmarks.mine.path=BENCHMARK.tsv
 
-For accelerators: 7B in bfloat16 with remat wants fsdp over 8 devices of 80 GB. MODEL is a LLaVA-OneVision mid-stage
-checkpoint that the stage `convert` has taken in. The rates, the schedule, one epoch and the length of 12,000 tokens are
-the paper's; its batch is 128 or 256 samples (64 GPUs of 2, accumulation unknown), here `rows` packed rows. Steps are an
-epoch's: samples / samples a batch. To train on a selection, name it in `--config.train.phases.sft.selection`; the
-argument "lora" trains low-rank additions instead: `--config=configs/sft_llava_ov.py:lora`.
+For accelerators: 7B in bfloat16 with remat needs FSDP over 8 devices of 80 GB. MODEL is a LLaVA-OneVision mid-stage
+checkpoint, converted by the stage `convert`. The learning rates, the schedule, one epoch and the length of 12,000
+tokens are the paper's; its batch is 128 or 256 samples (64 GPUs of 2, accumulation unknown), here `rows` packed rows.
+Set `steps` to one epoch: samples / samples per batch. To train on a selection, set
+`--config.train.phases.sft.selection`; the argument "lora" trains low-rank adapters instead:
+`--config=configs/sft_llava_ov.py:lora`.
 """
 
 from ml_collections import ConfigDict, config_dict

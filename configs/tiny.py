@@ -14,7 +14,7 @@ SEEDS = (0, 1, 2)
 
 
 def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
-    """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phases.py."""
+    """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py."""
     optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
     return {"steps": steps, "rows": 8, "length": 384, "images": 4, "optimizer": optimizer, **more}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
 
-from mmssr_jax.core.config import difference, fingerprint, to_dataclass, to_plain
+from mmssr_jax.core.config import FLATTENED, difference, fingerprint, to_dataclass, to_plain
 from mmssr_jax.core.errors import UserError
 
 
@@ -205,3 +206,41 @@ def test_difference(old, new, lines):
 @given(PLAIN)
 def test_nothing_differs_from_itself(value):
     assert difference(value, value) == []
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    rows: int
+    length: int = 4
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise ValueError(f"length is {self.length}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Grouped:
+    group: Group = dataclasses.field(metadata=FLATTENED)
+    seed: int = 0
+
+
+def test_the_keys_of_a_flattened_group_stand_in_the_section():
+    section = {"rows": 2, "length": 3, "seed": 1}
+    built = to_dataclass(Grouped, ConfigDict(section), "config.x")
+    assert built == Grouped(Group(2, 3), 1)
+    assert to_plain(built) == section
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"rows": 1, "lenght": 2}, "config.x: there is no field 'lenght'; did you mean 'length'?"),
+        ({"group": {}}, "config.x: there is no field 'group'; known are rows, length, seed"),
+        ({"seed": 1}, "config.x.rows is not set"),
+        ({"rows": "a"}, "config.x.rows: expected int, got 'a'"),
+        ({"rows": 1, "length": 0}, "config.x: length is 0"),
+    ],
+)
+def test_mistakes_in_a_flattened_group_name_the_flat_key(section, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        to_dataclass(Grouped, section, "config.x")
