@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation.score import Score, bootstrap_weights, percentiles, rounded
+from mmssr_jax.core.json_format import json_numbers
+from mmssr_jax.evaluation.score import Score, bootstrap_weights, percentiles
 
 ALL = "all"
 
@@ -70,7 +71,7 @@ def compare(
             above = [b for b, e in group["benchmarks"].items() if e["mean"] > other["benchmarks"][b]["mean"]]
             group["better_than_baseline"] = {"count": len(above), "of": len(group["benchmarks"])}
             result["differences"][name] = _differences(scores, result["groups"], (name, baseline), averages, seed)
-    return rounded(result)
+    return json_numbers(result)
 
 
 def check_names(
@@ -167,7 +168,7 @@ def no_image_gain(with_images: Score, no_image: Score, *, seed: int) -> dict[str
     """The gain of a run over its no-image baseline: the field `blind` in `results/<run>.json`; see runner.py."""
     gains = percentiles(_resampled_difference([with_images], [no_image], seed=(seed,)))
     value = no_image.value()
-    return rounded({"value": value, "gain": with_images.value() - value, "interval": list(gains)})
+    return json_numbers({"value": value, "gain": with_images.value() - value, "interval": list(gains)})
 
 
 def _resampled_difference(group: Sequence[Score], other: Sequence[Score], *, seed: tuple[int, ...]) -> np.ndarray:

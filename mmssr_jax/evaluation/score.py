@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from mmssr_jax.core.json_format import json_numbers
+
 Fields = Mapping[str, str]
 Aggregate = Callable[[np.ndarray, "Sequence[Unit]"], np.ndarray]
 
@@ -145,13 +147,4 @@ def summary(score: Score, *, seed: int) -> dict[str, Any]:
         "more": dict(score.more),
         "note": score.note,
     }
-    return rounded(entry)
-
-
-def rounded(value: Any) -> Any:
-    """Rounds floats to six decimals: finer than any test set resolves, coarser than the rounding error of a sum."""
-    if isinstance(value, dict):
-        return {key: rounded(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return round(value, 6) if isinstance(value, float) else value
+    return json_numbers(entry)

@@ -7,7 +7,7 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation.api_grader import ApiGrader, GraderConfig
 from mmssr_jax.evaluation.benchmark_registry import get_benchmark
-from mmssr_jax.evaluation.grading import graded
+from mmssr_jax.evaluation.grading import add_grades
 from mmssr_jax.evaluation.score import GRADE
 from mmssr_jax.judge.ledger import read_ledger
 from tests.judge.api_server import ApiServer, Reply, completion, error
@@ -26,7 +26,7 @@ def key(monkeypatch):
 
 def grade(server, path, **settings):
     config = GraderConfig("gpt-4o", base_url=server.url, api_key_env="TEST_API_KEY", **settings)
-    return graded(ROWS, get_benchmark("mmvet"), ApiGrader(config), path, benchmark="vet")
+    return add_grades(ROWS, get_benchmark("mmvet"), ApiGrader(config), path, name="vet")
 
 
 def tenth(call):

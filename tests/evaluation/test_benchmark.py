@@ -1,4 +1,4 @@
-"""The TSV format: columns, pictures in every spelling, and one clear line for what is wrong."""
+"""The TSV format: columns, images in every form, and one clear line per mistake."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_short_image_is_another_rows(tmp_path):
 def test_several_images(tmp_path, quote):
     image = "[" + ", ".join(quote + b64(data) + quote for data in (RED, BLUE)) + "]"
     (row,) = read(write_tsv(tmp_path / "b.tsv", [{**ROW, "image": image}]))
-    assert [picture.read() for picture in row.images] == [RED, BLUE]
+    assert [image.read() for image in row.images] == [RED, BLUE]
 
 
 def test_image_paths(tmp_path):
@@ -154,7 +154,7 @@ def test_parse_list(text, items):
     assert parse_list(text) == items
 
 
-def test_a_question_has_a_tag_for_each_picture(tmp_path):
+def test_a_question_has_a_tag_for_each_image(tmp_path):
     (row,) = read(write_tsv(tmp_path / "b.tsv", [ROW]))
     with pytest.raises(UserError, match=r"index 0: the text has 0 <image> tags for 1 images"):
         Question("0", "no tag", row.images, row.fields)

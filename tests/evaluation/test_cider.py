@@ -14,7 +14,7 @@ def test_words():
 
 
 def test_the_reference_itself_has_ten():
-    """Five words, all n-grams up to four present and told apart from the other picture's."""
+    """Five words, all n-grams up to four present and different from the other image's."""
     captions = ["red bus on wet road", "two dogs play in snow"]
     assert cider(captions, [[c] for c in captions]) == pytest.approx([10, 10])
 

@@ -81,9 +81,9 @@ def test_a_model_that_answers_too_little_is_an_error(tmp_path):
 def test_gray_images_keep_their_sizes():
     (question, *_) = runner.make_questions(CHOICE, ROWS)
     (baseline,) = runner.without_images([question])
-    with Image.open(io.BytesIO(baseline.images[0].read())) as picture:
-        assert picture.size == (40, 30)
-        assert picture.getcolors() == [(1200, (127, 127, 127))]
+    with Image.open(io.BytesIO(baseline.images[0].read())) as image:
+        assert image.size == (40, 30)
+        assert image.getcolors() == [(1200, (127, 127, 127))]
     assert (baseline.prompt, baseline.fields) == (question.prompt, question.fields)
 
 

@@ -14,7 +14,7 @@ from mmssr_jax.evaluation.benchmark import Question
 
 
 def png(size: tuple[int, int] = (40, 30), colour: tuple[int, int, int] = (200, 10, 10)) -> bytes:
-    """An even picture, noisy enough in its last row for more than 64 base64 characters."""
+    """A plain image, noisy enough in its last row for more than 64 base64 characters."""
     image = Image.new("RGB", size, colour)
     for x in range(size[0]):
         image.putpixel((x, size[1] - 1), (x % 256, (7 * x) % 256, (13 * x) % 256))
@@ -37,7 +37,7 @@ def write_tsv(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
 
 
 class FakePredictor:
-    """Answers by index and notes what it was asked; stops dead after `limit` answers."""
+    """Answers by index and records the questions; is interrupted after `limit` answers."""
 
     def __init__(self, replies: Mapping[str, str], limit: int | None = None):
         self.replies, self.limit = replies, limit

@@ -31,7 +31,7 @@ def test_transparency_becomes_white():
     assert min(decoded(uri).convert("L").tobytes()) > 250
 
 
-def test_pictures_stand_upright():
+def test_exif_rotation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     uri = thumbnails.thumbnail(encoded(Image.new("RGB", (80, 40)), "JPEG", exif=exif), 80)
@@ -43,7 +43,7 @@ def test_unreadable_is_none(data):
     assert thumbnails.thumbnail(data, 10) is None
 
 
-def test_a_picture_that_claims_too_many_pixels_is_not_decoded(monkeypatch):
+def test_an_image_with_too_many_pixels_is_not_decoded(monkeypatch):
     monkeypatch.setattr(thumbnails, "MAX_PIXELS", 100)
     assert thumbnails.thumbnail(fake.picture(size=(11, 10)), 10) is None
     assert thumbnails.thumbnail(fake.picture(size=(10, 10)), 10) is not None

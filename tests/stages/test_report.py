@@ -49,7 +49,7 @@ def add_scores(workdir: Workdir, ids: tuple[str, ...] = IDS) -> None:
     files.write_parquet(workdir.scores / tables.part_name(0, 1), table)
 
 
-def test_pictures_and_words_come_from_the_pool(workdir):
+def test_images_and_text_come_from_the_pool(workdir):
     add_scores(workdir)
     html = run(workdir, {"name": "my run"})
     assert html.count("data:image/jpeg;base64,") == 3

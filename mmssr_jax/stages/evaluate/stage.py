@@ -16,6 +16,7 @@ from absl import logging
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import MANIFEST
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.json_format import json_numbers
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation import runner
@@ -25,7 +26,7 @@ from mmssr_jax.evaluation.comparison import check_names, compare, no_image_gain,
 from mmssr_jax.evaluation.config import RESERVED, EvaluateConfig
 from mmssr_jax.evaluation.grading import Grader, add_grades
 from mmssr_jax.evaluation.kit_export import export_predictions
-from mmssr_jax.evaluation.score import NO_JUDGE, Score, rounded
+from mmssr_jax.evaluation.score import NO_JUDGE, Score
 from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.parallel.inference_mesh import mesh_config, spans_processes
 from mmssr_jax.stages.evaluate.benchmark_files import (  # fmt: skip
@@ -173,7 +174,7 @@ def _score_all(
     averages = run_averages(scores, config.averages)
     if len(averages) > 1:
         logging.info("%s: %s", run_name, ", ".join(f"{name} {value:.2f}" for name, value in averages.items()))
-    result = {"run": run_name, "benchmarks": entries, "averages": rounded(averages)}
+    result = {"run": run_name, "benchmarks": entries, "averages": json_numbers(averages)}
     _write_if_changed(ctx.workdir.results(run_name), result)
     return scores
 

@@ -88,7 +88,7 @@ def test_mmbench_refuses_a_group_without_its_first_row():
 
 
 @pytest.mark.parametrize("kind", ["mmbench", "mmstar", "blink", "ai2d", "scienceqa", "mmt_bench"])
-def test_rows_without_a_picture_are_not_asked(kind):
+def test_rows_without_an_image_are_dropped(kind):
     rows = [Row({"index": "0", **PETS}, (IMAGE,)), Row({"index": "1", **PETS}, ())]
     assert [row.index for row in get_benchmark(kind).load(rows)] == ["0"]
 
@@ -173,7 +173,7 @@ def test_mmmu_open_questions_become_choices():
 
 
 def mme_rows():
-    """`count`: one picture with both right, one with one right: acc 75, acc+ 50. `color`: none right."""
+    """`count`: one image with both correct, one with one correct: acc 75, acc+ 50. `color`: none right."""
     return table(
         "category image_path answer prediction",
         "count 1.png Yes Yes",
@@ -202,10 +202,10 @@ def test_mme_adds_acc_and_acc_plus():
 
 def test_mme_interval_keeps_every_category():
     low, high = bootstrap(get_benchmark("mme").score(mme_rows()), seed=0)
-    assert (low, high) == (250, 400)  # of `count` either picture may be drawn twice: 50 or 200
+    assert (low, high) == (250, 400)  # of `count` either image may be drawn twice: 50 or 200
 
 
-def test_mme_refuses_a_picture_with_one_question_and_a_foreign_category():
+def test_mme_refuses_an_image_with_one_question_and_an_unknown_category():
     def rows(category, count):
         fields = {"question": "?", "answer": "Yes", "category": category, "image_path": "1.png"}
         return [Row({"index": str(i), **fields}, (IMAGE,)) for i in range(count)]

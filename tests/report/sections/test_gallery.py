@@ -35,7 +35,7 @@ def test_without_a_selection_the_best_of_the_pool(tmp_path, config):
     assert chosen[0].why == "Scores 4.80 here, the highest in the pool."
 
 
-def test_cards_show_picture_words_scores_and_flaws(inputs, config):
+def test_cards_show_images_text_scores_and_flaws(inputs, config):
     samples = {s.id: fake.sample(s.id) for s in choose(inputs, config)}
     cards = [c for b in blocks(gallery_section(inputs, config, samples), Cards) for c in b.cards]
     first = cards[0]
@@ -47,7 +47,7 @@ def test_cards_show_picture_words_scores_and_flaws(inputs, config):
     assert next(c for c in cards if c.sample == "s12").warnings == ["flaw: blank picture"]
 
 
-def test_long_text_many_turns_and_bad_pictures_are_said(inputs, config):
+def test_long_text_many_turns_and_bad_images_are_reported(inputs, config):
     pictures = tuple(ImageRef(data=fake.picture() if i else b"broken") for i in range(6))
     turns = (Turn("user", "x" * 1000), Turn("assistant", "y")) * 3
     sample = Sample("s00", "scenes", turns, pictures)
