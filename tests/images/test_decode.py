@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmssr_jax.images.decode import FORMATS, ImageDefect, ImageError, check_header, check_image, open_rgb
 
@@ -78,6 +78,26 @@ def test_exif_orientation_is_applied():
     turned = open_rgb(_bytes(image, exif=exif))
     assert turned.size == (2, 3)
     assert turned.getpixel((1, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_that_of_pillow(orientation: int):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = _bytes(image, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(np.asarray(open_rgb(data)), np.asarray(expected))
+
+
+def test_orientation_does_not_depend_on_other_tags():
+    entries = struct.pack("<HHIHHHHIHH", 0x0112, 3, 1, 6, 0, 0x011A, 1, 1, 1, 0)  # the resolution is a byte
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    data = _bytes(Image.new("RGB", (3, 2)), "JPEG", exif=exif)
+    with pytest.raises(Exception):  # noqa: B017 - why Pillow's own function is not used
+        ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert open_rgb(data).size == (2, 3)
+    check_image(data)
 
 
 def test_damaged_exif_does_not_lose_the_image():

@@ -239,3 +239,18 @@ def test_a_folder_with_two_formats_is_one_line(tmp_path: Path):
     shutil.copy(next(_as_tar(tmp_path, _records()).glob("*.tar")), folder)
     with pytest.raises(UserError, match=r"can be hf_parquet or webdataset; --config\.pool\.path=PATH"):
         _ingest(tmp_path / "work", folder, packed=True)
+
+
+def test_a_packed_pool_with_videos_and_system_prompts_is_read_back(tmp_path: Path):
+    records = _records(3)
+    records[0]["conversations"].insert(0, {"from": "system", "value": "Be brief."})
+    records[0]["conversations"][1]["value"] = "<video>\nq?"
+    records[0]["video"] = "frames"
+    (tmp_path / "frames").mkdir()
+    for i in range(5):
+        (tmp_path / "frames" / f"{i}.jpg").write_bytes(encoded(i))
+    first = _ingest(tmp_path / "first", _as_json(tmp_path, records), packed=True, frames=3)
+    again = _ingest(tmp_path / "again", first.folder, packed=True, frames=3)
+    assert [s.system for s in again] == [s.system for s in first] == ["Be brief.", None, None]
+    assert [_loaded(s) for s in again] == [_loaded(s) for s in first]
+    assert [len(s.images) for s in again] == [3, 1, 1]

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.conversation import parse_conversation
 from mmssr_jax.pool.readers.hf_parquet import HfParquet
 
 _TURNS = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "Café."}]
@@ -102,3 +103,75 @@ def test_a_folder_or_file_of_another_kind_is_one_line(tmp_path: Path):
     _write(other, [{"image": "a.jpg"}], pa.schema([("image", pa.string()), _SCHEMA.field("conversations")]))
     with pytest.raises(UserError, match=r"its column 'image' is string, expected struct<bytes: binary, path: string>"):
         HfParquet(other)
+
+
+def _typed(name: str, type: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, type) if f.name == name else f for f in _SCHEMA])
+
+
+@pytest.mark.parametrize(
+    "type",
+    [
+        pa.binary(), pa.large_binary(), pa.binary_view(),
+        pa.struct([("bytes", pa.large_binary()), ("path", pa.large_string())]),
+        pa.struct([("path", pa.string_view()), ("bytes", pa.binary_view())]),
+        pa.struct([("bytes", pa.binary())]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_types_of_an_image_column(tmp_path: Path, type: pa.DataType):
+    plain = not pa.types.is_struct(type)
+    image: Any = b"A" if plain else {"bytes": b"A", "path": "a.jpg"}
+    _write(tmp_path / "x.parquet", [_row("a", image), _row("b")], _typed("image", type))
+    a, b = HfParquet(tmp_path).records(images=True)
+    named = not plain and type.num_fields == 2
+    assert (a.value["image"], a.images) == ("a.jpg" if named else "x/00000000.0", (b"A",))
+    assert ("image" in b.value, b.images) == (False, ())
+    assert [r.raw for r in HfParquet(tmp_path).records(images=False)] == [a.raw, b.raw]
+
+
+@pytest.mark.parametrize("type", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_types_of_a_text_column(tmp_path: Path, type: pa.DataType):
+    _write(tmp_path / "x.parquet", [_row("a"), _row("b", source="t")], _typed("data_source", type))
+    assert [r.value["data_source"] for r in HfParquet(tmp_path).records(images=False)] == ["ai2d(gpt4v)", "t"]
+
+
+@pytest.mark.parametrize("type", [pa.binary(), pa.list_(pa.struct([("bytes", pa.binary())]))], ids=str)
+def test_a_binary_column_that_is_not_read_is_one_line(tmp_path: Path, type: pa.DataType):
+    _write(tmp_path / "x.parquet", [], _SCHEMA.append(pa.field("audio", type)))
+    with pytest.raises(UserError, match=r"x\.parquet: its column 'audio' holds binary data, .*; rename or remove"):
+        HfParquet(tmp_path)
+
+
+def test_a_column_without_a_json_form_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    schema = _SCHEMA.append(pa.field("made", pa.date32()))
+    _write(tmp_path / "x.parquet", [_row("a")], schema)
+    (record,) = HfParquet(tmp_path).records(images=False)
+    assert "made" not in record.value
+    assert "columns of types without a JSON form are not kept: made (date32[day])" in caplog.text
+
+
+def test_messages_with_parts(tmp_path: Path):
+    part = pa.struct([("type", pa.string()), ("text", pa.string())])
+    messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.list_(part))]))
+    schema = pa.schema([("id", pa.string()), ("images", pa.list_(_SCHEMA.field("image").type)), ("messages", messages)])
+    content = [{"type": "image", "text": None}, {"type": "text", "text": "q"}]
+    answer = {"role": "assistant", "content": [{"type": "text", "text": "a"}]}
+    row = {
+        "id": "a",
+        "images": [{"bytes": b"A", "path": None}],
+        "messages": [{"role": "user", "content": content}, answer],
+    }
+    _write(tmp_path / "x.parquet", [row], schema)
+    (record,) = HfParquet(tmp_path).records(images=True)
+    conversation = parse_conversation(record.value, repair=False)
+    assert [t.text for t in conversation.turns] == ["<image>\nq", "a"]
+    assert (conversation.images, record.images) == (("x/00000000.0",), (b"A",))
+
+
+def test_images_in_both_columns_are_all_kept(tmp_path: Path):
+    schema = _SCHEMA.append(pa.field("images", pa.list_(_SCHEMA.field("image").type)))
+    row = {**_row("a", {"bytes": b"A", "path": "a"}), "images": [{"bytes": b"B", "path": "b"}]}
+    _write(tmp_path / "x.parquet", [row], schema)
+    (record,) = HfParquet(tmp_path).records(images=True)
+    assert (record.value["image"], record.images) == (["a", "b"], (b"A", b"B"))
