@@ -1,17 +1,17 @@
-r"""The base model that ships with the package: learns from generated pictures with descriptions, from random weights.
+r"""Trains the base model that ships with the package, from random weights, on synthetic images with descriptions.
 
     python -m mmssr_jax.main --config=configs/base.py --workdir=runs/base \
         --config.pretrain.export=mmssr_jax/assets/base_tiny
 
-About ten minutes on two CPU cores. Scorer and downstream models of configs/tiny.py and configs/llava.py start from
-it, as in the paper they start from one pre-trained model.
+Takes about ten minutes on two CPU cores. The scorer and the downstream models of configs/tiny.py and configs/llava.py
+are initialised from it, as those of the paper are from one pre-trained model.
 """
 
 from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
-    """24,000 pictures, a little more than one pass over them."""
+    """A little more than one epoch over 24,000 images."""
     c = ConfigDict()
     c.name = "base: a tiny model that has learned to see"
     c.stages = ("ingest", "pretrain")

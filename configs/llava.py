@@ -1,11 +1,11 @@
-r"""Your own pool in LLaVA format and ratings that you have: a scorer, scores, a selection, a report.
+r"""A user-supplied pool in LLaVA format with existing ratings: trains a scorer, scores, selects, writes a report.
 
     python -m mmssr_jax.main --config=configs/llava.py --workdir=runs/mine \
         --config.pool.path=POOL.json --config.judge.recorded=JUDGMENTS.jsonl
 
-Minutes for thousands of samples on two CPU cores, with the tiny model that ships with the package: good for trying
-the loop out, not for real decisions. To look at a pool first, add --stages=ingest --dry_run. To train on the selection
-and evaluate too, add --stages=train,evaluate,report --config.evaluate.benchmarks.mine.path=BENCHMARK.tsv.
+Takes minutes for thousands of samples on two CPU cores with the tiny model that ships with the package: suitable for a
+trial of the pipeline, not for real decisions. To validate a pool first, add --stages=ingest --dry_run. To also train on
+the selection and evaluate, add --stages=train,evaluate,report --config.evaluate.benchmarks.mine.path=BENCHMARK.tsv.
 """
 
 from typing import Any
@@ -22,30 +22,32 @@ def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
 
 
 def get_config() -> ConfigDict:
-    """The pool is used where it lies; nothing is copied."""
+    """Samples are read from the original files; nothing is copied."""
     c = ConfigDict()
     c.name = "mmSSR on my own pool"
     c.stages = ("ingest", "judge", "train_scorer", "score", "select", "report")
     c.base = "base_tiny"
     c.pool = {
-        "path": config_dict.placeholder(str),  # LLaVA JSON or JSONL, a mixture yaml, Parquet, WebDataset, TFDS
-        "images": config_dict.placeholder(str),  # image paths are relative to this; the file's folder by default
-        "id": "id",  # or "auto", where ids are missing or not unique
+        "path": config_dict.placeholder(str),  # LLaVA JSON or JSONL, a mixture YAML, Parquet, WebDataset, TFDS
+        "images": config_dict.placeholder(str),  # image paths are relative to this; by default the file's folder
+        "id": "id",  # or "auto" if ids are missing or not unique
         "source": {
             "field": "source",
             "path_parts": config_dict.placeholder(int),
             "constant": config_dict.placeholder(str),
         },
-        "repair": "strict",  # or "llava", which mends what LLaVA-NeXT's loader lets pass
+        "repair": "strict",  # or "llava", which repairs what LLaVA-NeXT's loader accepts
         "packed": False,
         "verify_images": "full",
         "follow_links": False,
         "max_pixels": 100_000_000,
-        "frames": 24,  # pictures that a video becomes; decoding one needs the extra `video`
+        "frames": 24,  # images per video; decoding a video file needs the extra `video`
         "limit": config_dict.placeholder(int),
-        "missing_files": "refuse",
-        "seed": 0,
-        "beam": {"runner": config_dict.placeholder(str), "options": ()},  # Apache Beam, for what outgrows a machine
+        "missing_files": "refuse",  # of a mixture; or "skip"
+        "seed": 0,  # of the random parts of a mixture
+        "webdataset": {"number_after": ".", "caption_prompt": "Describe the image.", "key_ends_at": "first_dot"},
+        "tfds_split": "train",
+        "beam": {"runner": config_dict.placeholder(str), "options": ()},  # Apache Beam, for very large pools
     }
     c.judge = {
         "backend": "recorded",
@@ -56,9 +58,9 @@ def get_config() -> ConfigDict:
     c.train_scorer = {"phase": phase(250, 1e-3, targets=96)}
     c.score = {"shards": 8, "buckets": {"rows": 16, "lengths": (384, 512, 640, 832), "images": (0, 1, 2, 5)}}
     budget = {"ratio": 0.1}
-    # Expected scores are never exactly 0: what rounds to 0 is not eligible, as the official integer rule has it.
+    # Expected scores are never exactly 0; scores that round to 0 are not eligible, like the official integer rule.
     c.select = {"selections": {"mmssr": {"method": "mmssr", "budget": budget, "threshold": 0.5}}}
-    c.select.update({"verify": False, "explain": (), "compare": ()})  # questions about them; see configs/select.py
+    c.select.update({"verify": False, "explain": (), "compare": ()})  # diagnostics; see configs/select.py
     c.select.selections.update({f"random_{s}": {"method": "random", "budget": budget, "seed": s} for s in SEEDS})
     c.train = {"phases": {f"mmssr_{s}": phase(40, 1e-3, selection="mmssr", seed=s) for s in SEEDS}}
     c.train.phases.update({f"random_{s}": phase(40, 1e-3, selection=f"random_{s}", seed=s) for s in SEEDS})

@@ -1,9 +1,10 @@
-"""The whole loop on a generated pool, from judging to the report, on two CPU cores.
+"""The whole pipeline on a synthetic pool, from judging to the report, on two CPU cores.
 
     python -m mmssr_jax.main --config=configs/tiny.py --workdir=runs/tiny
 
-Expect eight quiet minutes and 1.8 GiB; then open runs/tiny/report/index.html. The pool is generated (no download), its
-truth is known, and the judge is that truth with noise. Change `seeds` or `size` to see what holds.
+Takes about eight minutes and 1.8 GiB; then open runs/tiny/report/index.html. Nothing is downloaded: the pool is
+generated with known ground truth, and the judge returns that truth with noise. Vary `SEEDS` or `size` to check the
+robustness of the result.
 """
 
 from typing import Any
@@ -24,15 +25,16 @@ def get_config() -> ConfigDict:
     c = ConfigDict()
     c.name = "tiny: mmSSR on a generated pool"
     c.stages = ("ingest", "judge", "train_scorer", "score", "select", "train", "evaluate", "report")
-    c.base = "base_tiny"  # ships with the package; configs/base.py makes it
+    c.base = "base_tiny"  # ships with the package; trained by configs/base.py
     c.pool = {"synthetic": {"size": 4000, "seed": 0}, "verify_images": "header"}
     c.judge = {"backend": "oracle", "count": 1500, "repeat_share": 0.05}
-    c.scorer = {"max_prefix": 384, "holdout": 0.0}  # the truth of all that no judge saw is known
+    c.scorer = {"max_prefix": 384, "holdout": 0.0}  # no holdout: ground truth is known for all unjudged samples
     c.train_scorer = {"phase": phase(600, 1e-3, rows=4, length=640, targets=96)}
     c.score = {"shards": 8, "buckets": {"rows": 8, "lengths": (256, 320, 384, 448, 640), "images": (0, 1, 2, 4)}}
     budget = {"ratio": 0.1}
-    # Eligible is what the rubric calls a real part of the sample (3 and more). At 0.5, which plays the part of the
-    # official integer rule "more than 0", groups in which a capability hardly occurs are filled with flawed samples.
+    # Eligible are scores that the rubric calls a substantial part of the sample (3 and more). With 0.5, the counterpart
+    # of the official integer rule "more than 0", groups with hardly any samples of a capability would be filled with
+    # corrupted ones.
     c.select = {"selections": {"mmssr": {"method": "mmssr", "budget": budget, "threshold": 3.0}}}
     c.select.selections.update({f"random_{s}": {"method": "random", "budget": budget, "seed": s} for s in SEEDS})
     c.train = {"phases": {f"mmssr_{s}": phase(40, 1e-3, rows=4, selection="mmssr", seed=s) for s in SEEDS}}
