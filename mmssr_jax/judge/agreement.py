@@ -7,20 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from mmssr_jax.core.statistics import quadratic_kappa, spearman
+from mmssr_jax.core.json_format import json_number
+from mmssr_jax.core.statistics import mean, quadratic_kappa, spearman
 from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.judge.rubric import Judgment, Rubric
 
 GALLERY = 12  # disagreements listed
 
 
-def _plain(value: float) -> float | None:
-    return None if np.isnan(value) else round(value, 6)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return round(float(np.mean(known)), 6) if known else None
+def _mean(values: Sequence[float | None]) -> float | int | None:
+    return json_number(mean([v for v in values if v is not None]))
 
 
 def _style_agreement(first: Sequence[Judgment], second: Sequence[Judgment], rubric: Rubric) -> dict[str, Any]:
@@ -31,11 +27,11 @@ def _style_agreement(first: Sequence[Judgment], second: Sequence[Judgment], rubr
     for style in rubric.styles:
         a, b = ([style in r.styles for r in side] for side in (first, second))
         both, either = sum(x and y for x, y in zip(a, b, strict=True)), sum(a) + sum(b)
-        per_style[style] = {"first": sum(a), "second": sum(b), "f1": round(2 * both / either, 6) if either else None}
+        per_style[style] = {"first": sum(a), "second": sum(b), "f1": json_number(2 * both / either) if either else None}
     same = [a.styles[0] == b.styles[0] for a, b in zip(first, second, strict=True)]
     return {
-        "same_main": round(float(np.mean(same)), 6) if same else None,
-        "jaccard": round(float(np.mean(overlap)), 6) if overlap else None,
+        "same_main": _mean(same),
+        "jaccard": _mean(overlap),
         "macro_f1": _mean([row["f1"] for row in per_style.values()]),
         "per_style": per_style,
     }
@@ -56,9 +52,9 @@ def agreement(first: Mapping[str, Judgment], second: Mapping[str, Judgment], rub
     capabilities = {}
     for k, slug in enumerate(rubric.slugs):
         capabilities[slug] = {
-            "spearman": _plain(spearman(a[:, k], b[:, k])),
-            "kappa": _plain(quadratic_kappa(a[:, k], b[:, k])),
-            "mean_abs_difference": _plain(float(np.mean(np.abs(a[:, k] - b[:, k])))) if ids else None,
+            "spearman": json_number(spearman(a[:, k], b[:, k])),
+            "kappa": json_number(quadratic_kappa(a[:, k], b[:, k])),
+            "mean_abs_difference": json_number(float(np.mean(np.abs(a[:, k] - b[:, k])))) if ids else None,
         }
     measures = ("spearman", "kappa", "mean_abs_difference")
     return {
