@@ -1,0 +1,146 @@
+"""Deita (arXiv 2312.15685, hkust-nlp/deita b279f2c): complexity times quality, minus what resembles a better sample.
+
+evol(sample) = sum over its turns of complexity * quality
+walk by descending evol: keep a sample unless its cosine to any kept sample exceeds the threshold
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection.base import Budget, Candidates, Selection
+from mmssr_jax.selection.eligible import check_whole, eligible_rows
+from mmssr_jax.selection.method import Needs, SelectionRun, Selector
+from mmssr_jax.selection.picks import in_order
+
+_ROWS_AT_ONCE = 256
+_MISSING_DIGIT = 3.0  # the official score where the server did not return all six digits
+
+
+def digit_score(logits: np.ndarray) -> np.ndarray:
+    """float64 [N]: the expected digit from the logits (or log-probabilities) of "1" to "6", float [N, 6].
+
+    As in the official program, a row with a missing digit (NaN) scores 3.
+    """
+    logits = logits.astype(np.float64)
+    weight = np.exp(logits - logits.max(axis=1, keepdims=True))
+    score = weight @ np.arange(1.0, logits.shape[1] + 1) / weight.sum(axis=1)
+    return np.where(np.isnan(logits).any(axis=1), _MISSING_DIGIT, score)
+
+
+def evol_score(complexity: np.ndarray, quality: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """float64 [N]: complexity times quality, summed over the turns of each sample.
+
+    Args:
+      complexity, quality: float [turns of all samples], sample by sample.
+      turns: int64 [N], the number of turns of each sample.
+    """
+    sample = np.repeat(np.arange(len(turns)), turns)
+    return np.bincount(sample, complexity.astype(np.float64) * quality, minlength=len(turns))
+
+
+def diverse_walk(
+    order: np.ndarray, embedding: np.ndarray, *, threshold: float = 0.9, count: int | None = None, batch_size: int = 1
+) -> np.ndarray:
+    """int64 [kept]: the rows that the walk keeps, in order; fewer than `count` where the order ends.
+
+    A vector of zeros has no cosine: it is never rejected and rejects no other.
+
+    Args:
+      order: int64 [N], rows of `embedding` from best to worst.
+      embedding: float [rows, d].
+      threshold: a row is rejected if its cosine to a kept row is above it.
+      count: stop after that many rows; None for no limit.
+      batch_size: as in the official program, a row is also rejected by any earlier row of its batch; 1 as published.
+    """
+    norm = np.linalg.norm(embedding.astype(np.float64), axis=1, keepdims=True)
+    unit = np.divide(embedding, norm, out=np.full(embedding.shape, np.nan), where=norm > 0).astype(np.float32)
+    limit = len(order) if count is None else count
+    kept = np.empty(min(limit, len(order)), np.int64)
+    size = 0
+    step = batch_size if batch_size > 1 else _ROWS_AT_ONCE
+    for begin in range(0, len(order), step):
+        if size >= limit:
+            break
+        rows = order[begin : begin + step]
+        rejected = (unit[rows] @ unit[kept[:size]].T > threshold).any(axis=1)
+        near = np.tril(unit[rows] @ unit[rows].T > threshold, k=-1)
+        if batch_size > 1:
+            rejected |= near.any(axis=1)
+        for i, row in enumerate(rows):
+            if size >= limit:
+                break
+            if rejected[i]:
+                continue
+            kept[size] = row
+            size += 1
+            if batch_size == 1:
+                rejected |= near[:, i]
+    return kept[:size]
+
+
+@dataclasses.dataclass(frozen=True)
+class DeitaSelector(Selector):
+    """Deita; the recorded score is evol. Samples without ratings or embedding are skipped.
+
+    Attributes:
+      complexity, quality: columns with a number, or a list with one number per turn.
+      embedding: the column with the vector, such as that of the feature kind `embedding`.
+      threshold: the cosine above which two samples resemble each other.
+    """
+
+    complexity: str = "complexity"
+    quality: str = "quality"
+    embedding: str = "embedding"
+    threshold: float = 0.9
+
+    @property
+    def needs(self) -> Needs:
+        """See `Selector.needs`."""
+        return Needs(features=(self.complexity, self.quality, self.embedding))
+
+    def _evol(self, candidates: Candidates) -> np.ndarray:
+        """float64 [rows]; NaN without ratings."""
+        complexity, quality = (candidates.table.feature(name) for name in (self.complexity, self.quality))
+        if complexity.shape != quality.shape:
+            raise UserError(f"the features {self.complexity} and {self.quality} differ in their numbers of turns")
+        product = (complexity.astype(np.float64) * quality).reshape(len(candidates.table), -1)
+        return np.where(np.isnan(product).all(axis=1), np.nan, np.nansum(product, axis=1))
+
+    def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
+        """See `Selector.select`.
+
+        Raises:
+          UserError: a feature is missing, or the two ratings have different numbers of turns.
+        """
+        evol, embedding = self._evol(candidates), candidates.table.vector(self.embedding)
+        rows = eligible_rows(candidates, evol, embedding)
+        check_whole(candidates, rows, embedding, self.embedding)
+        order = rows[np.argsort(-evol[rows], kind="stable")]
+        limit = budgets[-1].samples(candidates.pool_size)
+        if candidates.source_caps is not None:  # the walk may have to go on beyond rows that a cap excludes
+            limit = None
+        walk = diverse_walk(order, embedding, threshold=self.threshold, count=limit)
+        return in_order(candidates, budgets, walk, score=evol.astype(np.float32))
+
+    def why_not(self, run: SelectionRun, row: int) -> str:
+        """See `Selector.why_not`."""
+        evol, embedding = self._evol(run.candidates), run.table.vector(self.embedding)
+        if np.isnan(evol[row]) or np.isnan(embedding[row]).all():
+            return "it has no ratings or no embedding"
+        tie, picks = run.candidates.tie, run.selection.rows[run.selection.round > 0]
+        before = picks[(evol[picks] > evol[row]) | ((evol[picks] == evol[row]) & (tie[picks] < tie[row]))]
+        vectors = embedding[before].astype(np.float64)
+        norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(embedding[row].astype(np.float64))
+        cosine = np.divide(vectors @ embedding[row], norms, out=np.zeros(len(before)), where=norms > 0)
+        if len(before) and cosine.max() > self.threshold:
+            nearest = run.table.ids[int(before[np.argmax(cosine)])].as_py()
+            return f"it resembles {nearest}, which was taken before it (cosine {cosine.max():.3g})"
+        return f"its complexity times quality of {evol[row]:.4g} was not among the highest"
+
+
+METHOD = DeitaSelector

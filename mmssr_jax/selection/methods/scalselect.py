@@ -1,0 +1,120 @@
+"""ScalSelect (arXiv 2602.11636, ChangtiWu/ScalSelect 74375d3): samples that carry the dominant subspace of a pool.
+
+feature     mean state, after the first layer, of the image tokens that the user's tokens attend to most
+importance  squared norm of a row of U_k, where X = U S V^T is the centred feature matrix and k the smallest number
+            of singular values with 90 % of the energy
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmssr_jax.selection.base import Budget, Candidates, Selection
+from mmssr_jax.selection.eligible import check_whole, eligible_rows
+from mmssr_jax.selection.method import Needs, SelectionRun, Selector
+from mmssr_jax.selection.picks import in_order
+
+_ROWS_AT_ONCE = 1 << 14
+
+
+def attended_tokens(attention: np.ndarray, share: float = 0.9) -> np.ndarray:
+    """int64 [picked]: the image tokens with the most attention, until their share exceeds `share`; all if none does.
+
+    Args:
+      attention: float [U, V], mean over heads, from the user's tokens to the image's.
+      share: of the attention on the image.
+    """
+    mean = attention.astype(np.float64).mean(axis=0)
+    order = np.argsort(-mean, kind="stable")
+    beyond = np.flatnonzero(np.cumsum(mean[order] / mean.sum()) > share)
+    return order[: beyond[0] + 1] if len(beyond) else order
+
+
+def importance(
+    feature: np.ndarray, *, energy: float = 0.9, center: bool = True, standardize: bool = False, unit: bool = False
+) -> tuple[np.ndarray, int, np.ndarray]:
+    """The importance of every row, by the eigenvectors of the Gram matrix X^T X.
+
+    Args:
+      feature: float [N, d].
+      energy: the share of the squared singular values that the k leading ones reach.
+      center: subtract the column means; the published flags use this alone.
+      standardize: also divide by the columns' standard deviations.
+      unit: also scale the rows to unit length.
+
+    Returns:
+      float64 [N], the importance; k; float64 [min(N, d)], the singular values.
+    """
+    rows = feature.astype(np.float64)
+    if center:
+        rows = rows - rows.mean(axis=0)
+    if standardize:
+        spread = rows.std(axis=0)
+        rows = np.divide(rows, spread, out=np.zeros_like(rows), where=spread > 0)
+    if unit:
+        norm = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+    steps = range(0, len(rows), _ROWS_AT_ONCE)
+    gram = sum((rows[b : b + _ROWS_AT_ONCE].T @ rows[b : b + _ROWS_AT_ONCE] for b in steps), np.zeros(()))
+    value, vector = np.linalg.eigh(gram)
+    value, vector = np.maximum(value[::-1], 0), vector[:, ::-1]
+    if not value.sum():
+        return np.zeros(len(rows)), 0, np.zeros(min(rows.shape))
+    k = int(np.searchsorted(np.cumsum(value) / value.sum(), energy)) + 1
+    scaled = vector[:, :k] / np.sqrt(value[:k])
+    leverage = np.concatenate([((rows[b : b + _ROWS_AT_ONCE] @ scaled) ** 2).sum(axis=1) for b in steps])
+    return leverage, k, np.sqrt(value[: min(rows.shape)])
+
+
+@dataclasses.dataclass(frozen=True)
+class ScalSelectSelector(Selector):
+    """The highest importance first, which is the recorded score. Samples without the feature are skipped.
+
+    Attributes:
+      feature: the column with the vector.
+      energy, center, standardize, unit: see `importance`; the defaults are the published flags.
+    """
+
+    feature: str
+    energy: float = 0.9
+    center: bool = True
+    standardize: bool = False
+    unit: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.energy <= 1:
+            raise ValueError(f"energy is {self.energy:g}; it must be above 0 and at most 1")
+
+    @property
+    def needs(self) -> Needs:
+        """See `Selector.needs`."""
+        return Needs(features=(self.feature,))
+
+    def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
+        """See `Selector.select`.
+
+        Raises:
+          UserError: there is no such feature, or a vector has missing values.
+        """
+        matrix = candidates.table.vector(self.feature)
+        rows = eligible_rows(candidates, matrix)
+        check_whole(candidates, rows, matrix, self.feature)
+        score = np.full(len(matrix), np.nan, np.float32)
+        if not len(rows):
+            return in_order(candidates, budgets, rows, score=score)
+        flags = {"center": self.center, "standardize": self.standardize, "unit": self.unit}
+        value = importance(matrix[rows], energy=self.energy, **flags)[0]
+        score[rows] = value
+        return in_order(candidates, budgets, rows[np.argsort(-value, kind="stable")], score=score)
+
+    def why_not(self, run: SelectionRun, row: int) -> str:
+        """See `Selector.why_not`."""
+        if np.isnan(run.table.vector(self.feature)[row]).all():
+            return f"it has no {self.feature}"
+        return f"its importance for the dominant subspace of {self.feature} was not among the highest"
+
+
+METHOD = ScalSelectSelector

@@ -1,0 +1,132 @@
+"""XMAS (arXiv 2510.01454, BigML-CS-UCLA/XMAS c3e95c8): the most stable samples of clusters of training trajectories.
+
+    trajectory   of a sample: at each checkpoint of a proxy, the sum of the five largest singular values of its
+                 attention from text to image tokens
+    instability  sum of the absolute differences between checkpoints
+    selection    clusters of trajectories, smallest first, in equal shares of what is left; lowest instability first
+
+Text-only samples form one more cluster, of which random rows are taken. The official program stops if its share exceeds
+its size; here a share that a cluster cannot fill passes on, as for the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmssr_jax.selection.base import Budget, Candidates, Selection
+from mmssr_jax.selection.cells import random_order
+from mmssr_jax.selection.eligible import eligible_rows
+from mmssr_jax.selection.kmeans import kmeans
+from mmssr_jax.selection.method import Needs, SelectionRun, Selector
+from mmssr_jax.selection.picks import in_order
+
+_SMALLEST = 3  # smaller clusters are left out
+_ROWS_PER_CLUSTER = 665  # 1,000 clusters of LLaVA-665k
+_STREAM = 3001
+
+
+def attention_to_image(q_proj: np.ndarray, k_proj: np.ndarray, *, image: slice, text: slice) -> np.ndarray:
+    """float64 [text, image]: attention summed over layers, as the official program defines it (it computes float16).
+
+    It uses the projections of all heads together, without RoPE or mask, with query and key exchanged.
+
+    Args:
+      q_proj, k_proj: float [layers, T, d], outputs of the projections of one sample, without padding.
+      image: the image tokens.
+      text: the text tokens after them.
+    """
+    total = 0.0
+    for q, k in zip(q_proj.astype(np.float64), k_proj.astype(np.float64), strict=True):
+        logit = k @ q.T / np.sqrt(q.shape[1])
+        weight = np.exp(logit - logit.max(axis=1, keepdims=True))
+        total = total + (weight / weight.sum(axis=1, keepdims=True))[text, image]
+    return np.asarray(total)
+
+
+def trajectory(singular_values: np.ndarray, *, top: int = 5) -> np.ndarray:
+    """float32 [N, checkpoints]: the sum of the largest values, from float [checkpoints, N, values], unsorted."""
+    largest = -np.sort(-singular_values, axis=2)[:, :, :top]
+    return largest.sum(axis=2).T.astype(np.float32)
+
+
+def instability(values: np.ndarray) -> np.ndarray:
+    """float32 [N]: sum of absolute differences between checkpoints, from float32 [N, checkpoints]; NaN stays NaN."""
+    return np.abs(np.diff(values.astype(np.float32), axis=1)).sum(axis=1, dtype=np.float32)
+
+
+def select_stable(unstable: np.ndarray, cluster: np.ndarray, count: int) -> np.ndarray:
+    """int64 [<= count]: rows, cluster by cluster.
+
+    Clusters of at most two rows are left out, so that fewer rows than `count` may come out.
+
+    Args:
+      unstable: float [N], the instability; equal values in row order, NaN last.
+      cluster: int64 [N].
+      count: the number of rows.
+    """
+    used, size = np.unique(cluster, return_counts=True)
+    used, size = used[size >= _SMALLEST], size[size >= _SMALLEST]
+    order, left = [np.zeros(0, np.int64)], count
+    for waiting, c in zip(range(len(used), 0, -1), used[np.argsort(size, kind="stable")], strict=True):
+        rows = np.flatnonzero(cluster == c)
+        rows = rows[np.argsort(unstable[rows], kind="stable")][: left // waiting]
+        order.append(rows)
+        left -= len(rows)
+    return np.concatenate(order)
+
+
+@dataclasses.dataclass(frozen=True)
+class XmasSelector(Selector):
+    """XMAS; the recorded score is the instability. Samples without a trajectory count as text only.
+
+    Attributes:
+      trajectory: the column with one number per checkpoint, in order.
+      clusters: of the k-means; None for the published ratio, one cluster for 665 samples.
+    """
+
+    trajectory: str
+    clusters: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.clusters is not None and self.clusters < 1:
+            raise ValueError(f"clusters is {self.clusters}; it must be at least 1")
+
+    @property
+    def needs(self) -> Needs:
+        """See `Selector.needs`."""
+        return Needs(features=(self.trajectory,))
+
+    def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
+        """See `Selector.select`.
+
+        Raises:
+          UserError: the feature is missing, or the budget is in tokens.
+        """
+        values = candidates.table.vector(self.trajectory)
+        rows = eligible_rows(candidates, values)
+        text_only = candidates.allowed & np.isnan(values).all(axis=1)
+        clusters = max(round(len(rows) / _ROWS_PER_CLUSTER), 1) if self.clusters is None else self.clusters
+        label = np.zeros(0, np.int64)
+        if len(rows):
+            label, _ = kmeans(np.nan_to_num(values[rows]), clusters, seed=candidates.seed, iterations=100)
+        shuffled = random_order(candidates, np.flatnonzero(text_only), stream=_STREAM)
+        every = np.concatenate([rows, shuffled])
+        label = np.concatenate([label, np.full(len(shuffled), label.max(initial=-1) + 1)])
+        unstable = np.concatenate([instability(values[rows]), np.arange(len(shuffled), dtype=np.float32)])
+        score = np.full(len(values), np.nan, np.float32)
+        score[rows] = unstable[: len(rows)]
+        return in_order(candidates, budgets, lambda count: every[select_stable(unstable, label, count)], score=score)
+
+    def why_not(self, run: SelectionRun, row: int) -> str:
+        """See `Selector.why_not`."""
+        values = run.table.vector(self.trajectory)[row]
+        if np.isnan(values).all():
+            return f"it has no {self.trajectory}, and was not drawn among such samples"
+        unstable = instability(values[None])[0]
+        return f"its cluster is too small, or has taken its share with a lower instability than {unstable:.4g}"
+
+
+METHOD = XmasSelector

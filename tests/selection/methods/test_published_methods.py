@@ -1,0 +1,305 @@
+"""The published methods as selectors: budgets, filters, explanations and the order of rows; rules by brute force.
+
+The rules themselves are compared with the official programs in `test_rival_goldens.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.selection.base import Budget, Candidates, Excluded
+from mmssr_jax.selection.config import SelectionConfig
+from mmssr_jax.selection.explain import explain
+from mmssr_jax.selection.kmeans import kmeans
+from mmssr_jax.selection.method import SelectionRun, Selector, load_method
+from mmssr_jax.selection.methods.clip_score import ClipScoreSelector
+from mmssr_jax.selection.methods.coincide import CoincideSelector, allocate, greedy_mmd, mean_kernel
+from mmssr_jax.selection.methods.deita import DeitaSelector, diverse_walk
+from mmssr_jax.selection.methods.icons import IconsSelector
+from mmssr_jax.selection.methods.ppl import PerplexitySelector
+from mmssr_jax.selection.methods.presel import PreselSelector, capped_task_quotas, cluster_quotas, task_quotas
+from mmssr_jax.selection.methods.rds_plus import RdsPlusSelector, round_robin
+from mmssr_jax.selection.methods.ready_made_ratings import ReadyMadeRatingsSelector
+from mmssr_jax.selection.methods.scalselect import ScalSelectSelector, importance
+from mmssr_jax.selection.methods.visual_dependency import VisualDependencySelector
+from mmssr_jax.selection.methods.xmas import XmasSelector, select_stable
+from mmssr_jax.selection.table import ScoreTable
+from tests.selection.tables_for_tests import candidates_of, make_table, score_tables
+
+TASKS = {"one": ("near_a", "near_b"), "two": ("near_c",)}
+METHODS = [
+    *(PerplexitySelector(take=take) for take in ("highest", "lowest", "middle", "window")),
+    ClipScoreSelector(), ClipScoreSelector(minimum=0.2), DeitaSelector(), DeitaSelector("turns", "turns"),
+    CoincideSelector(("image", "text")), CoincideSelector(("image", "text"), clusters=3),
+    IconsSelector(("near_a", "near_b"), {"merged": ("near_c", "nll")}), RdsPlusSelector(TASKS),
+    RdsPlusSelector({"one": TASKS["one"]}, rule="maximum"), ScalSelectSelector("embedding"),
+    XmasSelector("trajectory", clusters=3), PreselSelector(), VisualDependencySelector(),
+    ReadyMadeRatingsSelector(("rating",), 3), ReadyMadeRatingsSelector(("rating", "near_a"), 0, balance="sources"),
+]  # fmt: skip
+
+
+def with_features(table: ScoreTable) -> ScoreTable:
+    """All features that the methods read, from the ids alone, with ties and gaps."""
+    n = len(table)
+    number = np.array([int(name[1:]) for name in table.ids.to_pylist()])
+    rng = np.random.default_rng(0)
+    vectors = {name: rng.normal(size=(200, d)) for name, d in (("embedding", 4), ("image", 5), ("text", 5))}
+    features = {name: rows[number] for name, rows in vectors.items()}
+    features["embedding"][number % 7 == 1] = features["embedding"][number % 7 == 1] * 0 + 0.5  # copies
+    features["image"][number % 5 == 2] = np.nan
+    numbers = rng.normal(size=(200, 8))
+    names = ("nll", "nll_blind", "near_a", "near_b", "near_c", "quality", "complexity", "similarity")
+    features |= {name: np.round(column[number], 1) for name, column in zip(names, numbers.T, strict=True)}
+    features["similarity"][number % 6 == 3] = np.nan
+    features["nll"][number % 9 == 4] = np.nan
+    features["rating"] = 1.0 + number % 5
+    features["turns"] = np.where(np.arange(3) <= (number % 3)[:, None], rng.uniform(size=(200, 3))[number], np.nan)
+    features["trajectory"] = np.where((number % 4 == 3)[:, None], np.nan, rng.uniform(size=(200, 4))[number])
+    known = np.zeros(n, bool)
+    known[np.unique(table.source, return_index=True)[1]] = True
+    features["loss_with_question"] = np.where(known, 1 + number % 3, np.nan)
+    features["loss_without_question"] = np.where(known, 2.0, np.nan)
+    return dataclasses.replace(table, features={k: v.astype(np.float32) for k, v in features.items()})
+
+
+def reordered(table: ScoreTable, order: np.ndarray) -> ScoreTable:
+    return dataclasses.replace(
+        table,
+        ids=table.ids.take(order),
+        source=table.source[order],
+        styles=table.styles[order],
+        scores={k: v[order] for k, v in table.scores.items()},
+        n_tokens=table.n_tokens[order],
+        features={k: v[order] for k, v in table.features.items()},
+    )
+
+
+@pytest.mark.parametrize("selector", METHODS, ids=lambda s: type(s).__name__)
+@settings(max_examples=20)
+@given(table=score_tables(), count=st.integers(1, 40), data=st.data())
+def test_budget_filters_caps_and_row_order(
+    selector: Selector, table: ScoreTable, count: int, data: st.DataObject
+) -> None:
+    table = with_features(table)
+    budget = Budget(count=min(count, len(table)))
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(table), max_size=len(table))))
+    if isinstance(selector, PreselSelector):
+        allowed |= ~np.isnan(table.features["loss_with_question"])  # it needs reference samples of every source
+    caps = np.array(data.draw(st.lists(st.integers(0, 20), min_size=3, max_size=3)))
+    found = selector.select(candidates_of(table, allowed=allowed, source_caps=caps), [budget])
+    assert allowed[found.rows].all()
+    assert len(set(found.rows.tolist())) == len(found) <= budget.count
+    assert (np.bincount(table.source[found.rows], minlength=3) <= caps).all()
+    order = np.random.default_rng(count).permutation(len(table))
+    turned = reordered(table, order)
+    again = selector.select(candidates_of(turned, allowed=allowed[order], source_caps=caps), [budget])
+    assert again.to_arrow(turned).equals(found.to_arrow(table))
+
+
+@pytest.mark.parametrize("selector", METHODS, ids=lambda s: type(s).__name__)
+def test_nested_budgets_and_explanations(selector: Selector) -> None:
+    table = with_features(make_table([(i % 3, [0], [1.0]) for i in range(60)]))
+    candidates = candidates_of(table)
+    budgets = (Budget(count=8), Budget(count=20))
+    both = selector.select(candidates, budgets)
+    alone = selector.select(candidates, budgets[:1])
+    np.testing.assert_array_equal(both.rows[: both.ends[0]], alone.rows)
+    assert 0 < both.ends[0] <= 8 < both.ends[1] <= 20
+    run = SelectionRun(selector, budgets, candidates, Excluded({}), both)
+    for row in range(60):
+        reason = explain(run, f"r{row}").reason
+        assert reason.startswith("taken: " if row in both.rows else "not taken: ")
+
+
+@pytest.mark.parametrize("selector", METHODS, ids=lambda s: type(s).__name__)
+def test_a_missing_feature_is_one_line(selector: Selector) -> None:
+    with pytest.raises(UserError, match=r"there is no feature|needs feature tables"):
+        selector.select(candidates_of(make_table([(0, [0], [1.0])])), [Budget(count=1)])
+    assert selector.needs.features is not None
+    with pytest.raises(ValueError, match="needs feature tables"):
+        SelectionConfig(selector)
+
+
+@pytest.mark.parametrize("name", ["coincide", "icons", "xmas", "presel"])
+def test_methods_with_quotas_need_a_number_of_samples(name: str) -> None:
+    selector = next(m for m in METHODS if isinstance(m, load_method(name)))
+    table = with_features(make_table([(i % 3, [0], [1.0]) for i in range(60)]))
+    with pytest.raises(UserError, match="needs a budget of samples"):
+        selector.select(candidates_of(table), [Budget(tokens=50)])
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.3, 0.95))
+def test_the_walk_keeps_what_resembles_nothing_kept(rows: int, count: int, threshold: float) -> None:
+    embedding = np.random.default_rng(rows).normal(size=(rows, 3))
+    embedding[::5] = 0
+    kept: list[int] = []
+    for row in range(rows):
+        norms = [np.linalg.norm(embedding[row]) * np.linalg.norm(embedding[k]) for k in kept]
+        cosines = [embedding[row] @ embedding[k] / n for k, n in zip(kept, norms, strict=True) if n]
+        if len(kept) < count and all(c <= threshold for c in cosines):
+            kept.append(row)
+    found = diverse_walk(np.arange(rows), embedding, threshold=threshold, count=count)
+    assert found.tolist() == kept
+
+
+@given(st.integers(2, 25), st.data())
+def test_greedy_mmd_minimises_the_discrepancy_step_by_step(n: int, data: st.DataObject) -> None:
+    rows = np.random.default_rng(n).normal(size=(n, 3))
+    count = data.draw(st.integers(1, n))
+    kernel = np.exp(-((rows[:, None] - rows[None]) ** 2).sum(-1) / 2)
+    np.testing.assert_allclose(mean_kernel(rows, 1.0), kernel.mean(axis=1))
+    chosen: list[int] = []
+    for _ in range(count):
+        free = [i for i in range(n) if i not in chosen]
+        sets = [[*chosen, i] for i in free]
+        values = [kernel[np.ix_(s, s)].mean() - 2 * kernel[:, s].mean() for s in sets]
+        chosen.append(free[int(np.argmin(values))])
+    assert greedy_mmd(rows, mean_kernel(rows, 1.0), count, 1.0).tolist() == chosen
+
+
+@given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 60), st.sampled_from([1e-4, 0.1, 1.0]))
+def test_coincide_never_exceeds_its_budget(n: int, clusters: int, count: int, temperature: float) -> None:
+    embedding = np.random.default_rng(n).normal(size=(n, 8)).astype(np.float16)
+    label, centroid = kmeans(embedding.astype(np.float32), clusters, seed=0, spherical=True)
+    found = allocate(embedding, label, centroid, layers=2, count=count, temperature=temperature)
+    assert len(set(found.order.tolist())) == len(found.order) <= min(count, n)
+    assert np.bincount(label[found.order], minlength=len(found.taken)).tolist() == found.taken.tolist()
+
+
+@given(st.integers(1, 50), st.integers(1, 8), st.booleans())
+def test_kmeans_leaves_every_row_at_a_nearest_centroid(n: int, clusters: int, spherical: bool) -> None:
+    rows = np.random.default_rng(n).normal(size=(n, 3))
+    if spherical:
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    label, centroid = kmeans(rows, clusters, seed=1, iterations=300, spherical=spherical)
+    distance = ((rows[:, None] - centroid[None]) ** 2).sum(-1)
+    if spherical:
+        distance = -(rows @ centroid.T)
+    np.testing.assert_allclose(distance[np.arange(n), label], distance.min(axis=1), atol=1e-9)
+    assert sorted(set(label.tolist())) == list(range(len(centroid)))
+    assert len(centroid) <= clusters
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(0, 60))
+def test_xmas_takes_the_most_stable_of_each_cluster(cluster: list[int], count: int) -> None:
+    label = np.array(cluster)
+    unstable = np.round(np.random.default_rng(len(cluster)).uniform(size=len(cluster)), 1)
+    found = select_stable(unstable, label, count)
+    assert len(set(found.tolist())) == len(found) <= count
+    sizes = np.bincount(label, minlength=5)
+    assert (sizes[label[found]] > 2).all()
+    for c in range(5):
+        taken, rest = found[label[found] == c], np.setdiff1d(np.flatnonzero(label == c), found)
+        if len(taken) and len(rest):
+            assert unstable[taken].max() <= unstable[rest].min()
+    assert len(found) == min(count, sizes[sizes > 2].sum())
+
+
+@given(st.integers(1, 12), st.integers(0, 200), st.data())
+def test_presel_quotas(tasks: int, count: int, data: st.DataObject) -> None:
+    value = np.array(data.draw(st.lists(st.floats(0, 3), min_size=tasks, max_size=tasks)))
+    size = np.array(data.draw(st.lists(st.integers(0, 40), min_size=tasks, max_size=tasks)))
+    quota = task_quotas(value, count, tasks**-0.5)
+    assert quota.sum() == count
+    assert (quota >= 0).all()
+    capped = capped_task_quotas(value, size, count, tasks**-0.5)
+    assert (capped <= size).all()
+    assert capped.sum() == min(count, size.sum())
+    left = np.array([data.draw(st.integers(0, int(s))) for s in size])
+    shares = cluster_quotas(left, size, min(count, int(left.sum())))
+    assert (shares <= left).all()
+    assert shares.sum() <= max(count, 0)
+
+
+@given(st.integers(1, 5), st.integers(1, 30))
+def test_the_round_robin_gives_every_query_a_turn_a_round(queries: int, n: int) -> None:
+    similarity = np.round(np.random.default_rng(n).normal(size=(queries, n)), 1)
+    ranked = np.argsort(-similarity, axis=1, kind="stable")
+    expected: list[int] = []
+    for rank in range(n):
+        for query in range(queries):
+            if ranked[query, rank] not in expected:
+                expected.append(int(ranked[query, rank]))
+    assert round_robin(similarity).tolist() == expected
+
+
+@given(st.integers(2, 40), st.integers(1, 6), st.floats(0.3, 0.99))
+def test_importance_is_the_leverage_of_the_leading_subspace(n: int, d: int, energy: float) -> None:
+    feature = np.random.default_rng(n).normal(size=(n, d))
+    u, s, _ = np.linalg.svd(feature - feature.mean(axis=0), full_matrices=False)
+    k = int(np.argmax(np.cumsum(s**2) / (s**2).sum() >= energy)) + 1
+    value, found_k, singular = importance(feature, energy=energy)
+    assert found_k == k
+    np.testing.assert_allclose(singular[:k], s[:k], rtol=1e-6)
+    np.testing.assert_allclose(value, (u[:, :k] ** 2).sum(axis=1), atol=1e-6)
+
+
+def test_rows_with_broken_vectors_are_named() -> None:
+    table = with_features(make_table([(0, [0], [1.0])] * 9))
+    table.features["embedding"][4, 1] = np.nan
+    for selector in (DeitaSelector(), ScalSelectSelector("embedding"), PreselSelector()):
+        with pytest.raises(UserError, match="id 'r4': its vector embedding has values that are not finite"):
+            selector.select(candidates_of(table), [Budget(count=2)])
+
+
+def test_presel_needs_a_reference_of_every_source() -> None:
+    table = with_features(make_table([(i % 2, [0], [1.0]) for i in range(9)]))
+    table.features["loss_with_question"][table.source == 1] = np.nan
+    with pytest.raises(UserError, match="the source bio has no sample with both losses"):
+        PreselSelector().select(candidates_of(table), [Budget(count=5)])
+
+
+def reasons(selector: Selector, candidates: Candidates, count: int) -> dict[str, str]:
+    budget = Budget(count=count)
+    run = SelectionRun(selector, (budget,), candidates, Excluded({}), selector.select(candidates, [budget]))
+    return {f"r{i}": explain(run, f"r{i}").reason for i in range(len(candidates.table))}
+
+
+def test_explanations_in_words() -> None:
+    columns = {
+        "nll": [3.0, 2.0, 1.0, np.nan],
+        "nll_blind": [3.5, 4.0, 1.0, 2.0],
+        "complexity": [5.0, 4.0, 3.0, 1.0],
+        "quality": [1.0, 1.0, 1.0, 1.0],
+        "rating": [5.0, 2.0, 4.0, np.nan],
+    }
+    features = {name: np.array(values, np.float32) for name, values in columns.items()}
+    features["embedding"] = np.array([[1, 0], [1, 0.01], [0, 1], [-1, 1]], np.float32)
+    table = dataclasses.replace(make_table([(0, [0], [1.0])] * 4), features=features)
+    gap = reasons(VisualDependencySelector(), candidates_of(table), 1)
+    assert gap["r0"] == "not taken: its visual gap of 0.5 was not among the largest"
+    assert gap["r2"] == "not taken: its visual gap of 0 is not above 0"
+    assert gap["r3"] == "not taken: it has no nll or no nll_blind"
+    deita = reasons(DeitaSelector(), candidates_of(table), 2)
+    assert deita["r1"] == "not taken: it resembles r0, which was taken before it (cosine 1)"
+    assert deita["r3"] == "not taken: its complexity times quality of 1 was not among the highest"
+    rated = reasons(ReadyMadeRatingsSelector(("rating",), 3), candidates_of(table), 2)
+    assert rated["r1"] == "not taken: its lowest rating of 2 is below 3"
+    assert rated["r3"] == "not taken: one of its ratings is missing"
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"method": "ppl", "start": 1.0}, "start is 1; it must be at least 0 and below 1"),
+        ({"method": "coincide", "parts": ("a",)}, "an image column and a text column for each layer"),
+        ({"method": "coincide"}, "parts is not set"),
+        ({"method": "coincide", "parts": ("a", "b"), "clusters": 0}, "clusters is 0"),
+        ({"method": "scalselect", "feature": "x", "energy": 0.0}, "energy is 0"),
+        ({"method": "xmas", "trajectory": "x", "clusters": 0}, "clusters is 0"),
+        ({"method": "rds_plus", "tasks": {}}, "tasks is empty"),
+        ({"method": "ready_made_ratings", "ratings": (), "minimum": 3}, "ratings is empty"),
+        ({"method": "deita"}, "needs feature tables"),
+    ],
+)
+def test_wrong_settings_are_one_line(section: dict[str, object], message: str) -> None:
+    features = {} if section["method"] == "deita" else {"features": ("x.parquet",)}
+    with pytest.raises(UserError, match=message) as caught:
+        SelectionConfig.from_section({**section, **features}, "here")
+    assert "\n" not in str(caught.value)
