@@ -36,7 +36,7 @@ from mmssr_jax.scoring.model_feature import ModelFeature
 class AnswerLength(ModelFeature):
     scale: float = 1.0
 
-    def compute(self, graphdef, params, batch, *, tokens_per_image):
+    def compute(self, graphdef, params, batch):
         return batch.loss_weight.sum(-1) * self.scale
 
     def columns(self, values, examples):
