@@ -114,7 +114,7 @@ def _check_folder(reader: Reader, rows: pa.Table, checked: pa.Table) -> None:
 
 
 def value_counts(column: pa.ChunkedArray | pa.Array) -> Mapping[str, int]:
-    """The count of each value, sorted from the most to the least frequent, then by name."""
+    """The count of each value of a column [rows], sorted from the most to the least frequent, then by name."""
     pairs = [(v["values"], v["counts"]) for v in column.value_counts().to_pylist()]
     return dict(sorted(pairs, key=lambda p: (-p[1], p[0])))
 

@@ -22,7 +22,7 @@ Record = dict[str, Any]
 
 
 def encoded(seed: int, *, size: tuple[int, int] = (24, 16), format: str = "JPEG") -> bytes:
-    """A noisy picture."""
+    """A noisy image."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format)
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def good_records() -> list[Record]:
-    """Text only, one picture, several pictures, the other spelling of turns."""
+    """Text only, one image, several images, the other spelling of turns."""
     other = [{"role": "user", "content": "Is it?\n<image>"}, {"role": "assistant", "content": "No\0."}]
     return [
         record("text"),

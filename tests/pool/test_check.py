@@ -45,7 +45,7 @@ def test_every_row_gets_its_size_or_its_reason(folder: Path):
     assert table["detail"][2].as_py().startswith("cut.jpg: ")
 
 
-def test_header_only_finds_missing_pictures_alone(folder: Path):
+def test_header_only_finds_missing_images_alone(folder: Path):
     table = _check(folder, _records(folder), verify="header")
     assert table["reason"].to_pylist() == [None, None, None, "missing_image", None]
 

@@ -94,7 +94,7 @@ def test_what_breaks_the_format_is_rejected_with_its_reason(
     assert "\n" not in e.value.detail
 
 
-def test_a_video_takes_the_place_of_pictures():
+def test_a_video_takes_the_place_of_images():
     turns = _turns(f"{IMAGE_TAG}\nq", "a")
     found = parse_conversation({"video": "a.mp4", "conversations": turns}, repair=False)
     assert (found.images, found.videos) == ((), ("a.mp4",))
@@ -132,7 +132,7 @@ def test_a_video_takes_the_place_of_pictures():
         ),
     ],
 )
-def test_llava_mode_mends_what_strict_mode_rejects(
+def test_llava_mode_repairs_what_strict_mode_rejects(
     fields: dict[str, Any], strict: Reason, texts: list[str], repairs: tuple[Repair, ...]
 ):
     with pytest.raises(RejectedError) as e:

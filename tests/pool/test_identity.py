@@ -71,7 +71,7 @@ def test_a_source_that_is_no_text_is_rejected(value: Any):
     assert e.value.reason == Reason.BAD_SOURCE
 
 
-def test_the_content_is_picture_and_conversation_however_written():
+def test_the_content_is_image_and_conversation_however_written():
     turns = [{"from": "human", "value": "é"}, {"value": "\ud800", "from": "gpt"}]
     base = content_hash({"id": "a", "image": "x", "conversations": turns})
     assert base == content_hash({"conversations": [dict(reversed(t.items())) for t in turns], "image": "x", "extra": 1})

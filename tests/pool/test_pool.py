@@ -19,7 +19,7 @@ MakePool = Callable[..., Pool]
 
 
 def _loaded(sample: Sample) -> tuple[str, str, tuple[Turn, ...], tuple[bytes, ...]]:
-    """The sample with its pictures read."""
+    """The sample with its images read."""
     return sample.id, sample.source, sample.turns, tuple(image.read() for image in sample.images)
 
 
@@ -94,7 +94,7 @@ def test_ids_are_found(pool: Pool):
         pool.position("zzz")
 
 
-def test_a_subset_is_a_view_in_the_order_asked_for(pool: Pool):
+def test_a_subset_is_a_view_in_the_order_requested(pool: Pool):
     view = pool.subset(["other", "text", "several"])
     assert view.ids.tolist() == ["other", "text", "several"]
     assert [s.id for s in view] == ["other", "text", "several"]
@@ -141,7 +141,7 @@ def test_a_file_changed_under_the_pool_is_noticed(make_pool: MakePool, good_reco
         open_pool(folder / "pool")[0]
 
 
-def test_a_picture_that_is_gone_is_named(make_pool: MakePool, good_records: list[Record], folder: Path):
+def test_a_image_that_is_gone_is_named(make_pool: MakePool, good_records: list[Record], folder: Path):
     pool = make_pool(good_records)
     (folder / "images" / "0.jpg").unlink()
     with pytest.raises(UserError, match=r"sample 'one' can no longer be read: missing_image: images/0\.jpg"):

@@ -55,7 +55,7 @@ def test_a_name_too_long_for_a_file_is_no_crash(folder: Path):
         _refs(("x" * 5000,), folder)
 
 
-def test_embedded_pictures_need_no_file(folder: Path):
+def test_embedded_images_need_no_file(folder: Path):
     record = Record(file=0, number=0, offset=0, raw=b"{}", value={}, images=(b"a", b"b"))
     assert [r.data for r in image_refs(record, ("x", "y"), folder, follow_links=False)] == [b"a", b"b"]
     with pytest.raises(RejectedError, match="the record names 1 images, but embeds 2"):

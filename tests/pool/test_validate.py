@@ -94,7 +94,7 @@ def test_a_good_pool_with_one_bad_record_loses_that_record_only(folder: Path, sh
     assert found.rejects["reason"].to_pylist() == [_BAD[index]] * len(added)
 
 
-def test_the_real_pool_is_taken_in_whole(shared: Path):
+def test_the_real_pool_is_ingested_whole(shared: Path):
     found = validate(LlavaJson(shared / "pool" / "pool.json"), IngestConfig())
     counts = found.counts()
     assert found.rejects.num_rows == 0
@@ -150,7 +150,7 @@ def test_an_empty_pool_is_one_line(folder: Path):
         _validate(folder, [])
 
 
-def test_pictures_above_the_limit_are_rejected(folder: Path):
+def test_images_above_the_limit_are_rejected(folder: Path):
     found = _validate(folder, [record("a"), record("b", ("images/0.jpg",))], max_pixels=24 * 16 - 1)
     assert _rejected(found) == {1: ("b", "image_too_large")}
 
@@ -161,7 +161,7 @@ def test_senseless_settings_are_refused(fields: dict[str, int]):
         IngestConfig(**fields)  # type: ignore[arg-type]
 
 
-def test_a_file_of_another_form_is_told_what_a_pool_looks_like(folder: Path):
+def test_a_file_of_another_form_is_shown_what_a_pool_looks_like(folder: Path):
     notes = [{"id": str(i), "note": "no conversation"} for i in range(3)]
     with pytest.raises(UserError, match=r"none of its 3 records .*\(no_conversation 3\).*expected records of the form"):
         _validate(folder, notes)

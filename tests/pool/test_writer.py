@@ -42,7 +42,7 @@ def test_rejects_keep_ids_that_are_no_text_or_no_unicode(folder: Path):
     ]  # fmt: skip
 
 
-def test_a_picture_that_goes_between_checking_and_packing_is_one_line(folder: Path, good_records: list[Record]):
+def test_a_image_that_goes_between_checking_and_packing_is_one_line(folder: Path, good_records: list[Record]):
     reader = _reader(folder, good_records)
     artifact = Artifact(folder / "pool", stage="ingest", settings={})
     validate(reader, IngestConfig(), checks=folder / "pool" / "checks")

@@ -96,7 +96,7 @@ def test_other_settings_or_another_file_are_refused_until_overwritten(tmp_path: 
     assert open_pool(tmp_path / "work" / "pool").ids.tolist() == ["a", "b"]
 
 
-def test_the_flag_that_an_error_names_mends_it(tmp_path: Path):
+def test_the_flag_that_an_error_names_repairs_it(tmp_path: Path):
     path = _pool_file(tmp_path, [_record(None), _record(None, extra=1), _record("x")])
     with pytest.raises(UserError, match=r"2 of 3 records have no 'id' field; --config\.pool\.id=auto"):
         ingest.run(_context(tmp_path, path))
@@ -118,7 +118,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path: Path, log: pytest.LogCaptu
     assert f'ingest: "b" (record 1): gone.jpg is not in {tmp_path}' in lines
 
 
-def test_without_a_path_the_synthetic_pool_is_taken_in(tmp_path: Path, log: pytest.LogCaptureFixture):
+def test_without_a_path_the_synthetic_pool_is_ingested(tmp_path: Path, log: pytest.LogCaptureFixture):
     config = {"pool": {"synthetic": {"size": 12, "seed": 3}}}
     contexts = [StageContext(config, Workdir(tmp_path / name)) for name in ("one", "two")]
     ingest.run(dataclasses.replace(contexts[0], dry_run=True))

@@ -30,7 +30,7 @@ _FORM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def _records(n: int = 6) -> list[dict[str, Any]]:
-    """Every third without a picture, the one before last cut off."""
+    """Every third without a image, the one before last cut off."""
     records = []
     for i in range(n):
         image = {"image": f"{i}.jpg"} if i % 3 else {}
@@ -39,14 +39,14 @@ def _records(n: int = 6) -> list[dict[str, Any]]:
     return records
 
 
-def _picture(i: int) -> bytes:
+def _image(i: int) -> bytes:
     data = encoded(i)
     return data[:-50] if i == 4 else data
 
 
 def _as_json(folder: Path, records: list[dict[str, Any]]) -> Path:
     for i in range(len(records)):
-        (folder / f"{i}.jpg").write_bytes(_picture(i))
+        (folder / f"{i}.jpg").write_bytes(_image(i))
     (folder / "pool.json").write_text(json.dumps(records))
     return folder / "pool.json"
 
@@ -60,7 +60,7 @@ def _as_mixture(folder: Path, records: list[dict[str, Any]]) -> Path:
 
 
 def _as_parquet(folder: Path, records: list[dict[str, Any]]) -> Path:
-    images = [{"bytes": _picture(i), "path": r["image"]} if "image" in r else None for i, r in enumerate(records)]
+    images = [{"bytes": _image(i), "path": r["image"]} if "image" in r else None for i, r in enumerate(records)]
     table = pa.Table.from_pylist([{k: v for k, v in r.items() if k != "image"} for r in records])
     table = table.append_column("image", pa.array(images, _FORM))
     for part in range(2):
@@ -77,7 +77,7 @@ def _as_tar(folder: Path, records: list[dict[str, Any]]) -> Path:
             for i in range(3 * shard, 3 * shard + 3):
                 members = {"json": json.dumps(records[i]).encode()}
                 if "image" in records[i]:
-                    members["jpg"] = _picture(i)
+                    members["jpg"] = _image(i)
                 for extension, content in members.items():
                     info = tarfile.TarInfo(f"{i}.{extension}")
                     info.size = len(content)
@@ -112,7 +112,7 @@ def test_every_format_gives_the_same_samples(tmp_path: Path, write: Callable[...
     assert [{**pool.record(i)} for i in range(5)] == [expected.record(i) for i in range(5)]
 
 
-def test_a_packed_pool_is_taken_in_like_any_other(tmp_path: Path):
+def test_a_packed_pool_is_ingested_like_any_other(tmp_path: Path):
     first = _ingest(tmp_path / "first", _as_json(tmp_path, _records()), packed=True)
     again = _ingest(tmp_path / "again", first.folder, packed=True)
     assert [_loaded(s) for s in again] == [_loaded(s) for s in first]

@@ -42,7 +42,7 @@ def test_rows_become_llava_records(tmp_path: Path):
     assert [r.number for r in (a, b, c)] == [0, 1, 2]
 
 
-def test_pictures_are_read_only_where_wanted_and_change_nothing_else(tmp_path: Path):
+def test_images_are_read_only_where_wanted_and_change_nothing_else(tmp_path: Path):
     _write(tmp_path / "x.parquet", [_row(str(i), {"bytes": b"A", "path": None} if i % 2 else None) for i in range(7)])
     with_images, without_images = (list(HfParquet(tmp_path).records(images=p)) for p in (True, False))
     assert [r.value for r in with_images] == [r.value for r in without_images]
@@ -60,7 +60,7 @@ def test_every_configs_files_are_read_in_the_order_of_their_names(tmp_path: Path
     assert [r.file for r in reader.records(images=False)] == list(range(6))
 
 
-def test_several_pictures_stand_in_a_list(tmp_path: Path):
+def test_several_images_stand_in_a_list(tmp_path: Path):
     several = pa.field("images", pa.list_(_SCHEMA.field("image").type))
     schema = pa.schema([several if f.name == "image" else f for f in _SCHEMA])
     lists = [
@@ -83,7 +83,7 @@ def test_an_image_without_bytes_is_a_file(tmp_path: Path):
     assert (record.value["image"], record.images) == ("a.jpg", (None,))
 
 
-def test_a_file_without_pictures_is_text_only(tmp_path: Path):
+def test_a_file_without_images_is_text_only(tmp_path: Path):
     rows = [{"id": "a", "conversations": _TURNS, "data_source": "s"}]
     _write(tmp_path / "x.parquet", rows, pa.schema([f for f in _SCHEMA if f.name != "image"]))
     (record,) = HfParquet(tmp_path / "x.parquet").records(images=True)

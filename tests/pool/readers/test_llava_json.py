@@ -30,7 +30,7 @@ def test_the_content_decides_not_the_name(tmp_path: Path):
     assert [r.value["id"] for r in _records(LlavaJson(path))] == ["a", "b"]
 
 
-def test_images_lie_beside_the_file_or_where_told(tmp_path: Path):
+def test_images_lie_beside_the_file_or_where_configured(tmp_path: Path):
     path = tmp_path / "pool.json"
     path.write_text("[]")
     (tmp_path / "elsewhere").mkdir()

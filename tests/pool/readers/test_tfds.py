@@ -50,7 +50,7 @@ def test_a_packed_pool_reads_back(make_pool: Callable[..., Pool], good_records: 
     assert [r.images for r in Tfds(pool.folder).records(images=False)] == [None] * 5
 
 
-def test_conversations_and_encoded_pictures(tmp_path: Path):
+def test_conversations_and_encoded_images(tmp_path: Path):
     features = {
         "id": _TEXT,
         "data_source": _TEXT,
@@ -69,7 +69,7 @@ def test_conversations_and_encoded_pictures(tmp_path: Path):
     assert json.loads(record.raw) == record.value
 
 
-def test_questions_and_answers_get_the_tags_of_their_pictures(tmp_path: Path):
+def test_questions_and_answers_get_the_tags_of_their_images(tmp_path: Path):
     features = {"images": tfds.features.Sequence(tfds.features.Image()), "question": _TEXT, "answer": _TEXT}
     images = [encoded(i, format="PNG") for i in range(2)]
     examples = [

@@ -55,21 +55,21 @@ def test_datacomps_uid_is_the_id(tmp_path: Path):
     assert record.value["id"] == "0123456789abcdef0123456789abcdef"
 
 
-def test_several_pictures_stand_by_number(tmp_path: Path):
+def test_several_images_stand_by_number(tmp_path: Path):
     members = [(f"a.{i}.jpg", bytes([i])) for i in (10, 2, 0)] + [("a.json", _JSON)]
     (record,) = _read(_write(tmp_path / "0.tar", members))
     assert record.value["image"] == ["a.0.jpg", "a.2.jpg", "a.10.jpg"]
     assert record.images == (b"\0", b"\2", b"\n")
 
 
-def test_another_convention_for_several_pictures_is_a_setting(tmp_path: Path):
+def test_another_convention_for_several_images_is_a_setting(tmp_path: Path):
     members = [("a_0.jpg", b"0"), ("a_1.jpg", b"1"), ("a.json", _JSON), ("b_c.jpg", b"2"), ("b_c.json", _JSON)]
     path = _write(tmp_path / "0.tar", members)
     assert [r.images for r in _read(path, number_after="_")] == [(b"0", b"1"), (b"2",)]
     assert len(_read(path)) == 4
 
 
-def test_names_in_the_json_stay_where_they_are_as_many_as_the_pictures(tmp_path: Path):
+def test_names_in_the_json_stay_where_they_are_as_many_as_the_images(tmp_path: Path):
     members = [
         ("a.jpg", b"A"),
         ("a.json", b'{"image": "coco/1.jpg"}'),
@@ -88,7 +88,7 @@ def test_text_only_and_folders_in_the_shard(tmp_path: Path):
     assert second.images == (b"A",)
 
 
-def test_shards_are_read_in_the_order_of_their_names_with_or_without_pictures(tmp_path: Path):
+def test_shards_are_read_in_the_order_of_their_names_with_or_without_images(tmp_path: Path):
     for i in (1, 0):
         _write(tmp_path / f"{i:05d}.tar", [(f"{i}.jpg", b"A"), (f"{i}.json", b"{}")])
     reader = WebDataset(tmp_path)
