@@ -31,11 +31,6 @@ class Benchmark:
     grading_prompt: Callable[[Fields], str | None] | None = None
 
 
-def benchmark_names() -> list[str]:
-    """The names of all benchmarks, sorted."""
-    return discovery.module_names(benchmarks)
-
-
 def get_benchmark(name: str) -> Benchmark:
     """The benchmark of that name.
 

@@ -27,7 +27,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 from PIL import Image
 
@@ -35,10 +34,10 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.core.shards import Processes, ShardedJob
 from mmssr_jax.evaluation.benchmark import Question, Row
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.score import Fields, Score, summary
-from mmssr_jax.parallel import hosts
 
 LEADING_COLUMNS = ("index", "question", "answer", "prediction")
 TRIVIAL_BASELINES = ("chance", "constant box", "always yes")
@@ -92,9 +91,9 @@ def without_images(questions: Sequence[Question]) -> list[Question]:
 
 def predict_parts(
     questions: Sequence[Question], predictor: Predictor, parts: Path, *, label: str, max_new_tokens: int,
-    save_every: int, process: int = 0, processes: int = 1, joint: bool = False,
+    save_every: int, lock: Path, processes: Processes | None = None,
 ) -> None:  # fmt: skip
-    """Predicts this process's parts of the questions; parts that are on disk are skipped.
+    """Predicts the parts of the questions that are not on disk, shared with the other processes.
 
     Args:
       questions: all questions, in the order of the table.
@@ -104,27 +103,20 @@ def predict_parts(
       max_new_tokens: maximum length of an answer.
       save_every: questions per part. The model always receives whole parts, so that the batches, and therefore the
         answers' bytes, depend neither on where an earlier run was interrupted nor on the number of processes.
-      process, processes: parts are assigned to the processes round-robin.
-      joint: the model spans the processes: all of them predict all parts together, and the first one writes.
+      lock: the lock file of the parts.
+      processes: the group that works on them; this process alone by default.
     """
-    if joint:
-        process, processes = 0, 1
-    starts = range(process * save_every, len(questions), processes * save_every)
-    sizes = {start: len(questions[start : start + save_every]) for start in starts}
-    exists = np.array([_part(parts, start).exists() for start in starts], bool)
-    if joint:
-        exists = hosts.broadcast_from_main(exists)
-    done = {start for start, written in zip(starts, exists, strict=True) if written}
-    progress = Progress(label, sum(sizes.values()), "questions", done=sum(sizes[start] for start in done))
-    for start in starts:
-        if start in done:
-            continue
-        part = questions[start : start + save_every]
-        answers = list(progress.over(predictor.predict(part, max_new_tokens=max_new_tokens)))
-        if len(answers) != len(part):
-            raise ValueError(f"{label}: {len(answers)} answers to {len(part)} questions")
-        if not joint or hosts.is_main():
-            files.write_json(_part(parts, start), answers)
+    starts = range(0, len(questions), save_every)
+    with ShardedJob(len(starts), lambda n: _part(parts, starts[n]).exists(), lock=lock, processes=processes) as job:
+        done = sum(len(questions[starts[n] : starts[n] + save_every]) for n in job.done())
+        progress = Progress(label, len(questions), "questions", done=done)
+        for n in job.todo():
+            part = questions[starts[n] : starts[n] + save_every]
+            answers = list(progress.over(predictor.predict(part, max_new_tokens=max_new_tokens)))
+            if len(answers) != len(part):
+                raise ValueError(f"{label}: {len(answers)} answers to {len(part)} questions")
+            if job.writes:
+                files.write_json(_part(parts, starts[n]), answers)
 
 
 def merge_parts(questions: Sequence[Question], path: Path, parts: Path, *, save_every: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,14 +88,9 @@ def read_inputs(workdir: Workdir, name: str) -> Inputs:
         config=files.read_json(workdir.config) if workdir.config.exists() else {},
         index=_table(workdir.pool / "index.parquet"),
         scores=scores,
-        truth=_table(truth_path(workdir)),
+        truth=_table(workdir.truth),
         selections={p.parent.name: files.read_parquet(p) for p in selection_paths(workdir)},
     )
-
-
-def truth_path(workdir: Workdir) -> Path:
-    """The ground truth of each sample of a synthetic pool."""
-    return workdir.truth
 
 
 def selection_paths(workdir: Workdir) -> list[Path]:
@@ -114,14 +109,14 @@ def row_indices(ids: pa.ChunkedArray, table: pa.Table) -> np.ndarray:
 
 
 def value_counts(values: pa.ChunkedArray | pa.Array) -> dict[str, int]:
-    """The number of occurrences of each string, most frequent first, ties by name; nulls are skipped."""
+    """The number of occurrences of each string of `[N]`, most frequent first, ties by name; nulls are skipped."""
     counts = pc.value_counts(pc.drop_null(values))
     pairs = [(str(row["values"]), int(row["counts"])) for row in counts.to_pylist()]
     return dict(sorted(pairs, key=lambda p: (-p[1], p[0])))
 
 
 def main_styles(table: pa.Table) -> pa.Array:
-    """The first style of each row, or null."""
+    """The first style of each of the N rows, or null: `[N]`."""
     lists = table["styles"].combine_chunks()
     if isinstance(lists, pa.ChunkedArray):  # an empty table keeps its (empty) chunks
         lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], lists.type)
@@ -130,7 +125,7 @@ def main_styles(table: pa.Table) -> pa.Array:
 
 
 def flaws(truth: pa.Table | None) -> pa.ChunkedArray | None:
-    """The flaw of each sample of a synthetic pool, or null; None without ground truth."""
+    """The flaw of each of the N samples of a synthetic pool, or null: `[N]`; None without ground truth."""
     if truth is None or "flaw" not in truth.schema.names:
         return None
     column = truth["flaw"].cast(pa.string())
@@ -144,9 +139,3 @@ def truncated(counts: Mapping[str, float], rows: int, what: str) -> list[tuple[s
         return pairs
     rest = pairs[rows - 1 :]
     return [*pairs[: rows - 1], (f"{len(rest)} more {what}", sum(v for _, v in rest))]
-
-
-def average(values: Sequence[float | None]) -> float | None:
-    """The mean of the values that are neither None nor NaN."""
-    known = [v for v in values if v is not None and not np.isnan(v)]
-    return float(np.mean(known)) if known else None

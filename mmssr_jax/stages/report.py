@@ -20,7 +20,7 @@ from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.pool.pool import open_pool
-from mmssr_jax.report.inputs import Inputs, ReportConfig, read_inputs, selection_paths, truth_path
+from mmssr_jax.report.inputs import Inputs, ReportConfig, read_inputs, selection_paths
 from mmssr_jax.report.render import render
 from mmssr_jax.report.sections import gallery, judge_ratings
 from mmssr_jax.report.sections.training import metric_files
@@ -58,7 +58,7 @@ def input_files(workdir: Workdir) -> dict[str, Path]:
     metrics/stages.jsonl is not among them: a change of times alone does not change the page.
     """
     root = workdir.root
-    paths = [workdir.config, truth_path(workdir)]
+    paths = [workdir.config, workdir.truth]
     paths += [p for p in (workdir.pool, workdir.scores) if (p / MANIFEST).exists()]
     if workdir.scores not in paths:
         paths += sorted(workdir.scores.glob("part-*.parquet"))

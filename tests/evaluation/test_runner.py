@@ -30,7 +30,8 @@ REPLIES = {"0": "A", "1": "It is a dog", "2": "B", "3": "B.", "4": "no idea"}
 
 def predict(path, predictor):
     questions, parts = runner.make_questions(CHOICE, ROWS), path.parent / "parts"
-    runner.predict_parts(questions, predictor, parts, label="test", max_new_tokens=8, save_every=2)
+    lock = path.parent.with_name(f"{path.parent.name}.lock")
+    runner.predict_parts(questions, predictor, parts, label="test", max_new_tokens=8, save_every=2, lock=lock)
     runner.merge_parts(questions, path, parts, save_every=2)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmssr_jax.core.discovery import module_names
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.evaluation import benchmarks
 from mmssr_jax.evaluation.benchmark import Row
-from mmssr_jax.evaluation.benchmark_registry import Benchmark, benchmark_names, get_benchmark
+from mmssr_jax.evaluation.benchmark_registry import Benchmark, get_benchmark
 from mmssr_jax.evaluation.benchmarks import mathvista, mmmu, mmvet
 from mmssr_jax.evaluation.score import GRADE, NO_JUDGE, bootstrap, by_group
 
@@ -32,8 +34,8 @@ def test_every_file_declares_a_benchmark():
         "mmbench", "mmstar", "mmmu", "mmvet", "blink", "mmt_bench", "mme", "ai2d", "scienceqa", "mathvista", "ocrbench",
         "chartqa", "docvqa", "infovqa",
     }  # fmt: skip
-    assert fourteen <= set(benchmark_names())
-    for name in benchmark_names():
+    assert fourteen <= set(module_names(benchmarks))
+    for name in module_names(benchmarks):
         benchmark = get_benchmark(name)
         assert isinstance(benchmark, Benchmark)
         assert "index" in benchmark.columns
