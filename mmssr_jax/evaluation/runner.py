@@ -108,7 +108,7 @@ def predict_parts(
     """
     starts = range(0, len(questions), save_every)
     with ShardedJob(len(starts), lambda n: _part(parts, starts[n]).exists(), lock=lock, processes=processes) as job:
-        done = sum(len(questions[starts[n] : starts[n] + save_every]) for n in job.done())
+        done = sum(min(save_every, len(questions) - starts[n]) for n in job.done())
         progress = Progress(label, len(questions), "questions", done=done)
         for n in job.todo():
             part = questions[starts[n] : starts[n] + save_every]

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from mmssr_jax.generation.prompting import PromptConfig
 from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.parallel.inference_mesh import mesh_config, spans_processes
 from mmssr_jax.pool.pool import Pool, open_pool
-from mmssr_jax.stages.evaluate.predictor import load_predictor
+from mmssr_jax.stages.evaluate.predictor import MakePredictor, load_predictor
 from mmssr_jax.stages.ingest import ingest_pool, pool_config_type
 from mmssr_jax.stages.train.mixtures import pool_folder
 from mmssr_jax.stages.train.phase_config import WORKDIR_POOL
@@ -40,7 +40,6 @@ from mmssr_jax.synthetic.generate import POOL, write_records
 
 STAGE = "captions"
 SOURCE = "captions"
-MakePredictor = Callable[[Path, PromptConfig], runner.Predictor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +119,9 @@ def run(ctx: StageContext, *, make_predictor: MakePredictor | None = None) -> No
         questions = _Questions(pool, indices, config.prompt)
         runner.predict_parts(
             questions, predictor, folder / "parts", label=f"captions {config.name}",
-            max_new_tokens=config.max_new_tokens, save_every=config.save_every, process=hosts.index(),
-            processes=hosts.count(), joint=spans_processes(mesh_config(ctx)),
+            max_new_tokens=config.max_new_tokens, save_every=config.save_every,
+            lock=ctx.workdir.lock(f"captions--{config.name}--parts"),
+            processes=processes.Group(joint=spans_processes(mesh_config(ctx))),
         )  # fmt: skip
         hosts.wait("captions")
         if hosts.is_main():
@@ -137,7 +137,13 @@ def run(ctx: StageContext, *, make_predictor: MakePredictor | None = None) -> No
 
 @dataclasses.dataclass(frozen=True)
 class _Questions(Sequence[Question]):
-    """One question per image, built on access: the images of a pool do not fit into memory."""
+    """One question per image, built on access: the images of a pool do not fit into memory.
+
+    Attributes:
+      pool: the source of the images.
+      indices: int [N], its samples.
+      prompt: the instruction for the model.
+    """
 
     pool: Pool
     indices: np.ndarray

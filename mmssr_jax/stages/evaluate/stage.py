@@ -140,8 +140,9 @@ def _predict_all(
             parts = artifact.path / "parts"
             predict = functools.partial(
                 runner.predict_parts, questions, predictor, parts, label=f"{name} on {bench_name}",
-                max_new_tokens=settings["max_new_tokens"], save_every=config.save_every, process=hosts.index(),
-                processes=hosts.count(), joint=spans_processes(mesh_config(ctx)),
+                max_new_tokens=settings["max_new_tokens"], save_every=config.save_every,
+                lock=ctx.workdir.lock(f"predictions--{name}--{bench_name}--parts"),
+                processes=processes.Group(joint=spans_processes(mesh_config(ctx))),
             )  # fmt: skip
             processes.run_on_all(predict)
             if hosts.is_main():
