@@ -1,11 +1,11 @@
-"""A local server that speaks the OpenAI API on a real socket and misbehaves as it is told.
+"""A local server that speaks the OpenAI API on a real socket and misbehaves according to a script.
 
     with ApiServer(script) as server:          # a thread with its own event loop
         ... base_url=server.url ...
-    server.calls                               # what was asked, in order
+    server.calls                               # the requests, in order
 
 A script is a function from a `Call` to a `Reply`; `good` answers as the real service does. The samples' questions hold
-"#17" so that the server knows which one it is asked about.
+"#17" so that the server knows which sample a request is about.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STATUS = {200: "OK", 302: "Found", 429: "Too Many Requests"}
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """One chat completion that was asked for: the sample's number, how often before, body and headers."""
+    """One chat completion request: the sample's number, the number of earlier requests for it, body and headers."""
 
     number: int
     before: int
@@ -44,7 +44,7 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """What is sent back; `hang` seconds pass first, `drop` closes the connection after so many bytes."""
+    """A response; it is sent after `hang` seconds, and the connection is closed after `drop` bytes."""
 
     status: int = 200
     body: Any = None
@@ -98,7 +98,7 @@ def error(status: int, code: str | None, message: str, *, param: str | None = No
 
 
 class RateLimit:
-    """At most `per_minute` requests in any minute of `minute` seconds; states its limits in headers, or is silent."""
+    """At most `per_minute` requests in any minute of `minute` seconds; states its limits in headers, or does not."""
 
     def __init__(
         self, per_minute: int, *, minute: float = 60.0, script: Script = good, headers: bool = True,

@@ -14,13 +14,13 @@ _NUMBER = re.compile(r"#(\d+)")
 
 
 class Batches:
-    """A batch service; its batches end after `polls` looks at them.
+    """A batch service; its batches end after `polls` status requests.
 
     Args:
       script: answers each line, as it would a live request.
-      answered: how many lines of a batch are answered, then it expires; or all.
+      answered: number of lines of a batch that are answered before it expires; or all.
       status: what the first batches end as instead, one after the other: ("failed", code), "cancelled" or None.
-      lose: how many times a batch is created but the answer to its creation is lost.
+      lose: number of times that a batch is created but the response to its creation is lost.
     """
 
     def __init__(
