@@ -22,7 +22,7 @@ from mmssr_jax.scoring.supervision import held_out, labels_by_id
 from mmssr_jax.stages.train.phase_config import PhaseConfig
 from mmssr_jax.stages.train.phases import run_phase
 
-Asked = Literal["all", "scores", "styles"]
+Questions = Literal["all", "scores", "styles"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +62,12 @@ class ScorerConfig:
         user_defined = [Capability(n, "", seeing=True) for n in self.phrases if slugify(n) not in built_in]
         return capabilities_named(self.capabilities, [*CAPABILITIES, *user_defined])
 
-    def encoder(self, processor: Processor, *, asked: Asked = "all") -> ScorerEncoder:
-        """The encoder of the questions for a model; `asked` restricts it to scores or styles (scorer and styler)."""
+    def encoder(self, processor: Processor, *, questions: Questions = "all") -> ScorerEncoder:
+        """The encoder of the questions for a model; `questions` restricts it to scores or styles."""
         return ScorerEncoder(
-            processor, self.chosen() if asked != "styles" else (), max_prefix=self.max_prefix,
-            styles=STYLES if asked != "scores" else (), phrases={slugify(n): p for n, p in self.phrases.items()},
-            strip_characters=self.strip_characters, generate_styles=self.styles == "greedy" and asked != "scores",
+            processor, self.chosen() if questions != "styles" else (), max_prefix=self.max_prefix,
+            styles=STYLES if questions != "scores" else (), phrases={slugify(n): p for n, p in self.phrases.items()},
+            strip_characters=self.strip_characters, generate_styles=self.styles == "greedy" and questions != "scores",
         )  # fmt: skip
 
     def for_training_examples(self) -> ScorerConfig:

@@ -73,16 +73,24 @@ class Checkpoints:
         )
 
     def restore(self, step: int, state: TrainState, data: grain.DatasetIterator) -> TrainState:
-        """Restores a state with the shapes and shardings of `state`; `data` is set to its saved position."""
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(jax.tree.map(_abstract, state.params)),
-                optimizer=ocp.args.StandardRestore(jax.tree.map(_abstract, state.opt_state)),
-                data=grain.checkpoint.CheckpointRestore(data),
-                tally=ocp.args.JsonRestore(),
-            ),
+        """Restores a state with the shapes and shardings of `state`; `data` is set to its saved position.
+
+        Raises:
+          UserError: the saved parameters or optimizer state have another structure.
+        """
+        items = ocp.args.Composite(
+            params=ocp.args.StandardRestore(jax.tree.map(_abstract, state.params)),
+            optimizer=ocp.args.StandardRestore(jax.tree.map(_abstract, state.opt_state)),
+            data=grain.checkpoint.CheckpointRestore(data),
+            tally=ocp.args.JsonRestore(),
         )
+        try:
+            restored = self._manager.restore(step, args=items)
+        except ValueError as e:
+            raise UserError(
+                f"{self._manager.directory}/{step}: cannot be resumed, its model or optimizer state has another "
+                "structure: it was saved by another version or with other settings; remove the folder to train anew"
+            ) from e
         return TrainState(restored["params"], restored["optimizer"], state.counters.restored(restored["tally"]))
 
     def restore_params(self, step: int, params: Params) -> Params:

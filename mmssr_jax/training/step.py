@@ -20,6 +20,7 @@ from mmssr_jax.training.state import Frozen, combine, partition
 
 Scalars = dict[str, jax.Array]
 Step = Callable[[Params, Any, Batch], tuple[Params, Any, Scalars]]
+_Gradients = Callable[[Params, Params, Batch], tuple[Params, jax.Array, LossSums]]  # (trained, frozen, batch)
 
 
 def make_step(
@@ -42,6 +43,9 @@ def make_step(
       accumulate: A; it divides the batch's rows.
       z_loss: see `weighted_loss`.
       frozen: which parameters are frozen: they get neither gradients nor updates. None trains all.
+
+    Returns:
+      A function of parameters, optimizer state and a batch with shapes as in `Batch`; its metrics are float32 [].
     """
 
     def gradients(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, jax.Array, LossSums]:
@@ -51,19 +55,12 @@ def make_step(
         (total, sums), grads = jax.value_and_grad(loss, has_aux=True)(trained)
         return grads, total, sums
 
-    def accumulated(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, jax.Array, LossSums]:
-        def add(carry: Any, part: Batch) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, carry, gradients(trained, fixed, part)), None
-
-        tokens_per_image = merge(graphdef, combine(trained, fixed)).config.image_tokens
-        parts = split_batch(batch, accumulate, tokens_per_image=tokens_per_image)
-        shapes = jax.eval_shape(gradients, trained, fixed, jax.tree.map(lambda x: x[0], parts))
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        return jax.lax.scan(add, zeros, parts)[0]
-
     def step(params: Params, opt_state: Any, batch: Batch) -> tuple[Params, Any, Scalars]:
         trained, fixed = partition(params, frozen)
-        grads, total, sums = (gradients if accumulate == 1 else accumulated)(trained, fixed, batch)
+        compute: _Gradients = gradients
+        if accumulate > 1:
+            compute = _accumulated(gradients, accumulate, tokens_per_image=merge(graphdef, params).config.image_tokens)
+        grads, total, sums = compute(trained, fixed, batch)
         weight = jnp.maximum(sums.weight, 1e-6)
         grads = jax.tree.map(lambda g: g / weight, grads)
         updates, opt_state = tx.update(grads, opt_state, trained)
@@ -83,6 +80,21 @@ def make_step(
         return combine(optax.apply_updates(trained, updates), fixed), opt_state, metrics
 
     return step
+
+
+def _accumulated(gradients: _Gradients, parts: int, *, tokens_per_image: int) -> _Gradients:
+    """`gradients` summed over the parts of a batch, which are processed one after the other."""
+
+    def accumulated(trained: Params, fixed: Params, batch: Batch) -> tuple[Params, jax.Array, LossSums]:
+        def add(carry: Any, part: Batch) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, carry, gradients(trained, fixed, part)), None
+
+        split = split_batch(batch, parts, tokens_per_image=tokens_per_image)
+        shapes = jax.eval_shape(gradients, trained, fixed, jax.tree.map(lambda x: x[0], split))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(add, zeros, split)[0]
+
+    return accumulated
 
 
 def split_batch(batch: Batch, parts: int, *, tokens_per_image: int) -> Batch:

@@ -63,7 +63,7 @@ def train(
       The parameters (their moving average if the optimizer keeps one), shaped as in `model`, and the counters.
 
     Raises:
-      UserError: the loss is not finite, or `batches` finds no usable sample.
+      UserError: the loss is not finite, `batches` finds no usable sample, or the checkpoint cannot be resumed.
       PreemptedError: the process received SIGTERM; a checkpoint is saved.
     """
     mixture = as_mixture(samples)
@@ -83,17 +83,18 @@ def train(
         progress = Progress(f"training {run.name}", config.steps, "steps", done=start)
         for step in range(start + 1, config.steps + 1):
             progress.add(note=_run_step(step, step_fn, state, stream, log))
-            is_last, preempted = step == config.steps, preemption.reached(step)
-            if is_last or preempted or step % config.checkpoint_every == 0:
+            preempted = preemption.reached(step) and step < config.steps
+            if step == config.steps:
                 log.flush()
-                if is_last:
-                    state.params = _final_params(state, config)
-                if is_last and validate is not None:
+                state.params = _final_params(state, config)
+                if validate is not None:
                     log.validation(step, "after", validate(state.params))
+            if preempted or step == config.steps or step % config.checkpoint_every == 0:
+                log.flush()
                 checkpoints.save(step, state, stream)
-            if preempted and not is_last:
-                log.close()
+            if preempted:
                 checkpoints.wait()
+                log.close()
                 raise PreemptedError(f"training {run.name} was preempted: step {step} is saved")
         log.close()
     return state.params, state.counters

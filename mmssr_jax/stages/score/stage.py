@@ -37,7 +37,7 @@ from mmssr_jax.scoring.work_list import WorkList, preferred
 from mmssr_jax.stages.score.feature_tables import write_all
 from mmssr_jax.stages.score.official_answers import read_answers, write_answers
 from mmssr_jax.stages.score.scorer_quality import QualityConfig, measure, transfer_report
-from mmssr_jax.stages.train_scorer import Asked, ScorerConfig, judgments_path
+from mmssr_jax.stages.train_scorer import Questions, ScorerConfig, judgments_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ def make_ensemble(
     folders: Sequence[Path], config: ScoreConfig, scorer: ScorerConfig, mesh: Mesh, *, precision: Precision
 ) -> ScorerEnsemble:
     """Loads the scorer, and the styler if `folders` names a second model."""
-    parts: tuple[Asked, ...] = ("all",) if len(folders) == 1 else ("scores", "styles")
+    parts: tuple[Questions, ...] = ("all",) if len(folders) == 1 else ("scores", "styles")
     scorers = []
     for folder, part in zip(folders, parts, strict=True):
         bundle = load_with_precision(folder, precision, mesh)
@@ -177,7 +177,7 @@ def make_ensemble(
             Scorer(
                 bundle.graphdef,
                 bundle.params,
-                scorer.encoder(bundle.processor(max_pixels=config.max_pixels), asked=part),
+                scorer.encoder(bundle.processor(max_pixels=config.max_pixels), questions=part),
                 buckets=config.buckets,
                 mesh=mesh,
             )
