@@ -162,10 +162,9 @@ def _add(
         group.images.append((member.name, _content(tar, member) if images else b""))
     elif kind in _TEXTS:
         if kind in group.texts or number.isdigit():  # "clip_0.05.txt": the key has a dot
-            names = [name for name, _ in group.texts.values()] + [member.name]
             raise SettingError(
-                f"{path}: sample {group.key!r} has the members {', '.join(names)}, which are of several samples",
-                "webdataset.key_ends_at=last_dot reads keys that contain dots",
+                f"{path}: {member.name} would be part of sample {group.key!r}, as keys end at the first dot",
+                "webdataset.key_ends_at=last_dot is for keys that contain dots",
             )
         group.texts[kind] = (member.name, _content(tar, member))
     elif kind in _UNSUPPORTED:

@@ -124,7 +124,9 @@ def test_a_sample_that_occurs_twice_in_a_shard_is_rejected(tmp_path: Path):
 def test_keys_with_dots_are_a_setting_and_never_merged(tmp_path: Path):
     members = [(f"clip_0.{n}.{e}", b"%d" % n) for n in (5, 10) for e in ("jpg", "txt")]
     path = _write(tmp_path / "0.tar", members)
-    with pytest.raises(UserError, match=r"'clip_0' has the members clip_0\.5\.txt, .*webdataset\.key_ends_at=last_dot"):
+    with pytest.raises(
+        UserError, match=r"clip_0\.5\.txt would be part of sample 'clip_0', .*webdataset\.key_ends_at=last_dot"
+    ):
         _read(path)
     records = _read(path, key_ends_at="last_dot")
     assert [(r.value["id"], r.images) for r in records] == [("clip_0.5", (b"5",)), ("clip_0.10", (b"10",))]
@@ -132,7 +134,7 @@ def test_keys_with_dots_are_a_setting_and_never_merged(tmp_path: Path):
 
 def test_a_key_with_dots_is_found_by_a_second_text_too(tmp_path: Path):
     path = _write(tmp_path / "0.tar", [("v.a.json", _JSON), ("v.b.json", _JSON)])
-    with pytest.raises(UserError, match=r"'v' has the members v\.a\.json, v\.b\.json"):
+    with pytest.raises(UserError, match=r"v\.b\.json would be part of sample 'v'"):
         _read(path)
 
 
