@@ -11,13 +11,13 @@ _ENTRIES_AT_ONCE = 1 << 24
 def kmeans(
     rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 50, spherical: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lloyd's algorithm from `clusters` rows drawn at random; clusters that lose all rows are dropped.
+    """Lloyd's algorithm from `clusters` randomly sampled rows; clusters that lose all rows are dropped.
 
     Args:
       rows: float [N, d].
       clusters: at most N.
       seed: of the initial centroids.
-      iterations: at most so many; fewer where no row changes its cluster.
+      iterations: their maximum number; the algorithm stops earlier once no row changes its cluster.
       spherical: normalise the centroids, and assign by the inner product.
 
     Returns:

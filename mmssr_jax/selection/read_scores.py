@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -113,10 +113,14 @@ def join_scores(table: ScoreTable, path: Path) -> ScoreTable:
     return result
 
 
-def join_features(table: ScoreTable, path: Path) -> ScoreTable:
-    """Joins the columns of numbers and vectors of a feature file or folder by id; NaN where that one lacks an id.
+def join_features(table: ScoreTable, path: Path, vectors: Collection[str] = ()) -> ScoreTable:
+    """Joins the columns of a feature file or folder by id; NaN where that one lacks an id.
 
-    Lists become rows of a matrix, padded with NaN to the longest.
+    Args:
+      table: the scores.
+      path: Parquet with `id`, columns of numbers, and columns of lists of numbers.
+      vectors: the lists to join, which may take much memory; they become matrices, padded with NaN to the longest.
+        Numbers are always joined.
 
     Raises:
       UserError: it has no such column, or one that the features have already; an id occurs twice; no id is in common.
@@ -124,11 +128,12 @@ def join_features(table: ScoreTable, path: Path) -> ScoreTable:
     parts = score_files(path)
     schema = pq.read_schema(parts[0])
     names = [f.name for f in schema if _is_number(f.type)]
-    vectors = [f.name for f in schema if _is_list(f.type) and _is_number(f.type.value_type)]
-    again = next((name for name in (*names, *vectors) if name in table.features), None)
+    lists = [f.name for f in schema if _is_list(f.type) and _is_number(f.type.value_type)]
+    wanted = [name for name in lists if name in vectors]
+    again = next((name for name in (*names, *wanted) if name in table.features), None)
     if again is not None:
         raise UserError(f"{path}: the feature {again} is in another table too; rename one of them")
-    if not names and not vectors:
+    if not names and not lists:
         raise UserError(f"{path}: has no column of numbers or vectors")
     other = _strings(parts, "id")
     tie_keys(other, seed=0)  # refuses an id that is there twice
@@ -136,7 +141,7 @@ def join_features(table: ScoreTable, path: Path) -> ScoreTable:
     if not (rows >= 0).any():
         raise UserError(f"{path}: has no id in common with the pool")
     columns = _joined(parts, names, rows, len(table))
-    for name in vectors:
+    for name in wanted:
         matrix = _matrix(parts, name)
         columns[name] = np.full((len(table), matrix.shape[1]), np.nan, np.float32)
         columns[name][rows[rows >= 0]] = matrix[rows >= 0]

@@ -106,6 +106,42 @@ def test_the_oracle_selects_by_the_truth(workdir: Workdir) -> None:
     run(workdir, oracle, verify=True, explain=(IDS[0], IDS[5]))
 
 
+def test_published_methods_read_feature_tables(workdir: Workdir, caplog: pytest.LogCaptureFixture) -> None:
+    """Numbers, vectors of one length and lists of several, from the score stage's folder or a file."""
+    rng = np.random.default_rng(1)
+    turns = [rng.uniform(1, 6, 1 + i % 3).tolist() for i in range(N)]
+    columns = {
+        "id": IDS,
+        "complexity": turns,
+        "quality": turns,
+        "task_a": rng.normal(size=N),
+        "task_b": rng.normal(size=N),
+    }
+    files.write_parquet(workdir.root / "mine.parquet", pa.table(columns))
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rng.normal(size=4 * N), pa.float32()), 4)
+    files.write_parquet(
+        workdir.features("embedding") / tables.part_name(0, 1), pa.table({"id": IDS, "embedding": vectors})
+    )
+    features = {"features": (str(workdir.root / "mine.parquet"), "embedding"), "budget": {"count": 6}}
+    selections = {
+        "deita": {"method": "deita", "threshold": 0.8, **features},
+        "scalselect": {"method": "scalselect", "feature": "embedding", **features},
+        "icons": {"method": "icons", "voters": ("task_a", "task_b"), **features},
+    }
+    run(workdir, selections)
+    with caplog.at_level("INFO"):
+        run(workdir, selections, verify=True, explain=tuple(IDS))
+    for name in selections:
+        assert len(ids(workdir, name)) == 6
+        assert f"{name}: verified" in caplog.text
+    evol = {i: sum(x * x for x in t) for i, t in zip(IDS, turns, strict=True)}
+    scores = pq.read_table(workdir.selection("deita") / "selection.parquet")["score"].to_pylist()
+    np.testing.assert_allclose(scores, [evol[i] for i in ids(workdir, "deita")], rtol=1e-6)
+    assert ids(workdir, "deita")[0] == max(IDS, key=evol.__getitem__)
+    manifests = {name: files.read_json(workdir.selection(name) / "manifest.json") for name in selections}
+    assert [name for name, manifest in manifests.items() if manifest.get("target_data")] == ["icons"]
+
+
 @pytest.mark.parametrize("method", ["proportional", "placebo", "reversed", "rating_threshold"])
 def test_controls_verify_and_explain(workdir: Workdir, method: str, caplog: pytest.LogCaptureFixture) -> None:
     selections = {"control": {"method": method, "budget": BUDGET}}

@@ -124,7 +124,7 @@ class XmasSelector(Selector):
         """See `Selector.why_not`."""
         values = run.table.vector(self.trajectory)[row]
         if np.isnan(values).all():
-            return f"it has no {self.trajectory}, and was not drawn among such samples"
+            return f"it has no {self.trajectory}, and was not sampled from such samples"
         unstable = instability(values[None])[0]
         return f"its cluster is too small, or has taken its share with a lower instability than {unstable:.4g}"
 

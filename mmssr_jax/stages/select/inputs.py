@@ -46,11 +46,12 @@ class SelectionInputs:
 
     def table(self, config: SelectionConfig) -> ScoreTable:
         """The scores and features that a selection needs; if it needs no scores, the pool's ids and sources."""
-        key = (config.needs_scores, config.selector.needs.truth, config.extra_scores, config.features)
+        needs = config.selector.needs
+        key = (config.needs_scores, needs.truth, config.extra_scores, config.features, needs.features)
         if key not in self._tables:
             table = self._scores(config)
             for path in config.features:
-                table = join_features(table, _features(self.ctx, path))
+                table = join_features(table, _features(self.ctx, path), needs.features or ())
             self._tables[key] = table
         return self._tables[key]
 
