@@ -47,13 +47,16 @@ class SelectionInputs:
     def table(self, config: SelectionConfig) -> ScoreTable:
         """The scores and features that a selection needs; if it needs no scores, the pool's ids and sources."""
         needs = config.selector.needs
-        key = (config.needs_scores, needs.truth, config.extra_scores, config.features, needs.features)
-        if key not in self._tables:
-            table = self._scores(config)
+        scored = (config.needs_scores, needs.truth, config.extra_scores)
+        if scored not in self._tables:
+            self._tables[scored] = self._scores(config)
+        joined = (*scored, config.features, needs.features) if config.features else scored
+        if joined not in self._tables:
+            table = self._tables[scored]
             for path in config.features:
                 table = join_features(table, _features(self.ctx, path), needs.features or ())
-            self._tables[key] = table
-        return self._tables[key]
+            self._tables[joined] = table
+        return self._tables[joined]
 
     def _scores(self, config: SelectionConfig) -> ScoreTable:
         """The score table, after checking that all its ids are in the pool.
