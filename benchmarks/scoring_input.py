@@ -84,7 +84,8 @@ def pool_rate(*, threads: int) -> dict[str, Any]:
     import jax
     from ml_collections import ConfigDict
 
-    from mmssr_jax.core import model_folder
+    from mmssr_jax.core import model_folder, tables
+    from mmssr_jax.core.shards import ShardedJob
     from mmssr_jax.core.stage import StageContext
     from mmssr_jax.core.vocabulary import CAPABILITIES
     from mmssr_jax.core.workdir import Workdir
@@ -113,7 +114,9 @@ def pool_rate(*, threads: int) -> dict[str, Any]:
         for name in ("first", "timed"):
             meter = ScoringThroughput(ensemble)
             begin = time.perf_counter()
-            score_pool(pool, ensemble, Path(folder) / name, shards=1, todo=[0], threads=threads)
+            part = Path(folder) / name / tables.part_name(0, 1)
+            with ShardedJob(1, lambda n, part=part: part.exists(), lock=Path(folder) / "lock") as job:
+                score_pool(pool, ensemble, part.parent, job=job, threads=threads)
             seconds = time.perf_counter() - begin
     scalars = meter.scalars()
     return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import tokenizers
 from PIL import Image
 
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
+from mmssr_jax.core.shards import ShardedJob
+from mmssr_jax.core.tables import part_name
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import Tokenizer, train_tokenizer
@@ -72,6 +75,14 @@ def image_text_pair(folder: Path, goldens: Path, name: str) -> Path:
     core.post_processor = tokenizers.processors.TemplateProcessing("<s> $A </s>", None, [("<s>", begin), ("</s>", end)])
     core.save(str(folder / name / "tokenizer.json"))
     return folder / name
+
+
+@contextlib.contextmanager
+def one_part(folder: Path) -> Iterator[ShardedJob]:
+    """The job of a table of one part."""
+    path = folder / part_name(0, 1)
+    with ShardedJob(1, lambda n: path.exists(), lock=folder.with_name(f"{folder.name}.lock")) as job:
+        yield job
 
 
 def processor() -> Processor:

@@ -16,11 +16,11 @@ from absl import logging
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.shards import ShardedJob, part_rows
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.subset import SampleSource, Subset
 from mmssr_jax.generation.batched import run_batched
 from mmssr_jax.scoring.feature_kind import FeatureExtractor
-from mmssr_jax.scoring.score_pool import is_done, shard_rows
 from mmssr_jax.scoring.scorer import Buckets
 
 _PREFETCH = 64
@@ -77,30 +77,30 @@ class _Shard:
 
 
 def write_features(
-    pool: SampleSource, extractor: FeatureExtractor, folder: Path, *, name: str, shards: int, buckets: Buckets,
-    todo: Iterable[int], threads: int = 2,
+    pool: SampleSource, extractor: FeatureExtractor, folder: Path, *, name: str, job: ShardedJob, buckets: Buckets,
+    threads: int = 2,
 ) -> None:  # fmt: skip
-    """Writes `part-*.parquet` (`id` and the extractor's columns) and `part-*.rejects.jsonl` for the shards in `todo`.
+    """Writes `part-*.parquet` (`id` and the extractor's columns) and `part-*.rejects.jsonl` for the missing shards.
 
     Args:
       pool: the samples; rows are in their order, without the samples that cannot be read.
       extractor: computes the features.
       folder: output folder.
       name: the kind's name, for messages.
-      shards, todo, threads: as in `score_pool.score_pool`.
+      job, threads: as in `score_pool.score_pool`.
       buckets: the shapes.
     """
-    done = sum(len(shard_rows(len(pool), s, shards)) for s in range(shards) if is_done(folder, s, shards))
+    done = sum(len(part_rows(len(pool), shard, job.parts)) for shard in job.done())
     progress = Progress(f"features: {name}", len(pool), done=done)
     encode = _Encode(extractor, buckets)
-    for shard in todo:
-        samples = Subset(pool, shard_rows(len(pool), shard, shards))
+    for shard in job.todo():
+        samples = Subset(pool, part_rows(len(pool), shard, job.parts))
         encoded = grain.MapDataset.range(len(samples)).map(lambda n, samples=samples: encode(samples[int(n)]))
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_PREFETCH)
         read = _Shard(name)
         values = _compute(read.items(encoded.to_iter_dataset(options), progress), extractor, buckets, len(samples))
         columns = extractor.columns([v[: len(read.ids)] for v in values], read.examples) if read.ids else {}
-        path = folder / tables.part_name(shard, shards)
+        path = folder / tables.part_name(shard, job.parts)
         files.write_jsonl(path.with_suffix(".rejects.jsonl"), read.rejects)
         files.write_parquet(path, pa.table({"id": pa.array(read.ids, pa.string()), **columns}))
 

@@ -17,6 +17,7 @@ from absl import logging
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.shards import ShardedJob, part_rows
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.subset import SampleSource, Subset
 from mmssr_jax.scoring.ensemble import DoesNotFitError, ScorerEnsemble
@@ -81,43 +82,36 @@ def read_prompts(
         yield from group
 
 
-def shard_rows(total: int, shard: int, shards: int) -> range:
-    """The pool indices of one shard: consecutive, so that the concatenated parts are in pool order."""
-    return range(shard * total // shards, (shard + 1) * total // shards)
-
-
 def score_pool(
-    pool: SampleSource, ensemble: ScorerEnsemble, folder: Path, *, shards: int, todo: Iterable[int],
-    writes: bool = True, extra: Path | None = None, metrics: Path | None = None, threads: int = 2,
+    pool: SampleSource, ensemble: ScorerEnsemble, folder: Path, *, job: ShardedJob, extra: Path | None = None,
+    metrics: Path | None = None, threads: int = 2,
 ) -> None:  # fmt: skip
-    """Writes `part-*.parquet` (`core.tables.score_schema`) and `part-*.json` (`ScoreShard`) for the shards in `todo`.
+    """Writes `part-*.parquet` (`core.tables.score_schema`) and `part-*.json` (`ScoreShard`) for the missing shards.
 
     Args:
       pool: the samples; rows are written in their order.
       ensemble: the models.
       folder: output folder.
-      shards: number of parts.
-      todo: the missing shards, yielded one by one.
-      writes: whether this process writes its results; if a model spans processes, only one of them does.
+      job: the shards, and who computes and writes which.
       extra: folder for each part's `detail_table`; None to skip it.
       metrics: file to which the throughput of each shard is appended, in the format of `core.metric_writer`.
       threads: threads that decode and tokenise.
     """
-    done = sum(len(shard_rows(len(pool), s, shards)) for s in range(shards) if is_done(folder, s, shards))
+    done = sum(len(part_rows(len(pool), shard, job.parts)) for shard in job.done())
     progress = Progress("scoring", len(pool), done=done)
-    for shard in todo:
-        rows = shard_rows(len(pool), shard, shards)
+    for shard in job.todo():
+        rows = part_rows(len(pool), shard, job.parts)
         throughput = ScoringThroughput(ensemble)
         prompts = read_prompts(Subset(pool, rows), ensemble, threads=threads)
         scored = _ScoredSamples(throughput.over(prompts), progress)
         output = ensemble.score(scored.accepted())
         scalars = throughput.scalars()
-        logging.info("shard %d of %d: %s", shard, shards, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
-        if not writes:
+        logging.info("shard %d of %d: %s", shard, job.parts, ", ".join(f"{k} {v:.4g}" for k, v in scalars.items()))
+        if not job.writes:
             continue
         if metrics is not None:
             _append_metrics(metrics, shard, scalars)
-        path = folder / tables.part_name(shard, shards)
+        path = folder / tables.part_name(shard, job.parts)
         if extra is not None:
             files.write_parquet(extra / path.name, detail_table(scored.samples, output, ensemble))
         files.write_json(path.with_suffix(".json"), dataclasses.asdict(scored.statistics(output)))

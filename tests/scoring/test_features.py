@@ -24,7 +24,7 @@ from mmssr_jax.scoring.feature_run import write_features
 from mmssr_jax.scoring.model_feature import ModelFeature, ModelFeatureExtractor
 from mmssr_jax.scoring.scorer import Buckets
 from mmssr_jax.training.losses import weighted_loss
-from tests.small import bundle, processor, sample, tokenizer
+from tests.small import bundle, one_part, processor, sample, tokenizer
 
 MODEL = bundle()
 GRADIENTS = Gradients(max_length=120, gradient_of=r"decoder\.layers\.attn\.q\.kernel$", dimensions=64)
@@ -38,9 +38,8 @@ def _extractor(kind: ModelFeature) -> ModelFeatureExtractor:
 
 def _table(kind, folder, samples=SAMPLES):
     extractor = _extractor(kind)
-    write_features(
-        samples, extractor, folder, name=kind.name, shards=1, buckets=Buckets(4, (128,), (1,)), todo=[0]
-    )  # fmt: skip
+    with one_part(folder) as job:
+        write_features(samples, extractor, folder, name=kind.name, job=job, buckets=Buckets(4, (128,), (1,)))
     return pq.read_table(folder / "part-00000-of-00001.parquet"), extractor
 
 

@@ -22,7 +22,7 @@ from mmssr_jax.parallel.mesh import make_mesh
 from mmssr_jax.scoring.feature_kinds.similarity import ImageTextPair, PairTokenizer, SimilarityExtractor, load_pair
 from mmssr_jax.scoring.feature_run import write_features
 from mmssr_jax.scoring.scorer import Buckets
-from tests.small import PAIR_MARKS, image_text_pair
+from tests.small import PAIR_MARKS, image_text_pair, one_part
 
 START, END = PAIR_MARKS
 LENGTH = 12  # of the small pairs
@@ -73,7 +73,8 @@ def test_tokens(pair: ImageTextPair):
 def _write(pair: ImageTextPair, folder: Path, *, devices: int, images: tuple[int, ...]) -> None:
     extractor = SimilarityExtractor(pair, mesh=make_mesh(devices=jax.devices()[:devices]), max_pixels=10_000)
     buckets = Buckets(2, (128,), images)
-    write_features(SAMPLES, extractor, folder, name="similarity", shards=1, buckets=buckets, todo=[0])
+    with one_part(folder) as job:
+        write_features(SAMPLES, extractor, folder, name="similarity", job=job, buckets=buckets)
 
 
 def test_columns(pair: ImageTextPair, tmp_path: Path):

@@ -19,8 +19,8 @@ import pyarrow as pa
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import Artifact
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.shards import part_rows
 from mmssr_jax.pool.pool import Pool
-from mmssr_jax.scoring.score_pool import shard_rows
 from mmssr_jax.selection.formats import official
 
 _IDX = "idx.csv"
@@ -84,7 +84,7 @@ def read_answers(folder: Path, pool: Pool, artifact: Artifact, *, shards: int) -
     row_of = {i: n for n, i in enumerate(table["id"].to_pylist())}
     row_of_sample = np.array([row_of.get(i, -1) for i in sources], np.int64)
     for shard in range(shards):
-        rows = row_of_sample[list(shard_rows(len(pool), shard, shards))]
+        rows = row_of_sample[list(part_rows(len(pool), shard, shards))]
         files.write_parquet(artifact.path / tables.part_name(shard, shards), table.take(pa.array(rows[rows >= 0])))
     missing = [i for i, row in zip(sources, row_of_sample, strict=True) if row < 0]
     rejects = [

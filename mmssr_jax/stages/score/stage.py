@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from absl import logging
@@ -22,18 +21,19 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest, model_folder
+from mmssr_jax.core.shards import ShardedJob
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.subset import Subset
 from mmssr_jax.parallel import hosts
 from mmssr_jax.parallel.inference_mesh import inference_mesh, mesh_config, spans_processes
 from mmssr_jax.parallel.mesh import check_rows
+from mmssr_jax.parallel.processes import Group
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
 from mmssr_jax.scoring.feature_kind import FeatureConfig
 from mmssr_jax.scoring.precision import Precision, load_with_precision, precision_deviation
 from mmssr_jax.scoring.score_pool import is_done, read_shard_statistics, score_pool, score_readable
 from mmssr_jax.scoring.scorer import Buckets, Scorer
-from mmssr_jax.scoring.work_list import WorkList, preferred
 from mmssr_jax.stages.score.feature_tables import write_all
 from mmssr_jax.stages.score.official_answers import read_answers, write_answers
 from mmssr_jax.stages.score.scorer_quality import QualityConfig, measure, transfer_report
@@ -102,30 +102,33 @@ def run(ctx: StageContext) -> None:
     check_rows(config.buckets.rows, mesh, field="config.score.buckets.rows")
     if joint and config.features.kinds:
         raise UserError("config.score.features: the model must fit the devices of one process; lower config.mesh")
-    with WorkList(ctx.workdir.lock("scores")) as work:
-        artifact = _claim(ctx, work, settings, inputs)
+    is_written = functools.partial(is_done, ctx.workdir.scores, shards=config.shards)
+    with ShardedJob(config.shards, is_written, lock=ctx.workdir.lock("scores"), processes=Group(joint=joint)) as job:
+        claim = functools.partial(
+            ctx.claim, ctx.workdir.scores, stage="score", settings=settings, inputs=inputs, lock=False
+        )
+        artifact = job.claim(claim, overwrite="score" in ctx.overwrite)
         if not artifact.done:
-            _score(ctx, config, scorer, pool, folders, mesh, artifact, work, joint=joint)
+            _score(ctx, config, scorer, pool, folders, mesh, artifact, job)
     if config.features.kinds:
         write_all(
             ctx, config.features, pool, shards=config.shards, buckets=config.buckets, max_pixels=config.max_pixels,
-            mesh=mesh, index=hosts.index(), processes=hosts.count(),
+            mesh=mesh,
         )  # fmt: skip
 
 
 def _score(
     ctx: StageContext, config: ScoreConfig, scorer: ScorerConfig, pool: Pool, folders: Sequence[Path], mesh: Mesh,
-    artifact: Artifact, work: WorkList, *, joint: bool,
+    artifact: Artifact, job: ShardedJob,
 ) -> None:  # fmt: skip
     """Scores this process's shards and seals the table."""
     make = functools.partial(make_ensemble, folders, config, scorer, mesh)
-    job = _Job(ctx, config, scorer, pool, make(precision=config.precision), artifact, joint, make)
-    if joint:
-        _score_jointly(job)
-    else:
-        order = preferred(config.shards, index=hosts.index(), processes=hosts.count())
-        job.score(work.items(order, job.is_done))
-        work.finish(lambda: (ctx.workdir.scores / MANIFEST).exists(), job.finish)
+    run = _Scoring(ctx, config, scorer, pool, make(precision=config.precision), artifact, job, make)
+    score_pool(
+        pool, run.ensemble, ctx.workdir.scores, job=job, metrics=ctx.workdir.metrics("score"),
+        extra=ctx.workdir.features("digits") if config.details or config.official else None, threads=config.threads,
+    )  # fmt: skip
+    job.finish((ctx.workdir.scores / MANIFEST).exists, run.finish)
 
 
 def _take_answers(ctx: StageContext, config: ScoreConfig, folder: Path, pool: Pool) -> None:
@@ -142,27 +145,6 @@ def _take_answers(ctx: StageContext, config: ScoreConfig, folder: Path, pool: Po
         if not artifact.done:
             read_answers(folder, pool, artifact, shards=config.shards)
     hosts.wait("score: answers")
-
-
-def _claim(ctx: StageContext, work: WorkList, settings: Any, inputs: Mapping[str, str]) -> Artifact:
-    """Claims the score folder; existing scores are removed only if no other process is at work on them."""
-    claim = functools.partial(
-        ctx.claim, ctx.workdir.scores, stage="score", settings=settings, inputs=inputs, lock=False
-    )
-    if "score" not in ctx.overwrite:
-        work.share()
-        return claim()
-    if hosts.is_main():
-        work.hold_alone()
-        artifact = claim()
-        work.share()
-        hosts.wait("score: claimed")
-        return artifact
-    hosts.wait("score: claimed")
-    work.share()
-    return dataclasses.replace(ctx, overwrite=frozenset()).claim(
-        ctx.workdir.scores, stage="score", settings=settings, inputs=inputs, lock=False
-    )
 
 
 def make_ensemble(
@@ -185,19 +167,9 @@ def make_ensemble(
     return ScorerEnsemble(*scorers)
 
 
-def _score_jointly(job: _Job) -> None:
-    """All processes compute the shards that the main one finds missing; the main one writes."""
-    shards = job.config.shards
-    missing = hosts.broadcast_from_main(np.array([not job.is_done(n) for n in range(shards)]))
-    job.score([int(n) for n in np.flatnonzero(missing)])
-    hosts.wait("score: shards")
-    job.finish()
-    hosts.wait("score: finished")
-
-
 @dataclasses.dataclass(frozen=True)
-class _Job:
-    """One process's part of scoring a pool."""
+class _Scoring:
+    """The scoring of a pool, once its shards are written."""
 
     ctx: StageContext
     config: ScoreConfig
@@ -205,28 +177,8 @@ class _Job:
     pool: Pool
     ensemble: ScorerEnsemble
     artifact: Artifact
-    joint: bool
+    job: ShardedJob
     make_ensemble: Callable[..., ScorerEnsemble]
-
-    @property
-    def _digits(self) -> Path:
-        return self.ctx.workdir.features("digits")
-
-    @property
-    def _writes(self) -> bool:
-        return not self.joint or hosts.is_main()
-
-    def is_done(self, shard: int) -> bool:
-        return is_done(self.ctx.workdir.scores, shard, self.config.shards)
-
-    def score(self, todo: Iterable[int]) -> None:
-        """Scores the shards in `todo`."""
-        config = self.config
-        score_pool(
-            self.pool, self.ensemble, self.ctx.workdir.scores, shards=config.shards, todo=todo, writes=self._writes,
-            extra=self._digits if config.details or config.official else None,
-            metrics=self.ctx.workdir.metrics("score"), threads=config.threads,
-        )  # fmt: skip
 
     def finish(self) -> None:
         """Measures the scorer and seals the table, once all shards are written."""
@@ -237,7 +189,7 @@ class _Job:
         mass = np.sum([note.digit_mass for note in notes], axis=0) / max(scored, 1)
         report = measure(self.ctx, self.config.quality, self.scorer, self.pool, ensemble, mass)
         extra = {"agreement": self._agreement()} if self.config.agreement else {}
-        if not self._writes:
+        if not self.job.writes:
             return
         files.write_jsonl(scores / "rejects.jsonl", rejects)
         if report is not None:
@@ -248,7 +200,7 @@ class _Job:
                 files.write_json(self.ctx.workdir.results("transfer"), both)
                 logging.info("score: concordance here and in domain: %s", both.get("concordance"))
         if self.config.official:
-            table, digits = tables.read_parts(scores), tables.read_parts(self._digits)
+            table, digits = tables.read_parts(scores), tables.read_parts(self.ctx.workdir.features("digits"))
             write_answers(table, digits, self.pool, self.ctx.workdir.official_answers)
         self.artifact.seal(
             {"scored": scored, "cut": sum(n.cut for n in notes), "rejected": len(rejects)},
