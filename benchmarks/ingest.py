@@ -2,7 +2,7 @@
 
 python benchmarks/ingest.py --rows=2000000
 
-The file is made first, in the folder given by --folder, and not counted. Its records repeat 1,000 small pictures, of
+The file is made first, in the folder given by --folder, and not counted. Its records repeat 1,000 small images, of
 which the headers are read, so that the numbers are those of the index and not of JPEG decoding.
 """
 
@@ -37,7 +37,7 @@ _READS = 10_000
 
 
 def make_pool(folder: Path, rows: int) -> None:
-    """Writes `pool.json` of records of about 1.2 KB, and its pictures."""
+    """Writes `pool.json` of records of about 1.2 KB, and its images."""
     (folder / "images").mkdir(parents=True)
     for i in range(_PICTURES):
         Image.new("RGB", (64, 48), (i % 256, i // 256, 0)).save(folder / "images" / f"{i:04d}.jpg")
@@ -62,7 +62,7 @@ def make_pool(folder: Path, rows: int) -> None:
 
 
 def measure(folder: Path) -> None:
-    """Takes the pool in and prints the numbers; a process of its own, so that the peak is the stage's."""
+    """Ingests the pool and prints the numbers, in a separate process, so that the peak is the stage's."""
     workdir = Workdir(folder / "work")
     shutil.rmtree(workdir.root, ignore_errors=True)
     config = {"path": str(folder / "pool.json"), "verify_images": "header", "id": _ID.value}

@@ -6,7 +6,7 @@
     python benchmarks/scoring.py --only=gpu                        (on a GPU; elsewhere it says what it would run)
 
 Shapes are LLaVA-OneVision's: one view (729 tokens and a newline), `--text` tokens of conversation, random weights. A
-prefix pass is vision, connector, decoder, and logits at the last position. What is compared runs in turns, `--repeats`
+prefix pass is vision, connector, decoder, and logits at the last position. Compared programs alternate, `--repeats`
 rounds; a ratio is the median of the rounds' ratios.
 
 | key | what it is |

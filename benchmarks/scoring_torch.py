@@ -11,7 +11,7 @@ SCORE_TOKENS = 2  # a digit and the end of the answer; random weights would neve
 
 
 def compare(config: Any, *, text: int, calls: int, repeats: int, threads: int) -> dict[str, Any]:
-    """`vs_transformers_generate` and `vs_transformers_shared`, one sample at a time, in float32, in turns with ours.
+    """`vs_transformers_generate` and `vs_transformers_shared`, one sample at a time, in float32, alternating with ours.
 
     Args:
       config: of the model.

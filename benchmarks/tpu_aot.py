@@ -176,7 +176,7 @@ def main(_: list[str]) -> None:
     limit = HBM_GIB[_TOPOLOGY.value.split(":")[0]]
     devices = topologies.get_topology_desc(platform="tpu", topology_name=_TOPOLOGY.value).devices
     mesh = make_mesh(MeshConfig(data=1, fsdp=-1, tensor=_TENSOR.value, expert=_EXPERT.value), devices=devices)
-    vocab = 4096 if "tiny" in _PRESET.value else None  # these have no vocabulary of their own
+    vocab = 4096 if "tiny" in _PRESET.value else None  # these presets have no vocabulary
     config = dataclasses.replace(presets.preset(_PRESET.value, vocab=vocab), attention="splash", remat="full")
     sizes = {"length": _LENGTH.value, "targets": _TARGETS.value}
 

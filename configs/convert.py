@@ -1,4 +1,4 @@
-r"""A LLaVA-OneVision checkpoint of your own, or the released mmSSR scorer, as a model that every stage can start from.
+r"""A user's LLaVA-OneVision checkpoint, or the released mmSSR scorer, as a model that every stage can start from.
 
     python -m mmssr_jax.main --config=configs/convert.py --workdir=runs/converted --config.convert.source=FOLDER
 
@@ -17,7 +17,7 @@ from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
-    """One view a picture, as mmSSR scores."""
+    """One view per image, as mmSSR scores."""
     c = ConfigDict()
     c.name = "a checkpoint of others"
     c.stages = ("convert",)

@@ -120,7 +120,7 @@ def sft(choices: ConfigDict) -> dict[str, Any]:
 
 
 def phases(choices: ConfigDict, first: dict[str, Any]) -> dict[str, Any]:
-    """The phases by name; `first` is pre-training, which is a stage of its own from scratch."""
+    """The phases by name; `first` is pre-training, which is a separate stage when training from scratch."""
     muon, batch = {"kind": "muon"}, choices.batch.to_dict()
     result: dict[str, Any] = {} if choices.scratch else {"pretrain": first}
     init = "base" if choices.scratch else "pretrain"

@@ -3,10 +3,10 @@
     python launch/local.py --processes=2 -- --config=configs/tiny.py --workdir=runs/tiny --stages=score
     python launch/local.py --processes=8 --gpus -- --config=CONFIG.py --workdir=DIR --stages=score
 
-The processes share the stage `score` shard by shard without knowing of each other: one that dies takes nothing with
-it, another goes on with its shard. With --joined they are one group of jax (JAX_COORDINATOR_ADDRESS and so on), as
-training over several processes and a scorer that is larger than one process's devices need it; a group cannot go on
-without one of its members, so all are ended when one dies. Either way the same command goes on where it stopped.
+The processes share the stage `score` shard by shard, independently: if one dies, another takes over its shard. With
+--joined they are one group of jax (JAX_COORDINATOR_ADDRESS and so on), as training over several processes and a scorer
+that is larger than one process's devices need it; a group cannot continue without one of its members, so all are ended
+when one dies. Either way the same command resumes.
 """
 
 from __future__ import annotations

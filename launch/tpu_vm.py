@@ -4,11 +4,11 @@
     python launch/tpu_vm.py --name=mmssr --zone=us-east5-b --accelerator_type=v6e-8 --workdir=gs://BUCKET/runs/mine \
         --dry_run -- --config=configs/llava.py --config.pool.path=bucket/pools/pool.json --stages=ingest,judge,score
 
-Everything behind `--` goes to `python -m mmssr_jax.main` as it is; paths in it are seen from the home folder of the
+Everything behind `--` goes to `python -m mmssr_jax.main` as it is; paths in it are relative to the home folder of the
 workers, where the bucket is mounted as `bucket/`. With --dry_run the commands are printed and nothing is run. Needs the
 `gcloud` tool, logged in; credentials are gcloud's and the VM's service account, none pass through here. What is copied
 is the last commit. A TPU that this script created is deleted at the end, also after a failure, unless --keep is given;
-the same command with --use_existing goes on with a run that was cut off.
+the same command with --use_existing resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Launch:
 
     @property
     def remote_workdir(self) -> str:
-        """The workdir as the workers see it, from their home folder."""
+        """The workdir on the workers, relative to their home folder."""
         return self.workdir.replace(f"gs://{self.bucket}/", "bucket/", 1) if self.bucket else self.workdir
 
 
@@ -218,7 +218,7 @@ def parse(argv: Sequence[str]) -> tuple[Launch, bool]:
     parser.add_argument("--queued", action="store_true", help="wait in the queue until there is a TPU")
     parser.add_argument("--spot", action="store_true", help="cheaper, may be taken away; the run can be resumed")
     parser.add_argument("--use_existing", action="store_true", help="the TPU is there; do not create or delete it")
-    parser.add_argument("--keep", action="store_true", help="do not delete the TPU at the end; it goes on costing")
+    parser.add_argument("--keep", action="store_true", help="do not delete the TPU at the end; it keeps costing")
     parser.add_argument("--logs", type=Path, default=Path("tpu_logs"), help="folder here for the workers' logs")
     parser.add_argument("--dry_run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("program", nargs="*", metavar="-- --config=FILE …", help="flags of mmssr_jax.main")

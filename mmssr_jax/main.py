@@ -97,7 +97,7 @@ def _peak_mib() -> int:
 
 
 def _record_stage(workdir: Workdir, stage: str, seconds: float, peak_mib: int) -> None:
-    """Keeps the longest run of a stage: running it again when it is done takes no time worth telling."""
+    """Keeps the longest run of a stage: a repeated run of a finished stage takes no time."""
     path = workdir.metrics("stages")
     rows = {r["stage"]: r for r in (files.read_jsonl(path) if path.exists() else [])}
     row = {"stage": stage, "seconds": round(seconds, 2), "peak_mib": peak_mib, "time": round(time.time(), 3)}
@@ -204,7 +204,7 @@ def main(argv: Sequence[str]) -> int:
     """Parses the flags, runs, and turns a user's mistake into one line.
 
     Returns:
-      The exit status: 0, or 2 for a mistake that the user can mend.
+      The exit status: 0, or 2 for a mistake that the user can fix.
     """
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
@@ -218,7 +218,7 @@ def main(argv: Sequence[str]) -> int:
         _parse(argv)
         _run()
     except KeyboardInterrupt as e:
-        print(f"{str(e) or 'interrupted'}; the same command goes on where it stopped", file=sys.stderr)
+        print(f"{str(e) or 'interrupted'}; the same command resumes", file=sys.stderr)
         return 130
     except Exception as e:
         line = cli.users_mistake(e)

@@ -266,7 +266,7 @@ def test_a_disk_that_is_really_full(pool, tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
     assert result.returncode == 2
     last = result.stderr.splitlines()[-1]
-    assert re.fullmatch(r"error: the disk is full: .*free some room and run the same command again to go on", last)
+    assert re.fullmatch(r"error: the disk is full: .*free some space and run the same command again to resume", last)
     assert "Traceback" not in result.stderr
 
 

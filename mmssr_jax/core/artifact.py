@@ -1,6 +1,6 @@
 """What a stage leaves behind: claimed before the work, sealed by its manifest after it.
 
-    absent ──claim──> claimed (claim.json) ──work, maybe cut off and resumed──> sealed (manifest.json)
+    absent ──claim──> claimed (claim.json) ──work, perhaps interrupted and resumed──> sealed (manifest.json)
 
 A sealed artifact with the same settings and inputs is done and skipped; with others it is refused unless the user
 gives --overwrite. Manifests hold no times, so that equal inputs give equal bytes.
@@ -182,7 +182,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A manifest or claim.
 
     Raises:
-      UserError: it is not one of this program: empty, cut off, or another program's.
+      UserError: it is empty, truncated, or another program's.
     """
     value = files.read_json(path)
     if not isinstance(value, dict) or not {"stage", "config", "inputs"} <= value.keys():

@@ -36,14 +36,14 @@ def workdir_path(given: str | None) -> Path:
 
 
 def users_mistake(error: Exception) -> str | None:
-    """One line for errors that a user can mend; None for those that are ours."""
+    """One line for errors that a user can fix; None for bugs of this program."""
     if isinstance(error, UserError):
         return str(error)
     text = " ".join(str(error).split())
     if (
         isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     ) or "No space left on device" in text:
-        return f"the disk is full: {text[:300]}; free some room and run the same command again to go on"
+        return f"the disk is full: {text[:300]}; free some space and run the same command again to resume"
     if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
         return f"not allowed: {text}"
     if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):

@@ -1,7 +1,7 @@
 """Plug-ins found by listing a folder: a module dropped into a package is known by its name, with no other edit.
 
 A module declares what it offers in one constant, such as `METHOD` or `BENCHMARK`. Listing imports nothing; a module is
-imported when it is asked for by name.
+imported when it is loaded by name.
 """
 
 from __future__ import annotations

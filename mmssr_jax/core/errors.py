@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake of the user's: the message is one clear line with the cause and the mend.
+    """A user's mistake: the message is one clear line with the cause and the fix.
 
     `mmssr_jax.main` prints it without a traceback and exits with status 2.
     """

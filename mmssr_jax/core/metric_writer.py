@@ -30,7 +30,7 @@ class Writer(Protocol):
 class MetricWriter:
     """Writes scalars of one run; the interface of clu's writers.
 
-    A resumed run drops the rows after the step it goes on from, so that a step is never there twice.
+    A resumed run drops the rows after the step that it resumes from, so that no step occurs twice.
     The only field that differs between equal runs is `time` (and values whose name starts with "time/").
     """
 
@@ -80,7 +80,7 @@ class TensorBoardWriter:
 
 
 class WandbWriter:
-    """A run of Weights & Biases; a resumed run goes on under the same id.
+    """A run of Weights & Biases; a resumed run keeps its id.
 
     Raises:
       UserError: wandb is not installed.

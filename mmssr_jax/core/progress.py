@@ -27,7 +27,7 @@ class Progress:
       label: what is being done.
       total: how many units there are in all.
       unit: plural of what is counted.
-      done: units done by an earlier run that was cut off; they do not count for the rate.
+      done: units done by an earlier, interrupted run; they do not count for the rate.
       every: seconds between two lines.
     """
 
@@ -51,7 +51,7 @@ class Progress:
         )  # fmt: skip
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
-        """Yields `items`, counting each when the next is asked for."""
+        """Yields `items`, counting each when the next one is requested."""
         for item in items:
             yield item
             self.add()

@@ -177,7 +177,7 @@ class CoincideSelector(Selector):
 
     def __post_init__(self) -> None:
         if not self.parts or len(self.parts) % 2:
-            raise ValueError("parts must name an image column and a text column for each layer, in turns")
+            raise ValueError("parts must name an image column and a text column for each layer, alternating")
         if self.clusters is not None and self.clusters < 1:
             raise ValueError(f"clusters is {self.clusters}; it must be at least 1")
 
