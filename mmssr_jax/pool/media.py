@@ -61,11 +61,14 @@ def local_path(name: Any, field: str, reason: Reason) -> str:
 
 
 def _paths(record: dict[str, Any], fields: tuple[str, ...], reason: Reason) -> tuple[str, ...]:
-    given = {field: record[field] for field in fields if record.get(field) not in (None, [])}
-    paths = [_field_paths(value, field, reason) for field, value in given.items()]
-    if len(paths) > 1 and paths[0] != paths[1]:
-        raise RejectedError(reason, f"its {' and '.join(map(repr, given))} differ; keep one of them")
-    return paths[0] if paths else ()
+    paths: dict[str, tuple[str, ...]] = {}
+    for field in fields:
+        value = record.get(field)
+        if value is not None and value != []:
+            paths[field] = _field_paths(value, field, reason)
+    if len(set(paths.values())) > 1:
+        raise RejectedError(reason, f"its {' and '.join(map(repr, paths))} differ; keep one of them")
+    return next(iter(paths.values()), ())
 
 
 def _field_paths(value: Any, field: str, reason: Reason) -> tuple[str, ...]:

@@ -8,9 +8,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.pool.identity import is_unicode
@@ -37,8 +36,7 @@ _TEXT = ("text", "input_text", "output_text")
 _PATH_KEYS = ("path", "url")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message.
 
     Attributes:
@@ -84,7 +82,7 @@ def _message(message: Any, number: int) -> Message:
 
 
 def _tags(text: str) -> tuple[tuple[str, None], ...]:
-    return tuple((tag, None) for tag in _MEDIUM.findall(text))
+    return tuple((tag, None) for tag in _MEDIUM.findall(text)) if "<" in text else ()
 
 
 def _text(text: Any, number: int) -> str:
