@@ -69,6 +69,19 @@ def test_a_module_name_has_one_folder():
     assert {name: sorted(h) for name, h in homes.items() if len(h) > 1} == {}
 
 
+def test_files_and_functions_are_short():
+    """At most 300 lines a file and 60 a function."""
+    long = []
+    for path in files_of_package():
+        text = path.read_text(encoding="utf-8")
+        if len(text.splitlines()) > 300:
+            long.append(f"{place(path)}: {len(text.splitlines())} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno - node.lineno >= 60:  # type: ignore[operator]
+                long.append(f"{place(path)}: {node.name}")
+    assert long == []
+
+
 def public_definitions(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
     """Functions, and classes with their methods, that a caller may use."""
     for node in tree.body:

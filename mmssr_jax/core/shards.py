@@ -70,7 +70,7 @@ class SingleProcess:
     joint: bool = False
 
     def from_main(self, flags: np.ndarray) -> np.ndarray:
-        """`flags` as they are."""
+        """`flags` (bool [N]) as they are."""
         return flags
 
     def wait(self, name: str) -> None:

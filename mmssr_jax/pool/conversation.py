@@ -8,7 +8,7 @@ from typing import Any
 
 from mmssr_jax.core.sample import IMAGE_TAG, Turn
 from mmssr_jax.pool.media import check_audio, image_names, video_names
-from mmssr_jax.pool.messages import AUDIO_TAG, VIDEO_TAG, Message, read_messages
+from mmssr_jax.pool.messages import AUDIO_TAG, VIDEO_TAG, RecordMessage, read_messages
 from mmssr_jax.pool.reasons import Reason, RejectedError, Repair
 
 
@@ -70,7 +70,7 @@ def parse_conversation(record: dict[str, Any], *, repair: bool) -> Conversation:
 
 
 def _with_part_paths(
-    messages: Sequence[Message], images: tuple[str, ...], videos: tuple[str, ...]
+    messages: Sequence[RecordMessage], images: tuple[str, ...], videos: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The paths of the media fields merged with those in message parts, in the order of the tags."""
     media = [medium for message in messages for medium in message.media]
@@ -89,7 +89,7 @@ def _with_part_paths(
     return ((), names) if is_video else (names, ())
 
 
-def _split_system(messages: Sequence[Message]) -> tuple[str | None, list[Turn]]:
+def _split_system(messages: Sequence[RecordMessage]) -> tuple[str | None, list[Turn]]:
     """The leading system message and the other turns."""
     system = None
     if messages[0].role == "system":

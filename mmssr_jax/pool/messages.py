@@ -36,7 +36,7 @@ _TEXT = ("text", "input_text", "output_text")
 _PATH_KEYS = ("path", "url")
 
 
-class Message(NamedTuple):
+class RecordMessage(NamedTuple):
     """One message.
 
     Attributes:
@@ -51,7 +51,7 @@ class Message(NamedTuple):
     media: tuple[tuple[str, str | None], ...]
 
 
-def read_messages(record: dict[str, Any]) -> list[Message]:
+def read_messages(record: dict[str, Any]) -> list[RecordMessage]:
     """The messages of a record; `conversations` has precedence over `messages`.
 
     Raises:
@@ -64,7 +64,7 @@ def read_messages(record: dict[str, Any]) -> list[Message]:
     return [_message(message, number) for number, message in enumerate(messages, 1)]
 
 
-def _message(message: Any, number: int) -> Message:
+def _message(message: Any, number: int) -> RecordMessage:
     if not isinstance(message, dict):
         raise RejectedError(Reason.BAD_TURN, f"turn {number} is {short(message)}, expected an object")
     role = message["from"] if message.get("from") is not None else message.get("role")
@@ -76,9 +76,9 @@ def _message(message: Any, number: int) -> Message:
     if isinstance(content, list):
         parts = [_part(part, number) for part in content]
         media = tuple(medium for _, part_media in parts for medium in part_media)
-        return Message(_ROLES[role], "\n".join(text for text, _ in parts), media)
+        return RecordMessage(_ROLES[role], "\n".join(text for text, _ in parts), media)
     text = _text(content, number)
-    return Message(_ROLES[role], text, _tags(text))
+    return RecordMessage(_ROLES[role], text, _tags(text))
 
 
 def _tags(text: str) -> tuple[tuple[str, None], ...]:

@@ -51,7 +51,7 @@ class LimitsConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchConfig:
+class JudgeBatchConfig:
     """The Batch API.
 
     Attributes:
@@ -109,7 +109,7 @@ class ApiConfig:
     answer_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     prompt: JudgePromptConfig = dataclasses.field(default_factory=JudgePromptConfig)
     limits: LimitsConfig = dataclasses.field(default_factory=LimitsConfig)
-    batch: BatchConfig = dataclasses.field(default_factory=BatchConfig)
+    batch: JudgeBatchConfig = dataclasses.field(default_factory=JudgeBatchConfig)
     prices: tuple[Price, ...] = PRICES
     prices_date: str = PRICES_DATE
 
