@@ -1,4 +1,4 @@
-"""Rules of the house, held by reading the source: one home a noun, no import circle, shapes in docstrings, a true map."""
+"""Rules of the house, held by reading the source: one home a noun, no import circle, shapes, a map that is true."""
 
 from __future__ import annotations
 

@@ -2,6 +2,22 @@
 
 Plain numpy: scores are floats [n, C], truth is the rubric's 0-5 [n, C] for n samples and C capabilities; cells that are
 NaN in either (not scored, not rated) are ignored.
+
+`results/scorer.json`: numbers rounded to 6 decimals, None where a measure is undefined.
+
+      n, truth
+      concordance           macro average over the capabilities with at least one pair
+      concordance_interval  [low, high], 95 %, samples resampled
+      measured              number of capabilities in that average
+      capabilities          slug -> {n, missing, pairs, concordance, top: {k, precision, oracle, ratio}, mae, bias,
+                            quadratic_kappa, spearman: {value, ceiling}, confusion [truth][rounded score],
+                            calibration: [{score, n, mean_score, mean_truth}], digit_mass, degenerate (why, or None)}
+      top_ratio, mae, quadratic_kappa, spearman, spearman_ceiling   means over the capabilities where defined
+      styles                {n, macro_f1, main_accuracy, styles: {name: {support, predicted, precision, recall, f1}}}
+      baselines             name -> {concordance, capabilities: {slug: concordance}, gap: the scorer's lead,
+                            gap_interval: [low, high], paired on the same resamples}
+      counterfactual        {pairs, fell, mean_fall, by_kind: {kind: {pairs, fell, mean_fall}}}
+      degenerate            [slug]
 """
 
 from __future__ import annotations
@@ -179,20 +195,7 @@ def scorer_report(
       seed: seed of the bootstrap.
 
     Returns:
-      JSON-ready; numbers rounded to 6 decimals, None where a measure is undefined:
-        n, truth
-        concordance           macro average over the capabilities with at least one pair
-        concordance_interval  [low, high], 95 %, samples resampled
-        measured              number of capabilities in that average
-        capabilities          slug -> {n, missing, pairs, concordance, top: {k, precision, oracle, ratio}, mae, bias,
-                              quadratic_kappa, spearman: {value, ceiling}, confusion [truth][rounded score],
-                              calibration: [{score, n, mean_score, mean_truth}], digit_mass, degenerate (why, or None)}
-        top_ratio, mae, quadratic_kappa, spearman, spearman_ceiling   means over the capabilities where defined
-        styles                {n, macro_f1, main_accuracy, styles: {name: {support, predicted, precision, recall, f1}}}
-        baselines             name -> {concordance, capabilities: {slug: concordance}, gap: the scorer's lead,
-                              gap_interval: [low, high], paired on the same resamples}
-        counterfactual        {pairs, fell, mean_fall, by_kind: {kind: {pairs, fell, mean_fall}}}
-        degenerate            [slug]
+      JSON-ready, as the module docstring describes it.
 
     Raises:
       ValueError: shapes differ.
@@ -202,12 +205,7 @@ def scorer_report(
         if array.shape != truth.shape or array.shape[1] != len(slugs):
             raise ValueError(f"{name} is {array.shape}, truth {truth.shape}, for {len(slugs)} capabilities")
     reasons = degenerate(scores, slugs, digit_mass)
-    capabilities = {}
-    for c, slug in enumerate(slugs):
-        capabilities[slug] = capability_quality(scores[:, c], truth[:, c]) | {"degenerate": reasons.get(slug)}
-        if digit_mass is not None:
-            column = digit_mass if digit_mass.ndim == 1 else digit_mass[:, c]
-            capabilities[slug]["digit_mass"] = json_number(np.mean(column))
+    capabilities = _capability_reports(scores, truth, slugs, digit_mass, reasons)
     draws = ranking_metrics.bootstrap_concordance([scores, *baselines.values()], truth, resamples=resamples, seed=seed)
     report: dict[str, Any] = {
         "n": len(truth),
@@ -229,6 +227,23 @@ def scorer_report(
     if counterfactual is not None:
         report["counterfactual"] = counterfactual_quality(counterfactual)
     return report
+
+
+def _capability_reports(
+    scores: np.ndarray,
+    truth: np.ndarray,
+    slugs: Sequence[str],
+    digit_mass: np.ndarray | None,
+    reasons: Mapping[str, str],
+) -> dict[str, dict[str, Any]]:
+    """`capability_quality` of each capability; `reasons` are those of `degenerate`."""
+    reports = {}
+    for c, slug in enumerate(slugs):
+        reports[slug] = capability_quality(scores[:, c], truth[:, c]) | {"degenerate": reasons.get(slug)}
+        if digit_mass is not None:
+            column = digit_mass if digit_mass.ndim == 1 else digit_mass[:, c]
+            reports[slug]["digit_mass"] = json_number(np.mean(column))
+    return reports
 
 
 def _baseline_report(

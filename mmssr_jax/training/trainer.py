@@ -76,8 +76,7 @@ def train(
         if start:
             logging.info("resuming from step %d", start)
             state = checkpoints.restore(start, state, stream)
-        flops = step_flops(model.config, model.params)
-        log = MetricLog(writer(start), mixture, state.counters, config, flops=flops)
+        log = MetricLog(writer(start), mixture, state.counters, config, flops=step_flops(model.config, model.params))
         if not start and validate is not None:
             log.validation(0, "before", validate(state.params))
         progress = Progress(f"training {run.name}", config.steps, "steps", done=start)
