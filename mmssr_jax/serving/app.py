@@ -23,11 +23,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from mmssr_jax.serving.api_error import ApiError, too_busy
+from mmssr_jax.serving.api_error import ApiError
+from mmssr_jax.serving.body import BodyReader
 from mmssr_jax.serving.chat_requests import GenerationRequest, read_request
 from mmssr_jax.serving.config import ServeConfig
 from mmssr_jax.serving.engine import Engine, GenerationJob, TextDelta
 
+_PARSERS = 2  # threads that parse and tokenise: the tokenizer holds the GIL, and the event loop needs it too
 _DISCONNECT_POLL_S = 1.0  # time between checks whether the client is still connected
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -44,15 +46,14 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
     created = int(time.time())
     model = {"id": config.served_name, "object": "model", "created": created, "owned_by": "mmssr_jax"}
 
-    bodies = asyncio.Semaphore(config.queue + config.prompts.rows)  # bounds the memory for incoming bodies
+    bodies = BodyReader(max_bytes=config.max_body_mib * 2**20, timeout_s=config.body_timeout_s)
+    parsers = asyncio.Semaphore(_PARSERS)
 
     async def chat(request: Request) -> Response:
-        if bodies.locked():
-            raise too_busy()
-        async with bodies:
-            body = await _body(request, config.max_body_mib * 2**20)
+        engine.check_queue()
+        async with bodies.read(request) as body, parsers:
             generation_request = await asyncio.to_thread(
-                read_request, body, model=config.served_name, max_tokens=config.max_tokens,
+                read_request, body, model=config.served_name, max_tokens=config.max_tokens, max_chars=config.max_chars,
                 max_images=config.max_images, max_pixels=config.prompts.max_pixels,
             )  # fmt: skip
             job = await engine.submit(generation_request)
@@ -93,21 +94,6 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
         routes=routes,
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _unexpected},
     )
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The request's body.
-
-    Raises:
-      ApiError: 413 where it is larger than `limit` bytes, whatever its header says.
-    """
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limit:
-            raise ApiError(413, f"the request is larger than {limit >> 20} MiB", code="request_too_large",
-                           headers={"Connection": "close"})  # fmt: skip
-    return bytes(body)
 
 
 class _Completion:

@@ -10,6 +10,7 @@ import base64
 import binascii
 import dataclasses
 import io
+import re
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -20,6 +21,10 @@ from mmssr_jax.images.decode import check_header
 from mmssr_jax.serving.api_error import ApiError
 
 _DATA_URL = "data:image/"
+_IMAGE_DATA = re.compile(rb'"data:image[^"\\]*+(?:\\/[^"\\]*+)*+"')
+_COUNTED_OF_IMAGE = 256  # bytes of an image's URL that count as text, so that a million short ones are not free
+_BYTES_PER_CHAR, _OTHER_BYTES = 8, 2**16  # JSON's longest escape is 6 bytes; roles, names and settings are the rest
+_FIRST_ERROR = pydantic.Field(fail_fast=True)  # one error a list: a list of a million errors takes seconds
 _MIN_TEMPERATURE = 1e-4  # below it the most likely token is practically certain, and the division would overflow
 
 
@@ -54,7 +59,7 @@ class Message(_Part):
     """One message; `developer` is a newer name of `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part] | None = None
+    content: str | Annotated[list[Part], _FIRST_ERROR] | None = None
 
 
 class StreamOptions(_Part):
@@ -69,13 +74,13 @@ class ChatRequest(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="allow")
 
     model: str
-    messages: list[Message] = pydantic.Field(min_length=1)
+    messages: list[Message] = pydantic.Field(min_length=1, fail_fast=True)
     max_tokens: int | None = pydantic.Field(None, ge=1)
     max_completion_tokens: int | None = pydantic.Field(None, ge=1)
     temperature: float | None = pydantic.Field(None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = pydantic.Field(None, gt=0, le=1, allow_inf_nan=False)
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: str | Annotated[list[str], _FIRST_ERROR] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: int | None = None
@@ -115,18 +120,23 @@ class GenerationRequest:
     include_usage: bool
 
 
-def read_request(body: bytes, *, model: str, max_tokens: int, max_images: int, max_pixels: int) -> GenerationRequest:
+def read_request(
+    body: bytes, *, model: str, max_tokens: int, max_chars: int, max_images: int, max_pixels: int
+) -> GenerationRequest:
     """Parses and validates a request's body.
 
     Args:
       body: JSON.
       model: the name of the served model.
       max_tokens: the maximum length of an answer.
+      max_chars: maximum number of characters of the text, which is checked before anything is tokenised.
       max_images, max_pixels: limits on images.
 
     Raises:
       ApiError: 400 for an invalid or unsupported field, 404 for another model.
     """
+    if _text_bytes(body) > _BYTES_PER_CHAR * max_chars + _OTHER_BYTES:  # before parsing, which takes memory and time
+        raise _too_long(max_chars)
     request = _parsed(body)
     if request.model != model:
         raise ApiError(
@@ -134,7 +144,11 @@ def read_request(body: bytes, *, model: str, max_tokens: int, max_images: int, m
             code="model_not_found",
         )  # fmt: skip
     _refuse_unknown(request)
-    sample, system = _conversation(request.messages, max_images, max_pixels)
+    if _num_chars(request) > max_chars:
+        raise _too_long(max_chars)
+    if _num_images(request) > max_images:
+        raise ApiError(400, f"more than {max_images} images in one request", param="messages", code="too_many_images")
+    sample, system = _conversation(request.messages, max_pixels)
     stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
     if len(stop) > 4 or not all(stop):
         raise ApiError(400, "stop takes up to four texts, none of them empty", param="stop")
@@ -144,6 +158,32 @@ def read_request(body: bytes, *, model: str, max_tokens: int, max_images: int, m
     return GenerationRequest(
         sample, system, min(requested, max_tokens), temperature if temperature >= _MIN_TEMPERATURE else 0.0,
         request.top_p or 1.0, request.seed, stop, request.stream, options.include_usage,
+    )  # fmt: skip
+
+
+def _text_bytes(body: bytes) -> int:
+    """Size of a body without the data of its images."""
+    images = _IMAGE_DATA.finditer(body)
+    return len(body) - sum(max(m.end() - m.start() - _COUNTED_OF_IMAGE, 0) for m in images)
+
+
+def _num_chars(request: ChatRequest) -> int:
+    stops = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    return sum(map(len, stops)) + sum(
+        len(message.content) if isinstance(message.content, str)
+        else sum(len(part.text) for part in message.content or () if isinstance(part, TextPart))
+        for message in request.messages
+    )  # fmt: skip
+
+
+def _num_images(request: ChatRequest) -> int:
+    contents = (m.content for m in request.messages if isinstance(m.content, list))
+    return sum(isinstance(part, ImagePart) for content in contents for part in content)
+
+
+def _too_long(max_chars: int) -> ApiError:
+    return ApiError(
+        400, f"the text is longer than {max_chars} characters", param="messages", code="context_length_exceeded"
     )  # fmt: skip
 
 
@@ -166,7 +206,7 @@ def _refuse_unknown(request: ChatRequest) -> None:
         raise ApiError(400, f"{name}: not supported by this server", param=name, code="unsupported_parameter")
 
 
-def _conversation(messages: list[Message], max_images: int, max_pixels: int) -> tuple[Sample, str | None]:
+def _conversation(messages: list[Message], max_pixels: int) -> tuple[Sample, str | None]:
     """The turns with their images, and the system message."""
     system: list[str] = []
     turns: list[Turn] = []
@@ -186,10 +226,6 @@ def _conversation(messages: list[Message], max_images: int, max_pixels: int) -> 
             continue
         text, message_images = _user(message, where, max_pixels)
         images += message_images
-        if len(images) > max_images:
-            raise ApiError(
-                400, f"more than {max_images} images in one request", param="messages", code="too_many_images"
-            )
         turns.append(Turn(role, text))
     if not turns or turns[-1].role != "user":
         raise ApiError(400, "messages: the last one must be the user's", param="messages")

@@ -26,8 +26,12 @@ class ServeConfig:
       wait_ms: how long the first request of a batch waits for others.
       queue: maximum number of waiting requests; more are refused with 429.
       max_body_mib: maximum size of a request.
+      max_chars: maximum number of characters of a request's text, checked before it is tokenised.
       max_images: maximum number of images in a request.
       timeout_s: a request that is not finished by then is answered with 504.
+      header_timeout_s: a connection that has not sent a request's headers by then is closed.
+      body_timeout_s: a request whose body has not arrived by then is answered with 408.
+      send_timeout_s: a connection that does not read its answer for this long is closed.
       shutdown_s: how long requests in flight may take after SIGTERM or Ctrl-C.
       warm_up: compile for a prompt without and one with an image before the first request.
     """
@@ -43,8 +47,12 @@ class ServeConfig:
     wait_ms: int = 10
     queue: int = 64
     max_body_mib: int = 32
+    max_chars: int = 32_768
     max_images: int = 8
     timeout_s: float = 600.0
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
+    send_timeout_s: float = 60.0
     shutdown_s: float = 30.0
     warm_up: bool = True
 
@@ -55,14 +63,17 @@ class ServeConfig:
             raise ValueError(
                 f"host={self.host!r} is open to other machines: set token_env, the variable that holds a token"
             )
-        if min(self.max_tokens, self.chunk, self.queue, self.max_body_mib) < 1 or self.max_images < 0:
-            raise ValueError("max_tokens, chunk, queue and max_body_mib must be at least 1, max_images at least 0")
+        counts = ("max_tokens", "chunk", "queue", "max_body_mib", "max_chars")
+        if any(getattr(self, name) < 1 for name in counts) or self.max_images < 0:
+            raise ValueError(f"{', '.join(counts)} must be at least 1, max_images at least 0")
         if self.max_tokens % self.chunk:
             raise ValueError(f"chunk={self.chunk} does not divide max_tokens={self.max_tokens}")
         if not 0 <= self.port < 2**16:
             raise ValueError(f"port is {self.port}, expected 0-65535")
         if min(self.wait_ms, self.timeout_s, self.shutdown_s) < 0:
             raise ValueError("wait_ms, timeout_s and shutdown_s must not be negative")
+        if min(self.header_timeout_s, self.body_timeout_s, self.send_timeout_s) <= 0:
+            raise ValueError("header_timeout_s, body_timeout_s and send_timeout_s must be above 0")
 
     @property
     def served_name(self) -> str:

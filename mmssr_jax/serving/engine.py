@@ -89,14 +89,18 @@ class Engine:
             self._changed.notify_all()
         self._thread.join()
 
+    def check_queue(self) -> None:
+        """Raises ApiError, 429, if the queue is full."""
+        if len(self._waiting) >= self._queue:
+            raise too_busy()
+
     async def submit(self, request: GenerationRequest) -> GenerationJob:
         """Adds a request to the queue.
 
         Raises:
           ApiError: 429 if the queue is full, 400 if an image is unreadable or the prompt is too long.
         """
-        if len(self._waiting) >= self._queue:  # saves the work of decoding; checked again below
-            raise too_busy()
+        self.check_queue()  # saves the work of decoding; checked again below
         try:
             prompt = await asyncio.to_thread(self._prompter.prompt, request.sample, system=request.system)
         except (OSError, ValueError) as e:
@@ -107,8 +111,7 @@ class Engine:
         answer = AnswerText(tokenizer, end_ids=end_ids, stop=request.stop, max_tokens=request.max_tokens)
         job = GenerationJob(request, prompt, answer)
         with self._changed:
-            if len(self._waiting) >= self._queue:
-                raise too_busy()
+            self.check_queue()
             if self._closing:
                 raise ApiError(503, "the server is shutting down")
             self._waiting.append(job)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any, cast
 
 import uvicorn
 from absl import logging
@@ -18,6 +20,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
 from mmssr_jax.serving.chat_requests import GenerationRequest
 from mmssr_jax.serving.config import ServeConfig
+from mmssr_jax.serving.connection import TimedProtocol
 from mmssr_jax.serving.engine import Engine
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -56,11 +59,14 @@ async def warm_up(engine: Engine) -> None:
             delta = await job.deltas.get()
 
 
-def make_server(app: Starlette, *, shutdown_s: float) -> uvicorn.Server:
-    """A server that lets requests in flight finish for at most `shutdown_s` seconds when it shuts down."""
+def make_server(app: Starlette, config: ServeConfig) -> uvicorn.Server:
+    """A server with the timeouts of `config`; requests in flight may finish when it shuts down."""
+    protocol = functools.partial(
+        TimedProtocol, header_timeout_s=config.header_timeout_s, send_timeout_s=config.send_timeout_s
+    )
     settings = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", server_header=False,
-        timeout_graceful_shutdown=max(1, round(shutdown_s)),
+        app, http=cast(Any, protocol), ws="none", lifespan="off", log_config=None, access_log=False,
+        server_header=False, timeout_graceful_shutdown=max(1, round(config.shutdown_s)),
     )  # fmt: skip
     return uvicorn.Server(settings)
 

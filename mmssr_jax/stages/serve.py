@@ -54,7 +54,7 @@ def run(ctx: StageContext) -> None:
             asyncio.run(server.warm_up(engine))
         logging.info("serving %r at %s", config.served_name, server.address(bound))
         app = make_app(engine, config, token=token)
-        server.serve(server.make_server(app, shutdown_s=config.shutdown_s), bound)
+        server.serve(server.make_server(app, config), bound)
 
 
 def read_token(config: ServeConfig) -> str | None:

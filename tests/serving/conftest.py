@@ -21,7 +21,7 @@ from tests import small
 TOKEN = "secret-of-the-test"
 CONFIG = ServeConfig(
     name="small", port=0, token_env="TOKEN", max_tokens=16, chunk=4, queue=4, max_body_mib=1, max_images=3,
-    prompts=PromptConfig(rows=4, length_step=64, max_length=128, images=(0, 3), max_pixels=10_000),
+    shutdown_s=10, prompts=PromptConfig(rows=4, length_step=64, max_length=128, images=(0, 3), max_pixels=10_000),
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def running(generator, prompter, config=CONFIG, *, token=TOKEN, wait_s=0.05) -> 
         server.listen(config) as bound,
         Engine(generator, prompter, wait_s=wait_s, queue=config.queue) as engine,
     ):
-        uvicorn_server = server.make_server(make_app(engine, config, token=token), shutdown_s=10)
+        uvicorn_server = server.make_server(make_app(engine, config, token=token), config)
         thread = threading.Thread(target=server.serve, args=(uvicorn_server, bound))
         thread.start()
         try:
