@@ -178,6 +178,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return _read(path / MANIFEST)
 
 
+def how_to_remake(path: Path) -> str:
+    """What a user can do about a damaged file or folder, for an error line: the stage is that of its manifest."""
+    for folder in (path, *path.parents[:3]):
+        for name in (MANIFEST, CLAIM):
+            try:
+                return f"remake {folder} with --overwrite={_read(folder / name)['stage']}"
+            except UserError:
+                continue
+    return "remake it with --overwrite=STAGE"
+
+
 def _read(path: Path) -> dict[str, Any]:
     """A manifest or claim.
 

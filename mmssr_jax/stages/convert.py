@@ -24,7 +24,7 @@ from mmssr_jax.models.config import Remat, VLMConfig
 from mmssr_jax.models.module_params import param_count
 from mmssr_jax.parallel.inference_mesh import mesh_config
 from mmssr_jax.parallel.mesh import make_mesh
-from mmssr_jax.training.bundle import describe
+from mmssr_jax.training.bundle import describe, write_bundle_checksums
 from mmssr_jax.training.checkpoint import Checkpoints
 
 _STEP = 0
@@ -79,6 +79,7 @@ def run(ctx: StageContext) -> None:
     describe(folder, model, tokenizer)
     with Checkpoints(folder) as checkpoints:
         checkpoints.save_params(_STEP, params)
+    write_bundle_checksums(folder)
     artifact.seal({"parameters": param_count(params)})
 
 

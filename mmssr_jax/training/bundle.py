@@ -4,6 +4,7 @@
          tokenizer/                 Hugging Face layout
          <step>/                    orbax, while and after training
          model.safetensors          instead of steps: exported weights, named by the parameters' dotted paths
+         checksums.json             of the above, once the run is finished; checked at each load
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from jax.sharding import Mesh
 
 from mmssr_jax.core import config as config_lib
 from mmssr_jax.core import files
+from mmssr_jax.core.artifact import how_to_remake
+from mmssr_jax.core.checksums import verify_checksums, write_checksums
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer
@@ -33,7 +36,7 @@ from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import make_mesh
 from mmssr_jax.parallel.rules import with_shardings
-from mmssr_jax.training.checkpoint import load_params
+from mmssr_jax.training.checkpoint import latest_params, load_params
 
 _DESCRIPTION = "model.json"
 _TOKENIZER = "tokenizer"
@@ -87,6 +90,12 @@ def describe(folder: Path, config: VLMConfig, tokenizer: Tokenizer) -> None:
     files.write_json(folder / _DESCRIPTION, config_lib.to_plain(config))
 
 
+def write_bundle_checksums(folder: Path) -> None:
+    """Writes `checksums.json` for the description and the latest parameters of a finished run."""
+    params = latest_params(folder)
+    write_checksums(folder, [folder / _DESCRIPTION, folder / _TOKENIZER, *([params] if params else [])])
+
+
 def load_bundle(
     folder: Path, *, mesh: Mesh | None = None, compute: Literal["model", "float32", "bfloat16"] | None = None,
     on_host: bool = False,
@@ -103,8 +112,9 @@ def load_bundle(
       on_host: return numpy arrays, to be quantised or reduced before they go to a device; `mesh` is ignored.
 
     Raises:
-      UserError: the folder holds no model, or its weights do not match `model.json`.
+      UserError: the folder holds no model, its files are damaged, or its weights do not match `model.json`.
     """
+    verify_checksums(folder, repair=how_to_remake(folder))
     if not (folder / _DESCRIPTION).exists():
         raise UserError(f"{folder}: holds no model ({_DESCRIPTION} is missing)")
     config = config_lib.to_dataclass(VLMConfig, files.read_json(folder / _DESCRIPTION), f"{folder}/{_DESCRIPTION}")

@@ -11,10 +11,13 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from mmssr_jax.core.artifact import how_to_remake
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.module_params import Params
 from mmssr_jax.parallel import hosts
 from mmssr_jax.training.state import TrainState
+
+_PARAMS = "params"
 
 
 class Checkpoints:
@@ -86,10 +89,11 @@ class Checkpoints:
         )
         try:
             restored = self._manager.restore(step, args=items)
-        except ValueError as e:
+        except (ValueError, KeyError, OSError) as e:
             raise UserError(
                 f"{self._manager.directory}/{step}: cannot be resumed, its model or optimizer state has another "
-                "structure: it was saved by another version or with other settings; remove the folder to train anew"
+                "structure (it was saved by another version or with other settings), or a file is damaged or missing; "
+                "remove the folder to train anew"
             ) from e
         return TrainState(restored["params"], restored["optimizer"], state.counters.restored(restored["tally"]))
 
@@ -106,13 +110,19 @@ def _abstract(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
 
 
+def latest_params(folder: Path) -> Path | None:
+    """The folder of the latest parameters of a run; None without a checkpoint."""
+    steps = [int(p.name) for p in folder.iterdir() if p.name.isdecimal() and (p / _PARAMS).is_dir()]
+    return folder / str(max(steps)) / _PARAMS if steps else None
+
+
 def load_params(folder: Path, params: Params) -> Params:
     """Loads the latest parameters of a run into arrays like those of `params` (see `Checkpoints.restore_params`).
 
     If the shardings span several processes, all of them must call this together; otherwise no other process takes part.
 
     Raises:
-      UserError: the folder holds no checkpoint.
+      UserError: the folder holds no checkpoint, or it cannot be read.
     """
     shared = any(
         not leaf.sharding.is_fully_addressable for leaf in jax.tree.leaves(params) if hasattr(leaf, "sharding")
@@ -121,4 +131,8 @@ def load_params(folder: Path, params: Params) -> Params:
         step = checkpoints.latest()
         if step is None:
             raise UserError(f"{folder}: holds no checkpoint")
-        return checkpoints.restore_params(step, params)
+        try:
+            return checkpoints.restore_params(step, params)
+        except (ValueError, KeyError, OSError, TypeError) as e:  # orbax and tensorstore: files are missing or damaged
+            reason = " ".join(str(e).split())[:200]
+            raise UserError(f"{folder}/{step}: cannot be read ({reason}); {how_to_remake(folder)}") from e

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from mmssr_jax.core.artifact import Artifact
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import DecoderConfig, MoEConfig, VisionConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.parallel.rules import shardings
-from mmssr_jax.training.bundle import ModelBundle, describe, export_bundle, load_bundle
+from mmssr_jax.training.bundle import ModelBundle, describe, export_bundle, load_bundle, write_bundle_checksums
 from mmssr_jax.training.checkpoint import Checkpoints
 from tests.filled import filled
 from tests.small import tokenizer
@@ -76,3 +78,47 @@ def test_what_is_only_asked_takes_half_of_a_model_in_16_bits(tmp_path: Path, kin
     for name, leaf in asked.items():
         np.testing.assert_array_equal(leaf, trained[name].astype(leaf.dtype))
     assert load_bundle(folder, compute="float32").config.dtype == "float32"
+
+
+def finished(folder: Path) -> Path:
+    """A finished run, as the stages leave it."""
+    artifact = Artifact(folder, stage="train", settings={})
+    saved(folder, made(), "checkpoint")
+    write_bundle_checksums(folder)
+    artifact.seal()
+    return folder
+
+
+def damage(path: Path, how: str) -> None:
+    data = path.read_bytes()
+    if how == "flipped":
+        path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
+    elif how == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize("largest_of", ["1/params", "tokenizer"])
+def test_a_damaged_file_of_a_finished_run_is_one_line(tmp_path: Path, how: str, largest_of: str):
+    folder = finished(tmp_path / "run")
+    load_bundle(folder)
+    damaged = max((p for p in (folder / largest_of).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    damage(damaged, how)
+    with pytest.raises(UserError, match=rf"{damaged.name}: .*; remake .*/run with --overwrite=train") as caught:
+        load_bundle(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_damaged_file_of_a_run_without_checksums_is_one_line(tmp_path: Path, how: str):
+    """Runs of earlier versions have none: they load, and what their format notices is said."""
+    folder = finished(tmp_path / "run")
+    (folder / "checksums.json").unlink()
+    load_bundle(folder)
+    for path in (folder / "1" / "params").rglob("*"):
+        if path.is_file() and path.stat().st_size:
+            damage(path, how)
+    with pytest.raises(UserError, match=r"run/1: cannot be read .*; remake .*/run with --overwrite=train"):
+        load_bundle(folder)

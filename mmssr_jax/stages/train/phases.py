@@ -25,7 +25,7 @@ from mmssr_jax.parallel.inference_mesh import mesh_config
 from mmssr_jax.parallel.mesh import batch_devices, make_mesh
 from mmssr_jax.stages.train.initial_model import with_changes
 from mmssr_jax.stages.train.phase_config import PhaseConfig
-from mmssr_jax.training.bundle import ModelBundle, describe, load_bundle
+from mmssr_jax.training.bundle import ModelBundle, describe, load_bundle, write_bundle_checksums
 from mmssr_jax.training.checkpoint import Checkpoints
 from mmssr_jax.training.counters import TrainCounters, report
 from mmssr_jax.training.lora import ADAPTER, adapt, frozen_but_lora, merge_lora
@@ -89,6 +89,7 @@ def run_phase(
     if hosts.is_main():
         result = {"run": name, "steps": steps, **report(counters, as_mixture(samples))}
         files.write_json(ctx.workdir.training_results(name), result)
+        write_bundle_checksums(run)
         artifact.seal({"steps": steps, "samples": len(samples), "parameters": param_count(model.params)})
     hosts.wait(f"trained {name}")
 
