@@ -181,18 +181,15 @@ def scorer_report(
     """The content of `results/scorer.json`, measured on samples outside the scorer's training set.
 
     Args:
-      scores: [n, C], expected scores 0-5.
-      truth: [n, C], 0-5.
+      scores, truth: [n, C], expected scores and the truth, 0-5.
       slugs: [C].
       truth_kind: source of the truth.
-      styles: the scorer's styles for each sample; requires `true_styles`.
-      true_styles: the true styles for each sample.
+      styles, true_styles: the scorer's and the true styles for each sample.
       baselines: name -> [n, C]: trivial predictors on the same samples (see `baselines.py`; "blind" is the scorer
         itself with blank images).
       counterfactual: scores of the same texts with altered images.
       digit_mass: [n] or [n, C].
-      resamples: bootstrap resamples of the 95 % intervals.
-      seed: seed of the bootstrap.
+      resamples, seed: of the bootstrap of the 95 % intervals.
 
     Returns:
       JSON-ready, as the module docstring describes it.

@@ -53,30 +53,31 @@ def train(
       run: folder of the checkpoints.
       model: with the initial parameters.
       config: optimizer, number of steps, intervals.
-      batches: endless stream of (Batch, BatchProvenance); its position is part of the checkpoint.
-      samples: what `batches` samples from, for names and shares.
+      batches: endless stream of (Batch, BatchProvenance) from `samples`; its position is part of the checkpoint.
+      samples: names and shares for the counters.
       mesh: the devices; the batch's rows are a multiple of its batch devices.
       writer: makes the metric writer, given the step that the run resumes from.
       validation: measured before the first step and after the last.
 
     Returns:
-      The parameters (their moving average if the optimizer keeps one), shaped as in `model`, and the counters.
+      The parameters, as in `model` (their moving average if the optimizer keeps one), and the counters.
 
     Raises:
       UserError: the loss is not finite, `batches` finds no usable sample, or the checkpoint cannot be resumed.
       PreemptedError: the process received SIGTERM; a checkpoint is saved.
     """
-    mixture = as_mixture(samples)
     step_fn = _CompiledStep(model, config, mesh)
     validate = None if validation is None else validation.evaluator(model, mesh)
-    state = TrainState(*step_fn.init(model.params), new_counters(mixture))
+    state = TrainState(*step_fn.init(model.params), new_counters(as_mixture(samples)))
     with Checkpoints(run) as checkpoints, Preemption() as preemption:
         stream = iter(batches)
         start = checkpoints.latest() or 0
         if start:
             logging.info("resuming from step %d", start)
             state = checkpoints.restore(start, state, stream)
-        log = MetricLog(writer(start), mixture, state.counters, config, flops=step_flops(model.config, model.params))
+        log = MetricLog(
+            writer(start), as_mixture(samples), state.counters, config, flops=step_flops(model.config, model.params)
+        )
         if not start and validate is not None:
             log.validation(0, "before", validate(state.params))
         progress = Progress(f"training {run.name}", config.steps, "steps", done=start)
