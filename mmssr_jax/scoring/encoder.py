@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.sample import IMAGE_TAG, Sample
 from mmssr_jax.core.vocabulary import MAX_SCORE, STYLES, Capability
 from mmssr_jax.data.chat import SYSTEM, text_and_images
 from mmssr_jax.data.example import Example, Segment, flatten, prompt_example
@@ -24,6 +24,9 @@ _END_WEIGHT = 1.0
 # twice as likely as each other one. The rest of the written list gets a small weight.
 _MAIN_STYLE_SHARE = 2.0
 _LIST_REST_WEIGHT = 0.25
+# Text beyond this many characters per token of `max_prefix` is dropped before it is tokenised: tokens of language have
+# 1-6 characters, and a record of many MiB would keep the tokenizer, and the interpreter's lock, for minutes.
+_CHARACTERS_PER_TOKEN = 64
 
 
 _NO_PHRASES: Mapping[str, str] = {}
@@ -126,7 +129,7 @@ class ScorerEncoder:
 
         Returns:
           tokens int32 [L], image slots int32 [L] (or weighted, see `Example.image_slot`), and the number of tokens
-          that were truncated.
+          that were truncated; of a text of more than 64 characters a token only those up to there are counted.
 
         Raises:
           ValueError: the images do not fit into `max_prefix` tokens.
@@ -136,6 +139,11 @@ class ScorerEncoder:
         head = [t.im_start, *t.encode_fixed(f"system\n{SYSTEM}"), t.im_end, *newline, t.im_start]
         pieces = [Segment(head)]
         text = "user\n" + instructions.render_conversation(sample, strip_characters=self.strip_characters)
+        beyond = text[self.max_prefix * _CHARACTERS_PER_TOKEN :]
+        if beyond:
+            text = text.removesuffix(beyond) + "\n"
+            if text.count(IMAGE_TAG) < len(sample.images):
+                raise ValueError(f"its images do not fit into {self.max_prefix} tokens")
         for piece in text_and_images(text, t, self.processor.image_segments(sample)):
             pieces.append(piece)
             if piece.slots is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
+from mmssr_jax.core.sample import Turn
 from mmssr_jax.core.vocabulary import CAPABILITIES, SLUGS, STYLES
 from mmssr_jax.data.batch import Batch, BatchShape
 from mmssr_jax.data.example import Example
@@ -109,6 +112,22 @@ def test_over_long_text_is_cut_before_the_queries():
     assert cut > 0
     assert (slots >= 0).sum() == PATCHES + 1
     assert tokenizer().decode(tokens[-1:]) == "\n"
+
+
+def test_a_text_of_many_mib_is_cut_before_it_is_tokenised(monkeypatch):
+    lengths = []
+    encode = type(tokenizer()).encode
+    monkeypatch.setattr(
+        type(tokenizer()), "encode", lambda self, text: lengths.append(len(text)) or encode(self, text)
+    )  # fmt: skip
+    tokens, _, cut = ENCODER.prefix(sample("huge", answer="A red cat sat. " * 200_000, images=1))
+    assert len(tokens) == 120
+    assert cut > 0
+    assert tokenizer().decode(tokens[-1:]) == "\n"
+    assert max(lengths) <= 64 * 120 + 1
+    late = sample("late", images=1)
+    with pytest.raises(ValueError, match="images do not fit"):
+        ENCODER.prefix(dataclasses.replace(late, turns=(Turn("user", "x" * 10_000 + "<image>"), late.turns[1])))
 
 
 def test_images_beyond_the_limit_are_an_error():
