@@ -71,10 +71,7 @@ def train(
     state = TrainState(*step_fn.init(model.params), new_counters(as_mixture(samples)))
     with Checkpoints(run) as checkpoints, Preemption() as preemption:
         stream = iter(batches)
-        start = checkpoints.latest() or 0
-        if start:
-            logging.info("resuming from step %d", start)
-            state = checkpoints.restore(start, state, stream)
+        state, start = _resume(checkpoints, state, stream)
         log = MetricLog(
             writer(start), as_mixture(samples), state.counters, config, flops=step_flops(model.config, model.params)
         )
@@ -98,6 +95,15 @@ def train(
                 raise PreemptedError(f"training {run.name} was preempted: step {step} is saved")
         log.close()
     return state.params, state.counters
+
+
+def _resume(checkpoints: Checkpoints, state: TrainState, stream: grain.DatasetIterator) -> tuple[TrainState, int]:
+    """The state and step of the latest checkpoint, with `stream` at its position; as given, and 0, without one."""
+    step = checkpoints.latest() or 0
+    if not step:
+        return state, 0
+    logging.info("resuming from step %d", step)
+    return checkpoints.restore(step, state, stream), step
 
 
 def _run_step(
