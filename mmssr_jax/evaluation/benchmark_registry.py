@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from mmssr_jax.core import discovery
 from mmssr_jax.evaluation import benchmarks
 from mmssr_jax.evaluation.benchmark import Question, Row
+from mmssr_jax.evaluation.ranked_options import MakeOptions
 from mmssr_jax.evaluation.score import Fields, Score
 
 
@@ -22,6 +23,8 @@ class Benchmark:
       score: computes the metric from rows with a `prediction` (at least one).
       grading_prompt: the prompt for the judge about a row with a `prediction`, or None for a row that needs no judge;
         `score` then reads the judge's reply from the field `grade`. None for a benchmark that needs no judge.
+      options: the options of a row and the right one, for `answering="rank"`; `score` then reads the chosen option's
+        letter or text from `prediction`. None for a benchmark that cannot be ranked.
     """
 
     columns: tuple[str, ...]
@@ -29,6 +32,7 @@ class Benchmark:
     ask: Callable[[Row, str | None], Question]
     score: Callable[[Sequence[Fields]], Score]
     grading_prompt: Callable[[Fields], str | None] | None = None
+    options: MakeOptions | None = None
 
 
 def get_benchmark(name: str) -> Benchmark:

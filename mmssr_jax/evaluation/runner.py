@@ -17,27 +17,34 @@ over every benchmark, and the configured averages) and `benchmarks`, with an ent
                           interval: of the gain, bootstrapped over the questions of both}
     judge                 if a language model graded: {name, from, to}, the dates of its replies
     predictions           the digest of the prediction table
+    answering, rank_by    "rank" and "texts" or "letters", if the options were ranked; absent for written answers
+    ranked                if they were ranked: measure -> {value, interval}; ranking.py lists the measures
+
+A ranked prediction table has further columns, which ranking.py lists.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 from PIL import Image
 
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.json_format import json_numbers
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.core.shards import Processes, ShardedJob
 from mmssr_jax.evaluation.benchmark import Question, Row
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
-from mmssr_jax.evaluation.score import Fields, Score, summary
+from mmssr_jax.evaluation.ranking import COLUMNS, Ranker
+from mmssr_jax.evaluation.score import Fields, Score, bootstrap, summary
 
 LEADING_COLUMNS = ("index", "question", "answer", "prediction")
 TRIVIAL_BASELINES = ("chance", "constant box", "always yes")
@@ -45,8 +52,13 @@ TRIVIAL_BASELINES = ("chance", "constant box", "always yes")
 _GRAY = (127, 127, 127)
 
 
-class Predictor(Protocol):
-    """A model that answers questions."""
+T = TypeVar("T")
+Prediction = str | Mapping[str, str]
+"""An answer, or the columns of a ranked one."""
+
+
+class Predictor(Ranker, Protocol):
+    """A model that answers questions, and gives the likelihood of given answers."""
 
     def predict(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
         """Yields one answer per question, in order, of at most `max_new_tokens` tokens each."""
@@ -68,8 +80,9 @@ def make_questions(benchmark: Benchmark, rows: list[Row], *, instruction: str | 
     if not selected:
         raise UserError("the benchmark has no question")
     for row in selected:
-        if "prediction" in row.fields:
-            raise UserError("the file has a column 'prediction', which is reserved for the output; rename it")
+        reserved = next((name for name in ("prediction", *COLUMNS) if name in row.fields), None)
+        if reserved is not None:
+            raise UserError(f"the file has a column {reserved!r}, which is reserved for the output; rename it")
     return [benchmark.ask(row, instruction) for row in selected]
 
 
@@ -98,9 +111,26 @@ def predict_parts(
     Args:
       questions: all questions, in the order of the table.
       predictor: the model.
+      max_new_tokens: maximum length of an answer.
+      parts, label, save_every, lock, processes: see `answer_parts`.
+    """
+    answer_parts(
+        questions, functools.partial(predictor.predict, max_new_tokens=max_new_tokens), parts, label=label,
+        save_every=save_every, lock=lock, processes=processes,
+    )  # fmt: skip
+
+
+def answer_parts(
+    questions: Sequence[T], answer: Callable[[Sequence[T]], Iterable[Prediction]], parts: Path, *, label: str,
+    save_every: int, lock: Path, processes: Processes | None = None,
+) -> None:  # fmt: skip
+    """Answers the parts of the questions that are not on disk, shared with the other processes.
+
+    Args:
+      questions: all questions, in the order of the table.
+      answer: the model; gives one answer per question, in order.
       parts: the folder of the answers, one file per `save_every` questions.
       label: the label of the progress lines.
-      max_new_tokens: maximum length of an answer.
       save_every: questions per part. The model always receives whole parts, so that the batches, and therefore the
         answers' bytes, depend neither on where an earlier run was interrupted nor on the number of processes.
       lock: the lock file of the parts.
@@ -112,7 +142,7 @@ def predict_parts(
         progress = Progress(label, len(questions), "questions", done=done)
         for n in job.todo():
             part = questions[starts[n] : starts[n] + save_every]
-            answers = list(progress.over(predictor.predict(part, max_new_tokens=max_new_tokens)))
+            answers = list(progress.over(iter(answer(part))))
             if len(answers) != len(part):
                 raise ValueError(f"{label}: {len(answers)} answers to {len(part)} questions")
             if job.writes:
@@ -133,12 +163,15 @@ def _part(parts: Path, start: int) -> Path:
     return parts / f"{start:08d}.json"
 
 
-def prediction_table(questions: Sequence[Question], predictions: Sequence[str]) -> pa.Table:
+def prediction_table(questions: Sequence[Question], predictions: Sequence[Prediction]) -> pa.Table:
     """One row per question; the module docstring describes the columns."""
+    columns = [{"prediction": p} if isinstance(p, str) else p for p in predictions]
     names = dict.fromkeys(LEADING_COLUMNS)
     for question in questions:
         names.update(dict.fromkeys(question.fields))
-    rows = [{**q.fields, "prediction": p} for q, p in zip(questions, predictions, strict=True)]
+    for column in columns:
+        names.update(dict.fromkeys(column))
+    rows = [{**q.fields, **column} for q, column in zip(questions, columns, strict=True)]
     schema = pa.schema([(name, pa.string()) for name in names])
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -172,6 +205,13 @@ def result_entry(
       judge: the judge's name and dates.
     """
     result = {**summary(score, seed=seed), "questions": questions, "predictions": files.file_digest(path)}
+    if score.variants:
+        result["ranked"] = json_numbers(
+            {
+                name: {"value": v.value(), "interval": list(bootstrap(v, seed=seed))}
+                for name, v in score.variants.items()
+            }
+        )
     return result if judge is None else {**result, "judge": judge}
 
 
@@ -184,4 +224,6 @@ def format_entry(entry: dict[str, Any]) -> str:
             text += f"; {name} {entry['more'][name]:.2f}"
     if "blind" in entry:
         text += f"; no image {entry['blind']['value']:.2f}"
+    for name, measure in entry.get("ranked", {}).items():
+        text += f"; {name} {measure['value']:.2f}"
     return text + (f"; {entry['note']}" if entry["note"] else "")

@@ -20,6 +20,7 @@ Fields = Mapping[str, str]
 Aggregate = Callable[[np.ndarray, "Sequence[Unit]"], np.ndarray]
 
 GRADE = "grade"  # the field that holds the judge's reply in a graded row
+CLUSTER = "image_cluster"  # the field that holds a digest of a row's images, where the bootstrap clusters by image
 NO_JUDGE = "exact match, no judge"
 
 RESAMPLES = 1000
@@ -43,6 +44,11 @@ class Unit:
     def category(self) -> str:
         return self.fields.get("category", "")
 
+    @property
+    def cluster(self) -> str | None:
+        """Units with the same value are resampled together; None for a unit of its own."""
+        return self.fields.get(CLUSTER)
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -56,6 +62,7 @@ class Score:
       more: further metrics by name.
       groups: column -> name -> {"value", "n"}, for a benchmark with a non-standard average of its groups.
       note: what a reader must know about how this was scored.
+      variants: further metrics of the same questions by name, each with its units (ranked answers: see ranking.py).
     """
 
     metric: str
@@ -66,6 +73,7 @@ class Score:
     more: Mapping[str, float] = dataclasses.field(default_factory=dict)
     groups: Mapping[str, Mapping[str, Mapping[str, float]]] = dataclasses.field(default_factory=dict)
     note: str = ""
+    variants: Mapping[str, Score] = dataclasses.field(default_factory=dict)
 
     def value(self) -> float:
         """The metric."""
@@ -80,6 +88,12 @@ def percent(weights: np.ndarray, units: Sequence[Unit]) -> np.ndarray:
     """100 x the weighted mean of the units' first value, for accuracy, ANLS, recall: weights `[b, n]` -> `[b]`."""
     values = np.array([unit.values[0] for unit in units])
     return 100 * (weights @ values) / weights.sum(axis=1)
+
+
+def mean(weights: np.ndarray, units: Sequence[Unit]) -> np.ndarray:
+    """The weighted mean of the units' first value: weights `[b, n]` -> `[b]`."""
+    values = np.array([unit.values[0] for unit in units])
+    return (weights @ values) / weights.sum(axis=1)
 
 
 def mean_score(metric: str, answered: Sequence[Fields], scored: Callable[[Fields], float], **more: Any) -> Score:
@@ -102,6 +116,8 @@ def by_group(score: Score, column: str) -> dict[str, dict[str, float]]:
 def bootstrap_weights(score: Score, *, seed: int | tuple[int, ...], resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """Yields bootstrap weights in chunks `[b, n]`: how often each of n units occurs in n draws with replacement.
 
+    Units of one cluster (questions about the same images) are drawn together: as many draws as there are clusters.
+
     Args:
       score: its units; with `stratified`, each category is resampled separately.
       seed: of the random generator.
@@ -110,12 +126,21 @@ def bootstrap_weights(score: Score, *, seed: int | tuple[int, ...], resamples: i
     rng = np.random.default_rng(seed)
     strata = np.array([u.category if score.stratified else "" for u in score.units])
     members = [np.flatnonzero(strata == name) for name in sorted(set(strata))]
+    clusters = [_cluster_index([score.units[int(i)] for i in index]) for index in members]
     for start in range(0, resamples, _RESAMPLES_PER_CHUNK):
         count = min(_RESAMPLES_PER_CHUNK, resamples - start)
         weights = np.zeros((count, len(score.units)))
-        for index in members:
-            weights[:, index] = rng.multinomial(len(index), np.full(len(index), 1 / len(index)), size=count)
+        for index, cluster in zip(members, clusters, strict=True):
+            drawn = int(cluster.max()) + 1
+            weights[:, index] = rng.multinomial(drawn, np.full(drawn, 1 / drawn), size=count)[:, cluster]
         yield weights
+
+
+def _cluster_index(units: Sequence[Unit]) -> np.ndarray:
+    """The number of each unit's cluster, int [n], in the order of their first units; 0 to n - 1 without clusters."""
+    numbers: dict[tuple[bool, str], int] = {}
+    keys = [(True, str(i)) if unit.cluster is None else (False, unit.cluster) for i, unit in enumerate(units)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:

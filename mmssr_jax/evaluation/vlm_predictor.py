@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample, Turn
 from mmssr_jax.data.batch import BatchShape
+from mmssr_jax.data.continuations import with_continuations
 from mmssr_jax.data.example import Example
 from mmssr_jax.evaluation.benchmark import Question
+from mmssr_jax.evaluation.ranking import OptionLikelihoods
 from mmssr_jax.generation.batched import in_order, run_batched
+from mmssr_jax.generation.likelihood import LikelihoodModel
 from mmssr_jax.generation.prompting import Prompter
 from mmssr_jax.generation.sampler import GenerationConfig, Generator
 from mmssr_jax.models.module_params import Params
@@ -25,6 +29,7 @@ class VLMPredictor:
     def __init__(self, graphdef: nnx.GraphDef, params: Params, prompter: Prompter, mesh: Mesh | None = None):
         self._graphdef, self._params, self._prompter, self._mesh = graphdef, params, prompter, mesh
         self._generators: dict[int, Generator] = {}
+        self._likelihood: LikelihoodModel | None = None
 
     def predict(self, questions: Sequence[Question], *, max_new_tokens: int) -> Iterator[str]:
         """Yields one greedy answer per question, in order.
@@ -48,10 +53,30 @@ class VLMPredictor:
         )  # fmt: skip
         yield from in_order(results)
 
-    def _prompt(self, question: Question) -> Example:
+    def log_likelihoods(
+        self, questions: Sequence[Question], answers: Sequence[Sequence[str]]
+    ) -> list[OptionLikelihoods]:
+        """The likelihoods of every question's answers, [n] each; an answer is its text alone, without <|im_end|>.
+
+        Raises:
+          UserError: an image cannot be read, an answer has no tokens, or a prompt with its answers is too long.
+        """
+        if self._likelihood is None:
+            self._likelihood = LikelihoodModel(self._graphdef, self._params, self._prompter, self._mesh)
+        ids = [[self._prompter.tokenizer.encode(text) for text in texts] for texts in answers]
+        pairs = zip(questions, ids, strict=True)
+        prompts = (self._prompt(question, continuations) for question, continuations in pairs)
+        values = self._likelihood.log_likelihoods(prompts, ids)
+        tokens = [np.array([len(c) for c in continuations]) for continuations in ids]
+        return [OptionLikelihoods(*pair) for pair in zip(values, tokens, strict=True)]
+
+    def _prompt(self, question: Question, continuations: Sequence[Sequence[int]] = ()) -> Example:
         sample = Sample(question.index, "benchmark", (Turn("user", question.prompt),), question.images)
         try:
-            return self._prompter.prompt(sample)
+            prompt = self._prompter.prompt(sample)
+            if continuations:
+                self._prompter.shape(with_continuations(prompt, continuations))  # raises where they do not fit
+            return prompt
         except (OSError, ValueError) as e:
             raise UserError(f"index {question.index}: {e}") from None
 

@@ -65,3 +65,43 @@ def test_stratified_draws_keep_every_category():
 def test_percent_weighs_units():
     units = [Unit((1.0,), {}), Unit((0.0,), {})]
     assert percent(np.array([[3.0, 1.0], [1.0, 1.0]]), units).tolist() == [75, 50]
+
+
+def clustered(groups, right):
+    return [Unit((float(r),), {score_lib.CLUSTER: g}) for g, r in zip(groups, right, strict=True)]
+
+
+def test_units_of_a_cluster_are_drawn_together():
+    units = clustered("aabbbc", [1] * 6)
+    (weights,) = score_lib.bootstrap_weights(Score("x", units, percent), seed=0, resamples=50)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 2] == weights[:, 4]).all()
+    assert (weights[:, [0, 2, 5]].sum(axis=1) == 3).all()
+    assert len(np.unique(weights, axis=0)) > 5
+
+
+def test_the_interval_of_clusters_is_that_of_their_number():
+    """100 images with 4 equal questions each: as wide as 100 questions, twice as wide as 400."""
+    right = [int(i < 50) for i in range(100) for _ in range(4)]
+    units = clustered([str(i) for i in range(100) for _ in range(4)], right)
+    half = 1.96 * 100 * np.sqrt(0.25 / 100)
+    low, high = score_lib.bootstrap(Score("accuracy", units, percent), seed=0)
+    assert (low, high) == (pytest.approx(50 - half, abs=1.2), pytest.approx(50 + half, abs=1.2))
+    alone = [Unit(unit.values, {}) for unit in units]
+    low, high = score_lib.bootstrap(Score("accuracy", alone, percent), seed=0)
+    assert (low, high) == (pytest.approx(50 - half / 2, abs=1.2), pytest.approx(50 + half / 2, abs=1.2))
+
+
+def test_clusters_of_one_unit_change_no_draw():
+    alone = Score("x", [Unit((1.0,), {})] * 7, percent)
+    single = Score("x", clustered("abcdefg", [1] * 7), percent)
+    draws = [np.concatenate(list(score_lib.bootstrap_weights(s, seed=3, resamples=20))) for s in (alone, single)]
+    np.testing.assert_array_equal(*draws)
+
+
+def test_clusters_stay_in_their_stratum():
+    units = [Unit((1.0,), {"category": c, score_lib.CLUSTER: k}) for c, k in ("xa", "xa", "xb", "ya", "yb")]
+    (weights,) = score_lib.bootstrap_weights(Score("x", units, percent, stratified=True), seed=0, resamples=30)
+    assert (weights[:, [0, 2]].sum(axis=1) == 2).all()
+    assert (weights[:, 3:].sum(axis=1) == 2).all()
+    assert (weights[:, 0] != weights[:, 3]).any()

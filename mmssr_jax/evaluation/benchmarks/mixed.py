@@ -12,6 +12,12 @@ from mmssr_jax.evaluation import question_prompts
 from mmssr_jax.evaluation.benchmark import Question, Row, options, require_answers
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import multiple_choice, short_answer, yes_no
+from mmssr_jax.evaluation.ranked_options import (
+    RankedOptions,
+    lettered_options,
+    short_answer_options,
+    yes_no_options,
+)
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
 
@@ -48,8 +54,15 @@ def score(answered: Sequence[Fields]) -> Score:
     return mean_score("accuracy", answered, hit, more={"chance": 100 * sum(chances) / len(chances)})
 
 
+def ranked_options(fields: Fields) -> RankedOptions:
+    """The options of the row's form."""
+    if options(fields):
+        return lettered_options(fields)
+    return yes_no_options(fields) if _is_yes_no(fields) else short_answer_options(fields)
+
+
 def _is_yes_no(fields: Fields) -> bool:
     return fields["answer"].lower() in ("yes", "no")
 
 
-BENCHMARK = Benchmark(("index", "question", "answer"), load, ask, score)
+BENCHMARK = Benchmark(("index", "question", "answer"), load, ask, score, options=ranked_options)

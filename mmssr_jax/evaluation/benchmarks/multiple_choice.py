@@ -12,6 +12,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation import answers, question_prompts
 from mmssr_jax.evaluation.benchmark import Row, options, with_images
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.ranked_options import lettered_options
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
 
@@ -63,7 +64,9 @@ def image_choices(
       score: see Benchmark; by default accuracy.
     """
     required = ("index", "image", "question", "A", "B", "answer", *columns)
-    return Benchmark(required, load, question_prompts.multiple_choice, score)
+    return Benchmark(required, load, question_prompts.multiple_choice, score, options=lettered_options)
 
 
-BENCHMARK = Benchmark(("index", "question", "A", "B", "answer"), load, question_prompts.multiple_choice, score)
+BENCHMARK = Benchmark(
+    ("index", "question", "A", "B", "answer"), load, question_prompts.multiple_choice, score, options=lettered_options
+)

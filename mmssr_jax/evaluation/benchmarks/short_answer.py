@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from mmssr_jax.evaluation import metrics, question_prompts
 from mmssr_jax.evaluation.benchmark import Row, parse_list, require_answers, with_images
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.ranked_options import short_answer_options
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
 
@@ -41,7 +42,9 @@ def image_short_answers(metric: str, scored: Callable[[str, Sequence[str]], floa
         return mean_score(metric, answered, lambda f: scored(f["prediction"], parse_list(f["answer"])))
 
     required = ("index", "image", "question", "answer")
-    return Benchmark(required, load_with_images, question_prompts.short_answer, score)
+    return Benchmark(required, load_with_images, question_prompts.short_answer, score, options=short_answer_options)
 
 
-BENCHMARK = Benchmark(("index", "question", "answer"), require_answers, question_prompts.short_answer, score)
+BENCHMARK = Benchmark(
+    ("index", "question", "answer"), require_answers, question_prompts.short_answer, score, options=short_answer_options
+)

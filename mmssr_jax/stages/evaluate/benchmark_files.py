@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.benchmark import Question, Row, benchmark_digest, check_columns, read_benchmark
 from mmssr_jax.evaluation.benchmark_registry import get_benchmark
 from mmssr_jax.evaluation.config import CAPABILITIES, BenchmarkConfig, EvaluateConfig, ShotsConfig
+from mmssr_jax.evaluation.ranked_options import complete_options
+from mmssr_jax.evaluation.ranking import RankedQuestion
 from mmssr_jax.evaluation.shots import subsample_frames, with_shots
 from mmssr_jax.images.frames import DEFAULT_FRAMES
 from mmssr_jax.parallel import hosts, processes
@@ -25,8 +30,8 @@ STAGE = "evaluate"
 _DEFAULT_KIND = "mixed"
 
 
-def with_kinds(config: EvaluateConfig) -> EvaluateConfig:
-    """The settings with the default `kind` of every benchmark filled in.
+def with_defaults(config: EvaluateConfig) -> EvaluateConfig:
+    """The settings with the defaults of every benchmark filled in: `kind`, `answering` and `rank_by`.
 
     Raises:
       UserError: an unknown synthetic task.
@@ -40,7 +45,10 @@ def with_kinds(config: EvaluateConfig) -> EvaluateConfig:
                 f"known are {', '.join([CAPABILITIES, *TASKS])}"
             )
         default = _DEFAULT_KIND if task == CAPABILITIES else TASKS[task].kind
-        filled[name] = dataclasses.replace(bench, kind=bench.kind or default)
+        filled[name] = dataclasses.replace(
+            bench, kind=bench.kind or default, answering=bench.answering or config.answering,
+            rank_by=bench.rank_by or config.rank_by,
+        )  # fmt: skip
     return dataclasses.replace(config, benchmarks=filled)
 
 
@@ -97,6 +105,45 @@ def read_questions(name: str, config: BenchmarkConfig, path: Path) -> list[Quest
     return questions
 
 
+def check_rankable(name: str, config: BenchmarkConfig) -> None:
+    """Checks that a benchmark whose options are to be ranked has options.
+
+    Raises:
+      UserError: its kind has none.
+    """
+    if config.answering == "rank" and get_benchmark(config.kind).options is None:
+        raise UserError(
+            f'config.evaluate.benchmarks.{name}: kind {config.kind!r} has no options to rank; set its answering="write"'
+        )
+
+
+def with_options(name: str, config: BenchmarkConfig, questions: Sequence[Question]) -> list[RankedQuestion]:
+    """The questions with the options that are ranked; error messages name the benchmark."""
+    make = get_benchmark(config.kind).options
+    assert make is not None, "check_rankable"
+    fields = [question.fields for question in questions]
+    try:
+        options = complete_options(fields, make, count=config.distractors.count, seed=config.distractors.seed)
+    except UserError as e:
+        raise UserError(f"benchmark {name}: {e}") from None
+    return [RankedQuestion(*pair) for pair in zip(questions, options, strict=True)]
+
+
+def image_clusters(config: BenchmarkConfig, path: Path) -> dict[str, str]:
+    """Index -> a digest of the row's images (of a video, its file); rows without images are left out."""
+
+    @functools.cache
+    def file_digest(file: Path) -> bytes:
+        return hashlib.sha256(file.read_bytes()).digest()
+
+    clusters = {}
+    for row in _rows(config, path):
+        digests = [hashlib.sha256(i.read()).digest() if i.path is None else file_digest(i.path) for i in row.images]
+        if digests:
+            clusters[row.index] = hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+    return clusters
+
+
 def _rows(config: BenchmarkConfig, path: Path) -> list[Row]:
     images = Path(config.images) if config.images else None
     frames = config.frames or DEFAULT_FRAMES
@@ -110,6 +157,10 @@ def prediction_settings(config: BenchmarkConfig, stage: EvaluateConfig, *, blind
         "kind": config.kind, "instruction": config.instruction, "shots": _shots(config.shots), "blind": blind,
         "max_new_tokens": config.max_new_tokens or stage.max_new_tokens, "save_every": stage.save_every,
     }  # fmt: skip
+    if config.answering == "rank":
+        del settings["max_new_tokens"]
+        distractors = dataclasses.asdict(config.distractors)
+        settings |= {"answering": "rank", "rank_by": config.rank_by, "distractors": distractors}
     return settings if config.frames is None else {**settings, "frames": config.frames}
 
 

@@ -21,22 +21,27 @@ from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.api_grader import ApiGrader
+from mmssr_jax.evaluation.benchmark import Question
 from mmssr_jax.evaluation.benchmark_registry import Benchmark, get_benchmark
 from mmssr_jax.evaluation.comparison import check_names, compare, no_image_gain, run_averages
-from mmssr_jax.evaluation.config import RESERVED, EvaluateConfig
+from mmssr_jax.evaluation.config import RESERVED, BenchmarkConfig, EvaluateConfig
 from mmssr_jax.evaluation.grading import Grader, add_grades
 from mmssr_jax.evaluation.kit_export import export_predictions
-from mmssr_jax.evaluation.score import NO_JUDGE, Score
+from mmssr_jax.evaluation.ranking import rank, ranked_score
+from mmssr_jax.evaluation.score import CLUSTER, NO_JUDGE, Fields, Score
 from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.parallel.inference_mesh import mesh_config, spans_processes
 from mmssr_jax.stages.evaluate.benchmark_files import (  # fmt: skip
     STAGE,
     benchmark_file,
+    check_rankable,
+    image_clusters,
     input_digests,
     kit_name,
     prediction_settings,
     read_questions,
-    with_kinds,
+    with_defaults,
+    with_options,
 )
 from mmssr_jax.stages.evaluate.predictor import MakePredictor, load_predictor
 
@@ -57,7 +62,7 @@ def run(
     Raises:
       UserError: a benchmark or checkpoint is missing or does not fit.
     """
-    config = with_kinds(ctx.section(STAGE, EvaluateConfig))
+    config = with_defaults(ctx.section(STAGE, EvaluateConfig))
     if trained_runs is None:
         trained_runs = tuple(ctx.config.get("train", {}).get("phases", {}))
     runs = config.runs or trained_runs
@@ -70,15 +75,18 @@ def run(
     make_predictor = make_predictor or functools.partial(load_predictor, ctx, field="config.evaluate.answerer")
     for name, checkpoint in checkpoints.items():
         _predict_all(ctx, config, name, checkpoint, paths, make_predictor)
-    processes.run_on_all(lambda: _score_runs(ctx, config, runs) if hosts.is_main() else None)
+    processes.run_on_all(lambda: _score_runs(ctx, config, runs, paths) if hosts.is_main() else None)
 
 
-def _score_runs(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -> None:
+def _score_runs(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...], paths: Mapping[str, Path]) -> None:
     """Scores and exports all runs from the predictions on disk; no-image baselines first, since runs refer to them."""
     grader = ApiGrader(config.judge) if config.judge is not None else None
     scores: dict[str, dict[str, Score]] = {}
+    clusters = {}
+    if config.cluster_by_image:
+        clusters = {name: image_clusters(bench, paths[name]) for name, bench in config.benchmarks.items()}
     for name in reversed(_with_baselines(config, runs)):
-        scores[name] = _score_all(ctx, config, name, grader, scores.get(name + NO_IMAGE_SUFFIX))
+        scores[name] = _score_all(ctx, config, name, grader, clusters, scores.get(name + NO_IMAGE_SUFFIX))
         if config.export:
             _export(ctx, config, name)
     if config.groups:
@@ -108,6 +116,8 @@ def _check(config: EvaluateConfig, runs: tuple[str, ...]) -> None:
         _with_baselines(config, runs), list(config.benchmarks), groups=config.groups, averages=config.averages,
         baseline=config.baseline, full=config.full,
     )  # fmt: skip
+    for name, bench in config.benchmarks.items():
+        check_rankable(name, bench)
     exported = {kit_name(name, bench): name for name, bench in config.benchmarks.items()}
     for name, bench in config.benchmarks.items():
         other = exported[kit_name(name, bench)]
@@ -138,16 +148,29 @@ def _predict_all(
             predictor = predictor or make_predictor(model_folder(ctx, run_name), config.answerer)
             questions = runner.without_images(questions) if blind else questions
             parts = artifact.path / "parts"
-            predict = functools.partial(
-                runner.predict_parts, questions, predictor, parts, label=f"{name} on {bench_name}",
-                max_new_tokens=settings["max_new_tokens"], save_every=config.save_every,
+            answer = functools.partial(
+                _answer_parts, bench_name, bench, questions, predictor, parts, label=f"{name} on {bench_name}",
+                max_new_tokens=bench.max_new_tokens or config.max_new_tokens, save_every=config.save_every,
                 lock=ctx.workdir.lock(f"predictions--{name}--{bench_name}--parts"),
                 processes=processes.Group(joint=spans_processes(mesh_config(ctx))),
             )  # fmt: skip
-            processes.run_on_all(predict)
+            processes.run_on_all(answer)
             if hosts.is_main():
                 runner.merge_parts(questions, _table(ctx, name, bench_name), parts, save_every=config.save_every)
                 artifact.seal({"questions": len(questions)})
+
+
+def _answer_parts(
+    name: str, bench: BenchmarkConfig, questions: list[Question], predictor: runner.Predictor, parts: Path, *,
+    max_new_tokens: int, **options: Any,
+) -> None:  # fmt: skip
+    """Writes or ranks the answers of one benchmark; `options` as in `runner.answer_parts`."""
+    if bench.answering == "rank":
+        assert bench.rank_by is not None
+        ranked = functools.partial(rank, predictor, rank_by=bench.rank_by)
+        runner.answer_parts(with_options(name, bench, questions), ranked, parts, **options)
+    else:
+        runner.predict_parts(questions, predictor, parts, max_new_tokens=max_new_tokens, **options)
 
 
 def _table(ctx: StageContext, run_name: str, benchmark: str) -> Path:
@@ -157,7 +180,7 @@ def _table(ctx: StageContext, run_name: str, benchmark: str) -> Path:
 
 def _score_all(
     ctx: StageContext, config: EvaluateConfig, run_name: str, grader: Grader | None,
-    no_image: Mapping[str, Score] | None,
+    clusters: Mapping[str, Mapping[str, str]], no_image: Mapping[str, Score] | None,
 ) -> dict[str, Score]:  # fmt: skip
     """Scores the predictions on disk and writes `results/<run>.json`, with the scores of the no-image baseline."""
     scores, entries = {}, {}
@@ -166,10 +189,18 @@ def _score_all(
         answered = runner.read_predictions(path)
         if grader is not None:
             answered, judge = add_grades(answered, benchmark, grader, ctx.workdir.grades, name=name)
-        scores[name] = benchmark.score(answered)
+        answered = [_with_cluster(row, clusters.get(name, {})) for row in answered]
+        if bench.answering == "rank":
+            blank_table = _table(ctx, run_name + NO_IMAGE_SUFFIX, name)
+            blank = runner.read_predictions(blank_table) if no_image is not None else None
+            scores[name] = ranked_score(benchmark, answered, blank)
+        else:
+            scores[name] = benchmark.score(answered)
         entry = runner.result_entry(scores[name], path, questions=len(answered), seed=config.seed, judge=judge)
         if no_image is not None:
             entry["blind"] = no_image_gain(scores[name], no_image[name], seed=config.seed)
+        if bench.answering == "rank":
+            entry |= {"answering": "rank", "rank_by": bench.rank_by}
         entries[name] = {"kind": bench.kind, **entry}
         logging.info("%s on %s: %s", run_name, name, runner.format_entry(entry))
     averages = run_averages(scores, config.averages)
@@ -178,6 +209,10 @@ def _score_all(
     result = {"run": run_name, "benchmarks": entries, "averages": json_numbers(averages)}
     _write_if_changed(ctx.workdir.results(run_name), result)
     return scores
+
+
+def _with_cluster(row: Fields, clusters: Mapping[str, str]) -> Fields:
+    return {**row, CLUSTER: clusters[row["index"]]} if row["index"] in clusters else row
 
 
 def _write_if_changed(path: Path, content: dict[str, Any]) -> None:
@@ -211,6 +246,8 @@ def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -
                 continue
             assert bench.path is not None
             questions = read_questions(name, bench, Path(bench.path))
+            if bench.answering == "rank":
+                with_options(name, bench, questions)
         except UserError as e:
             problems.append(str(e))
             logging.info("%s: %s", name, e)
