@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmssr_jax.core import files
+from mmssr_jax.core.artifact import MANIFEST, read_manifest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import SCHEMA
 
@@ -90,19 +92,22 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}
 
 
-def verify(folder: Path, picks: pa.Table, *, counts: Mapping[str, Any], inputs: Mapping[str, str]) -> list[str]:
+def verify(
+    folder: Path, picks: pa.Table, *, again: Path, counts: Mapping[str, Any], inputs: Mapping[str, str]
+) -> list[str]:
     """The differences between a selection's folder and the same selection computed again; none if it verifies.
 
     Args:
       folder: the selection.
       picks: the picks computed again (`base.SCHEMA`).
+      again: a folder with the files of the selection written again, without the manifest.
       counts: their counts.
       inputs: the current digests of the inputs.
 
     Raises:
       UserError: the folder contains no finished selection.
     """
-    manifest = files.read_json(folder / "manifest.json")
+    manifest = read_manifest(folder)
     problems = [
         f"the input {name} has changed ({manifest['inputs'].get(name)} then, {inputs.get(name)} now)"
         for name in sorted(manifest["inputs"].keys() | inputs.keys())
@@ -115,12 +120,38 @@ def verify(folder: Path, picks: pa.Table, *, counts: Mapping[str, Any], inputs: 
             picks["id"].to_pylist()
         ):
             problems.append("the picks are in a different order")
-    try:
-        listed = (folder / "ids.txt").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{folder}/ids.txt: no such file") from None
-    if listed != sorted(picks["id"].to_pylist()):
-        problems.append("ids.txt contains other ids")
+    problems += file_differences(folder, again)
     if manifest["counts"] != counts:
         problems.append("the counts of the manifest differ")
     return problems
+
+
+def file_differences(folder: Path, again: Path) -> list[str]:
+    """The files of `folder` that differ from those of `again`, are missing or are not there; `folder`'s manifest aside.
+
+    Tables and manifests may differ in their bytes where another version of a library wrote the same content.
+    """
+    names = [
+        {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file() and not files.is_temporary(p)}
+        for root in (folder, again)
+    ]
+    names[0].discard(MANIFEST)
+    problems = [f"{name} is missing" for name in sorted(names[1] - names[0])]
+    problems += [f"{name} is not a file of the selection" for name in sorted(names[0] - names[1])]
+    changed = (n for n in sorted(names[0] & names[1]) if not _same(folder / n, again / n))
+    return problems + [f"{name} is not what was written" for name in changed]
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Whether two files have the same content."""
+    if filecmp.cmp(first, second, shallow=False):
+        return True
+    try:
+        if first.suffix == ".parquet":
+            return files.read_parquet(first).equals(files.read_parquet(second))
+        if first.name == MANIFEST:
+            a, b = read_manifest(first.parent), read_manifest(second.parent)
+            return {**a, "libraries": None} == {**b, "libraries": None}
+    except UserError:  # damaged
+        pass
+    return False

@@ -26,6 +26,11 @@ def eligible_rows(candidates: Candidates, *columns: np.ndarray) -> np.ndarray:
     return rows[np.argsort(candidates.tie[rows], kind="stable")]
 
 
+def has_value(matrix: np.ndarray) -> np.ndarray:
+    """float [rows]: 0 where a row of `matrix` (float [rows, d]) has any value, NaN where it has none."""
+    return np.where(np.isnan(matrix).all(axis=1), np.nan, 0.0)
+
+
 def check_whole(candidates: Candidates, rows: np.ndarray, matrix: np.ndarray, name: str) -> None:
     """Rejects vectors in which only some numbers are missing.
 

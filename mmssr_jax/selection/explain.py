@@ -11,6 +11,7 @@ import pyarrow as pa
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.candidates import positions
 from mmssr_jax.selection.method import SelectionRun, Standing, name_of
+from mmssr_jax.selection.picks import FILLED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,8 @@ def _taken(run: SelectionRun, id: str, at: int, standings: tuple[Standing, ...])
             f"rank {standing.rank} of {standing.eligible} in the group {group}"
         )
     else:
-        reason = f"taken: pick {at + 1} of {len(selection)} by the method {name_of(run.selector)}"
+        purpose = ", to fill up the budget" if round_ == FILLED else ""
+        reason = f"taken: pick {at + 1} of {len(selection)} by the method {name_of(run.selector)}{purpose}"
     return Explanation(id, True, reason, at + 1, capability, group, score, round_, standings)
 
 

@@ -28,8 +28,13 @@ class Item:
         return json.loads(self.record)
 
 
+_MAX_NAME = 200  # bytes of a file name; file systems allow 255, and numbers and suffixes follow
+
+
 def file_name(name: str, *, dots: bool = True) -> str:
     """A file name for any string: letters, digits, '_', '-' and '.' stay, the rest is percent-encoded UTF-8.
+
+    A longer one than 200 bytes is cut and ends with "~" and a hash of the whole string.
 
     Args:
       name: an id or the name of a source, such as "coco/train2017".
@@ -37,8 +42,14 @@ def file_name(name: str, *, dots: bool = True) -> str:
     """
     quoted = urllib.parse.quote(name, safe="").replace("~", "%7E")
     if not dots:
-        return quoted.replace(".", "%2E")
-    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+        quoted = quoted.replace(".", "%2E")
+    elif quoted.startswith("."):
+        quoted = "%2E" + quoted[1:]
+    if len(quoted) <= _MAX_NAME:
+        return quoted
+    digest = files.digest(name)
+    start = quoted[: _MAX_NAME - len(digest) - 1]
+    return f"{re.sub('%.?$', '', start)}~{digest}"  # no half of a percent-encoded byte
 
 
 def image_suffix(data: bytes) -> str:

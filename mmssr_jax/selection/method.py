@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,7 +31,10 @@ class Needs:
       styles: the styles, from the score table.
       tokens: the token counts, from the score table.
       features: columns of the feature tables by name; () for all columns of the tables given, None for no table.
-      target_data: whether the features come from the data of target benchmarks; the manifest then says so.
+      target_data: whether the features come from the data of target benchmarks.
+      images: whether the published features are computed from the images.
+      text_only: what happens to samples without images: they are ranked like all others, skipped, or sampled at random.
+        The manifest of a method with features records this and the two entries above.
       truth: the true scores and styles of a synthetic pool, in place of the scorer's.
       selection: the name of another selection, whose picks become `Candidates.reference`.
       near_duplicates: whether the selection has to exclude near-duplicates.
@@ -41,6 +45,8 @@ class Needs:
     tokens: bool = False
     features: tuple[str, ...] | None = None
     target_data: bool = False
+    images: bool = False
+    text_only: Literal["ranked", "skipped", "sampled"] = "ranked"
     truth: bool = False
     selection: str | None = None
     near_duplicates: bool = False
@@ -49,6 +55,12 @@ class Needs:
     def score_table(self) -> bool:
         """Whether any of it is read from a score table."""
         return self.scores or self.styles or self.tokens or self.truth
+
+    def labels(self) -> dict[str, Any]:
+        """What the manifest says of a method with features; nothing for others."""
+        if self.features is None:
+            return {}
+        return {"target_data": self.target_data, "images": self.images, "text_only": self.text_only}
 
 
 @dataclasses.dataclass(frozen=True)

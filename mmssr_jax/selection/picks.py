@@ -9,6 +9,8 @@ import numpy as np
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget, Candidates, Selection
 
+FILLED = 2  # the round of picks that only fill up a budget
+
 
 class Picks:
     """The growing selection.
@@ -130,6 +132,7 @@ def in_order(
     score: np.ndarray | None = None,
     group: np.ndarray | None = None,
     group_names: tuple[str, ...] = (),
+    fill: np.ndarray | None = None,
 ) -> Selection:
     """Takes candidates in a given order, skipping rows that are not allowed, capped or longer than the tokens left.
 
@@ -140,6 +143,7 @@ def in_order(
       score: float32 [rows], the score recorded as the reason; none if None.
       group: int32 [rows], codes into `group_names`; none if None.
       group_names: the names of the groups.
+      fill: int64 [N], rows that fill up a budget which `order` leaves unmet; their round is `FILLED`.
     """
     picks = Picks(candidates)
     score = np.full(len(candidates.table), np.nan, np.float32) if score is None else score
@@ -148,13 +152,14 @@ def in_order(
     for budget in budgets:
         picks.begin(budget)
         ordered = order(_count(candidates, budget)) if callable(order) else order
-        while picks.left() > 0:
-            rows = _uncapped(candidates, ordered[~picks.taken[ordered]], picks.room)[: picks.left()]
-            if not len(rows):
-                break
-            rows = rows[: picks.affordable(rows)]  # where this leaves none, `add` drops the rows that are too long
-            picks.taken[rows] = True
-            picks.add(rows, capability=-1, group=group[rows], score=score[rows], round_=1)
+        for round_, available in ((1, ordered), (FILLED, fill if fill is not None else ordered[:0])):
+            while picks.left() > 0:
+                rows = _uncapped(candidates, available[~picks.taken[available]], picks.room)[: picks.left()]
+                if not len(rows):
+                    break
+                rows = rows[: picks.affordable(rows)]  # where this leaves none, `add` drops the rows that are too long
+                picks.taken[rows] = True
+                picks.add(rows, capability=-1, group=group[rows], score=score[rows], round_=round_)
         ends.append(len(picks))
     return picks.selection(ends=tuple(ends), group_names=group_names)
 

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssr_jax.selection.base import Budget, Candidates, Selection
-from mmssr_jax.selection.eligible import eligible_rows
-from mmssr_jax.selection.kmeans import kmeans
+from mmssr_jax.selection.eligible import eligible_rows, has_value
+from mmssr_jax.selection.kmeans import kmeans, members
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
@@ -48,18 +48,23 @@ class Allocation:
     taken: np.ndarray
 
 
-def embed(parts: Sequence[np.ndarray]) -> np.ndarray:
+def embed(parts: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
     """float16 [N, parts * d]: the unit tanh of each part, over the square root of their number; missing parts are 0.
 
     Args:
-      parts: float [N, d] each: image part, then text part, layer by layer.
+      parts: float [all rows, d] each: image part, then text part, layer by layer.
+      rows: int64 [N], the rows to embed.
     """
-    scaled = []
-    for part in parts:
-        value = np.tanh(part.astype(np.float64))
-        norm = np.linalg.norm(value, axis=1, keepdims=True)
-        scaled.append(np.divide(value, norm * len(parts) ** 0.5, out=np.zeros_like(value), where=norm > 0))
-    return np.nan_to_num(np.concatenate(scaled, axis=1)).astype(np.float16)
+    widths = [part.shape[1] for part in parts]
+    embedding = np.zeros((len(rows), sum(widths)), np.float16)
+    for part, end in zip(parts, np.cumsum(widths), strict=True):
+        for begin in range(0, len(rows), _ROWS_AT_ONCE):
+            at = slice(begin, begin + _ROWS_AT_ONCE)
+            value = np.tanh(part[rows[at]].astype(np.float64))
+            norm = np.linalg.norm(value, axis=1, keepdims=True) * len(parts) ** 0.5
+            value = np.divide(value, norm, out=np.zeros_like(value), where=norm > 0)
+            embedding[at, end - part.shape[1] : end] = np.nan_to_num(value)
+    return embedding
 
 
 def transferability(centroid: np.ndarray, layers: int) -> np.ndarray:
@@ -137,8 +142,8 @@ def allocate(
       gamma: of the kernel.
     """
     used, label = np.unique(cluster, return_inverse=True)
-    members = [np.flatnonzero(label == c) for c in range(len(used))]
-    to_all = [mean_kernel(embedding[rows].astype(np.float64), gamma) for rows in members]
+    clusters = members(label.reshape(-1))[: len(used)]
+    to_all = [mean_kernel(embedding[rows].astype(np.float64), gamma) for rows in clusters]
     transfer, density = transferability(centroid[used], layers), np.array([mean.mean() for mean in to_all])
     score = transfer / density
     logit = score / temperature
@@ -147,7 +152,7 @@ def allocate(
     for at, c in enumerate(visit):
         share = float(np.exp(logit[c] - np.logaddexp.reduce(logit[visit[at:]])))
         want = round(left * share)  # half to even
-        rows = members[c]
+        rows = clusters[c]
         if want <= len(rows):
             rows = rows[greedy_mmd(embedding[rows].astype(np.float64), to_all[c], want, gamma)]
         order.append(rows)
@@ -160,6 +165,9 @@ def allocate(
 @dataclasses.dataclass(frozen=True)
 class CoincideSelector(Selector):
     """COINCIDE. Samples without any part are skipped.
+
+    Needs activations over image and text tokens; no target data. Text-only samples have a text part and are ranked like
+    all others. The rule may end short of the budget; random samples then fill it up.
 
     The feature kind `activations` pools the input of a layer, where the official program pools the output of its
     attention: with it the selection is like COINCIDE, not equal to it.
@@ -184,7 +192,7 @@ class CoincideSelector(Selector):
     @property
     def needs(self) -> Needs:
         """See `Selector.needs`."""
-        return Needs(features=self.parts)
+        return Needs(features=self.parts, images=True)
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.
@@ -193,12 +201,12 @@ class CoincideSelector(Selector):
           UserError: a feature is missing, or the budget is in tokens.
         """
         parts = [candidates.table.vector(name) for name in self.parts]
-        rows = eligible_rows(candidates, np.concatenate(parts, axis=1))
+        rows = eligible_rows(candidates, np.fmin.reduce([has_value(part) for part in parts]))
         if not len(rows):
             return in_order(candidates, budgets, rows)
-        embedding = embed([part[rows] for part in parts])
+        embedding = embed(parts, rows)
         clusters = max(round(len(rows) / _ROWS_PER_CLUSTER), 1) if self.clusters is None else self.clusters
-        label, centroid = kmeans(embedding.astype(np.float32), clusters, seed=candidates.seed, spherical=True)
+        label, centroid = kmeans(embedding, clusters, seed=candidates.seed, spherical=True)
 
         def order(count: int) -> np.ndarray:
             settings = {"temperature": self.temperature, "gamma": self.gamma}
@@ -208,7 +216,7 @@ class CoincideSelector(Selector):
         names = tuple(f"cluster {c}" for c in range(len(centroid)))
         group = np.full(len(candidates.table), -1, np.int32)
         group[rows] = label
-        return in_order(candidates, budgets, order, group=group, group_names=names)
+        return in_order(candidates, budgets, order, group=group, group_names=names, fill=rows)
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""

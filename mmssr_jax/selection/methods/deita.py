@@ -57,8 +57,7 @@ def diverse_walk(
       count: stop after that many rows; None for no limit.
       batch_size: as in the official program, a row is also rejected by any earlier row of its batch; 1 as published.
     """
-    norm = np.linalg.norm(embedding.astype(np.float64), axis=1, keepdims=True)
-    unit = np.divide(embedding, norm, out=np.full(embedding.shape, np.nan), where=norm > 0).astype(np.float32)
+    unit = unit_vectors(embedding)
     limit = len(order) if count is None else count
     kept = np.empty(min(limit, len(order)), np.int64)
     size = 0
@@ -83,9 +82,23 @@ def diverse_walk(
     return kept[:size]
 
 
+def unit_vectors(rows: np.ndarray) -> np.ndarray:
+    """float32 [N, d]: the rows (float [N, d]) in unit length; NaN for rows of zeros, so that no comparison holds."""
+    unit = np.empty(rows.shape, np.float32)
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        block = rows[begin : begin + _ROWS_AT_ONCE].astype(np.float64)
+        norm = np.linalg.norm(block, axis=1, keepdims=True)
+        unit[begin : begin + _ROWS_AT_ONCE] = np.divide(block, norm, out=np.full(block.shape, np.nan), where=norm > 0)
+    return unit
+
+
 @dataclasses.dataclass(frozen=True)
 class DeitaSelector(Selector):
     """Deita; the recorded score is evol. Samples without ratings or embedding are skipped.
+
+    Needs two ratings a sample or turn, and an embedding; as published they come from text alone. No target data.
+    Text-only samples are ranked like all others. Where a lower cosine would reject too many, the selection ends short.
+    Required samples count as kept before the walk begins.
 
     Attributes:
       complexity, quality: columns with a number, or a list with one number per turn.
@@ -106,10 +119,18 @@ class DeitaSelector(Selector):
     def _evol(self, candidates: Candidates) -> np.ndarray:
         """float64 [rows]; NaN without ratings."""
         complexity, quality = (candidates.table.feature(name) for name in (self.complexity, self.quality))
+        what = f"the features {self.complexity} and {self.quality} differ in their numbers of turns"
         if complexity.shape != quality.shape:
-            raise UserError(f"the features {self.complexity} and {self.quality} differ in their numbers of turns")
+            raise UserError(what)
         product = (complexity.astype(np.float64) * quality).reshape(len(candidates.table), -1)
-        return np.where(np.isnan(product).all(axis=1), np.nan, np.nansum(product, axis=1))
+        missing = np.isnan(product).all(axis=1)
+        if complexity.ndim == 2:
+            differ = (np.isnan(complexity) != np.isnan(quality)).any(axis=1) & ~missing
+            if differ.any():
+                raise UserError(
+                    f"{what}; the first such id is {candidates.table.ids[int(np.argmax(differ))].as_py()!r}"
+                )
+        return np.where(missing, np.nan, np.nansum(product, axis=1))
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.
@@ -120,7 +141,8 @@ class DeitaSelector(Selector):
         evol, embedding = self._evol(candidates), candidates.table.vector(self.embedding)
         rows = eligible_rows(candidates, evol, embedding)
         check_whole(candidates, rows, embedding, self.embedding)
-        order = rows[np.argsort(-evol[rows], kind="stable")]
+        required = np.isin(rows, candidates.required)
+        order = rows[np.lexsort((-evol[rows], ~required))]
         limit = budgets[-1].samples(candidates.pool_size)
         if candidates.source_caps is not None:  # the walk may have to go on beyond rows that a cap excludes
             limit = None

@@ -41,8 +41,10 @@ def influence(
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
+    """float64 [N, d]: the rows in unit length; NaN for a gradient of zeros, which has no direction."""
     rows = rows.astype(np.float64)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norm, out=np.full(rows.shape, np.nan), where=norm > 0)
 
 
 def votes(score: np.ndarray, percent: float) -> np.ndarray:
@@ -72,7 +74,8 @@ def vote_order(score: np.ndarray, percent: float) -> np.ndarray:
 class IconsSelector(Selector):
     """ICONS on the influences of a sample on target tasks; the recorded score is the number of votes.
 
-    Samples without an influence on every task are skipped.
+    Needs influences of training on target tasks, from gradients that see the images: it uses target data. Text-only
+    samples have gradients and are ranked like all others. Samples without an influence on every task are skipped.
 
     Attributes:
       voters: columns of influences, one per task; all if empty.
@@ -86,13 +89,17 @@ class IconsSelector(Selector):
     def needs(self) -> Needs:
         """See `Selector.needs`."""
         columns = tuple(name for names in self.merged.values() for name in names)
-        return Needs(features=(*self.voters, *columns) if self.voters else (), target_data=True)
+        features = (*self.voters, *columns) if self.voters else ()
+        return Needs(features=features, target_data=True, images=True)
+
+    def _single_voters(self, candidates: Candidates) -> tuple[str, ...]:
+        merged = [name for names in self.merged.values() for name in names]
+        return self.voters or tuple(name for name in candidates.table.features if name not in merged)
 
     def _scores(self, candidates: Candidates) -> np.ndarray:
         """float64 [rows, voters]."""
         table = candidates.table
-        merged = [name for names in self.merged.values() for name in names]
-        columns = [table.number(name) for name in self.voters or [n for n in table.features if n not in merged]]
+        columns = [table.number(name) for name in self._single_voters(candidates)]
         columns += [np.maximum.reduce([table.number(name) for name in names]) for names in self.merged.values()]
         if not columns:
             raise UserError("the method icons needs feature tables with the influence on each task, as `features`")
@@ -102,9 +109,13 @@ class IconsSelector(Selector):
         """See `Selector.select`.
 
         Raises:
-          UserError: a feature is missing, or the budget is in tokens.
+          UserError: a feature is missing or has no value at all, or the budget is in tokens.
         """
         score = self._scores(candidates)
+        silent = np.isnan(score).all(axis=0)
+        if len(score) and silent.any():
+            name = [*self._single_voters(candidates), *self.merged][int(np.argmax(silent))]
+            raise UserError(f"no sample has an influence on the task {name}; write that feature again or leave it out")
         rows = eligible_rows(candidates, *score.T)
         count = budgets[-1].samples(candidates.pool_size)
         shown = np.full(len(score), np.nan, np.float32)

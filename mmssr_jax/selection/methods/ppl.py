@@ -41,6 +41,9 @@ def window(nll: np.ndarray, count: int, *, start: float = 0.33) -> np.ndarray:
 class PerplexitySelector(Selector):
     """By the mean loss, which is the recorded score. Samples without a loss are skipped.
 
+    Needs one loss a sample, from a model that receives the images; no target data. Text-only samples have a loss and
+    are ranked like all others. The window may end before the budget is met; nothing fills it up.
+
     Attributes:
       feature: the column with the loss.
       take: the highest or the lowest losses, the middle from the median outwards, or the window from `start` on.
@@ -58,7 +61,7 @@ class PerplexitySelector(Selector):
     @property
     def needs(self) -> Needs:
         """See `Selector.needs`."""
-        return Needs(features=(self.feature,))
+        return Needs(features=(self.feature,), images=True)
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.

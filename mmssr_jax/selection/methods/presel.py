@@ -16,12 +16,13 @@ import numpy as np
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget, Candidates, Selection
 from mmssr_jax.selection.eligible import check_whole, eligible_rows
-from mmssr_jax.selection.kmeans import kmeans
+from mmssr_jax.selection.kmeans import kmeans, members
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
 _NEIGHBOURS = 5
 _CLUSTERS = 0.01  # of a task's rows
+_ROWS_AT_ONCE = 1024
 
 
 def task_values(with_question: np.ndarray, without_question: np.ndarray, task: np.ndarray, tasks: int) -> np.ndarray:
@@ -102,9 +103,15 @@ def typicality(unit: np.ndarray) -> np.ndarray:
     """float64 [N]: the mean cosine to the nearest min(5, N - 1) rows of unit vectors, float [N, d]."""
     if len(unit) == 1:
         return np.zeros(1)
-    cosine = unit @ unit.T
-    np.fill_diagonal(cosine, -np.inf)
-    return np.sort(cosine, axis=1)[:, ::-1][:, : min(_NEIGHBOURS, len(unit) - 1)].mean(axis=1)
+    nearest = min(_NEIGHBOURS, len(unit) - 1)
+    value = np.empty(len(unit))
+    for begin in range(0, len(unit), _ROWS_AT_ONCE):
+        cosine = unit[begin : begin + _ROWS_AT_ONCE] @ unit.T
+        own = np.arange(len(cosine))
+        cosine[own, begin + own] = -np.inf
+        highest = np.partition(cosine, -nearest, axis=1)[:, -nearest:]
+        value[begin + own] = np.sort(highest, axis=1)[:, ::-1].mean(axis=1)
+    return value
 
 
 def select_typical(feature: np.ndarray, cluster: np.ndarray, reference: np.ndarray, count: int) -> np.ndarray:
@@ -116,23 +123,29 @@ def select_typical(feature: np.ndarray, cluster: np.ndarray, reference: np.ndarr
       reference: bool [N].
       count: the number of rows.
     """
-    norm = np.linalg.norm(feature.astype(np.float64), axis=1, keepdims=True)
-    unit = feature / np.where(norm > 0, norm, 1)
-    clusters = int(cluster.max(initial=-1)) + 1
-    left, size = (np.bincount(c, minlength=clusters) for c in (cluster[~reference], cluster))
+    clusters = members(cluster)
+    left, size = (np.bincount(c, minlength=len(clusters)) for c in (cluster[~reference], cluster))
     order = [np.zeros(0, np.int64)]
-    for c, quota in enumerate(cluster_quotas(left, size, min(count, int(left.sum())))):
-        rows = np.flatnonzero((cluster == c) & ~reference)
+    for rows, quota in zip(clusters, cluster_quotas(left, size, min(count, int(left.sum()))), strict=True):
         if quota:
-            order.append(rows[np.argsort(-typicality(unit[rows]), kind="stable")[:quota]])
+            free = rows[~reference[rows]]
+            order.append(free[np.argsort(-typicality(_unit(feature[free])), kind="stable")[:quota]])
     return np.concatenate(order)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """float64 [N, d]: the rows (float [N, d]) in unit length; zeros stay."""
+    norm = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    return rows / np.where(norm > 0, norm, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class PreselSelector(Selector):
     """PreSel with the sources as tasks. The reference, all samples with both losses, comes first.
 
-    Samples without the feature are skipped. A task with fewer rows than its quota leaves the selection short.
+    Needs a vector of the image of each sample, and the losses of a random reference of every source; no target data.
+    Samples without the vector, such as text only, are skipped. As in the published pipeline, random samples fill up
+    what a task with fewer rows than its quota leaves open.
 
     Attributes:
       feature: the column with the vector of the image (DINOv2 in the paper).
@@ -146,7 +159,8 @@ class PreselSelector(Selector):
     @property
     def needs(self) -> Needs:
         """See `Selector.needs`."""
-        return Needs(features=(self.feature, self.with_question, self.without_question))
+        features = (self.feature, self.with_question, self.without_question)
+        return Needs(features=features, images=True, text_only="skipped")
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.
@@ -161,14 +175,17 @@ class PreselSelector(Selector):
         check_whole(candidates, rows, matrix, self.feature)
         present, task = np.unique(table.source[rows], return_inverse=True)
         value = task_values(losses[0][rows], losses[1][rows], task, len(present))
-        if np.isnan(value).any():
-            name = table.source_names[present[np.argmax(np.isnan(value))]]
-            raise UserError(f"the source {name} has no sample with both losses; presel needs some of every source")
+        if not np.isfinite(value).all():
+            first = int(np.argmin(np.isfinite(value)))
+            cause = "has no sample with both losses" if np.isnan(value[first]) else "has losses of 0"
+            name = table.source_names[present[first]]
+            raise UserError(f"the source {name} {cause}; presel needs some of every source")
         reference = ~np.isnan(losses[0][rows] / losses[1][rows])
         label = np.zeros(len(rows), np.int64)
         for t in range(len(present)):
             own = task == t
-            label[own], _ = kmeans(matrix[rows[own]], max(int(_CLUSTERS * own.sum()), 1), seed=candidates.seed)
+            clusters = max(int(_CLUSTERS * own.sum()), 1)
+            label[own], _ = kmeans(_unit(matrix[rows[own]]).astype(np.float32), clusters, seed=candidates.seed)
 
         def order(count: int) -> np.ndarray:
             further = max(count - int(reference.sum()), 0)
@@ -178,7 +195,7 @@ class PreselSelector(Selector):
                 chosen.append(rows[own[select_typical(matrix[rows[own]], label[own], reference[own], int(quota))]])
             return np.concatenate(chosen)
 
-        return in_order(candidates, budgets, order, group=table.source, group_names=table.source_names)
+        return in_order(candidates, budgets, order, group=table.source, group_names=table.source_names, fill=rows)
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""

@@ -62,8 +62,12 @@ def order_by_maximum(similarity: np.ndarray) -> np.ndarray:
 class RdsPlusSelector(Selector):
     """RDS+ on similarities to queries; the recorded score is the highest one. Samples without all of them are skipped.
 
+    Needs similarities to the queries of target tasks: it uses target data. As published they come from text alone, and
+    text-only samples are ranked like all others.
+
     Attributes:
-      tasks: the columns with the similarities to the queries of each task, by task.
+      tasks: the columns with the similarities to the queries of each task, by task. Tasks take turns in this order,
+        which is alphabetical for the section of a config.
       rule: the round robin of the paper, or the highest similarities as in the repository's other script.
     """
 

@@ -22,6 +22,9 @@ from mmssr_jax.selection.methods.stratified import StratifiedSelector
 class ReadyMadeRatingsSelector(Selector):
     """Random samples among those with all ratings at or above a threshold. A missing rating is below it.
 
+    Needs the ratings, whose raters may have seen the images; no target data. Text-only samples are ranked like all
+    others where they have every rating, and skipped where one about the image is missing.
+
     Attributes:
       ratings: the columns.
       minimum: the threshold.
@@ -39,7 +42,7 @@ class ReadyMadeRatingsSelector(Selector):
     @property
     def needs(self) -> Needs:
         """See `Selector.needs`."""
-        return Needs(features=self.ratings)
+        return Needs(features=self.ratings, images=True)
 
     def _lowest(self, candidates: Candidates) -> np.ndarray:
         """float32 [rows]: the lowest rating; NaN where one is missing."""

@@ -8,7 +8,7 @@ importance  squared norm of a row of U_k, where X = U S V^T is the centred featu
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def attended_tokens(attention: np.ndarray, share: float = 0.9) -> np.ndarray:
 def importance(
     feature: np.ndarray, *, energy: float = 0.9, center: bool = True, standardize: bool = False, unit: bool = False
 ) -> tuple[np.ndarray, int, np.ndarray]:
-    """The importance of every row, by the eigenvectors of the Gram matrix X^T X.
+    """The importance of every row, by the eigenvectors of the Gram matrix X^T X, in passes over blocks of rows.
 
     Args:
       feature: float [N, d].
@@ -48,30 +48,44 @@ def importance(
     Returns:
       float64 [N], the importance; k; float64 [min(N, d)], the singular values.
     """
-    rows = feature.astype(np.float64)
-    if center:
-        rows = rows - rows.mean(axis=0)
+    count, width = feature.shape
+    mean = sum((block.sum(axis=0) for block in _blocks(feature)), np.zeros(width)) / count if center else 0.0
+    spread = np.ones(width)
     if standardize:
-        spread = rows.std(axis=0)
-        rows = np.divide(rows, spread, out=np.zeros_like(rows), where=spread > 0)
-    if unit:
-        norm = np.linalg.norm(rows, axis=1, keepdims=True)
-        rows = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
-    steps = range(0, len(rows), _ROWS_AT_ONCE)
-    gram = sum((rows[b : b + _ROWS_AT_ONCE].T @ rows[b : b + _ROWS_AT_ONCE] for b in steps), np.zeros(()))
+        centre = sum((block.sum(axis=0) for block in _blocks(feature)), np.zeros(width)) / count
+        spread = np.sqrt(
+            sum((((block - centre) ** 2).sum(axis=0) for block in _blocks(feature)), np.zeros(width)) / count
+        )
+
+    def scaled_blocks() -> Iterator[np.ndarray]:
+        for block in _blocks(feature):
+            rows = np.divide(block - mean, spread, out=np.zeros_like(block), where=spread > 0)
+            norm = np.linalg.norm(rows, axis=1, keepdims=True) if unit else np.ones((len(rows), 1))
+            yield np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+
+    gram = sum((rows.T @ rows for rows in scaled_blocks()), np.zeros((width, width)))
     value, vector = np.linalg.eigh(gram)
     value, vector = np.maximum(value[::-1], 0), vector[:, ::-1]
     if not value.sum():
-        return np.zeros(len(rows)), 0, np.zeros(min(rows.shape))
-    k = int(np.searchsorted(np.cumsum(value) / value.sum(), energy)) + 1
-    scaled = vector[:, :k] / np.sqrt(value[:k])
-    leverage = np.concatenate([((rows[b : b + _ROWS_AT_ONCE] @ scaled) ** 2).sum(axis=1) for b in steps])
-    return leverage, k, np.sqrt(value[: min(rows.shape)])
+        return np.zeros(count), 0, np.zeros(min(count, width))
+    rank = int(np.count_nonzero(value > value[0] * max(count, width) * np.finfo(np.float64).eps))
+    k = min(int(np.searchsorted(np.cumsum(value) / value.sum(), energy)) + 1, rank)
+    basis = vector[:, :k] / np.sqrt(value[:k])
+    leverage = np.concatenate([((rows @ basis) ** 2).sum(axis=1) for rows in scaled_blocks()])
+    return leverage, k, np.sqrt(value[: min(count, width)])
+
+
+def _blocks(matrix: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of a matrix [N, d] as float64, some at a time."""
+    for begin in range(0, len(matrix), _ROWS_AT_ONCE):
+        yield matrix[begin : begin + _ROWS_AT_ONCE].astype(np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
 class ScalSelectSelector(Selector):
     """The highest importance first, which is the recorded score. Samples without the feature are skipped.
+
+    Needs one vector of the attended image tokens a sample; no target data. Text-only samples have none and are skipped.
 
     Attributes:
       feature: the column with the vector.
@@ -91,7 +105,7 @@ class ScalSelectSelector(Selector):
     @property
     def needs(self) -> Needs:
         """See `Selector.needs`."""
-        return Needs(features=(self.feature,))
+        return Needs(features=(self.feature,), images=True, text_only="skipped")
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.

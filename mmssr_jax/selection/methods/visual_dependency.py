@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -59,6 +60,9 @@ def _z(x: np.ndarray, cap: float) -> np.ndarray:
 class VisualDependencySelector(Selector):
     """The largest gap first, which is the recorded score. Samples without both losses are skipped.
 
+    Needs the loss with and without the images; no target data. Text-only samples have a gap of 0: the default minimum
+    skips them.
+
     Attributes:
       loss, blind_loss: the columns with the loss with and without the image (feature kind `likelihood`).
       minimum: only samples with a larger gap are selected; 0 drops those whose image does not help.
@@ -71,7 +75,8 @@ class VisualDependencySelector(Selector):
     @property
     def needs(self) -> Needs:
         """See `Selector.needs`."""
-        return Needs(features=(self.loss, self.blind_loss))
+        text_only: Literal["skipped", "ranked"] = "skipped" if self.minimum >= 0 else "ranked"
+        return Needs(features=(self.loss, self.blind_loss), images=True, text_only=text_only)
 
     def _gap(self, candidates: Candidates) -> np.ndarray:
         """float64 [rows]."""

@@ -19,7 +19,7 @@ import numpy as np
 from mmssr_jax.selection.base import Budget, Candidates, Selection
 from mmssr_jax.selection.cells import random_order
 from mmssr_jax.selection.eligible import eligible_rows
-from mmssr_jax.selection.kmeans import kmeans
+from mmssr_jax.selection.kmeans import kmeans, members
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
@@ -67,11 +67,11 @@ def select_stable(unstable: np.ndarray, cluster: np.ndarray, count: int) -> np.n
       cluster: int64 [N].
       count: the number of rows.
     """
-    used, size = np.unique(cluster, return_counts=True)
-    used, size = used[size >= _SMALLEST], size[size >= _SMALLEST]
+    clusters = [rows for rows in members(np.unique(cluster, return_inverse=True)[1]) if len(rows) >= _SMALLEST]
+    size = np.array([len(rows) for rows in clusters], np.int64)
     order, left = [np.zeros(0, np.int64)], count
-    for waiting, c in zip(range(len(used), 0, -1), used[np.argsort(size, kind="stable")], strict=True):
-        rows = np.flatnonzero(cluster == c)
+    for waiting, c in zip(range(len(clusters), 0, -1), np.argsort(size, kind="stable"), strict=True):
+        rows = clusters[c]
         rows = rows[np.argsort(unstable[rows], kind="stable")][: left // waiting]
         order.append(rows)
         left -= len(rows)
@@ -81,6 +81,10 @@ def select_stable(unstable: np.ndarray, cluster: np.ndarray, count: int) -> np.n
 @dataclasses.dataclass(frozen=True)
 class XmasSelector(Selector):
     """XMAS; the recorded score is the instability. Samples without a trajectory count as text only.
+
+    Needs a trajectory from checkpoints of a proxy that receives the images; no target data. Text-only samples are
+    sampled at random, as one more cluster. Small clusters are left out; random samples fill up a budget that the others
+    cannot meet.
 
     Attributes:
       trajectory: the column with one number per checkpoint, in order.
@@ -97,7 +101,7 @@ class XmasSelector(Selector):
     @property
     def needs(self) -> Needs:
         """See `Selector.needs`."""
-        return Needs(features=(self.trajectory,))
+        return Needs(features=(self.trajectory,), images=True, text_only="sampled")
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.
@@ -111,14 +115,21 @@ class XmasSelector(Selector):
         clusters = max(round(len(rows) / _ROWS_PER_CLUSTER), 1) if self.clusters is None else self.clusters
         label = np.zeros(0, np.int64)
         if len(rows):
-            label, _ = kmeans(np.nan_to_num(values[rows]), clusters, seed=candidates.seed, iterations=100)
+            label, _ = kmeans(
+                np.nan_to_num(values[rows], posinf=0, neginf=0), clusters, seed=candidates.seed, iterations=100
+            )
         shuffled = random_order(candidates, np.flatnonzero(text_only), stream=_STREAM)
         every = np.concatenate([rows, shuffled])
         label = np.concatenate([label, np.full(len(shuffled), label.max(initial=-1) + 1)])
         unstable = np.concatenate([instability(values[rows]), np.arange(len(shuffled), dtype=np.float32)])
         score = np.full(len(values), np.nan, np.float32)
         score[rows] = unstable[: len(rows)]
-        return in_order(candidates, budgets, lambda count: every[select_stable(unstable, label, count)], score=score)
+        fill = every[np.argsort(candidates.tie[every], kind="stable")]
+
+        def order(count: int) -> np.ndarray:
+            return every[select_stable(unstable, label, count)]
+
+        return in_order(candidates, budgets, order, score=score, fill=fill)
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""

@@ -15,6 +15,7 @@ from mmssr_jax.core import files
 from mmssr_jax.core.artifact import input_digest
 from mmssr_jax.core.config import fingerprint
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import SLUGS, STYLES
 from mmssr_jax.pool.pool import Pool
@@ -118,7 +119,9 @@ class SelectionInputs:
         path = self.ctx.workdir.results("scorer")
         if self.scores != self.ctx.workdir.scores:
             return ()
-        return tuple(files.read_json(path).get("degenerate", ())) if path.exists() else ()
+        if not path.exists():
+            return ()
+        return tuple(read_saved(path, {"degenerate": list}, stage="score")["degenerate"])
 
 
 def _features(ctx: StageContext, name: str) -> Path:

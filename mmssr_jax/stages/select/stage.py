@@ -7,6 +7,7 @@ selections/<name>/pool.json           the unchanged records in pool order, for a
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,22 +84,29 @@ def _make(
         reference=inputs.reference(job, table),
     )
     picks = selected.selection.to_arrow(selected.table)
+
+    def write_files(folder: Path) -> outputs.Licences:
+        licences = outputs.write(folder, inputs.pool, picks, formats=job.config.formats, table=selected.table)
+        for name, report in screening.reports.items():
+            files.write_parquet(folder / name, report)
+        return licences
+
     inputs.picks[job.folder] = picks["id"].combine_chunks()
     counts = stats.counts(selected)
     if artifact is None or not artifact.done:
         _log(job, counts)
     if artifact is not None and not artifact.done:
-        folder, formats = artifact.path, job.config.formats
-        licences = outputs.write(folder, inputs.pool, picks, formats=formats, table=selected.table)
-        for name, report in screening.reports.items():
-            files.write_parquet(folder / name, report)
-        labels = {"target_data": True} if job.config.selector.needs.target_data else {}
-        artifact.seal(counts, licences=licences, **labels)
+        licences = write_files(artifact.path)
+        artifact.seal(counts, licences=licences, **job.config.selector.needs.labels())
     elif artifact is not None and config.verify:
-        problems = verify(artifact.path, picks, counts=to_plain(counts), inputs=digests)
+        with tempfile.TemporaryDirectory(dir=inputs.ctx.workdir.root, prefix=".verify-") as again:
+            write_files(Path(again))
+            problems = verify(
+                artifact.path, picks, again=Path(again), counts=to_plain(counts), inputs=digests
+            )  # fmt: skip
         if problems:
             raise UserError(f"{artifact.path} does not verify: {'; '.join(problems)}")
-        logging.info("%s: verified, the same %d picks for the same reasons", job.folder, picks.num_rows)
+        logging.info("%s: verified, the same %d picks for the same reasons, and the same files", job.folder, picks.num_rows)
     for id in _ids_to_explain(config.explain, selected.table):
         for line in describe(explain(selected, id)):
             logging.info("%s: %s", job.folder, line)

@@ -21,6 +21,7 @@ from mmssr_jax.selection.method import SelectionRun, Selector, load_method
 from mmssr_jax.selection.methods.clip_score import ClipScoreSelector
 from mmssr_jax.selection.methods.coincide import CoincideSelector, allocate, greedy_mmd, mean_kernel
 from mmssr_jax.selection.methods.deita import DeitaSelector, diverse_walk
+from mmssr_jax.selection.methods.e5v import E5vSelector, budget_walk, proportional_order
 from mmssr_jax.selection.methods.icons import IconsSelector
 from mmssr_jax.selection.methods.ppl import PerplexitySelector
 from mmssr_jax.selection.methods.presel import PreselSelector, capped_task_quotas, cluster_quotas, task_quotas
@@ -35,10 +36,12 @@ from tests.selection.tables_for_tests import candidates_of, make_table, score_ta
 TASKS = {"one": ("near_a", "near_b"), "two": ("near_c",)}
 METHODS = [
     *(PerplexitySelector(take=take) for take in ("highest", "lowest", "middle", "window")),
-    ClipScoreSelector(), ClipScoreSelector(minimum=0.2), DeitaSelector(), DeitaSelector("turns", "turns"),
+    ClipScoreSelector(), ClipScoreSelector(minimum=0.2), ClipScoreSelector(datacomp=0.5),
+    DeitaSelector(), DeitaSelector("turns", "turns"),
     CoincideSelector(("image", "text")), CoincideSelector(("image", "text"), clusters=3),
     IconsSelector(("near_a", "near_b"), {"merged": ("near_c", "nll")}), RdsPlusSelector(TASKS),
     RdsPlusSelector({"one": TASKS["one"]}, rule="maximum"), ScalSelectSelector("embedding"),
+    E5vSelector(), E5vSelector(clusters=4), E5vSelector(rule="walk"),
     XmasSelector("trajectory", clusters=3), PreselSelector(), VisualDependencySelector(),
     ReadyMadeRatingsSelector(("rating",), 3), ReadyMadeRatingsSelector(("rating", "near_a"), 0, balance="sources"),
 ]  # fmt: skip
@@ -96,6 +99,11 @@ def test_budget_filters_caps_and_row_order(
     assert allowed[found.rows].all()
     assert len(set(found.rows.tolist())) == len(found) <= budget.count
     assert (np.bincount(table.source[found.rows], minlength=3) <= caps).all()
+    everything = selector.select(candidates_of(table, allowed=allowed), [Budget(count=len(table))]).rows
+    assert set(found.rows.tolist()) <= set(everything.tolist())
+    if len(found) < budget.count:  # only where no eligible row is left in a source with room
+        room = (np.bincount(table.source[found.rows], minlength=3) < caps)[table.source]
+        assert not room[np.setdiff1d(everything, found.rows)].any()
     order = np.random.default_rng(count).permutation(len(table))
     turned = reordered(table, order)
     again = selector.select(candidates_of(turned, allowed=allowed[order], source_caps=caps), [budget])
@@ -146,6 +154,31 @@ def test_the_walk_keeps_what_resembles_nothing_kept(rows: int, count: int, thres
             kept.append(row)
     found = diverse_walk(np.arange(rows), embedding, threshold=threshold, count=count)
     assert found.tolist() == kept
+
+
+@given(st.integers(1, 40), st.data())
+def test_the_walk_of_a_budget_has_a_threshold_that_meets_it(rows: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, rows))
+    embedding = np.random.default_rng(rows).normal(size=(rows, 4))
+    embedding[::3] = embedding[0]
+    found = budget_walk(embedding, count)
+    assert len(set(found.tolist())) == len(found) == count
+    walks = [diverse_walk(np.arange(rows), embedding, threshold=t / 128, count=count) for t in range(128)]
+    meets = [walk.tolist() for walk in walks if len(walk) == count]
+    assert found.tolist() in meets or (not meets and found.tolist() == list(range(count)))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(1, 60))
+def test_every_prefix_contains_the_clusters_in_proportion(cluster: list[int], count: int) -> None:
+    label = np.unique(cluster, return_inverse=True)[1]
+    cosine = np.round(np.random.default_rng(len(cluster)).uniform(size=len(label)), 1)
+    count = min(count, len(label))
+    found = proportional_order(label, cosine)
+    assert sorted(found.tolist()) == list(range(len(label)))
+    taken = np.bincount(label[found[:count]], minlength=label.max() + 1)
+    assert (np.abs(taken - np.bincount(label) * count / len(label)) <= 1).all()
+    for c in range(label.max() + 1):
+        assert (np.diff(cosine[found[label[found] == c]]) <= 0).all()
 
 
 @given(st.integers(2, 25), st.data())
@@ -259,6 +292,65 @@ def reasons(selector: Selector, candidates: Candidates, count: int) -> dict[str,
     budget = Budget(count=count)
     run = SelectionRun(selector, (budget,), candidates, Excluded({}), selector.select(candidates, [budget]))
     return {f"r{i}": explain(run, f"r{i}").reason for i in range(len(candidates.table))}
+
+
+def test_ratings_of_other_turns_are_one_line() -> None:
+    table = with_features(make_table([(0, [0], [1.0])] * 9))
+    table.features["other"] = np.where(np.arange(9)[:, None] == 4, [1, 1, 1], table.features["turns"])
+    with pytest.raises(UserError, match="differ in their numbers of turns; the first such id is 'r4'"):
+        DeitaSelector("turns", "other").select(candidates_of(table), [Budget(count=2)])
+
+
+def test_a_task_without_influences_is_one_line() -> None:
+    table = with_features(make_table([(0, [0], [1.0])] * 9))
+    table.features["near_b"][:] = np.nan
+    with pytest.raises(UserError, match="no sample has an influence on the task near_b"):
+        IconsSelector(("near_a", "near_b")).select(candidates_of(table), [Budget(count=2)])
+
+
+def test_datacomp_keeps_the_rows_at_the_threshold() -> None:
+    table = with_features(make_table([(0, [0], [1.0])] * 10))
+    table.features["similarity"][:] = [0.9, 0.8, np.nan, 0.6, 0.6, 0.6, 0.3, 0.2, 0.1, 0.0]
+    found = ClipScoreSelector(datacomp=0.3).select(candidates_of(table), [Budget(count=9)])
+    assert sorted(found.rows.tolist()) == [0, 1, 3, 4, 5]  # place 3 holds 0.6
+
+
+def test_what_fills_up_a_budget_says_so() -> None:
+    """Clusters of two are no clusters of XMAS: all its samples only fill up the budget."""
+    table = make_table([(0, [0], [1.0])] * 4)
+    trajectory = np.array([[0, 0], [0, 1], [90, 90], [90, 91]], np.float32)
+    table = dataclasses.replace(table, features={"t": trajectory})
+    selector = XmasSelector("t", clusters=2)
+    for seed in range(9):
+        found = selector.select(candidates_of(table, seed=seed), [Budget(count=3)])
+        if found.round.tolist() == [2, 2, 2]:
+            break
+    else:
+        pytest.fail("no seed gives two clusters of two")
+    assert reasons(selector, candidates_of(table, seed=seed), 3)[f"r{found.rows[0]}"] == (
+        "taken: pick 1 of 3 by the method xmas, to fill up the budget"
+    )
+
+
+def test_required_samples_count_as_kept_in_the_walks() -> None:
+    table = with_features(make_table([(0, [0], [1.0])] * 4))
+    table.features["embedding"] = np.array([[1, 0], [0, 1], [1, 0.1], [-1, 0]], np.float32)
+    table.features["complexity"][:], table.features["quality"][:] = [9, 8, 1, 2], 1
+    required = np.array([2])
+    for selector in (DeitaSelector(), E5vSelector(rule="walk")):
+        found = selector.select(candidates_of(table, required=required), [Budget(count=3)])
+        assert found.rows[0] == 2
+        assert 0 not in found.rows
+
+
+@pytest.mark.parametrize("energy", [0.9, 1.0])
+def test_importance_beyond_the_rank_is_not_noise(energy: float) -> None:
+    """Five samples span four directions after centring: with all energy each row has the leverage 4/5."""
+    value, k, _ = importance(np.random.default_rng(0).normal(size=(5, 12)), energy=energy)
+    assert k <= 4
+    assert (value <= 1 + 1e-9).all()
+    if energy == 1:
+        np.testing.assert_allclose(value, 0.8)
 
 
 def test_explanations_in_words() -> None:

@@ -1,0 +1,123 @@
+"""Every published method through the select stage: shards, verification, explanations, and what the manifest states."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.stages import ingest
+from mmssr_jax.stages.select import stage
+
+N = 60
+IDS = [f"s{i:02d}" for i in range(N)]
+SOURCES = ["charts" if i % 3 else "scenes" for i in range(N)]
+TASKS = {"method": "rds_plus", "tasks": {"a": ("near_a",), "b": ("near_b",)}}
+METHODS: dict[str, dict[str, Any]] = {
+    **{f"ppl_{take}": {"method": "ppl", "take": take} for take in ("highest", "lowest", "middle", "window")},
+    "clip_score": {"method": "clip_score"},
+    "deita": {"method": "deita"},
+    "e5v": {"method": "e5v"},
+    "e5v_walk": {"method": "e5v", "rule": "walk"},
+    "coincide": {"method": "coincide", "parts": ("embedding", "trajectory")},
+    "icons": {"method": "icons", "voters": ("near_a", "near_b")},
+    "xmas": {"method": "xmas", "trajectory": "trajectory"},
+    "scalselect": {"method": "scalselect", "feature": "embedding"},
+    "presel": {"method": "presel"},
+    "rds_plus": TASKS,
+    "visual_dependency": {"method": "visual_dependency", "minimum": -1.0},
+    "ready_made_ratings": {"method": "ready_made_ratings", "ratings": ("quality",), "minimum": 2.0},
+}
+
+
+def features() -> pa.Table:
+    """One row an id, with ties and gaps."""
+    rng = np.random.default_rng(0)
+    columns: dict[str, Any] = {"id": IDS}
+    for name in ("nll", "nll_blind", "near_a", "near_b", "similarity"):
+        columns[name] = np.round(rng.normal(size=N), 1)
+    columns["complexity"], columns["quality"] = rng.integers(1, 7, N), rng.integers(1, 7, N)
+    reference = np.arange(N) % 6 < 2
+    columns["loss_with_question"] = [1.0 + i % 3 if reference[i] else None for i in range(N)]
+    columns["loss_without_question"] = [2.0 if reference[i] else None for i in range(N)]
+    columns["embedding"] = [rng.normal(size=5).tolist() for _ in range(N)]
+    columns["trajectory"] = [rng.uniform(size=5).tolist() if i % 5 else None for i in range(N)]
+    return pa.table(columns, schema=None)
+
+
+def make_workdir(root: Path, parts: list[np.ndarray]) -> Workdir:
+    """A pool of N samples, and its features in parts with the given rows."""
+    records = [
+        {"id": i, "source": s, "conversations": [{"from": "human", "value": f"{i}?"}, {"from": "gpt", "value": "!"}]}
+        for i, s in zip(IDS, SOURCES, strict=True)
+    ]
+    root.mkdir(exist_ok=True)
+    (root / "mine.json").write_text(json.dumps(records))
+    workdir = Workdir(root / "w")
+    ingest.run(StageContext({"pool": {"path": str(root / "mine.json")}}, workdir))
+    table = features()
+    for part, rows in enumerate(parts):
+        files.write_parquet(workdir.features("all") / tables.part_name(part, len(parts)), table.take(rows))
+    return workdir
+
+
+def run(workdir: Workdir, **more: Any) -> None:
+    context = {k: more.pop(k) for k in ("dry_run",) if k in more}
+    selections = {name: {**s, "features": ("all",), "budget": {"count": 12}} for name, s in METHODS.items()}
+    stage.run(StageContext({"select": {"selections": selections, **more}}, workdir, **context))
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Workdir:
+    workdir = make_workdir(tmp_path_factory.mktemp("rivals"), [np.arange(N)])
+    run(workdir)
+    return workdir
+
+
+def test_every_selection_verifies_and_explains_every_sample(workdir: Workdir, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        run(workdir, verify=True, explain=tuple(IDS))
+    for name in METHODS:
+        picks = pq.read_table(workdir.selection(name) / "selection.parquet")["id"].to_pylist()
+        assert len(picks) == 12
+        assert f"{name}: verified, the same 12 picks" in caplog.text
+        assert {i for i in IDS if f"{name}: {i}: taken: " in caplog.text} == set(picks)
+        assert sum(f"{name}: {i}: not taken: " in caplog.text for i in IDS) == N - 12
+
+
+def test_the_layout_of_the_features_does_not_matter(workdir: Workdir, tmp_path: Path) -> None:
+    order = np.random.default_rng(1).permutation(N)
+    other = make_workdir(tmp_path / "other", [order[:7], order[7:40], order[40:]])
+    run(other)
+    for name in METHODS:
+        first, second = (w.selection(name) / "selection.parquet" for w in (workdir, other))
+        assert pq.read_table(first).equals(pq.read_table(second)), name
+
+
+def test_the_manifest_states_what_a_method_receives(workdir: Workdir) -> None:
+    manifests = {name: files.read_json(workdir.selection(name) / "manifest.json") for name in METHODS}
+    assert {name for name, m in manifests.items() if m["target_data"]} == {"icons", "rds_plus"}
+    assert {name for name, m in manifests.items() if not m["images"]} == {"deita", "rds_plus"}
+    assert {name for name, m in manifests.items() if m["text_only"] == "skipped"} == {
+        "clip_score", "scalselect", "presel",
+    }  # fmt: skip
+    assert manifests["xmas"]["text_only"] == "sampled"
+
+
+def test_verify_notices_a_changed_feature(tmp_path: Path) -> None:
+    workdir = make_workdir(tmp_path / "changed", [np.arange(N)])
+    run(workdir)
+    path = workdir.features("all") / tables.part_name(0, 1)
+    table = pq.read_table(path)
+    files.write_parquet(path, table.set_column(1, "nll", pa.array(-table["nll"].to_numpy())))
+    with pytest.raises(UserError, match="was made with other settings or inputs"):
+        run(workdir, verify=True)
