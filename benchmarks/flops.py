@@ -1,4 +1,4 @@
-"""Matrix products of a forward pass, by the count that training reports (`mmssr_jax.training.flops`)."""
+"""FLOPs of a forward pass, counted as in training (`mmssr_jax.training.flops`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from mmssr_jax.training.flops import step_flops
 
 
 def forward_flops(config: VLMConfig, params: Params, *, rows: int, length: int, targets: int) -> float:
-    """Of a forward pass over `rows` sequences with one image view each; 2 a multiplication and addition.
+    """FLOPs of the matrix products in a forward pass over `rows` sequences with one image view each.
+
+    A multiplication with its addition counts as 2.
 
     Args:
       config: of the model.
       params: of the model, or their shapes.
       rows, length: of the batch.
-      targets: positions a row whose logits are computed.
+      targets: positions per row whose logits are computed.
     """
 
     def shape(*sizes: int) -> jax.ShapeDtypeStruct:

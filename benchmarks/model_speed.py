@@ -1,12 +1,12 @@
-"""Forward pass and training step of the VLM beside PyTorch's, on the same shapes, in one run.
+"""Speed of the VLM's forward pass and training step, compared with PyTorch on the same shapes in one run.
 
     pip install -e .[bench]
     python benchmarks/model_speed.py --shape=d896                (2 threads, float32, CPU)
     python benchmarks/model_speed.py --shape=llava_ov_7b --torch=false --dtype=bfloat16     (on a GPU or TPU)
 
-Every row has one image view, text around it, and a loss at `--targets` positions; PyTorch runs transformers' class on
-random weights of the same dimensions (sdpa attention), eager and compiled. All take turns, so that whatever else the
-machine does meets them alike. Prints one JSON line: seconds of each one's fastest of `--repeats` runs, and the ratios
+Every row has one image view, text around it, and a loss at `--targets` positions. PyTorch runs transformers' class with
+random weights of the same dimensions (sdpa attention), eager and compiled. Runs are interleaved, so that other load on
+the machine affects all alike. Prints one JSON line: the seconds of the fastest of `--repeats` runs, and the ratios
 torch / ours, above 1 where ours is faster. `tflops` counts matrix products, backward = 2 forward.
 """
 
@@ -26,18 +26,18 @@ _SHAPE = flags.DEFINE_string("shape", "d896", "d896 (4 + 4 layers of width 896) 
 _ROWS = flags.DEFINE_integer("rows", 2, "sequences in a batch", lower_bound=1)
 _TEXT = flags.DEFINE_integer("text", 128, "text tokens of a sequence", lower_bound=4)
 _TARGETS = flags.DEFINE_integer("targets", 16, "positions with a loss", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "timed runs, of which the fastest counts", lower_bound=1)
-_THREADS = flags.DEFINE_integer("threads", 2, "of both frameworks on a CPU", lower_bound=1)
-_DTYPE = flags.DEFINE_enum("dtype", "float32", ("float32", "bfloat16"), "of matrix products")
-_TORCH = flags.DEFINE_bool("torch", True, "run PyTorch too, eager and compiled")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "timed runs; the fastest counts", lower_bound=1)
+_THREADS = flags.DEFINE_integer("threads", 2, "CPU threads of both frameworks", lower_bound=1)
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ("float32", "bfloat16"), "dtype of matrix products")
+_TORCH = flags.DEFINE_bool("torch", True, "also run PyTorch, eager and compiled")
 _VOCAB = 8192
 
 
 Runs = dict[str, Callable[[], Any]]
 
 
-def race(runs: Runs, repeats: int) -> dict[str, float]:
-    """Seconds of the fastest of each one's runs, which must wait for their results. One run before is not counted."""
+def fastest(runs: Runs, repeats: int) -> dict[str, float]:
+    """Seconds of each function's fastest run, after one warm-up; functions must block until their result is ready."""
     best = dict.fromkeys(runs, float("inf"))
     for run in runs.values():
         run()
@@ -50,7 +50,7 @@ def race(runs: Runs, repeats: int) -> dict[str, float]:
 
 
 def shape_config(name: str, dtype: str) -> Any:
-    """The model's config."""
+    """The config of a `--shape`."""
     from mmssr_jax.models import presets
     from mmssr_jax.models.config import DecoderConfig, VisionConfig, VLMConfig
 
@@ -63,7 +63,7 @@ def shape_config(name: str, dtype: str) -> Any:
 
 
 def batch_arrays(config: Any, *, rows: int, text: int, targets: int) -> dict[str, Any]:
-    """The same inputs for both: text, one image with its newline in the middle, text."""
+    """Inputs for both frameworks: text, one image with its newline, text."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def batch_arrays(config: Any, *, rows: int, text: int, targets: int) -> dict[str
 
 
 def our_runs(config: Any, arrays: dict[str, Any]) -> tuple[Runs, float]:
-    """Our forward pass and training step, and the seconds of compiling both."""
+    """Our forward pass and training step, and the seconds to compile both."""
     import jax
     import numpy as np
     import optax
@@ -121,7 +121,7 @@ def our_runs(config: Any, arrays: dict[str, Any]) -> tuple[Runs, float]:
         carry[0], carry[1], metrics = compiled(*carry, batch)
         jax.block_until_ready((carry, metrics))
 
-    # The step gives its parameters away, so the forward pass reads what the step before left.
+    # The step donates its parameters, so the forward pass uses those of the last step.
     return {"forward": lambda: jax.block_until_ready(forward(carry[0], batch)), "step": train}, seconds
 
 
@@ -149,7 +149,7 @@ def torch_runs(config: Any, arrays: dict[str, Any], *, compiled: bool) -> Runs:
         "input_ids": tokens,
         "pixel_values": torch.tensor(arrays["pixels"].transpose(0, 3, 1, 2)[:, None].copy()),
         "image_sizes": torch.tensor([[size, size]] * rows),
-        "batch_num_images": torch.tensor([max(rows, 2)]),  # more than one: no tiles
+        "batch_num_images": torch.tensor([max(rows, 2)]),  # more than one image: no tiles
     }
     at, target = torch.tensor(arrays["loss_position"]).long(), torch.tensor(arrays["loss_target"]).long()
 
@@ -184,15 +184,17 @@ def main(_: list[str]) -> None:
     _, params = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     flops = forward_flops(config, params, length=length, **sizes)
     ours, compile_s = our_runs(config, arrays)
-    rivals = {"torch_eager": False, "torch_compiled": True} if _TORCH.value else {}
-    racers = {"ours": ours} | {name: torch_runs(config, arrays, compiled=c) for name, c in rivals.items()}
-    best = race({f"{who} {what}": run for who, runs in racers.items() for what, run in runs.items()}, _REPEATS.value)
-    seconds = {who: {what: best[f"{who} {what}"] for what in ours} for who in racers}
+    baselines = {"torch_eager": False, "torch_compiled": True} if _TORCH.value else {}
+    all_runs = {"ours": ours} | {name: torch_runs(config, arrays, compiled=c) for name, c in baselines.items()}
+    best = fastest(
+        {f"{who} {what}": run for who, runs in all_runs.items() for what, run in runs.items()}, _REPEATS.value
+    )
+    seconds = {who: {what: best[f"{who} {what}"] for what in ours} for who in all_runs}
     result: dict[str, Any] = {
         "shape": _SHAPE.value, "backend": jax.default_backend(), "dtype": _DTYPE.value, "length": length, **sizes,
         **seconds, "compile_s": compile_s,
         "tflops": {"forward": flops / best["ours forward"] / 1e12, "step": 3 * flops / best["ours step"] / 1e12},
-        "ratio": {who: {what: seconds[who][what] / seconds["ours"][what] for what in ours} for who in rivals},
+        "ratio": {who: {what: seconds[who][what] / seconds["ours"][what] for what in ours} for who in baselines},
     }  # fmt: skip
     print(json.dumps(result))
 

@@ -1,23 +1,23 @@
-"""Compiles scoring or training for a TPU slice on a machine that has none, and says whether it fits.
+"""Compiles scoring or training ahead of time for a TPU slice, on any machine, and reports whether it fits.
 
     pip install -e .[tpu-aot]
     python benchmarks/tpu_aot.py --topology=v5e:2x4 --preset=llava_ov_7b --job=score
 
-Parameters are float32 for training; a scorer's are read in the 16 bits that it uses. `--rows=max` looks for a batch
-that fills the chip, in a few compiles. Prints one JSON line:
+Parameters are float32 for training, and in the compute dtype for scoring. `--rows=max` searches for the largest batch
+that fits, in a few compilations. Prints one JSON line:
 
-    rows            sequences in all
+    rows            sequences over all devices
     hbm_gib         per device: arguments, results and temporaries of the compiled program (aliased results once)
-    hbm_limit_gib   what a chip of this kind has
-    fits            the first is below the second
-    flops_model     per device, of the matrix products of one step, counted from the dimensions (backward = 2 forward;
-                    recomputation is not counted)
-    flops           per device, of the matrix products in the traced program: loops times their length, recomputation
-                    and all of the attention kernel's blocks included; experts as an even routing fills them
-    flops_xla       per device, what the compiler counts; it takes the body of a loop over layers once
-    collectives     how many of each kind the program holds; those in the loop over layers count once
+    hbm_limit_gib   HBM of a chip of this kind
+    fits            hbm_gib is at most hbm_limit_gib
+    flops_model     per device: matrix products of one step, from the model's dimensions (backward = 2 forward, no
+                    recomputation)
+    flops           per device: matrix products of the traced program, loop bodies times their length, including
+                    recomputation and all blocks of the attention kernel; experts are counted for even routing
+    flops_xla       per device: the compiler's count, in which the body of the loop over layers counts once
+    collectives     number of each kind in the program; those in the loop over layers count once
     compile_s       seconds of tracing and compiling, of all sizes with --rows=max
-    compile_cpu_s   seconds of all cores together; what remains on an idle machine with many of them is a fraction
+    compile_cpu_s   CPU seconds of the same, over all cores
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ import time
 from typing import Any
 
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # nothing is run: several may compile at once
+os.environ.setdefault(
+    "ALLOW_MULTIPLE_LIBTPU_LOAD", "1"
+)  # nothing is executed, so several processes may compile at once
 os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")
 os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -62,30 +64,34 @@ HBM_GIB = {"v5e": 16.0, "v6e": 32.0, "v5p": 95.0}
 
 _TOPOLOGY = flags.DEFINE_string("topology", "v5e:2x4", "kind:shape of the slice")
 _PRESET = flags.DEFINE_enum("preset", "llava_ov_0_5b", presets.NAMES, "model size")
-_JOB = flags.DEFINE_enum("job", "score", ("score", "train"), "what to compile")
-_ROWS = flags.DEFINE_string("rows", "1", "sequences a device, or max")
-_LENGTH = flags.DEFINE_integer("length", 1280, "tokens of a sequence; the default holds 730 of an image", lower_bound=1)
-_TARGETS = flags.DEFINE_integer("targets", 64, "positions a sequence whose logits are read", lower_bound=1)
+_JOB = flags.DEFINE_enum("job", "score", ("score", "train"), "the program to compile")
+_ROWS = flags.DEFINE_string("rows", "1", "sequences per device, or max")
+_LENGTH = flags.DEFINE_integer(
+    "length", 1280, "tokens of a sequence; the default has room for 730 image tokens", lower_bound=1
+)
+_TARGETS = flags.DEFINE_integer("targets", 64, "positions per sequence whose logits are computed", lower_bound=1)
 _TENSOR = flags.DEFINE_integer("tensor", 1, "devices along the tensor axis", lower_bound=1)
 _EXPERT = flags.DEFINE_integer("expert", 1, "devices along the expert axis", lower_bound=1)
 _OPTIMIZER = flags.DEFINE_enum(
     "optimizer",
     "adamw",
     ("adamw", "adamw_bf16", "adafactor"),
-    "for training; adamw_bf16 keeps the first moment in 16 bits",
+    "for training; adamw_bf16 stores the first moment in bfloat16",
 )
 _EFFORT = flags.DEFINE_float(
     "effort",
     -1.0,
-    "of the compiler; 0 is jit's, below it compiles several times faster, to a slower program",
+    "compiler effort; 0 is that of jit, less compiles several times faster to a slower program",
     lower_bound=-1.0,
     upper_bound=1.0,
 )
-flags.register_validator("rows", lambda rows: rows == "max" or (rows.isdigit() and rows != "0"), "a count, or max")
+flags.register_validator(
+    "rows", lambda rows: rows == "max" or (rows.isdigit() and rows != "0"), "must be a number, or max"
+)
 
 
 def abstract_batch(config: VLMConfig, *, rows: int, length: int, targets: int, mesh: Mesh) -> Batch:
-    """A batch of shapes: one image a row."""
+    """ShapeDtypeStructs of a batch with one image per row."""
 
     def array(dtype: jnp.dtype, *shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
@@ -97,13 +103,13 @@ def abstract_batch(config: VLMConfig, *, rows: int, length: int, targets: int, m
 
 
 def count_collectives(text: str) -> dict[str, int]:
-    """Collective operations of a compiled program by kind."""
+    """The number of collective operations of each kind in a compiled program."""
     kinds = re.findall(r" (all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(", text)
     return dict(sorted(collections.Counter(kinds).items()))
 
 
 def traced_flops(jaxpr: Any) -> float:
-    """Of the matrix products of a traced program, over all devices."""
+    """FLOPs of the matrix products of a traced program, over all devices."""
     return sum(_equation_flops(e) for e in jaxpr.eqns)
 
 
@@ -114,7 +120,7 @@ def _equation_flops(equation: Any) -> float:
         shape = equation.invars[0].aval.shape
         return 2.0 * equation.outvars[0].aval.size * math.prod(shape[i] for i in contracted)
     if name == "while":
-        return 0.0  # the loop over the experts' rows, as long as the routing makes it: see `routed_flops`
+        return 0.0  # the loop over blocks of the experts, whose length depends on the routing: see `routed_flops`
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval
         return 2.0 * equation.outvars[0].aval.size * kernel.size / kernel.shape[params["dimension_numbers"].rhs_spec[0]]
@@ -133,9 +139,9 @@ def _jaxprs(value: Any) -> list[Any]:
 
 
 def routed_flops(decoder: DecoderConfig, *, tokens: int, job: str) -> float:
-    """Of the products of `models.grouped` over all devices: all tokens are routed, whole blocks not counted.
+    """FLOPs of the matrix products in `models.moe.grouped` over all devices, without the padding of blocks.
 
-    An expert has three products; backward makes two of them again, and six more.
+    An expert has three products; the backward pass recomputes two of them and has six more.
     """
     if decoder.moe is None:
         return 0.0
@@ -144,7 +150,7 @@ def routed_flops(decoder: DecoderConfig, *, tokens: int, job: str) -> float:
 
 
 def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int, targets: int, optimizer: str):
-    """The traced program and the abstract parameters; to be called and lowered inside `jax.set_mesh(mesh)`."""
+    """The traced program and the abstract parameters; call and lower inside `jax.set_mesh(mesh)`."""
     graphdef, params = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     params = with_shardings(inference_dtypes(params, config) if job == "score" else params, mesh)
     batch = abstract_batch(config, rows=rows, length=length, targets=targets, mesh=mesh)
@@ -165,7 +171,7 @@ def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int
 
 
 def hbm_gib(compiled: jax.stages.Compiled) -> float:
-    """What a device holds while the program runs."""
+    """Memory of a device while the program runs, in GiB."""
     memory = compiled.memory_analysis()
     used = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return (used + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes) / 2**30

@@ -42,7 +42,7 @@ def time_step() -> dict[str, Any]:
     rivals = {"torch_eager": False, "torch_compiled": True} if values.torch else {}
     racers = {"ours": ours["step"]}
     racers |= {name: model_speed.torch_runs(config, arrays, compiled=c)["step"] for name, c in rivals.items()}
-    best = model_speed.race(racers, values.repeats)
+    best = model_speed.fastest(racers, values.repeats)
     result: dict[str, Any] = {"shape": _PRESET.value, "dtype": values.dtype, **sizes}
     result |= {f"{name}_s": seconds for name, seconds in best.items()}
     result |= {f"ratio_{name}": best[name] / best["ours"] for name in rivals}

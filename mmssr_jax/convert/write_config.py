@@ -32,8 +32,8 @@ def _their_decoder(c: DecoderConfig, *, rope_parameters: bool) -> dict[str, Any]
     }
     if c.rope_scaling is not None or not c.qkv_bias or c.head_size * c.heads != c.width:
         raise UserError(
-            "this decoder cannot be exported as Qwen2: that needs q, k and v biases, unscaled RoPE, and head_dim = width / "
-            "heads"
+            "this decoder cannot be exported as Qwen2: that needs q, k and v biases, unscaled RoPE, and head_dim = "
+            "width / heads"
         )
     if rope_parameters:
         return values | {"rope_parameters": {"rope_theta": c.rope_theta, "rope_type": "default"}}

@@ -41,7 +41,7 @@ class KVCache:
         Tokens beyond the last slot are dropped; the caller sizes the cache.
         """
         row = jnp.arange(k_BLKH.shape[0])[:, None]
-        slot = starts[:, None] + jnp.arange(k_BLKH.shape[1])
+        slot = starts[:, None] + jnp.arange(k_BLKH.shape[1])[None]
         return dataclasses.replace(
             self,
             keys=self.keys.at[layer, row, slot].set(k_BLKH.astype(self.keys.dtype), mode="drop"),

@@ -33,7 +33,7 @@ class ClipText(nnx.Module):
         `length` and padding is part of the text.
         """
         B, L = tokens.shape
-        x_BLD = jnp.take(self.embedding[...], tokens, axis=0) + self.position[:L]
+        x_BLD = jnp.take(self.embedding[...], tokens, axis=0) + self.position[None, :L]
         visible_until = jnp.full((B, L), L, jnp.int32) if self.config.causal else None
         x_BLD, _ = scan(
             self.layers, lambda layer, x, _: (layer(x, visible_until), None), x_BLD.astype(self.compute.dtype),

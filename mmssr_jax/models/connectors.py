@@ -56,7 +56,10 @@ def depthwise(x_IYXC: jax.Array, kernel_33C: jax.Array) -> jax.Array:
     """
     Y, X = x_IYXC.shape[1:3]
     padded = jnp.pad(x_IYXC.astype(jnp.float32), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifted = [padded[:, i : i + Y, j : j + X] * kernel_33C[i, j] for i in range(3) for j in range(3)]
+    kernel_133C = kernel_33C[None]
+    shifted = [
+        padded[:, i : i + Y, j : j + X] * kernel_133C[:, i : i + 1, j : j + 1] for i in range(3) for j in range(3)
+    ]
     return sum(shifted[1:], shifted[0]).astype(x_IYXC.dtype)
 
 

@@ -27,6 +27,11 @@ def activate(x: jax.Array, name: Activation) -> jax.Array:
     return jax.nn.gelu(x, approximate=name == "gelu_tanh")
 
 
+def match_rank(x_D: jax.Array, ndim: int) -> jax.Array:
+    """[D] -> [1, ..., 1, D] of `ndim` axes: broadcasting is explicit, see `jax_numpy_rank_promotion` in the tests."""
+    return x_D.reshape((1,) * (ndim - 1) + (-1,))
+
+
 class Linear(nnx.Linear):
     """`nnx.Linear` applied to the flattened leading axes.
 
@@ -81,7 +86,7 @@ class LayerNorm(nnx.Module):
         y = x.astype(jnp.float32)
         y = y - y.mean(-1, keepdims=True)
         y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.eps)
-        return (y * self.scale[...] + self.bias[...]).astype(x.dtype)
+        return (y * match_rank(self.scale[...], y.ndim) + match_rank(self.bias[...], y.ndim)).astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
@@ -95,7 +100,7 @@ class RMSNorm(nnx.Module):
         """[..., D] -> [..., D]."""
         y = x.astype(jnp.float32)
         y = y * jax.lax.rsqrt(jnp.square(y).mean(-1, keepdims=True) + self.eps)
-        return (y * self.scale[...]).astype(x.dtype)
+        return (y * match_rank(self.scale[...], y.ndim)).astype(x.dtype)
 
 
 class MLP(nnx.Module):

@@ -28,7 +28,7 @@ def rope_cos_sin(
     positions: jax.Array, *, head_dim: int, theta: float, scaling: RopeScaling | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Cosine and sine, float32 [B, L, head_dim / 2], of positions [B, L]."""
-    angles = positions[..., None].astype(jnp.float32) * inv_freq(head_dim, theta, scaling)
+    angles = positions[..., None].astype(jnp.float32) * inv_freq(head_dim, theta, scaling)[None, None]
     return jnp.cos(angles), jnp.sin(angles)
 
 

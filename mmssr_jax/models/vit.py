@@ -11,7 +11,7 @@ from flax import nnx
 
 from mmssr_jax.models.attention.api import attend
 from mmssr_jax.models.config import FLOAT32, Compute, VisionConfig
-from mmssr_jax.models.layers import MLP, LayerNorm, linear, scan, stack
+from mmssr_jax.models.layers import MLP, LayerNorm, linear, match_rank, scan, stack
 from mmssr_jax.models.transformer_block import EncoderLayer
 from mmssr_jax.parallel.rules import constrain_batch
 
@@ -32,7 +32,8 @@ def patches(pixels: jax.Array, size: int) -> jax.Array:
 
 def normalise(pixels: jax.Array, *, mean: Colour, std: Colour) -> jax.Array:
     """uint8 [..., 3] -> float32 [..., 3]: (pixels / 255 - mean) / std."""
-    return (pixels.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(std)
+    mean_C, std_C = (match_rank(jnp.array(x), pixels.ndim) for x in (mean, std))
+    return (pixels.astype(jnp.float32) / 255 - mean_C) / std_C
 
 
 def resize_positions(position_PD: jax.Array, *, side: int, class_token: bool) -> jax.Array:
@@ -148,7 +149,7 @@ class VisionTower(nnx.Module):
         if config.class_token:
             class_token = self.class_token[...].astype(self.compute.dtype)
             x_IPD = jnp.concatenate([jnp.broadcast_to(class_token, (len(x_IPD), 1, config.width)), x_IPD], axis=1)
-        x_IPD = x_IPD + self.position[...].astype(self.compute.dtype)
+        x_IPD = x_IPD + self.position[...].astype(self.compute.dtype)[None]
         return self.pre_norm(x_IPD) if config.pre_norm else x_IPD
 
     def hidden_states(self, pixels: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""A loaded golden checkpoint that the tests of this folder share."""
+"""A golden checkpoint shared by the tests of this folder."""
 
 from __future__ import annotations
 

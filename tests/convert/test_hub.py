@@ -1,4 +1,4 @@
-"""Folders, pinned ids, and what is refused."""
+"""Folders, pinned ids, and errors."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ def test_a_folder_is_itself(tmp_path):
 
 
 def test_a_pinned_id_is_downloaded_at_its_revision(monkeypatch, tmp_path):
-    asked = {}
+    request = {}
 
     def download(repo, *, revision, allow_patterns):
-        asked.update(repo=repo, revision=revision, patterns=allow_patterns)
+        request.update(repo=repo, revision=revision, patterns=allow_patterns)
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     assert locate(f"lmms-lab/llava-onevision-qwen2-7b-ov@{COMMIT}") == tmp_path
-    assert (asked["repo"], asked["revision"]) == ("lmms-lab/llava-onevision-qwen2-7b-ov", COMMIT)
-    assert not any(p.endswith(("bin", "pt", "py", "pkl")) for p in asked["patterns"])
+    assert (request["repo"], request["revision"]) == ("lmms-lab/llava-onevision-qwen2-7b-ov", COMMIT)
+    assert not any(p.endswith(("bin", "pt", "py", "pkl")) for p in request["patterns"])
 
 
 @pytest.mark.parametrize("source", ["no/such/folder", "owner/name", "owner/name@main", f"name@{COMMIT}"])
-def test_what_is_not_pinned_is_refused(source):
+def test_an_unpinned_source_is_an_error(source):
     with pytest.raises(UserError, match="neither a folder nor a pinned hub id"):
         locate(source)
 

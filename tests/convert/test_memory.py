@@ -1,4 +1,4 @@
-"""Loading holds the parameters and one tensor, no more."""
+"""Loading needs the memory of the parameters and of one tensor."""
 
 from __future__ import annotations
 

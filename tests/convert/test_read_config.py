@@ -1,4 +1,4 @@
-"""Config files as the hub has them."""
+"""Config files of released checkpoints."""
 
 from __future__ import annotations
 
@@ -82,6 +82,6 @@ def test_the_released_7b():
         ({"image_grid_pinpoints": "all"}, "image_grid_pinpoints"),
     ],
 )
-def test_other_lmms_models_are_refused(change, line):
+def test_other_lmms_models_are_an_error(change, line):
     with pytest.raises(UserError, match=line):
         llava_config(LMMS_7B | change)

@@ -1,4 +1,4 @@
-"""One small model that the tests of this folder share."""
+"""A small model shared by the tests of this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling as torch's, the block against plain loops, shapes of the whole connector."""
+"""Pooling against torch's values, the block against plain loops, shapes of the connector."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ def test_the_block_against_loops():
     def norm(name, y):
         y = y - y.mean(-1, keepdims=True)
         layer = getattr(block, name)
-        return y / np.sqrt((y**2).mean(-1, keepdims=True) + 1e-6) * layer.scale[...] + layer.bias[...]
+        return y / np.sqrt((y**2).mean(-1, keepdims=True) + 1e-6) * np.asarray(layer.scale[...]) + np.asarray(
+            layer.bias[...]
+        )
 
     def silu(y):
         return y / (1 + np.exp(-y))
 
     def project(name, y, bias=False):
         layer = getattr(block, name)
-        return y @ np.asarray(layer.kernel[...]) + (np.asarray(layer.bias[...]) if bias else 0)
+        return np.asarray(y) @ np.asarray(layer.kernel[...]) + (np.asarray(layer.bias[...]) if bias else 0)
 
     y = silu(norm("norm1", project("conv1", x)))
     padded = np.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -60,14 +62,14 @@ def test_the_depthwise_convolution_is_that_of_lax():
     np.testing.assert_allclose(depthwise(jnp.asarray(x), jnp.asarray(kernel)), expected, atol=1e-5)
 
 
-def test_any_grid_becomes_the_asked_tokens():
+def test_any_grid_is_pooled_to_the_configured_tokens():
     sizes = ConnectorConfig("c_abstractor", tokens=9, width=8, depth=2)
     connector = filled_model(lambda: CAbstractor(sizes, 6, 10, compute=FLOAT32, rngs=nnx.Rngs(0)))
     for patches in (49, 64):
         assert jax.eval_shape(connector, jnp.zeros((2, patches, 6))).shape == (2, 9, 10)
 
 
-def test_a_vlm_with_it(config):
+def test_a_vlm_with_the_c_abstractor(config):
     config = dataclasses.replace(config, connector=ConnectorConfig("c_abstractor", tokens=1, width=8, depth=2))
     assert config.image_tokens == 1
     features = jax.eval_shape(lambda: VLM(config, rngs=nnx.Rngs(0)).encode_images(jnp.zeros((3, 8, 8, 3))))

@@ -1,4 +1,4 @@
-"""Tile features to tokens."""
+"""Merging tile features into tokens."""
 
 from __future__ import annotations
 

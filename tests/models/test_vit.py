@@ -9,7 +9,7 @@ import pytest
 from mmssr_jax.models.vit import normalise, patches, resize_positions
 
 
-def test_patches_go_row_by_row_and_leave_a_rest_out():
+def test_patches_are_row_by_row_without_the_remainder():
     image = jnp.arange(5 * 5 * 3).reshape(1, 5, 5, 3)
     cut = patches(image, 2)
     assert cut.shape == (1, 4, 12)
@@ -17,7 +17,7 @@ def test_patches_go_row_by_row_and_leave_a_rest_out():
     np.testing.assert_array_equal(cut[0, 2].reshape(2, 2, 3), image[0, 2:4, :2])
 
 
-def test_normalise_is_per_colour():
+def test_normalise_is_per_channel():
     found = normalise(jnp.array([[0, 255, 51]], jnp.uint8), mean=(0.5, 0.5, 0.1), std=(0.5, 0.25, 0.1))
     np.testing.assert_allclose(found, [[-1.0, 2.0, 1.0]], atol=1e-6)
 

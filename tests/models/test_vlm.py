@@ -1,4 +1,4 @@
-"""The model's parts put together: shapes, merging by position, visibility, sizes."""
+"""The complete model: shapes, merging of images, attention masks, sizes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mmssr_jax.models import module_params, presets
 from mmssr_jax.models.packing import merge_images
 from mmssr_jax.models.vlm import VLM
 
-# Rows of features: 0 the newline, 1..4 image 0, 5..8 image 1.
+# Feature index: 0 the newline, 1..4 image 0, 5..8 image 1.
 TOKENS = np.array([[3, 4, 0, 0, 0, 0, 0, 5, 6, 7], [0, 0, 0, 0, 0, 8, 9, 1, 2, 2]], np.int32)
 INDEX = np.array([[-1, -1, 1, 2, 3, 4, 0, -1, -1, -1], [5, 6, 7, 8, 0, -1, -1, -1, -1, -1]], np.int32)
 POSITIONS = np.broadcast_to(np.arange(10, dtype=np.int32), (2, 10))
 CAUSAL = np.full((2, 10), 10, np.int32)
 
 
-def test_features_stand_where_the_index_says(model):
+def test_features_replace_the_tokens_of_the_index(model):
     pixels = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
     features = model.encode_images(pixels)
     assert features.shape == (2, 4, 32)
@@ -45,7 +45,7 @@ def test_without_images_the_input_is_the_text(model, pixels):
     np.testing.assert_array_equal(model.embed(TOKENS, pixels, np.full_like(INDEX, -1)), model.decoder.embed(TOKENS))
 
 
-def test_an_image_does_not_reach_the_other(model):
+def test_an_image_affects_only_its_row(model):
     pixels = jax.random.normal(jax.random.key(1), (2, 8, 8, 3))
     other = pixels.at[1].add(1.0)
     before, after = (model(TOKENS, p, INDEX, POSITIONS, CAUSAL) for p in (pixels, other))
@@ -61,14 +61,14 @@ def test_a_prompt_tree_equals_separate_prompts(model):
     text = np.full((1, 8), -1, np.int32)
     packed = model.logits(model(tree, None, text, positions, visible_until))
     rows = np.array([[3, 4, 5, 6, 7], [3, 4, 5, 8, 9]], np.int32)
-    alone = model.logits(
+    separate = model.logits(
         model(rows, None, np.full((2, 5), -1), np.broadcast_to(np.arange(5), (2, 5)), np.full((2, 5), 5))
     )
-    np.testing.assert_allclose(packed[0, 3:5], alone[0, 3:5], atol=2e-6)
-    np.testing.assert_allclose(packed[0, 5:7], alone[1, 3:5], atol=2e-6)
+    np.testing.assert_allclose(packed[0, 3:5], separate[0, 3:5], atol=2e-6)
+    np.testing.assert_allclose(packed[0, 5:7], separate[1, 3:5], atol=2e-6)
 
 
-def test_what_is_computed_again_changes_no_gradient_and_takes_less_memory(config, model):
+def test_remat_changes_no_gradient_and_saves_memory(config, model):
     _, params = module_params.split(model)
 
     def loss(remat):
@@ -80,7 +80,7 @@ def test_what_is_computed_again_changes_no_gradient_and_takes_less_memory(config
 
         return squares
 
-    def kept(remat):
+    def residual_bytes(remat):
         """Bytes between the forward and the backward pass."""
         pull = jax.eval_shape(lambda params: jax.vjp(loss(remat), params)[1], params)
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(pull))
@@ -89,7 +89,7 @@ def test_what_is_computed_again_changes_no_gradient_and_takes_less_memory(config
     for remat in ("minimal", "full"):
         found = jax.jit(jax.grad(loss(remat)))(params)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, expected)
-    assert kept("full") < kept("minimal") < kept("none")
+    assert residual_bytes("full") < residual_bytes("minimal") < residual_bytes("none")
 
 
 def test_bfloat16_keeps_parameters_and_logits_in_float32(config):

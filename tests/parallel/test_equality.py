@@ -67,7 +67,7 @@ def batch() -> Batch:
 
 
 def run(model, batch, mesh):
-    """A training step's parameters and loss, logits behind the questions, and greedy answers, on a mesh."""
+    """A training step's parameters and loss, the scorer's logits, and greedy answers, on a mesh."""
     with jax.set_mesh(mesh):
         return run_in(model, batch, mesh)
 
@@ -97,7 +97,7 @@ def run_in(model, batch, mesh):
 
 
 @pytest.mark.parametrize(("config", "mesh"), CASES)
-def test_a_mesh_changes_nothing(config, mesh, batch):
+def test_a_mesh_changes_no_result(config, mesh, batch):
     model = filled(lambda: VLM(config, rngs=nnx.Rngs(0)))
     after, metrics, logits, answers = run(model, batch, make_mesh(mesh))
     one_device = run(model, batch, make_mesh(devices=jax.devices()[:1]))
@@ -109,4 +109,4 @@ def test_a_mesh_changes_nothing(config, mesh, batch):
     layers, path = after["decoder"]["layers"], DENSE if config.decoder.moe is None else EXPERTS
     kernel = functools.reduce(lambda tree, name: tree[name], path, layers)
     held = np.prod(kernel.sharding.shard_shape(kernel.shape)) * mesh.fsdp * mesh.tensor * mesh.expert
-    assert held == kernel.size, "a device must hold its part of the parameters only"
+    assert held == kernel.size, "a device must hold only its shard of the parameters"

@@ -1,4 +1,4 @@
-"""Which devices a model that is asked takes in a group of processes."""
+"""The devices of a model for inference in a group of processes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mmssr_jax.parallel.mesh import MeshConfig
         (MeshConfig(data=1, fsdp=-1), True),
     ],
 )
-def test_a_copy_in_each_process_if_it_fits(monkeypatch, config, spans):
-    assert not spans_processes(config)  # one process has all devices that there are
+def test_each_process_has_a_copy_if_it_fits(monkeypatch, config, spans):
+    assert not spans_processes(config)  # a single process has all devices
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     assert jax.local_device_count() == 8
     assert spans_processes(config) is spans
 
 
-def test_copies_fill_the_process(monkeypatch):
+def test_copies_use_all_devices_of_the_process(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     assert dict(inference_mesh(MeshConfig(data=8, fsdp=2)).shape) == {"data": 4, "fsdp": 2, "tensor": 1, "expert": 1}

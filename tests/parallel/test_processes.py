@@ -1,4 +1,4 @@
-"""What two processes that share an array have of it."""
+"""Arrays that are sharded over two processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ except UserError as e:
 
 
 @pytest.mark.slow
-def test_each_fills_its_own_and_different_batches_are_noticed(repo: Path):
+def test_each_process_holds_its_shard_and_different_batches_are_an_error(repo: Path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     env = {
@@ -49,6 +49,6 @@ def test_each_fills_its_own_and_different_batches_are_noticed(repo: Path):
         subprocess.Popen(command, cwd=repo, env={**env, "JAX_PROCESS_ID": str(n)}, stdout=subprocess.PIPE, text=True)
         for n in range(2)
     ]
-    said = [process.communicate(timeout=120)[0] for process in running]
+    outputs = [process.communicate(timeout=120)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0]
-    assert all("read different samples" in text for text in said), said
+    assert all("read different samples" in text for text in outputs), outputs

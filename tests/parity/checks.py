@@ -1,4 +1,4 @@
-"""What is compared for a LLaVA-OneVision case; the weights come through the production loader.
+"""The checks of a LLaVA-OneVision case, by the production loader and model.
 
 See tests/goldens/llava_onevision/README.md for the format.
 """

@@ -1,4 +1,4 @@
-"""The case folders: those that come with the tests, and all that `--goldens` holds (which go before equal names)."""
+"""The case folders: those of the repository, and those under `--goldens`, which replace folders of the same name."""
 
 from __future__ import annotations
 

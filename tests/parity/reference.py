@@ -4,8 +4,8 @@
     python -m tests.parity.reference OUT        writes OUT/llava_onevision/{small_gqa,small_tied,clip_pair,siglip_pair}
     pytest tests/parity --goldens=OUT
 
-The live tests call the same functions. Weights are drawn so that activations are of order 1: a default initialisation
-would hide mistakes.
+The live tests call the same functions. Random weights are scaled such that activations are of order 1: a default
+initialisation would hide mistakes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
-    """A row: text before each image and after the last, image sizes (height, width); one image is cut into tiles."""
+    """A row: text before each image and after the last, image sizes (height, width); a single image becomes tiles."""
 
     texts: tuple[int, ...]
     images: tuple[tuple[int, int], ...] = ()
@@ -162,7 +162,7 @@ def write_llava(folder: Path, size: Size, *, seed: int) -> Any:
 
 
 def write_clip(folder: Path, *, seed: int) -> Any:
-    """A small CLIP with both towers, and one case: pictures, texts with padding, both embeddings; returns the model."""
+    """A small CLIP with both towers, and one case: images, texts with padding, both embeddings; returns the model."""
     import torch
     from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
@@ -203,7 +203,7 @@ def write_siglip(folder: Path, *, seed: int) -> Any:
 
 
 def _write_pair(folder: Path, model: Any, ids: np.ndarray, rng: np.random.Generator) -> Any:
-    """The model of a pair, and what it makes of two pictures and of the texts; returns the model."""
+    """The model of a pair, and its embeddings of two images and of the texts; returns the model."""
     import torch
 
     model.save_pretrained(folder)

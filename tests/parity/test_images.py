@@ -1,4 +1,4 @@
-"""Our tiles against the reference processor's pixel values, on pictures of several modes."""
+"""Our tiles against the reference processor's pixel values, on images of several modes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_pixels_equal_the_pil_processors(image_call: tuple[Path, str]):
     for found, reference in zip(tiles, expected["pixel_values"], strict=True):
         pixels = np.asarray(normalise(found, mean=mean, std=std)).transpose(0, 3, 1, 2)
         np.testing.assert_allclose(pixels, reference[: len(found)], atol=ATOL, rtol=0)
-        assert not reference[len(found) :].any(), "what is left over must be padding"
+        assert not reference[len(found) :].any(), "the remaining tiles must be padding"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Against transformers as installed: freshly drawn models both ways. Needs torch (the bench extra)."""
+"""Against the installed transformers, with random models in both directions. Needs torch (the bench extra)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_vision_tower(tower):
     def run(params):
         model = module_params.merge(graphdef, params)
         hidden = model.hidden_states(pixels)
-        clip = model.config.class_token  # whose last_hidden_state is not normed, where SigLIP's is
+        clip = model.config.class_token  # its last_hidden_state is not normed, SigLIP's is
         return hidden, model(pixels), hidden[-1] if clip else model.norm(hidden[-1])
 
     hidden, patches, last = run(params)
@@ -62,7 +62,7 @@ def test_decoder(decoder):
     case = load_case(decoder)
     ids, mask = case["input_ids"].astype(np.int32), case["attention_mask"].astype(bool)
     L = ids.shape[1]
-    # Padding on either side: it sees itself alone, and positions count the real tokens.
+    # Padding on either side attends only to itself, and positions count the real tokens.
     positions = np.maximum(np.cumsum(mask, axis=1) - 1, 0).astype(np.int32)
     visible_until = np.where(mask, L, np.arange(1, L + 1)).astype(np.int32)
 

@@ -34,9 +34,9 @@ def boolean_mask(visible_until: jax.Array, starts: jax.Array | int, queries: int
       starts: packed index of the first query, one for all rows or int32 [B].
       queries: L.
     """
-    key = jnp.arange(visible_until.shape[1])
-    query = jnp.reshape(starts, (-1, 1)) + jnp.arange(queries)
-    return (key <= query[:, :, None]) & (query[:, :, None] < visible_until[:, None])
+    key_11S = jnp.arange(visible_until.shape[1])[None, None]
+    query_BL1 = (jnp.reshape(starts, (-1, 1)) + jnp.arange(queries)[None])[..., None]
+    return (key_11S <= query_BL1) & (query_BL1 < visible_until[:, None])
 
 
 @jax.custom_vjp

@@ -83,8 +83,9 @@ def _local(
     else:
         index_L = jnp.arange(padded)
         visible_until = jnp.pad(visible_until, ((0, 0), (0, padded - L)))
-        visible_until = jnp.where(index_L < L, visible_until, index_L + 1)
-        mask_BLL = (index_L <= index_L[:, None]) & (index_L[:, None] < visible_until[:, None, :])
+        visible_until = jnp.where(index_L[None] < L, visible_until, index_L[None] + 1)
+        query_1L1, key_11L = index_L[None, :, None], index_L[None, None]
+        mask_BLL = (key_11L <= query_1L1) & (query_1L1 < visible_until[:, None])
 
         def attend_row(q_NLH: jax.Array, k_KLH: jax.Array, v_KLH: jax.Array, mask_LL: jax.Array) -> jax.Array:
             kernel = kernels.make_splash_mha(mask_LL[None], **options)

@@ -39,7 +39,7 @@ class PrefixTreeMask:
 
     def dense_visible_until(self) -> jax.Array:
         """The same mask as one integer per token, int32 [B, room + tree] (see `attention.api`)."""
-        index = jnp.arange(self.room)
+        index = jnp.arange(self.room)[None]
         end = self.room + len(self.visible_until)
         prefix = jnp.where(index < self.lengths[:, None], end, index + 1)
         tree = jnp.broadcast_to(
@@ -53,7 +53,7 @@ class PrefixTreeMask:
         query = key[:, None]
         branch = jnp.asarray((key <= query) & (query < np.array(self.visible_until)))
         shape = (len(self.lengths), len(self.visible_until))
-        prefix = jnp.broadcast_to((jnp.arange(self.room) < self.lengths[:, None])[:, None], (*shape, self.room))
+        prefix = jnp.broadcast_to((jnp.arange(self.room)[None] < self.lengths[:, None])[:, None], (*shape, self.room))
         return jnp.concatenate([prefix, jnp.broadcast_to(branch, (*shape, shape[1]))], axis=2)
 
 

@@ -1,4 +1,4 @@
-"""All implementations that run here against plain loops: trees, packing, padding, grouped heads, gradients."""
+"""Implementations that run on a CPU against plain loops: trees, packing, padding, grouped heads, gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TREE = [7, 7, 4, 4, 7, 7, 7, 9, 9, 10]
 UNTIL = np.array([TREE, [L] * L], np.int32)
 
 
-def test_the_rule():
+def test_the_visibility_rule():
     expected = [
         "x.........",
         "xx........",
@@ -31,7 +31,7 @@ def test_the_rule():
         ".........x",
     ]
     found = boolean_mask(UNTIL[:1], 0, L)[0]
-    assert ["".join("x" if seen else "." for seen in row) for row in found] == expected
+    assert ["".join("x" if visible else "." for visible in row) for row in found] == expected
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,10 @@ def tensors():
 def by_loops(q, k, v, visible_until):
     y = np.zeros_like(q)
     for b, i, n in np.ndindex(2, L, H):
-        seen = [j for j in range(L) if visible_until is None or j <= i < visible_until[b, j]]
-        score = np.array([q[b, i, n] @ k[b, j, n * K // H] for j in seen]) / np.sqrt(h)
+        keys = [j for j in range(L) if visible_until is None or j <= i < visible_until[b, j]]
+        score = np.array([q[b, i, n] @ k[b, j, n * K // H] for j in keys]) / np.sqrt(h)
         weight = np.exp(score - score.max())
-        y[b, i, n] = sum(w * v[b, j, n * K // H] for w, j in zip(weight / weight.sum(), seen, strict=True))
+        y[b, i, n] = sum(w * v[b, j, n * K // H] for w, j in zip(weight / weight.sum(), keys, strict=True))
     return y
 
 
@@ -83,8 +83,8 @@ def test_splash_on_a_mesh(tensors, tensor):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_queries_that_start_later_in_each_row(tensors):
-    """The cached case: row 0 asks from index 5, row 1 from index 3."""
+def test_queries_that_start_at_different_indices(tensors):
+    """As with a cache: the queries of row 0 start at index 5, those of row 1 at index 3."""
     q, k, v = tensors
     starts = np.array([5, 3])
     expected = by_loops(q, k, v, UNTIL)

@@ -1,4 +1,4 @@
-"""Blocks of queries against the same product in one piece: values, gradients, 16 bits, lengths that leave a rest."""
+"""Blockwise attention against one product: values, gradients, 16 bits, lengths that blocks do not divide."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_equals_one_product(monkeypatch: pytest.MonkeyPatch, length: int, size: 
     visible_until = _until(length)
 
     def total(attend, *tensors):
-        return (attend(*tensors) * jnp.cos(jnp.arange(8))).sum(), attend(*tensors)
+        return (attend(*tensors) * jnp.cos(jnp.arange(8))[None, None, None]).sum(), attend(*tensors)
 
     def run(attend):
         return jax.grad(lambda *t: total(attend, *t), argnums=(0, 1, 2), has_aux=True)(*_tensors(length))
@@ -48,7 +48,7 @@ def test_plain_causal_attention(monkeypatch: pytest.MonkeyPatch):
 
     def run(visible_until):
         def total(*t):
-            return (blockwise.blockwise_attention(*t, visible_until) * jnp.cos(jnp.arange(8))).sum()
+            return (blockwise.blockwise_attention(*t, visible_until) * jnp.cos(jnp.arange(8))[None, None, None]).sum()
 
         return jax.value_and_grad(total, argnums=(0, 1, 2))(*_tensors(29))
 
@@ -64,6 +64,6 @@ def test_sixteen_bits():
     np.testing.assert_allclose(out.astype(jnp.float32), expected, atol=0.03)
 
 
-def test_as_many_blocks_as_allowed():
+def test_the_number_of_blocks_is_bounded():
     assert [len(list(blockwise._blocks(n))) for n in (1, 128, 129, 1024, 5000)] == [1, 1, 2, 8, 8]
     assert list(blockwise._blocks(300)) == [(0, 128), (128, 256), (256, 300)]

@@ -1,4 +1,4 @@
-"""Prefix and tree in parts give what one mask over everything gives."""
+"""Attention of prefix and tree in parts equals attention with the dense mask."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ def _tensors(length: int, *, rows: int = 2, heads: int = 4, kv_heads: int = 2, s
     return [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
 
 
-def test_who_sees_whom():
+def test_the_masks():
     tree = PrefixTreeMask(jnp.array([1, 2]), 2, (3, 2, 3))
     assert tree.dense_visible_until().tolist() == [[5, 2, 5, 4, 5], [5, 5, 5, 4, 5]]
-    drawn = ["x.x..", "x.xx.", "x.x.x"]
-    assert tree.tree_visibility()[0].tolist() == [[c == "x" for c in row] for row in drawn]
+    expected = ["x.x..", "x.xx.", "x.x.x"]
+    assert tree.tree_visibility()[0].tolist() == [[c == "x" for c in row] for row in expected]
     np.testing.assert_array_equal(tree.tree_visibility(), boolean_mask(tree.dense_visible_until(), 2, 3))
 
 
-@pytest.mark.parametrize("room", [5, 128, 300], ids=["one block", "whole blocks", "a rest"])
+@pytest.mark.parametrize("room", [5, 128, 300], ids=["one block", "whole blocks", "a remainder"])
 def test_equals_the_dense_mask(room):
     q, k, v = _tensors(room + len(TREE))
     tree = PrefixTreeMask(jnp.array([room, 3]), room, TREE)
     found = attend(q, k, v, visible_until=tree, implementation="xla")
     expected = attend(q, k, v, visible_until=tree.dense_visible_until(), implementation="xla")
     np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
-    own = np.r_[:3, room : room + len(TREE)]  # what stands in the padding does not matter
-    np.testing.assert_allclose(found[1, own], expected[1, own], atol=1e-5)
+    valid = np.r_[:3, room : room + len(TREE)]  # positions of padding are not compared
+    np.testing.assert_allclose(found[1, valid], expected[1, valid], atol=1e-5)
 
 
-def test_what_stands_in_the_padding_does_not_matter():
+def test_values_of_padding_have_no_effect():
     q, k, v = _tensors(8 + len(TREE))
     tree = PrefixTreeMask(jnp.array([8, 3]), 8, TREE)
     noise = [x.at[1, 3:8].set(9.0) for x in (q, k, v)]
-    own = np.r_[:3, 8 : 8 + len(TREE)]
+    valid = np.r_[:3, 8 : 8 + len(TREE)]
     np.testing.assert_array_equal(
-        attend(*noise, visible_until=tree)[1, own], attend(q, k, v, visible_until=tree)[1, own]
+        attend(*noise, visible_until=tree)[1, valid], attend(q, k, v, visible_until=tree)[1, valid]
     )
 
 
@@ -61,7 +61,7 @@ def test_sixteen_bits():
     np.testing.assert_allclose(found[0].astype(jnp.float32), exact[0], atol=0.03)
 
 
-def test_causal_kernel_of_the_prefix():
+def test_the_causal_kernel_of_the_prefix():
     q, k, v = _tensors(140)
     found = splash_attention(q, k, v, None, causal=True, interpret=True)
     np.testing.assert_allclose(found, blockwise_attention(q, k, v, None), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Rows sorted by expert in whole blocks, and the MLPs over them."""
+"""Rows sorted by expert in whole blocks, and the MLPs applied to them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_layout_of_a_small_table():
 
 
 @pytest.mark.parametrize(("assignments", "experts", "rows"), [(6144, 8, 256), (480, 8, 16), (8, 64, 8), (2560, 64, 16)])
-def test_blocks_are_small_beside_an_even_share(assignments, experts, rows):
+def test_blocks_are_small_relative_to_an_even_share(assignments, experts, rows):
     assert grouped.block_rows(assignments, experts) == rows
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(-2, 5), min_size=12, max_size=12), st.sampled_from([1, 2, 5, 8]))
-def test_every_assignment_stands_once_in_a_block_of_its_expert(choice, block):
+def test_every_assignment_has_one_row_in_a_block_of_its_expert(choice, block):
     layout = jax.tree.map(
         np.asarray, jax.jit(grouped.sort_by_expert, static_argnums=(1, 2))(jnp.array(choice), 4, block)
     )
@@ -47,8 +47,8 @@ def test_every_assignment_stands_once_in_a_block_of_its_expert(choice, block):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_values_and_gradients_are_those_of_one_mlp_at_a_time(dtype):
-    """Blocks 0 and 2 of expert 1, block 1 of expert 0, block 3 unused: nothing of it reaches anything."""
+def test_values_and_gradients_equal_one_mlp_at_a_time(dtype):
+    """Blocks 0 and 2 of expert 1, block 1 of expert 0, block 3 unused: it affects no value and no gradient."""
     rng = np.random.default_rng(0)
     rows, expert = jnp.asarray(rng.normal(size=(16, 6)), dtype), jnp.array([1, 0, 1, 2])
     shapes = ((3, 6, 10), (3, 6, 10), (3, 10, 6))

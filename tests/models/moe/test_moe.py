@@ -1,4 +1,4 @@
-"""Both dispatches against computing every expert for every token."""
+"""Both dispatches against a reference that computes every expert for every token."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def x() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(B, L, D)).astype(np.float32)
 
 
-def oracle(layer: MoE, x, kept=None):
-    """Every expert for every token, in float64 numpy; `kept` [B, L, k] leaves choices out."""
+def reference(layer: MoE, x, kept=None):
+    """Every expert for every token, in float64 numpy; `kept` [B, L, K] masks choices."""
     scores = x.astype(np.float64) @ np.asarray(layer.router.kernel[...], np.float64)
     p = np.exp(scores - scores.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
@@ -50,11 +50,11 @@ def oracle(layer: MoE, x, kept=None):
     return np.einsum("blk,blkd->bld", weight, np.take_along_axis(y, choice[..., None], 2))
 
 
-def test_dropless_is_the_dense_oracle(layer, x):
-    np.testing.assert_allclose(layer(x)[0], oracle(layer, x), atol=1e-5)
+def test_dropless_equals_the_dense_reference(layer, x):
+    np.testing.assert_allclose(layer(x)[0], reference(layer, x), atol=1e-5)
 
 
-def test_one_token_is_the_same_alone_and_in_company(layer, x):
+def test_a_tokens_result_does_not_depend_on_other_tokens(layer, x):
     np.testing.assert_array_equal(layer(x)[0][3:4, 2:3], layer(x[3:4, 2:3])[0])
 
 
@@ -65,11 +65,11 @@ def capped(layer: MoE, capacity: float) -> MoE:
     return again
 
 
-def test_enough_capacity_is_the_dense_oracle(layer, x):
-    np.testing.assert_allclose(capped(layer, 2.0)(x)[0], oracle(layer, x), atol=1e-5)
+def test_enough_capacity_equals_the_dense_reference(layer, x):
+    np.testing.assert_allclose(capped(layer, 2.0)(x)[0], reference(layer, x), atol=1e-5)
 
 
-def test_beyond_its_capacity_an_expert_takes_first_choices_and_early_tokens(layer, x):
+def test_capacity_favours_first_choices_and_early_tokens(layer, x):
     """Capacity 0.5 * 2 * 6 / 4 = 1.5, so 2 tokens of a row for each expert."""
 
     def kept(choice):
@@ -84,7 +84,7 @@ def test_beyond_its_capacity_an_expert_takes_first_choices_and_early_tokens(laye
         assert 0 < keep.mean() < 1
         return keep
 
-    np.testing.assert_allclose(capped(layer, 0.5)(x)[0], oracle(layer, x, kept), atol=1e-5)
+    np.testing.assert_allclose(capped(layer, 0.5)(x)[0], reference(layer, x, kept), atol=1e-5)
 
 
 def test_router_losses():
