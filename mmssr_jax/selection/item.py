@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import urllib.parse
 from typing import Any
 
+from mmssr_jax.core import files
 from mmssr_jax.core.sample import Sample
 
 
@@ -28,13 +30,13 @@ class Item:
         return json.loads(self.record)
 
 
-_MAX_NAME = 200  # bytes of a file name; file systems allow 255, and numbers and suffixes follow
+_MAX_NAME = 240  # bytes of a file name; file systems allow 255, and a suffix follows
 
 
 def file_name(name: str, *, dots: bool = True) -> str:
     """A file name for any string: letters, digits, '_', '-' and '.' stay, the rest is percent-encoded UTF-8.
 
-    A longer one than 200 bytes is cut and ends with "~" and a hash of the whole string.
+    A longer one than 240 bytes is cut and ends with "~" and a hash of the whole string.
 
     Args:
       name: an id or the name of a source, such as "coco/train2017".

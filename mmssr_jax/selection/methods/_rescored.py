@@ -28,6 +28,10 @@ class RescoredSelector(MmssrSelector, abc.ABC):
         """See `Selector.standings`; of the replaced scores."""
         return super().standings(run.with_table(self.rescored(run.candidates)), row)
 
+    def report(self, run: SelectionRun) -> Mapping[str, float]:
+        """See `Selector.report`; of the replaced scores."""
+        return super().report(run.with_table(self.rescored(run.candidates)))
+
     def needed_scores(self, run: SelectionRun, row: int) -> Mapping[str, float | None]:
         """None: a sample's score alone does not determine the replaced scores."""
         return {}

@@ -37,6 +37,8 @@ class MmssrSelector(Selector):
       capabilities: columns of the scores, in the order in which they choose; all if empty.
       threshold: only scores above it (strictly) are eligible. For expected scores, 0.5 corresponds to the official
         integer 0: what rounds to 0 is not eligible. For integer scores the two are the same.
+      threshold_quantile: instead of `threshold`, for each capability the score at this quantile (the lower one between
+        two) of all scored samples; the thresholds are logged and stand in the manifest.
       thresholds: different thresholds for some capabilities.
       weights: relative shares of the capabilities; 1 where not given, 0 switches a capability off.
       cap_takes: whether a group's debt is capped by the share. False reproduces the official program, which may select
@@ -45,9 +47,14 @@ class MmssrSelector(Selector):
 
     capabilities: tuple[str, ...] = ()
     threshold: float = 0.5
+    threshold_quantile: float | None = None
     thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cap_takes: bool = True
+
+    def __post_init__(self) -> None:
+        if self.threshold_quantile is not None and not 0 <= self.threshold_quantile < 1:
+            raise ValueError(f"threshold_quantile is {self.threshold_quantile:g}; it must be at least 0 and below 1")
 
     @property
     def needs(self) -> Needs:
@@ -95,6 +102,9 @@ class MmssrSelector(Selector):
         if not (run.table.styles[row] >= 0).any():
             return {}
         thresholds = self._weighted_thresholds(run.table)
+        if self.threshold_quantile is not None:  # one other score must not move the thresholds of all
+            fixed = dataclasses.replace(self, threshold_quantile=None, thresholds=thresholds)
+            run = dataclasses.replace(run, selector=fixed)
         return {name: needed_score(run, row, name, threshold) for name, threshold in thresholds.items()}
 
     def why_not(self, run: SelectionRun, row: int) -> str:
@@ -116,12 +126,22 @@ class MmssrSelector(Selector):
             f"gave {nearest.taken} down to a score of {nearest.last_score:.4g}; it has {nearest.score:.4g}"
         )
 
-    def threshold_of(self, capability: str) -> float:
+    def report(self, run: SelectionRun) -> Mapping[str, float]:
+        """The thresholds, where they are quantiles; see `Selector.report`."""
+        if self.threshold_quantile is None:
+            return {}
+        return {f"threshold {name}": value for name, value in self._weighted_thresholds(run.table).items()}
+
+    def threshold_of(self, table: ScoreTable, capability: str) -> float:
         """The value that an eligible score of this capability exceeds."""
-        return self.thresholds.get(capability, self.threshold)
+        if capability in self.thresholds or self.threshold_quantile is None:
+            return self.thresholds.get(capability, self.threshold)
+        column = table.column(capability)
+        known = column[~np.isnan(column)]
+        return float(np.quantile(known, self.threshold_quantile, method="lower")) if len(known) else self.threshold
 
     def _weighted_thresholds(self, table: ScoreTable) -> dict[str, float]:
-        return {name: self.threshold_of(name) for name in self.weighted(table.capabilities)}
+        return {name: self.threshold_of(table, name) for name in self.weighted(table.capabilities)}
 
     def weighted(self, known: Sequence[str]) -> dict[str, Fraction]:
         """The capabilities with a weight above 0, in order, with their weights."""
@@ -153,7 +173,7 @@ class _Run:
             name: CapabilityLists(
                 self._groups,
                 self._scores[name],
-                settings.threshold_of(name),
+                settings.threshold_of(candidates.table, name),
                 candidates.tie,
                 self._picks.taken,
             )

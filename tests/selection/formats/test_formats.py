@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 import urllib.parse
 from pathlib import Path
@@ -34,6 +35,16 @@ def test_file_names_stand_for_names(name: str, dots: bool) -> None:
     assert not set(found) & set("/\\:\0 ,()[]~")
     assert not found.startswith(".")
     assert dots or "." not in found
+
+
+@pytest.mark.parametrize("name", ["中" * 29, "中" * 1000, "é" * 41 + "x", "a" * 300, "." * 300])
+@pytest.mark.parametrize("dots", [True, False])
+def test_a_long_name_is_a_file_name_too(tmp_path: Path, name: str, dots: bool) -> None:
+    found = {file_name(n, dots=dots) for n in (name, name + "2", "2" + name)}
+    assert len(found) == 3
+    for one in found:
+        assert re.fullmatch(r"([\w.-]|%[0-9A-F]{2})+(~[0-9a-f]{16})?", one)
+        (tmp_path / f"{one}.json").write_text("")
 
 
 def test_llava_json_is_what_json_dump_writes(tmp_path: Path, items: list[Item]) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection import groups
-from mmssr_jax.selection.base import Budget, Selection
+from mmssr_jax.selection.base import Budget, Excluded, Selection
+from mmssr_jax.selection.method import SelectionRun
 from mmssr_jax.selection.methods.mmssr import MmssrSelector
 from mmssr_jax.selection.table import ScoreTable
 from tests.selection.tables_for_tests import candidates_of, make_table, reference, score_tables
@@ -217,3 +218,23 @@ def test_more_required_rows_than_the_budget() -> None:
     for budget in (Budget(count=1), Budget(tokens=2)):
         with pytest.raises(UserError, match="2 required samples"):
             MmssrSelector().select(candidates, [budget])
+
+
+@given(score_tables(), st.integers(1, 40), st.sampled_from([0.0, 0.25, 0.5, 0.9]))
+def test_a_quantile_is_the_threshold_of_each_capability(table: ScoreTable, count: int, quantile: float) -> None:
+    """The same picks as with the thresholds written out, and the same answer to "what score would it have needed"."""
+    candidates, budgets = candidates_of(table), (Budget(count=min(count, len(table))),)
+    known = {name: np.sort(column[~np.isnan(column)]) for name, column in table.scores.items()}
+    thresholds = {n: float(c[int(quantile * (len(c) - 1))]) if len(c) else 0.5 for n, c in known.items()}
+    runs = []
+    for selector in (MmssrSelector(threshold_quantile=quantile), MmssrSelector(thresholds=thresholds)):
+        runs.append(SelectionRun(selector, budgets, candidates, Excluded({}), selector.select(candidates, budgets)))
+    assert picks_of(runs[0].selection) == picks_of(runs[1].selection)
+    assert runs[0].selector.report(runs[0]) == {f"threshold {n}": v for n, v in thresholds.items()}
+    for row in np.setdiff1d(np.arange(len(table)), runs[0].selection.rows)[:3]:
+        assert runs[0].selector.needed_scores(runs[0], row) == runs[1].selector.needed_scores(runs[1], row)
+
+
+def test_a_quantile_is_below_one() -> None:
+    with pytest.raises(ValueError, match="threshold_quantile is 1; it must be at least 0 and below 1"):
+        MmssrSelector(threshold_quantile=1.0)
