@@ -12,6 +12,7 @@
                           standard_error: over the runs of both, null if either has one run,
                           lowest, highest: over all pairs of a run and a baseline run,
                           interval: 95 % bootstrap over the questions, the same resamples for all runs}
+    replicates            if replicates are configured; replicate_comparison.py describes it
 
 The standard error and the range measure variation over seeds, the interval variation over questions; a significant
 gain exceeds both.
@@ -116,10 +117,12 @@ def _benchmark(scores: Sequence[Score]) -> dict[str, Any]:
 def run_averages(scores: Mapping[str, Score], averages: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """ "all" and the configured averages of one run, in percent: `averages` of `results/<run>.json`."""
     percents = {name: np.array(score.percent()) for name, score in scores.items()}
-    return {name: float(value) for name, value in _averages(percents, averages).items()}
+    return {name: float(value) for name, value in average_percents(percents, averages).items()}
 
 
-def _averages(percents: Mapping[str, np.ndarray], averages: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+def average_percents(
+    percents: Mapping[str, np.ndarray], averages: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
     """ "all" and the configured averages of one run's percentages, `[]`, or of bootstrap resamples of them, `[b]`."""
     result = {ALL: np.mean(list(percents.values()), axis=0)}
     for name, members in averages.items():
@@ -143,7 +146,7 @@ def _differences(
         sides = [[scores[run][name] for run in group["runs"]] for group in (first, second)]
         draws[name] = _resampled_difference(*sides, seed=(seed, position))
         percents[name] = 100 * draws[name] / sides[0][0].scale
-    draws |= _averages(percents, averages)
+    draws |= average_percents(percents, averages)
     entries = {name: [g["averages"][name] for g in (first, second)] for name in first["averages"]}
     entries |= {name: [g["benchmarks"][name] for g in (first, second)] for name in first["benchmarks"]}
     return {

@@ -48,6 +48,7 @@ OPTIONS, RIGHT = "ranked_options", "ranked_right"
 LOG_P, EMPTY_LOG_P, TOKENS = "ranked_log_likelihoods", "ranked_empty_log_likelihoods", "ranked_tokens"
 COLUMNS = (OPTIONS, RIGHT, LOG_P, EMPTY_LOG_P, TOKENS)
 MINUS_BLANK = "acc_minus_blank"
+MEASURES = ("acc", "acc_norm", "acc_mutual_info", "acc_per_token", MINUS_BLANK, "nll", "nll_per_token")
 
 
 class OptionLikelihoods(NamedTuple):

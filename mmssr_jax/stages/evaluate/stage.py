@@ -28,6 +28,7 @@ from mmssr_jax.evaluation.config import RESERVED, BenchmarkConfig, EvaluateConfi
 from mmssr_jax.evaluation.grading import Grader, add_grades
 from mmssr_jax.evaluation.kit_export import export_predictions
 from mmssr_jax.evaluation.ranking import rank, ranked_score
+from mmssr_jax.evaluation.replicate_comparison import check_replicates, compare_replicates, power_statement
 from mmssr_jax.evaluation.score import CLUSTER, NO_JUDGE, Fields, Score
 from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.parallel.inference_mesh import mesh_config, spans_processes
@@ -94,6 +95,8 @@ def _score_runs(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]
             scores, groups=config.groups, averages=config.averages, baseline=config.baseline, full=config.full,
             seed=config.seed,
         )  # fmt: skip
+        if config.replicates:
+            comparison["replicates"] = compare_replicates(scores, config)
         _write_if_changed(ctx.workdir.results("comparison"), comparison)
 
 
@@ -118,6 +121,10 @@ def _check(config: EvaluateConfig, runs: tuple[str, ...]) -> None:
     )  # fmt: skip
     for name, bench in config.benchmarks.items():
         check_rankable(name, bench)
+    check_replicates(config)
+    statement = power_statement(config)
+    if statement is not None:
+        logging.info("%s", statement)
     exported = {kit_name(name, bench): name for name, bench in config.benchmarks.items()}
     for name, bench in config.benchmarks.items():
         other = exported[kit_name(name, bench)]
