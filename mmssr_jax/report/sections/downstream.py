@@ -9,6 +9,7 @@ from mmssr_jax.core import files
 from mmssr_jax.report.blocks import Block, Dot, Fold, Grid, KeyFigure, Note, Section, Table, Track, Tracks
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import NONE, count, fixed, format_interval, signed
+from mmssr_jax.report.sections.replicates import replicate_blocks, replicate_notes
 from mmssr_jax.report.sections.significance import HIGHER, verdict
 from mmssr_jax.report.sections.training_gain import gain_notes
 from mmssr_jax.report.svg_charts import nice_ticks
@@ -33,7 +34,11 @@ def downstream_section(inputs: Inputs, config: ReportConfig) -> Section:
         summary = [Note(_sentence(comparison, n), "finding") for n in _compared(comparison)]
         gains, missing = gain_notes(inputs, comparison)
         summary += gains
+        replicates = comparison.get("replicates")
+        if replicates is not None:
+            summary = replicate_notes(replicates) + summary
         blocks += [*summary, *_comparison(comparison)]
+        blocks += replicate_blocks(replicates) if replicates is not None else []
     else:
         missing.append("No comparison over seeds yet: results/comparison.json does not exist or has no groups.")
     if runs:
