@@ -1,25 +1,25 @@
-"""What scoring costs beside one forward pass, and beside transformers; one JSON line.
+"""Cost of scoring relative to one forward pass and to transformers; prints one JSON line.
 
     pip install -e .[bench]
     python benchmarks/scoring.py                                   (2 threads, float32; an hour and 12 GiB on two cores)
     python benchmarks/scoring.py --only=0.5b,7b,input,pool --layers=4              (minutes; without PyTorch)
-    python benchmarks/scoring.py --only=gpu                        (on a GPU; elsewhere it says what it would run)
+    python benchmarks/scoring.py --only=gpu                        (without a GPU it prints what it would run)
 
 Shapes are LLaVA-OneVision's: one view (729 tokens and a newline), `--text` tokens of conversation, random weights. A
-prefix pass is vision, connector, decoder, and logits at the last position. Compared programs alternate, `--repeats`
-rounds; a ratio is the median of the rounds' ratios.
+prefix pass is vision tower, connector, decoder, and logits at the last position. Compared programs alternate for
+`--repeats` rounds; a ratio is the median of the rounds' ratios.
 
-| key | what it is |
+| key | meaning |
 | --- | --- |
-| tree_over_prefix | 14 scores and the one-pass styles / a prefix pass, 0.5B shape |
-| tree_over_prefix_7b | the same at 7B shape, by default two layers each of decoder and tower, vocabulary cut alike |
+| tree_over_prefix | 14 scores and one-pass styles / a prefix pass, 0.5B shape |
+| tree_over_prefix_7b | the same at 7B shape; by default two layers each of decoder and tower, vocabulary reduced alike |
 | pair_over_prefix | two models, one for the scores and one for the styles / a prefix pass of one |
-| tree_over_separate | one pass for all / 15 passes, of which `--calls` are run and the rest taken to be like them |
-| vs_transformers_generate | 15 `generate` calls on the same weights / our one pass; `--calls` are run |
+| tree_over_separate | one pass for all / 15 passes, extrapolated from `--calls` |
+| vs_transformers_generate | 15 `generate` calls on the same weights, extrapolated from `--calls` / our one pass |
 | vs_transformers_shared | transformers' prefill and all 15 suffixes in a batch on its cache / our one pass |
-| samples_per_s | of the tiny model, from a packed pool to the table, compiled before |
-| padding_share | of the tokens computed in that run |
-| input_over_decode | samples/s of decoding, resizing, tokenising / of decoding and resizing alone |
+| samples_per_s | the tiny model from a packed pool to the table, without compilation |
+| padding_share | share of padding among the tokens computed in that run |
+| input_over_decode | samples/s of decoding, resizing and tokenising / of decoding and resizing alone |
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from absl import app, flags
 from scoring_parts import QUESTIONS, compiled, questions, random_params, ratio, rounds, sample_batch, shape_config
 
 PARTS = ("0.5b", "7b", "transformers", "input", "pool", "gpu")
-_ONLY = flags.DEFINE_list("only", list(PARTS), f"which of {', '.join(PARTS)}")
+_ONLY = flags.DEFINE_list("only", list(PARTS), f"parts to run, of {', '.join(PARTS)}")
 _LAYERS = flags.DEFINE_integer("layers", 0, "layers of decoder and tower at 0.5B shape; 0 is all 24 and 26")
 _LAYERS_7B = flags.DEFINE_integer("layers_7b", 2, "the same at 7B shape; 0 is all 28 and 26")
 _ROWS = flags.DEFINE_integer("rows", 1, "samples in a batch", lower_bound=1)
 _TEXT = flags.DEFINE_integer("text", 150, "text tokens of a sample", lower_bound=4)
 _REPEATS = flags.DEFINE_integer("repeats", 3, "rounds", lower_bound=1)
-_CALLS = flags.DEFINE_integer("calls", 3, "how many of 15 like calls are run", lower_bound=1, upper_bound=15)
-_THREADS = flags.DEFINE_integer("threads", 2, "of both frameworks on a CPU", lower_bound=1)
-_TOKENIZER = flags.DEFINE_string("tokenizer", None, "folder of a tokenizer; by default one where words are tokens")
+_CALLS = flags.DEFINE_integer("calls", 3, "calls to run of 15 equal ones", lower_bound=1, upper_bound=15)
+_THREADS = flags.DEFINE_integer("threads", 2, "CPU threads of both frameworks", lower_bound=1)
+_TOKENIZER = flags.DEFINE_string("tokenizer", None, "folder of a tokenizer; by default one with a token per word")
 
 
 def measure_shape(name: str, layers: int, dtype: str, *, more: bool) -> dict[str, Any]:
-    """Ratios of one model shape; `more` adds the pair and the separate prompts."""
+    """Ratios for one model shape; `more` adds the pair of models and the separate prompts."""
     config = shape_config(name, layers, dtype)
     graphdef, params = random_params(config)
     batch = sample_batch(config, rows=_ROWS.value, text=_TEXT.value)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-# Dense bfloat16 TFLOP/s of NVIDIA's data sheets, by a part of the device's name.
+# Dense bfloat16 TFLOP/s of NVIDIA's data sheets, by a substring of the device's name.
 PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "RTX 4090": 165, "V100": 125}
 SHAPES = {"llava_ov_0_5b": (8, 16, 32), "llava_ov_7b": (4, 8, 16)}
 REPEATS = 5
 
 
 def measure(*, text: int) -> dict[str, Any]:
-    """Per shape samples/s, TFLOP/s and share of peak at the best of several batch sizes; elsewhere what would run."""
+    """For each shape samples/s, TFLOP/s and share of peak at the best batch size; without a GPU, what would run."""
     import jax
 
     if jax.default_backend() != "gpu":

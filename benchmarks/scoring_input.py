@@ -1,4 +1,4 @@
-"""The input of scoring, and scoring end to end, for benchmarks/scoring.py."""
+"""Throughput of the scoring input pipeline, and of scoring end to end, for benchmarks/scoring.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of benchmarks/scoring.py share: shapes, programs, and how they are timed."""
+"""Shared by the parts of benchmarks/scoring.py: shapes, programs, and their timing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUESTIONS = 15
 
 
 def rounds(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each program in each round; all run once before, uncounted. A program waits for its own result."""
+    """Seconds of each program in each round, after one warm-up round; a program returns when its result is ready."""
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for n in range(repeats + 1):
         for name, run in programs.items():
@@ -30,7 +30,7 @@ def ratio(above: list[float], below: list[float], times: float = 1.0) -> float:
 
 
 def shape_config(name: str, layers: int, dtype: str) -> Any:
-    """The model's config; with fewer layers the vocabulary is cut alike, so that the logits keep their share."""
+    """The model's config; with fewer layers the vocabulary shrinks in proportion, to keep the logits' share of cost."""
     from mmssr_jax.models import presets
 
     config = presets.preset(name)
@@ -43,7 +43,7 @@ def shape_config(name: str, layers: int, dtype: str) -> Any:
 
 
 def random_params(config: Any) -> Any:
-    """Structure and parameters, drawn on the device in float32, or 16 bits where the model computes in them."""
+    """Structure and random parameters, created on the device in float32, or in the model's 16-bit dtype."""
     import jax
     from flax import nnx
 
@@ -58,10 +58,10 @@ def random_params(config: Any) -> Any:
     return graphdef, jax.jit(make)()
 
 
-def questions(asked: str, folder: str | None = None) -> Any:
+def questions(part: str, folder: str | None = None) -> Any:
     """The encoder of "all" questions, the "scores" or the "styles", with the tokenizer of `folder`.
 
-    Without one, a small tokenizer is trained to which the words of the questions are tokens, as they are to large ones.
+    By default a small tokenizer is trained whose tokens are the questions' words, as in the tokenizers of large models.
     """
     from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
     from mmssr_jax.data.processor import Processor
@@ -75,8 +75,8 @@ def questions(asked: str, folder: str | None = None) -> Any:
         texts = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query(), *STYLES]
         tokenizer = train_tokenizer([*texts, *"012345", "user\n", "assistant\n", "A: b\n"] * 20, vocab_size=640)
     processor = Processor(tokenizer, image_size=384, tokens_per_image=729)
-    capabilities = CAPABILITIES if asked != "styles" else ()
-    styles = STYLES if asked != "scores" else ()
+    capabilities = CAPABILITIES if part != "styles" else ()
+    styles = STYLES if part != "scores" else ()
     return ScorerEncoder(processor, capabilities, max_prefix=4096, styles=styles)
 
 
@@ -103,7 +103,7 @@ def sample_batch(config: Any, *, rows: int, text: int, vocab: int = 600) -> Any:
 def compiled(
     config: Any, graphdef: Any, params: Any, batch: Any, *, names: Sequence[str], tokenizer: str | None = None
 ) -> dict[str, Callable[[], Any]]:
-    """The named programs: prefix, tree (all questions), scores, styles, alone (one question); each runs to its end."""
+    """The named programs: prefix, tree (all questions), scores, styles, alone (one question). They block."""
     import jax
     import jax.numpy as jnp
 
@@ -112,18 +112,18 @@ def compiled(
     from mmssr_jax.scoring import forward
     from mmssr_jax.scoring.prompt_tree import build_tree
 
-    whole, scores, styles = (questions(asked, tokenizer) for asked in ("all", "scores", "styles"))
-    one = build_tree([whole.queries[0]])  # a question as the official program asks it, alone
+    all_questions, scores, styles = (questions(part, tokenizer) for part in ("all", "scores", "styles"))
+    one = build_tree([all_questions.queries[0]])  # the official code runs one question per pass
 
     def prefix(params: Any, batch: Any) -> Any:
         B, L = batch.tokens.shape
-        seen = PrefixTreeMask(jnp.full(B, L, jnp.int32), L, ())
+        mask = PrefixTreeMask(jnp.full(B, L, jnp.int32), L, ())
         hidden = module_params.merge(graphdef, params)(
-            batch.tokens, batch.pixels, batch.image_index, batch.positions, seen
+            batch.tokens, batch.pixels, batch.image_index, batch.positions, mask
         )
         return module_params.merge(graphdef, params).logits(hidden[:, -1])
 
-    def asking(encoder: Any) -> Callable[[Any, Any], Any]:
+    def answering(encoder: Any) -> Callable[[Any, Any], Any]:
         def run(params: Any, batch: Any) -> Any:
             logits = forward.leaf_logits(module_params.merge(graphdef, params), batch, encoder.tree)
             digits = forward.read_digits(logits[:, : len(encoder.capabilities)], jnp.asarray(encoder.digits))
@@ -138,9 +138,9 @@ def compiled(
     made = {}
     functions = {
         "prefix": prefix,
-        "tree": asking(whole),
-        "scores": asking(scores),
-        "styles": asking(styles),
+        "tree": answering(all_questions),
+        "scores": answering(scores),
+        "styles": answering(styles),
         "alone": alone,
     }
     for name in names:

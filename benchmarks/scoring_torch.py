@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 IMAGE_TOKEN = 3  # of the small tokenizer
-SCORE_TOKENS = 2  # a digit and the end of the answer; random weights would never end it
+SCORE_TOKENS = 2  # a digit and the end of the answer; random weights would not generate the end
 
 
 def compare(config: Any, *, text: int, calls: int, repeats: int, threads: int) -> dict[str, Any]:
     """`vs_transformers_generate` and `vs_transformers_shared`, one sample at a time, in float32, alternating with ours.
 
     Args:
-      config: of the model.
+      config: the model's config.
       text: text tokens of the sample.
-      calls: how many of the 15 `generate` calls are run; the others are taken to be like them.
+      calls: number of `generate` calls to run; the time of all 15 is extrapolated.
       repeats: rounds.
-      threads: of PyTorch.
+      threads: PyTorch's threads.
     """
     import numpy as np
     import torch
@@ -95,7 +95,7 @@ def shared_prefix(model: Any, tokens: Any, image: dict[str, Any], queries: list[
 
 
 def _agreement(config: Any, graphdef: Any, params: Any, batch: Any, tokens: Any, encoder: Any, theirs: Any) -> float:
-    """The greatest difference of our capability leaves' logits from theirs."""
+    """The maximum absolute difference between our logits at the capability leaves and theirs."""
     import dataclasses
 
     import jax
