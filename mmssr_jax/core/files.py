@@ -161,15 +161,33 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     Raises:
       UserError: the file is missing, not Parquet, or lacks a column.
     """
+    schema = read_parquet_schema(path)
+    missing = sorted(set(columns or ()) - set(schema.names))
+    if missing:
+        raise UserError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
+    with _reading_parquet(path):
+        table = pq.read_table(path, columns=columns)
+        table.validate(full=True)  # a flipped byte in a text column is found here, not where the text is used
+        return table
+
+
+def read_parquet_schema(path: Path) -> pa.Schema:
+    """The columns of a Parquet file and their types.
+
+    Raises:
+      UserError: the file is missing, or not Parquet.
+    """
+    with _reading_parquet(path):
+        return pq.read_schema(path)
+
+
+@contextlib.contextmanager
+def _reading_parquet(path: Path) -> Iterator[None]:
     try:
-        schema = pq.read_schema(path)
-        missing = sorted(set(columns or ()) - set(schema.names))
-        if missing:
-            raise UserError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
-        return pq.read_table(path, columns=columns)
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (pa.ArrowInvalid, OSError) as e:  # Arrow raises OSError for a damaged footer or page
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as e:  # OSError: a damaged footer or page
         raise UserError(f"{path}: not a readable Parquet file ({' '.join(str(e).split())})") from None
 
 

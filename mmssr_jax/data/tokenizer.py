@@ -11,6 +11,7 @@ import tokenizers
 import transformers
 
 from mmssr_jax.core import files
+from mmssr_jax.core.artifact import how_to_remake
 from mmssr_jax.core.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
@@ -109,7 +110,11 @@ def load_tokenizer(folder: Path, *, add_image: bool = False) -> Tokenizer:
     """
     if not (folder / "tokenizer.json").exists() and not (folder / "vocab.json").exists():
         raise UserError(f"{folder}: holds no tokenizer.json")
-    fast = transformers.AutoTokenizer.from_pretrained(str(folder))
+    try:
+        fast = transformers.AutoTokenizer.from_pretrained(str(folder))
+    except Exception as e:  # the Rust parser raises Exception itself; transformers many kinds
+        reason = " ".join(str(e).split())[:200] or type(e).__name__
+        raise UserError(f"{folder}: its tokenizer cannot be read ({reason}); {how_to_remake(folder)}") from e
     if not isinstance(fast, transformers.PreTrainedTokenizerFast):
         raise UserError(f"{folder}: {type(fast).__name__} is not a fast tokenizer")
     if add_image and fast.backend_tokenizer.token_to_id(IMAGE) is None:

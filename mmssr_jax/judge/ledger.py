@@ -79,6 +79,13 @@ class LedgerEntry:
         return self.outcome in ("ok", "skip")
 
 
+_TEXT, _OPTIONAL_TEXT, _NUMBER = (str,), (str, type(None)), (int, float)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "judge", "prompt_hash", "outcome", "reason", "detail", "model", "mode", "time"), _TEXT),
+    **dict.fromkeys(("raw", "system_fingerprint", "request_id"), _OPTIONAL_TEXT),
+    **dict.fromkeys(("cost", "latency_s"), _NUMBER),
+    "repeat": (int,), "attempt": (int,), "usage": (dict,), "cost_estimated": (bool,),
+}  # fmt: skip
 _FIELDS = tuple(f.name for f in dataclasses.fields(LedgerEntry))
 _SERVER_TEXT = ("raw", "detail", "request_id", "system_fingerprint")
 _MIN_SECRET_LENGTH = 8
@@ -102,9 +109,26 @@ def read_ledger(path: Path) -> Iterator[LedgerEntry]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield LedgerEntry(**json.loads(line))
-            except (ValueError, TypeError) as e:
+                yield _entry(line)
+            except (ValueError, TypeError, RecursionError) as e:
                 raise UserError(f"{path}:{number}: not a ledger line ({e}); move the file away or repair it") from None
+
+
+def _entry(line: bytes) -> LedgerEntry:
+    """Parses a line.
+
+    Raises:
+      ValueError, TypeError, RecursionError: it is not an entry.
+    """
+    value = json.loads(line)
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    entry = LedgerEntry(**value)
+    for field in dataclasses.fields(entry):
+        found = getattr(entry, field.name)
+        if not isinstance(found, _TYPES[field.name]):
+            raise TypeError(f"its {field.name} is {str(found)[:40]!r}")
+    return entry
 
 
 class Ledger:
@@ -165,9 +189,9 @@ class Ledger:
         if not torn:
             return
         try:
-            LedgerEntry(**json.loads(torn))
+            _entry(torn)
             os.write(self._fd, b"\n")
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             os.ftruncate(self._fd, size - len(torn))
             logging.warning("%s: the last line was incomplete (%d bytes) and is cut off", self.path, len(torn))
         os.fsync(self._fd)

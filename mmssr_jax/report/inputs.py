@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.saved import NUMBER, Kind, read_saved
 from mmssr_jax.core.workdir import Workdir
 
 
@@ -43,6 +44,17 @@ class ReportConfig:
                 raise ValueError(f"{field.name} is {getattr(self, field.name)}, expected {minimum} or more")
 
 
+# Result -> the stage that writes it, and the fields that the sections read.
+_RESULTS: dict[str, tuple[str, dict[str, Kind]]] = {
+    "judge": ("judge", {
+        "agreement": list, "rounds": list, "samples": dict, "style_counts": dict, "histograms": dict, "usage": dict,
+        "ledger": dict, "per_source": dict, "cost_usd": NUMBER,
+    }),
+    "scorer": ("score", {"baselines": dict, "capabilities": dict, "truth": str}),
+    "comparison": ("evaluate", {"groups": dict, "differences": dict}),
+}  # fmt: skip
+
+
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """The artefacts of a workdir.
@@ -71,9 +83,14 @@ class Inputs:
         return tables.capability_slugs(self.scores) if self.scores is not None else ()
 
     def results(self, run: str) -> dict[str, Any] | None:
-        """`results/<run>.json`."""
+        """`results/<run>.json`.
+
+        Raises:
+          UserError: the file is damaged.
+        """
         path = self.workdir.results(run)
-        return files.read_json(path) if path.exists() else None
+        stage, fields = _RESULTS.get(run, ("evaluate", {}))
+        return read_saved(path, fields, stage=stage) if path.exists() else None
 
 
 def read_inputs(workdir: Workdir, name: str) -> Inputs:
@@ -85,7 +102,7 @@ def read_inputs(workdir: Workdir, name: str) -> Inputs:
     return Inputs(
         workdir=workdir,
         name=name,
-        config=files.read_json(workdir.config) if workdir.config.exists() else {},
+        config=read_saved(workdir.config, {}) if workdir.config.exists() else {},
         index=_table(workdir.pool / "index.parquet"),
         scores=scores,
         truth=_table(workdir.truth),

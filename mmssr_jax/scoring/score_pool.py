@@ -17,6 +17,7 @@ from absl import logging
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.shards import ShardedJob, part_rows
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.subset import SampleSource, Subset
@@ -229,6 +230,7 @@ def read_shard_statistics(folder: Path, shards: int) -> list[ScoreShard]:
     """The `ScoreShard` of every part, in order."""
     statistics = []
     for shard in range(shards):
-        row = files.read_json((folder / tables.part_name(shard, shards)).with_suffix(".json"))
+        path = (folder / tables.part_name(shard, shards)).with_suffix(".json")
+        row = read_saved(path, {"scored": int, "cut": int, "digit_mass": list, "rejects": list})
         statistics.append(ScoreShard(row["scored"], row["cut"], tuple(row["digit_mass"]), tuple(row["rejects"])))
     return statistics

@@ -13,7 +13,7 @@ from absl import logging
 
 from mmssr_jax.core import config as config_lib
 from mmssr_jax.core import files
-from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
+from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest, read_manifest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
@@ -42,6 +42,7 @@ def run(ctx: StageContext) -> None:
         return
     artefacts = read_inputs(ctx.workdir, run_name(ctx))
     page = render(artefacts, config, _samples(ctx.workdir, artefacts, config))
+    page = page.encode("utf-8", errors="backslashreplace").decode("utf-8")  # ids of rejects may hold lone surrogates
     files.write_text(artifact.path / PAGE, page)
     artifact.seal({"shown": len(paths), "kib": len(page.encode("utf-8")) // 1024})
     logging.info("report: open %s in a browser", artifact.path / PAGE)
@@ -70,15 +71,15 @@ def input_files(workdir: Workdir) -> dict[str, Path]:
 
 def _claim(ctx: StageContext, config: ReportConfig, inputs: dict[str, str]) -> Artifact:
     """Claims the folder; a page of other inputs or settings, or an unfinished one, is deleted."""
-    manifest = ctx.workdir.report / MANIFEST
-    previous: dict[str, Any] = files.read_json(manifest) if manifest.exists() else {}
+    manifest, overwrite = ctx.workdir.report / MANIFEST, STAGE in ctx.overwrite
+    previous: dict[str, Any] = read_manifest(manifest.parent) if manifest.exists() and not overwrite else {}
     changed = config_lib.difference(
         {"config": previous.get("config"), "inputs": previous.get("inputs")},
         {"config": config_lib.to_plain(config), "inputs": inputs},
     )
     if previous and changed:
         logging.info("report: rewritten, %d inputs or settings changed (%s)", len(changed), changed[0])
-    stale = STAGE in ctx.overwrite or bool(changed)
+    stale = overwrite or bool(changed)
     return Artifact(ctx.workdir.report, stage=STAGE, settings=config, inputs=inputs, overwrite=stale)
 
 

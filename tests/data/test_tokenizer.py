@@ -69,3 +69,12 @@ def test_an_lmms_tokenizer_gets_the_image_token(shared: Path, tmp_path: Path):
     assert (found.im_end, found.image, found.vocab_size) == (4002, 4003, 4004)
     text = "An <image> it's 42, <|im_end|> wörld"
     assert found.encode(text) == expected.encode(text)
+
+
+@pytest.mark.parametrize("content", ["", "{", "null", '{"model": 3}'])
+def test_a_damaged_tokenizer_is_one_line(tmp_path: Path, content: str):
+    tokenizer().save(tmp_path)
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match=r"its tokenizer cannot be read .*; remake it with --overwrite") as caught:
+        load_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)

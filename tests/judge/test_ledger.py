@@ -171,3 +171,15 @@ def test_many_writers_lose_nothing(tmp_path):
             t.join()
     assert sorted(ids(path)) == sorted(f"{t}-{i}" for t in range(4) for i in range(200))
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"id": "a", "judge": "j", "prompt_hash": ["h"]}', b"[1]", b"null", b'{"id": "a"}', b"[" * 100_000,
+     b'{"id": "a", "judge": "j", "prompt_hash": "h", "usage": null}'],
+)  # fmt: skip
+def test_a_line_that_is_json_but_no_entry_is_named(tmp_path, line):
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(UserError, match=r"ledger.jsonl:1: not a ledger line"):
+        Ledger(path)

@@ -64,5 +64,5 @@ def test_config_is_checked():
 
 
 def test_results_are_read_by_name(tmp_path):
-    files.write_json(tmp_path / "results" / "judge.json", {"a": 1})
-    assert lib.read_inputs(Workdir(tmp_path), "x").results("judge") == {"a": 1}
+    files.write_json(tmp_path / "results" / "a_run.json", {"a": 1})
+    assert lib.read_inputs(Workdir(tmp_path), "x").results("a_run") == {"a": 1}

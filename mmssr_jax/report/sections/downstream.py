@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmssr_jax.core import files
+from mmssr_jax.core.saved import check_fields, read_saved
 from mmssr_jax.report.blocks import Block, Dot, Fold, Grid, KeyFigure, Note, Section, Table, Track, Tracks
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import NONE, count, fixed, format_interval, signed
@@ -51,9 +51,10 @@ def run_results(inputs: Inputs) -> dict[str, Mapping[str, Any]]:
     """Run -> benchmark -> result, of every evaluated run."""
     results = {}
     for path in sorted(inputs.workdir.all_results.glob("*.json")):
-        result = files.read_json(path)
-        if isinstance(result, dict) and "run" in result and "benchmarks" in result:
-            results[str(result["run"])] = result["benchmarks"]
+        result = read_saved(path, {}, stage="evaluate")
+        if "run" in result and "benchmarks" in result:
+            check_fields(result, {"run": str, "benchmarks": dict}, path, stage="evaluate")
+            results[result["run"]] = result["benchmarks"]
     return results
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from mmssr_jax.core import tables
+from mmssr_jax.core import files, tables
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.report.blocks import (
     Block,
@@ -120,7 +118,7 @@ def _rubric_order(inputs: Inputs, one: Mapping[str, Any]) -> list[str]:
     """The capabilities in the order of a rating's scores, from the judgments' columns, since JSON keys are sorted."""
     path = inputs.workdir.judge / "judgments.parquet"
     if path.exists():
-        return list(tables.capability_slugs(pq.read_schema(path)))
+        return list(tables.capability_slugs(files.read_parquet_schema(path)))
     return in_order(one["capabilities"])
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmssr_jax.core import files, tables
+from mmssr_jax.core import tables
 from mmssr_jax.core.artifact import MANIFEST
+from mmssr_jax.core.saved import read_saved
 from mmssr_jax.report.blocks import Block, Cell, Fold, Grid, Heat, KeyFigure, Note, Section, Table
 from mmssr_jax.report.inputs import Inputs, ReportConfig, flaws, main_styles, row_indices, value_counts
 from mmssr_jax.report.numbers import NONE, count, fixed, percent, readable
@@ -82,7 +83,7 @@ def _overview(inputs: Inputs) -> Table:
 
 def _method(inputs: Inputs, name: str) -> str:
     path = inputs.workdir.selection(name) / MANIFEST
-    settings = files.read_json(path).get("config", {}) if path.exists() else {}
+    settings = read_saved(path, {"config": dict}, stage="select")["config"] if path.exists() else {}
     return str(settings.get("selection", settings).get("method", NONE))
 
 
