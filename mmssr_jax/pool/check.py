@@ -16,10 +16,11 @@ from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.decode import ImageError, check_header, check_image
 from mmssr_jax.images.frames import FrameRef, check_video
 from mmssr_jax.pool.config import RecordConfig, Verify
+from mmssr_jax.pool.limits import MAX_IMAGE_BYTES
 from mmssr_jax.pool.parse import read_sample, used_records
 from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import Reason, RejectedError
-from mmssr_jax.pool.record import Record
+from mmssr_jax.pool.record import Record, encoded_size
 
 # One row per sample: the total size of its images, and their defect (null if there is none).
 CHECKS = pa.schema([("image_bytes", pa.int64()), ("reason", pa.string()), ("detail", pa.string())])
@@ -99,13 +100,16 @@ def _check(image: ImageRef, verify: Verify, max_pixels: int) -> int:
     try:
         if isinstance(image, FrameRef):
             return _check_frame(image, verify, max_pixels)
+        size = encoded_size(image)
+        if size > MAX_IMAGE_BYTES:
+            detail = f"{name}: has {size} bytes, more than the limit of {MAX_IMAGE_BYTES >> 20} MiB"
+            raise RejectedError(Reason.IMAGE_TOO_LARGE, detail)
         if verify == "header":
             with open(image.path, "rb") if image.path else io.BytesIO(image.read()) as file:
                 check_header(file, max_pixels=max_pixels)
-                return file.seek(0, os.SEEK_END)
-        data = image.read()
-        check_image(data, max_pixels=max_pixels)
-        return len(data)
+        else:
+            check_image(image.read(), max_pixels=max_pixels)
+        return size
     except OSError as e:
         raise RejectedError(Reason.UNREADABLE_IMAGE, f"{name}: {e.strerror or e}") from None
     except ImageError as e:
@@ -117,4 +121,4 @@ def _check_frame(frame: FrameRef, verify: Verify, max_pixels: int) -> int:
     if frame.number > 0:
         return 0
     check_video(*frame.video, max_pixels=max_pixels, decode=verify == "full")
-    return frame.video[0].stat().st_size
+    return encoded_size(frame)

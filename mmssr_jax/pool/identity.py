@@ -26,7 +26,8 @@ def original_id(record: dict[str, Any], rules: RecordConfig) -> tuple[str | None
     """
     field = "id" if rules.id == AUTO_ID else rules.id
     value = record.get(field)
-    if isinstance(value, str) and value.strip() and is_unicode(value):
+    breaks = isinstance(value, str) and ("\n" in value or "\r" in value)
+    if isinstance(value, str) and value.strip() and is_unicode(value) and not breaks:
         return value, ()
     if rules.id == AUTO_ID:
         return None, ()
@@ -34,7 +35,8 @@ def original_id(record: dict[str, Any], rules: RecordConfig) -> tuple[str | None
         raise RejectedError(Reason.MISSING_ID, f"has no field {field!r}")
     if rules.repair == "llava" and isinstance(value, int) and not isinstance(value, bool):
         return str(value), (Repair.NUMBER_AS_ID,)
-    kind = "blank" if isinstance(value, str) and not value.strip() else f"not text: {value!r}"
+    blank = isinstance(value, str) and not value.strip()
+    kind = "blank" if blank else f"more than one line: {value!r}" if breaks else f"not text: {value!r}"
     raise RejectedError(Reason.BAD_ID, f"its {field!r} is {kind}")
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.pool.limits import MAX_RECORD_BYTES
 
 CHUNK_BYTES = 1 << 20
-MAX_RECORD_BYTES = 64 << 20
 
 _BOM = codecs.BOM_UTF8
 _SPACE = " \t\n\r"

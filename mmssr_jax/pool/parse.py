@@ -106,7 +106,13 @@ def scan(reader: Reader, rules: RecordConfig, *, limit: int | None = None) -> Sc
     rows, rejects = Columns(ROWS), Columns(REJECTS)
     records = reader.records(images=False, label="ingest: reading")
     for position, record in enumerate(itertools.islice(records, limit)):
-        content = content_hash(record.value) if not record.error else zlib.crc32(record.raw)
+        if not record.error:
+            try:
+                content = content_hash(record.value)
+            except RecursionError:  # its text was parsed, with fewer calls on the stack
+                record = dataclasses.replace(record, value=None, error="nested too deeply")
+        if record.error:
+            content = zlib.crc32(record.raw)
         try:
             conversation, orig_id, source = read(record, rules)
         except RejectedError as e:

@@ -21,10 +21,11 @@ from mmssr_jax.core.artifact import read_manifest
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.saved import reading
 from mmssr_jax.pool.config import RecordConfig
 from mmssr_jax.pool.parse import read_sample
 from mmssr_jax.pool.reasons import RejectedError
-from mmssr_jax.pool.record import Record
+from mmssr_jax.pool.record import Record, encoded_size
 from mmssr_jax.pool.writer import INDEX, SPLIT
 
 
@@ -148,13 +149,13 @@ class Pool:
 
     @functools.cached_property
     def _place(self) -> list[tuple[str, pa.ChunkedArray]]:
-        return [(name, self.index[name]) for name in self._store.columns]
+        return [(name, self.index[name]) for name in self._store.columns if name in self.index.schema.names]
 
 
 class _InPlace:
     """Reads records from the original JSON files."""
 
-    columns = ("id", "file", "offset", "length", "crc")
+    columns = ("id", "file", "offset", "length", "crc", "image_bytes")
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]):
         # Paths inside the workdir are stored relative to the pool's folder, others absolute.
@@ -171,9 +172,16 @@ class _InPlace:
         raw = self.record(row, entry)
         record = Record(file=entry["file"], number=row, offset=entry["offset"], raw=raw, value=json.loads(raw))
         try:
-            return read_sample(record, self._images[entry["file"]], self._rules, id=entry["id"])
+            sample = read_sample(record, self._images[entry["file"]], self._rules, id=entry["id"])
         except RejectedError as e:
             raise UserError(f"sample {entry['id']!r} can no longer be read: {e}") from None
+        size = sum(encoded_size(image) for image in sample.images)
+        if size != entry.get("image_bytes", size):  # pools of earlier versions have no sizes
+            raise UserError(
+                f"the images of sample {entry['id']!r} were changed after it was ingested ({entry['image_bytes']} "
+                f"bytes then, {size} now); ingest the pool again with --overwrite=ingest"
+            )
+        return sample
 
     def record(self, row: int, entry: dict[str, Any]) -> bytes:
         raw = os.pread(self._handle(entry["file"]), entry["length"], entry["offset"])
@@ -216,13 +224,15 @@ class _Packed:
             from mmssr_jax.pool.tfds_builder import from_example
 
             source = self._source
-        return from_example(source[row])
+        with reading(self._folder):
+            return from_example(source[row])
 
     @functools.cached_property
     def _source(self) -> Any:
         import tensorflow_datasets as tfds
 
-        return tfds.builder_from_directory(str(self._folder)).as_data_source(SPLIT)
+        with reading(self._folder):
+            return tfds.builder_from_directory(str(self._folder)).as_data_source(SPLIT)
 
 
 def _open_store(folder: Path, manifest: Mapping[str, Any]) -> _InPlace | _Packed:

@@ -11,7 +11,7 @@ from typing import Any
 from mmssr_jax.core import files
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.decode import ImageError
-from mmssr_jax.images.frames import frame_refs
+from mmssr_jax.images.frames import FrameRef, frame_refs
 from mmssr_jax.pool.reasons import Reason, RejectedError
 
 
@@ -67,6 +67,17 @@ def _file_beside(root: Path, name: str, follow_links: bool) -> ImageRef:
         return ImageRef(path=_path(root, name, follow_links, Reason.MISSING_IMAGE))
     except RejectedError as e:
         raise RejectedError(e.reason, f"its bytes are null, and {e.detail}") from None
+
+
+def encoded_size(image: ImageRef) -> int:
+    """The size of an encoded image in bytes; of a video's frames, that of the video for the first and 0 for others.
+
+    Raises:
+      OSError: the file is gone.
+    """
+    if isinstance(image, FrameRef):
+        return image.video[0].stat().st_size if image.number == 0 else 0
+    return len(image.data) if image.data is not None else image.path.stat().st_size  # type: ignore[union-attr]
 
 
 def video_refs(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from mmssr_jax.core.sample import ImageRef, Sample, Turn
 NAME = "pool"
 SPLIT = "train"
 SHARD_BYTES = 256 << 20
+_DESCRIPTION = ".description-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,7 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         self._samples = samples
         self._n_samples = n_samples
         self.n_shards = max(1, min(n_samples, round(n_bytes / SHARD_BYTES)))
+        remove_description(folder)
         super().__init__(data_dir=str(folder), file_format="array_record")
 
     def _build_data_dir(self, given_data_dir: str | None) -> tuple[str, str]:
@@ -134,7 +138,19 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
             filename_template=template,
         )
         self.info.set_splits(tfds.core.splits.SplitDict([split]))
-        self.info.write_to_directory(self.data_dir)
+        # TFDS writes its files in place, and a builder cannot be opened on half of one: each appears whole, or not.
+        with tempfile.TemporaryDirectory(dir=self.data_dir, prefix=_DESCRIPTION) as folder:
+            self.info.write_to_directory(folder)
+            for path in sorted(Path(folder).iterdir()):
+                files.write_bytes(Path(self.data_dir) / path.name, path.read_bytes())
+
+
+def remove_description(folder: Path) -> None:
+    """Removes the metadata that an earlier run may have left incomplete; it is the last thing that is written."""
+    for name in ("dataset_info.json", "features.json"):
+        (folder / name).unlink(missing_ok=True)
+    for left in folder.glob(f"{_DESCRIPTION}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def to_example(packed: PackedSample) -> dict[str, Any]:

@@ -27,7 +27,7 @@ REJECTS_FILE = "rejects.jsonl"
 SPLIT = "train"
 
 _COLUMNS = ["id", "source", "n_images", "n_turns", "split", "orig_id", "repairs"]
-_LOCATION = ["file", "offset", "length", "crc"]  # of an unpacked record
+_LOCATION = ["file", "offset", "length", "crc", "image_bytes"]  # of an unpacked record
 
 
 def write_pool(

@@ -70,3 +70,13 @@ def test_a_run_cut_off_checks_only_the_rest(folder: Path, monkeypatch: pytest.Mo
 
 def test_a_pool_without_rows_has_no_checks(folder: Path):
     assert _check(folder, []).num_rows == 0
+
+
+def test_an_image_file_of_many_gib_is_not_read(folder: Path):
+    with open(folder / "images" / "0.jpg", "r+b") as f:
+        f.truncate(20 << 30)  # sparse: it takes no room
+    records = [record("large", ("images/0.jpg",)), record("good", ("images/1.jpg",))]
+    for verify in ("full", "header"):
+        table = _check(folder, records, verify=verify)
+        assert table["reason"].to_pylist() == ["image_too_large", None]
+        assert "0.jpg: has 21474836480 bytes, more than the limit of 256 MiB" in table["detail"][0].as_py()

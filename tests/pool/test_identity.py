@@ -34,6 +34,8 @@ def test_the_id_is_the_named_field(record: dict[str, Any], rules: RecordConfig, 
         ({"id": " "}, RecordConfig(), Reason.BAD_ID),
         ({"id": True}, RecordConfig(repair="llava"), Reason.BAD_ID),
         ({"id": "\ud800"}, RecordConfig(), Reason.BAD_ID),
+        ({"id": "a\nb"}, RecordConfig(), Reason.BAD_ID),
+        ({"id": "a\r"}, RecordConfig(repair="llava"), Reason.BAD_ID),
     ],
 )
 def test_an_id_that_is_no_text_is_rejected(record: dict[str, Any], rules: RecordConfig, reason: Reason):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.pool.config import IngestConfig, RecordConfig
@@ -161,3 +162,35 @@ def test_tfds_and_grain_read_the_packed_pool(make_pool: MakePool, good_records: 
     source = tfds.builder_from_directory(str(pool.folder)).as_data_source(split="train")
     assert [e["id"].decode() for e in source] == pool.ids.tolist()
     assert [s.id for s in grain.MapDataset.source(pool)[::2]] == ["text", "several", "other"]
+
+
+def test_an_image_that_changed_after_ingest_is_named(make_pool: MakePool, good_records: list[Record], folder: Path):
+    """It would be packed into exports, or trained on, as if it had been checked."""
+    make_pool(good_records)
+    path = folder / "images" / "1.jpg"
+    path.write_bytes(path.read_bytes()[:-100])
+    pool = open_pool(folder / "pool")
+    assert pool[1].id == "one"
+    with pytest.raises(UserError, match=r"images of sample 'several' were changed .* --overwrite=ingest"):
+        pool[2]
+
+
+def test_a_pool_without_sizes_of_images_can_be_read(make_pool: MakePool, good_records: list[Record], folder: Path):
+    """As earlier versions wrote it."""
+    make_pool(good_records)
+    index = folder / "pool" / "index.parquet"
+    files.write_parquet(index, files.read_parquet(index).drop_columns(["image_bytes"]))
+    assert open_pool(folder / "pool")[2].id == "several"
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 5000, None])
+@pytest.mark.parametrize("pattern", ["*.array_record*", "dataset_info.json", "features.json"])
+def test_a_damaged_packed_pool_is_one_line(
+    make_pool: MakePool, good_records: list[Record], folder: Path, pattern: str, damage: bytes | None
+):
+    make_pool(good_records, packed=True)
+    for path in (folder / "pool").glob(pattern):
+        path.write_bytes(damage if damage is not None else path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=r"pool: damaged \(.*; remake .*pool with --overwrite=ingest") as caught:
+        open_pool(folder / "pool")[0]
+    assert "\n" not in str(caught.value)

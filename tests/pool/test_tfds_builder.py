@@ -90,3 +90,17 @@ def test_a_run_cut_off_keeps_its_shards_and_ends_the_same(tmp_path: Path, monkey
 def test_neither_tensorflow_nor_torch_is_imported():
     code = "import sys, mmssr_jax.pool.tfds_builder; print(sorted({'tensorflow', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", ["", '{"pythonClassName":', "null"])
+def test_a_description_that_a_kill_cut_off_is_written_again(
+    tmp_path: Path, name: str, content: str, monkeypatch: pytest.MonkeyPatch
+):
+    samples = _samples(4)
+    _build(tmp_path / "pool", samples, 2, monkeypatch).download_and_prepare()
+    whole = _files(tmp_path / "pool")
+    (tmp_path / "pool" / name).write_text(content)
+    (tmp_path / "pool" / ".description-of-a-killed-run").mkdir()
+    _build(tmp_path / "pool", samples, 2, monkeypatch).download_and_prepare()
+    assert _files(tmp_path / "pool") == whole

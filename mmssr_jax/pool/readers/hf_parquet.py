@@ -24,6 +24,7 @@ from absl import logging
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.pool.limits import MAX_ROW_GROUP_BYTES
 from mmssr_jax.pool.reader import Match, NoSettings, PoolFormat, contains
 from mmssr_jax.pool.record import Record
 
@@ -90,6 +91,10 @@ def _check(path: Path) -> int:
         metadata = pq.read_metadata(path)
     except pa.ArrowInvalid as e:
         raise UserError(f"{path}: not a readable Parquet file ({e}); if it was cut off, fetch it again") from None
+    for group in range(metadata.num_row_groups):
+        if (size := metadata.row_group(group).total_byte_size) > MAX_ROW_GROUP_BYTES:
+            limit = MAX_ROW_GROUP_BYTES >> 30
+            raise UserError(f"{path}: row group {group} has {size} bytes, more than the limit of {limit} GiB")
     schema = metadata.schema.to_arrow_schema()
     if not set(_CONVERSATIONS) & set(schema.names):
         raise UserError(
@@ -122,8 +127,17 @@ def _rows(path: Path, images: bool) -> Iterator[dict[str, Any]]:
             columns += [field.name] if images or not paths else paths
         elif _is_plain(field.type):
             columns.append(field.name)
-    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
-        yield from batch.to_pylist()
+    number = 0
+    try:
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+            for row in range(batch.num_rows):
+                yield batch.slice(row, 1).to_pylist()[0]
+                number += 1
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: row {number} holds text that is not UTF-8; repair or remove the row") from None
+    except (pa.ArrowException, OSError) as e:
+        reason = " ".join(str(e).split())
+        raise UserError(f"{path}: damaged at row {number} or after it ({reason}); fetch it again") from None
 
 
 def _pop_images(row: dict[str, Any], stem: str) -> _Images:

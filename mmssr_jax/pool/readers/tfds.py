@@ -112,7 +112,7 @@ def _record(example: _Example, number: int, encoded: tuple[bytes, ...], images: 
             value = _value(example, number, len(encoded))
             raw = json.dumps(value).encode()
         return Record(file=0, number=number, offset=-1, raw=raw, value=value, images=kept)
-    except ValueError as e:  # JSON, UTF-8
+    except (ValueError, RecursionError) as e:  # JSON, UTF-8
         return Record(file=0, number=number, offset=-1, raw=b"", value=None, error=str(e))
 
 

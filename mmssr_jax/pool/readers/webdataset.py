@@ -20,6 +20,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.pool.config import SettingError
+from mmssr_jax.pool.limits import MAX_IMAGE_BYTES, MAX_RECORD_BYTES
 from mmssr_jax.pool.media import image_names
 from mmssr_jax.pool.messages import read_messages
 from mmssr_jax.pool.reader import Match, PoolFormat, contains
@@ -75,6 +76,7 @@ class _Group:
     images: list[tuple[str, bytes]] = dataclasses.field(default_factory=list)
     texts: dict[str, tuple[str, bytes]] = dataclasses.field(default_factory=dict)  # "json" or "txt" -> name, content
     unsupported: str = ""
+    too_large: str = ""
 
 
 class WebDataset:
@@ -158,7 +160,10 @@ def _add(
     group: _Group, member: tarfile.TarInfo, extension: str, tar: tarfile.TarFile, path: Path, *, images: bool
 ) -> None:
     number, _, kind = extension.lower().rpartition(".")
-    if kind in _IMAGES:
+    limit = MAX_IMAGE_BYTES if kind in _IMAGES else MAX_RECORD_BYTES if kind in _TEXTS else member.size
+    if member.size > limit:  # checked in its header: a sparse member of many GiB takes no room in the file
+        group.too_large = f"{member.name} has {member.size} bytes, more than the limit of {limit >> 20} MiB"
+    elif kind in _IMAGES:
         group.images.append((member.name, _content(tar, member) if images else b""))
     elif kind in _TEXTS:
         if kind in group.texts or number.isdigit():  # "clip_0.05.txt": the key has a dot
@@ -191,12 +196,14 @@ def _record(group: _Group, file: int, number: int, config: WebDatasetConfig, *, 
     try:
         if repeated:
             raise ValueError("the key occurs before in this shard")
+        if group.too_large:
+            raise ValueError(f"its member {group.too_large}")
         if group.unsupported:
             raise ValueError(f"its member {group.unsupported} is of a type that is not supported")
         value = _value(group, [name for name, _ in ordered], config)
         raw = json.dumps(value).encode()
         return Record(file=file, number=number, offset=-1, raw=raw, value=value, images=encoded)
-    except ValueError as e:  # JSON, UTF-8
+    except (ValueError, RecursionError) as e:  # JSON, UTF-8
         error = f"{group.key}: {e}"
         return Record(file=file, number=number, offset=-1, raw=group.key.encode(), value=None, error=error)
 

@@ -175,3 +175,21 @@ def test_images_in_both_columns_are_all_kept(tmp_path: Path):
     _write(tmp_path / "x.parquet", [row], schema)
     (record,) = HfParquet(tmp_path).records(images=True)
     assert (record.value["image"], record.images) == (["a", "b"], (b"A", b"B"))
+
+
+def test_text_that_is_not_utf8_and_a_damaged_page_are_one_line(tmp_path: Path):
+    rows = [_row("first-of-all"), _row("secondofall")]
+    pq.write_table(
+        pa.Table.from_pylist(rows, _SCHEMA), tmp_path / "a.parquet", compression="none", use_dictionary=False
+    )  # fmt: skip
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content.replace(b"secondofall", b"second\xffofal"[:11]))
+    with pytest.raises(UserError, match=r"a\.parquet: row 1 holds text that is not UTF-8"):
+        list(HfParquet(tmp_path).records(images=True))
+
+
+def test_a_row_group_of_many_gib_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _write(tmp_path / "a.parquet", [_row("x")])
+    monkeypatch.setattr("mmssr_jax.pool.readers.hf_parquet.MAX_ROW_GROUP_BYTES", 10)
+    with pytest.raises(UserError, match=r"a\.parquet: row group 0 has \d+ bytes, more than the limit"):
+        HfParquet(tmp_path)

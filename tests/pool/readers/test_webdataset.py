@@ -179,3 +179,22 @@ def test_a_folder_without_shards_is_one_line(tmp_path: Path):
 def test_senseless_settings_are_refused(fields: dict[str, str]):
     with pytest.raises(ValueError):
         WebDatasetConfig(**fields)
+
+
+def test_a_member_of_many_gib_that_takes_no_room_costs_its_sample(tmp_path: Path):
+    """A sparse member of 20 GiB in a file of a few KiB, as GNU tar -S writes it."""
+    size = 20 << 30
+    pax = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.size": str(size), "GNU.sparse.map": "0,4"}
+    with tarfile.open(tmp_path / "0.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name in ("a.jpg", "b.json"):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = 4, pax
+            tar.addfile(info, io.BytesIO(b"data"))
+        info = tarfile.TarInfo("c.json")
+        info.size = len(_JSON)
+        tar.addfile(info, io.BytesIO(_JSON))
+    for images in (True, False):
+        a, b, c = WebDataset(tmp_path / "0.tar").records(images=images)
+        assert a.error == f"a: its member a.jpg has {size} bytes, more than the limit of 256 MiB"
+        assert b.error == f"b: its member b.json has {size} bytes, more than the limit of 64 MiB"
+        assert c.value["id"] == "own"
