@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
 from mmssr_jax.core import files, tables
+from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
@@ -25,6 +28,8 @@ from mmssr_jax.selection.formats import csv, datacomp, official
 from mmssr_jax.selection.read_scores import read_official
 from mmssr_jax.stages import ingest
 from mmssr_jax.stages.select import stage as select_stage
+from mmssr_jax.stages.train.mixtures import training_data
+from mmssr_jax.stages.train.phase_config import DataConfig
 
 N = 60
 
@@ -247,6 +252,35 @@ def test_verify_finds_what_was_changed(workdir: Workdir) -> None:
         check()
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("pool.json", lambda b: b.replace(b"s0", b"s1", 1), r"pool\.json is not what was written"),
+        ("csv/selection.csv", lambda b: b + b"\n", r"selection\.csv is not what was written"),
+        ("pool.json", lambda _: None, r"pool\.json is missing"),
+        ("notes.txt", lambda _: b"mine", r"notes\.txt is not a file of the selection"),
+        ("selection.parquet", lambda b: b[:-20], r"not a readable Parquet file"),
+    ],
+)
+def test_verify_compares_every_file(
+    workdir: Workdir, name: str, change: Callable[[bytes], bytes | None], words: str
+) -> None:
+    selections = {"main": {"budget": {"count": 10}, "formats": ("csv",)}}
+    run(workdir, selections)
+    config = {"select": {"selections": selections, "verify": True}}
+    select_stage.run(StageContext(config, workdir))
+    folder = workdir.selection("main")
+    path = next(folder.rglob(Path(name).name), folder / name)
+    changed = change(path.read_bytes() if path.exists() else b"")
+    if changed is None:
+        path.unlink()
+    else:
+        path.write_bytes(changed)
+    with pytest.raises(UserError, match=words):
+        select_stage.run(StageContext(config, workdir))
+    assert not list(workdir.root.glob(".verify-*"))
+
+
 def test_explain_and_compare_are_logged(workdir: Workdir, caplog: pytest.LogCaptureFixture) -> None:
     selections = {"one": {"budget": {"count": 10}}, "two": {"budget": {"count": 10}, "threshold": 3.0}}
     run(workdir, selections)
@@ -371,6 +405,35 @@ def test_every_format(tmp_path: Path) -> None:
     parsed = official.read_csv(folder / "official" / "official_parsed.csv")
     by_id = {row["id"]: row for row in rows.drop_columns(["n_tokens"]).to_pylist()}
     assert parsed.to_pylist() == [by_id[i] for i in picks["id"].to_pylist()]
+
+
+def test_mixture_weights_train_on_the_pool_in_the_shares_of_the_selection(workdir: Workdir, tmp_path: Path) -> None:
+    """One component a cell: its candidates, weighted by its picks; an excluded sample is in none."""
+    files.write_text(tmp_path / "optout.txt", f"{IDS[0]}\n{IDS[1]}\n")
+    settings = {"budget": {"count": 15}, "exclude": {"ids": str(tmp_path / "optout.txt")}}
+    selections = {"main": {**settings, "formats": ("mixture_weights",)}}
+    run(workdir, selections)
+    folder = workdir.selection("main") / "mixture_weights"
+    mixture = files.read_json(folder / "mixture.json")
+    assert list(mixture) == ["charts+coordinate+yes/no", "charts+yes/no", "scenes+coordinate+yes/no", "scenes+yes/no"]
+    picks = pq.read_table(workdir.selection("main") / "selection.parquet")["id"].to_pylist()
+    candidates: list[str] = []
+    for name, component in mixture.items():
+        ids = pq.read_table(workdir.selection(component["selection"]) / "selection.parquet")["id"].to_pylist()
+        assert component["weight"] == len(set(ids) & set(picks)) / 15
+        assert {SOURCES[IDS.index(i)] for i in ids} == {name.split("+")[0]}
+        assert {IDS.index(i) % 2 for i in ids} == {0 if "coordinate" in name else 1}
+        candidates += ids
+    assert sorted(candidates) == IDS[2:]
+    listed = yaml.safe_load((folder / "mixture.yaml").read_text(encoding="utf-8"))["datasets"]
+    counts = [round(15 * component["weight"]) for component in mixture.values()]
+    assert [entry["sampling_strategy"] for entry in listed] == [f"random:{n}" for n in counts]
+    records = [r for entry in listed for r in json.loads((folder / entry["json_path"]).read_text(encoding="utf-8"))]
+    assert sorted(r["id"] for r in records) == IDS[2:]
+    training = training_data(StageContext({}, workdir), to_dataclass(DataConfig, {"mixture": mixture}, "here"))
+    assert len(training.samples) == len(IDS) - 2
+    assert f"selection.{mixture['scenes+yes/no']['selection']}" in training.inputs
+    select_stage.run(StageContext({"select": {"selections": selections, "verify": True}}, workdir))
 
 
 def test_selects_from_official_answers(workdir: Workdir, tmp_path: Path) -> None:
