@@ -6,6 +6,7 @@ name is what `config.select.selections.NAME.formats` lists. Adding a file to the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,8 +18,30 @@ from mmssr_jax.selection import formats
 from mmssr_jax.selection.item import Item
 
 
+@dataclasses.dataclass(frozen=True)
+class PoolCell:
+    """The candidates of a selection in one cell (`selection.cells`), taken or not.
+
+    Attributes:
+      name: the source and the sorted styles, joined by "+".
+      source: the source.
+      items: the candidates with their records, in pool order.
+      picked: how many of them were selected.
+    """
+
+    name: str
+    source: str
+    items: Sequence[Item]
+    picked: int
+
+
 class SelectedSamples(Protocol):
     """The selected samples, read lazily; what a format may write."""
+
+    @property
+    def name(self) -> str:
+        """The name of the selection: its folder under `selections/`."""
+        ...
 
     @property
     def picks(self) -> pa.Table:
@@ -31,6 +54,10 @@ class SelectedSamples(Protocol):
 
     def by_source(self) -> Mapping[str, Sequence[Item]]:
         """The same by source, the sources sorted."""
+        ...
+
+    def cells(self) -> Sequence[PoolCell]:
+        """The cells with picks, sorted by name."""
         ...
 
     def scores(self) -> pa.Table:

@@ -19,25 +19,25 @@ from mmssr_jax.pool.pool import Pool
 from mmssr_jax.pool.writer import INDEX
 from mmssr_jax.selection import id_files as ids_lib
 from mmssr_jax.selection import llava_json
+from mmssr_jax.selection.base import Candidates
 from mmssr_jax.selection.candidates import positions
-from mmssr_jax.selection.format import load_format
+from mmssr_jax.selection.cells import cells
+from mmssr_jax.selection.format import PoolCell, load_format
 from mmssr_jax.selection.item import Item
-from mmssr_jax.selection.table import ScoreTable
+from mmssr_jax.selection.kmeans import members
 
 Licences = dict[str, list[str]]
 _LICENCE_FIELDS = ("license", "licence")
 _INDEX_COLUMNS = ["id", "source", "n_images", "n_turns", "split", "orig_id", "repairs"]
 
 
-def write(folder: Path, pool: Pool, picks: pa.Table, *, formats: Sequence[str], table: ScoreTable) -> Licences:
+def write(folder: Path, selected: PoolSamples, *, formats: Sequence[str]) -> Licences:
     """Writes all files of a selection except its manifest.
 
     Args:
       folder: the selection's folder.
-      pool: the pool that was selected from.
-      picks: in pick order (`base.SCHEMA`).
+      selected: the selected samples.
       formats: names of further formats.
-      table: the scores that were selected by.
 
     Returns:
       For each source, the licences in the records of its picks, sorted; sources without any are left out.
@@ -45,27 +45,14 @@ def write(folder: Path, pool: Pool, picks: pa.Table, *, formats: Sequence[str], 
     Raises:
       UserError: the picks do not fit a format.
     """
-    files.write_parquet(folder / "selection.parquet", picks)
-    ids = picks["id"].combine_chunks()
-    ids_lib.write_sorted(folder / "ids.txt", ids)
-    rows = np.sort(positions(ids, pool.index["id"]))
+    files.write_parquet(folder / "selection.parquet", selected.picks)
+    ids_lib.write_sorted(folder / "ids.txt", selected.picks["id"].combine_chunks())
     licences: dict[str, set[str]] = {}
-    llava_json.write(folder / "pool.json", _records(pool, rows, licences), total=len(rows))
-    selected = PoolSamples(pool, rows, picks, table)
+    records = selected.records(licences)
+    llava_json.write(folder / "pool.json", records, total=selected.picks.num_rows)
     for name in formats:
         load_format(name)(folder, selected)
     return {source: sorted(names) for source, names in sorted(licences.items())}
-
-
-def _records(pool: Pool, rows: np.ndarray, licences: dict[str, set[str]]) -> Iterator[dict[str, Any]]:
-    """The unchanged records; adds the licences that they state to `licences` by source."""
-    sources = pool.index["source"].take(pa.array(rows))
-    for row, source in zip(rows, sources, strict=True):
-        record = pool.record(int(row))
-        licence = next((record[field] for field in _LICENCE_FIELDS if isinstance(record.get(field), str)), None)
-        if licence is not None:
-            licences.setdefault(source.as_py(), set()).add(licence)
-        yield record
 
 
 class _Items(Sequence[Item]):
@@ -92,15 +79,27 @@ class PoolSamples:
     """The selected samples of a pool: a `selection.format.SelectedSamples`.
 
     Args:
+      name: the name of the selection.
       pool: the pool.
-      rows: int64 [N], the selected rows of the pool, sorted.
       picks: in pick order (`base.SCHEMA`).
-      table: the scores that were selected by.
+      candidates: what was selected from.
     """
 
-    def __init__(self, pool: Pool, rows: np.ndarray, picks: pa.Table, table: ScoreTable):
+    def __init__(self, name: str, pool: Pool, picks: pa.Table, candidates: Candidates):
+        self.name = name
         self.picks = picks
-        self._pool, self._rows, self._table = pool, rows, table
+        self._pool, self._candidates = pool, candidates
+        self._rows = np.sort(positions(picks["id"].combine_chunks(), pool.index["id"]))
+
+    def records(self, licences: dict[str, set[str]]) -> Iterator[dict[str, Any]]:
+        """The unchanged records in pool order; adds the licences that they state to `licences` by source."""
+        sources = self._pool.index["source"].take(pa.array(self._rows))
+        for row, source in zip(self._rows, sources, strict=True):
+            record = self._pool.record(int(row))
+            licence = next((record[field] for field in _LICENCE_FIELDS if isinstance(record.get(field), str)), None)
+            if licence is not None:
+                licences.setdefault(source.as_py(), set()).add(licence)
+            yield record
 
     def items(self) -> _Items:
         """See `SelectedSamples`."""
@@ -112,13 +111,31 @@ class PoolSamples:
         names, codes = sources.dictionary.to_pylist(), sources.indices.to_numpy()
         return {name: _Items(self._pool, self._rows[codes == names.index(name)]) for name in sorted(names)}
 
+    def cells(self) -> list[PoolCell]:
+        """See `SelectedSamples`."""
+        table = self._candidates.table
+        cell = cells(table)
+        candidates = np.flatnonzero(self._candidates.allowed)
+        in_pool = positions(ids_lib.take(table.ids, candidates), self._pool.index["id"])
+        at = positions(self.picks["id"].combine_chunks(), table.ids)
+        picked = np.bincount(cell[at], minlength=int(cell.max(initial=0)) + 1)
+        result = []
+        for number, rows in enumerate(members(cell[candidates])):
+            if len(rows) and picked[number]:
+                first = candidates[rows[0]]
+                source = table.source_names[table.source[first]]
+                styles = sorted(table.style_names[s] for s in table.styles[first] if s >= 0)
+                items = _Items(self._pool, np.sort(in_pool[rows]))
+                result.append(PoolCell("+".join([source, *styles]), source, items, int(picked[number])))
+        return sorted(result, key=lambda c: c.name)
+
     def scores(self) -> pa.Table:
         """See `SelectedSamples`.
 
         Raises:
           UserError: the selection was made without scores.
         """
-        table = self._table
+        table = self._candidates.table
         if not table.scores:
             raise UserError("the format official writes scores, and this selection was made without any")
         ids = self.picks["id"].combine_chunks()

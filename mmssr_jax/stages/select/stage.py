@@ -86,7 +86,8 @@ def _make(
     picks = selected.selection.to_arrow(selected.table)
 
     def write_files(folder: Path) -> outputs.Licences:
-        licences = outputs.write(folder, inputs.pool, picks, formats=job.config.formats, table=selected.table)
+        samples = outputs.PoolSamples(job.folder, inputs.pool, picks, selected.candidates)
+        licences = outputs.write(folder, samples, formats=job.config.formats)
         for name, report in screening.reports.items():
             files.write_parquet(folder / name, report)
         return licences
@@ -106,7 +107,9 @@ def _make(
             )  # fmt: skip
         if problems:
             raise UserError(f"{artifact.path} does not verify: {'; '.join(problems)}")
-        logging.info("%s: verified, the same %d picks for the same reasons, and the same files", job.folder, picks.num_rows)
+        logging.info(
+            "%s: verified, the same %d picks for the same reasons and the same files", job.folder, picks.num_rows
+        )
     for id in _ids_to_explain(config.explain, selected.table):
         for line in describe(explain(selected, id)):
             logging.info("%s: %s", job.folder, line)
