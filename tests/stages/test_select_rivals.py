@@ -121,3 +121,26 @@ def test_verify_notices_a_changed_feature(tmp_path: Path) -> None:
     files.write_parquet(path, table.set_column(1, "nll", pa.array(-table["nll"].to_numpy())))
     with pytest.raises(UserError, match="was made with other settings or inputs"):
         run(workdir, verify=True)
+
+
+def test_a_dry_run_says_what_a_selection_needs(workdir: Workdir, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        run(workdir, dry_run=True)
+    for line in (
+        "coincide: the method coincide needs the features embedding, trajectory",
+        "icons: its features are computed from images; it uses target data; text-only samples are ranked like all",
+        "xmas: its features are computed from images; it uses no target data; text-only samples are sampled at random",
+        "deita: its features are computed as published not from images",
+        "embedding [5], trajectory [5]; 60 rows x 19 numbers, 0.0 MiB",
+        "rds_plus: 12 of 60 samples selected",
+    ):
+        assert line in caplog.text
+
+
+def test_a_dry_run_before_the_features_exist(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    workdir = make_workdir(tmp_path / "early", [])
+    with caplog.at_level("INFO"):
+        run(workdir, dry_run=True)
+    assert "e5v: the feature table all does not exist yet" in caplog.text
+    assert "e5v: cannot be computed yet: all does not exist" in caplog.text
+    assert not workdir.selections.exists()

@@ -55,7 +55,7 @@ class SelectionInputs:
         if joined not in self._tables:
             table = self._tables[scored]
             for path in config.features:
-                table = join_features(table, _features(self.ctx, path), needs.features or ())
+                table = join_features(table, feature_path(self.ctx, path), needs.features or ())
             self._tables[joined] = table
         return self._tables[joined]
 
@@ -124,7 +124,7 @@ class SelectionInputs:
         return tuple(read_saved(path, {"degenerate": list}, stage="score")["degenerate"])
 
 
-def _features(ctx: StageContext, name: str) -> Path:
+def feature_path(ctx: StageContext, name: str) -> Path:
     """The features of a kind that the score stage wrote to this workdir (such as "likelihood"), or a path."""
     written = ctx.workdir.features(name)
     return written if written.is_dir() else Path(name)
@@ -155,7 +155,7 @@ def input_digests(
     for path in job.config.extra_scores:
         inputs[f"extra_scores {path}"] = scores_digest(Path(path))
     for path in job.config.features:
-        inputs[f"features {path}"] = scores_digest(_features(ctx, path))
+        inputs[f"features {path}"] = scores_digest(feature_path(ctx, path))
     lists = [job.config.only.ids, job.config.exclude.ids, job.config.require_ids, *job.config.owned]
     for path in (p for p in lists if p is not None):
         inputs[f"ids {path}"] = ids_lib.digest(Path(path))

@@ -29,6 +29,7 @@ from mmssr_jax.selection.table import ScoreTable
 from mmssr_jax.stages.select import outputs
 from mmssr_jax.stages.select.inputs import SelectionInputs, input_digests
 from mmssr_jax.stages.select.plan import SelectConfig, SelectionJob, plan
+from mmssr_jax.stages.select.requirements import missing_features, requirements
 from mmssr_jax.stages.select.screener import Screener
 
 STAGE = "select"
@@ -56,11 +57,23 @@ def run(ctx: StageContext) -> None:
         inputs = SelectionInputs(ctx, open_pool(ctx.workdir.pool), scores)
         screener = Screener(ctx, inputs.pool)
         for job in jobs:
+            if ctx.dry_run and not _log_requirements(ctx, job):
+                continue
             _make(inputs, screener, job, claims.get(job.folder), digests.get(job.folder, {}), config)
     if config.compared and not ctx.dry_run:
         first, second = (read_selection(ctx.workdir.selection(name)) for name in config.compared)
         for line in difference(first, second).lines(*config.compared):
             logging.info("%s", line)
+
+
+def _log_requirements(ctx: StageContext, job: SelectionJob) -> bool:
+    """Logs what a selection needs; returns whether it can be computed."""
+    for line in requirements(ctx, job):
+        logging.info("%s: %s", job.folder, line)
+    missing = missing_features(ctx, job)
+    if missing:
+        logging.info("%s: cannot be computed yet: %s does not exist", job.folder, ", ".join(missing))
+    return not missing
 
 
 def _make(
