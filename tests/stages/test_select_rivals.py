@@ -15,6 +15,7 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.selection.overlap import jaccard, total_variation
 from mmssr_jax.stages import ingest
 from mmssr_jax.stages.select import stage
 
@@ -144,3 +145,35 @@ def test_a_dry_run_before_the_features_exist(tmp_path: Path, caplog: pytest.LogC
     assert "e5v: the feature table all does not exist yet" in caplog.text
     assert "e5v: cannot be computed yet: all does not exist" in caplog.text
     assert not workdir.selections.exists()
+
+
+def test_the_summary_compares_all_selections(workdir: Workdir, tmp_path: Path) -> None:
+    scores = {"id": IDS, "n_tokens": np.arange(N, dtype=np.int32)}
+    files.write_parquet(tmp_path / "scores.parquet", pa.table(scores))
+    path = workdir.results("selections")
+    run(workdir, summary=True, scores=str(tmp_path / "scores.parquet"))
+    result = files.read_json(path)
+    picks = {n: pq.read_table(workdir.selection(n) / "selection.parquet")["id"].to_pylist() for n in METHODS}
+    assert result["names"] == list(METHODS)
+    for a, first in enumerate(picks.values()):
+        for b, second in enumerate(picks.values()):
+            both = len(set(first) & set(second))
+            assert result["jaccard"][a][b] == pytest.approx(both / (24 - both), abs=1e-6)
+    for name, row in result["selections"].items():
+        share = sum(SOURCES[IDS.index(i)] == "charts" for i in picks[name]) / 12
+        assert row["total_variation"] == pytest.approx(abs(share - 2 / 3), abs=1e-6)
+        assert row["mean_tokens"] == pytest.approx(np.mean([IDS.index(i) for i in picks[name]]), abs=1e-6)
+        assert row["seconds"] is None  # made before
+        assert (row["samples"], row["budget"]) == (12, {"count": 12})
+    other = make_workdir(tmp_path / "timed", [np.arange(N)])
+    run(other, summary=True)
+    first = files.read_json(other.results("selections"))
+    assert all(row["seconds"] >= 0 and row["mean_tokens"] is None for row in first["selections"].values())
+    run(other, summary=True)
+    assert files.read_json(other.results("selections")) == first
+
+
+def test_distances_of_selections() -> None:
+    assert jaccard([pa.array([], pa.string()), pa.array([], pa.string())]).tolist() == [[1, 1], [1, 1]]
+    assert total_variation({"a": 1, "b": 1}, {"a": 2, "c": 2}) == 0.5
+    assert total_variation({}, {"a": 2}) == 0

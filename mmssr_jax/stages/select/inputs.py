@@ -97,6 +97,10 @@ class SelectionInputs:
             )
         return table
 
+    def has_reference(self, job: SelectionJob) -> bool:
+        """Whether the selection that a job refers to exists, on disk or in this run."""
+        return job.reference in self.picks or self.ctx.workdir.selection(str(job.reference)).exists()
+
     def reference(self, job: SelectionJob, table: ScoreTable) -> np.ndarray | None:
         """int64 [N]: the rows of the selection that a job refers to, in pick order; None if it refers to none.
 

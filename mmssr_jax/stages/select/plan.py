@@ -22,6 +22,7 @@ class SelectConfig:
       scores: a score folder or Parquet file, or the official program's folder of answers or parsed CSV; None for the
         scores of the workdir.
       selections: the selections by name.
+      summary: also write `results/selections.json`; see `summary`.
       verify: compute the existing selections again and compare them with their files.
       explain: ids of samples; the log then says for each selection why they were selected or not.
       compare: the names of two selections; the log then says what they have in common and what not.
@@ -29,6 +30,7 @@ class SelectConfig:
 
     selections: Mapping[str, SelectionConfig]
     scores: str | None = None
+    summary: bool = False
     verify: bool = False
     explain: tuple[str, ...] = ()
     compare: tuple[str, ...] = ()

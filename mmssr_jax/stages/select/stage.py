@@ -8,6 +8,7 @@ selections/<name>/pool.json           the unchanged records in pool order, for a
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from mmssr_jax.stages.select.inputs import SelectionInputs, input_digests
 from mmssr_jax.stages.select.plan import SelectConfig, SelectionJob, plan
 from mmssr_jax.stages.select.requirements import missing_features, requirements
 from mmssr_jax.stages.select.screener import Screener
+from mmssr_jax.stages.select.summary import write_summary
 
 STAGE = "select"
 
@@ -51,26 +53,33 @@ def run(ctx: StageContext) -> None:
     for job in [] if ctx.dry_run else jobs:
         folder = ctx.workdir.selection(job.folder)
         claims[job.folder] = ctx.claim(folder, stage=STAGE, settings=job.settings(), inputs=digests[job.folder])
+    seconds: dict[str, float] = {}
     inspect = bool(config.verify or config.explain)
     jobs = [job for job in jobs if inspect or ctx.dry_run or not claims[job.folder].done]
     if jobs:
         inputs = SelectionInputs(ctx, open_pool(ctx.workdir.pool), scores)
         screener = Screener(ctx, inputs.pool)
         for job in jobs:
-            if ctx.dry_run and not _log_requirements(ctx, job):
+            if ctx.dry_run and not _log_requirements(inputs, job):
                 continue
-            _make(inputs, screener, job, claims.get(job.folder), digests.get(job.folder, {}), config)
+            spent = _make(inputs, screener, job, claims.get(job.folder), digests.get(job.folder, {}), config)
+            if spent is not None:
+                seconds[job.folder] = spent
+    if config.summary and not ctx.dry_run:
+        write_summary(ctx, open_pool(ctx.workdir.pool), list(by_folder.values()), scores=scores, seconds=seconds)
     if config.compared and not ctx.dry_run:
         first, second = (read_selection(ctx.workdir.selection(name)) for name in config.compared)
         for line in difference(first, second).lines(*config.compared):
             logging.info("%s", line)
 
 
-def _log_requirements(ctx: StageContext, job: SelectionJob) -> bool:
+def _log_requirements(inputs: SelectionInputs, job: SelectionJob) -> bool:
     """Logs what a selection needs; returns whether it can be computed."""
-    for line in requirements(ctx, job):
+    for line in requirements(inputs.ctx, job):
         logging.info("%s: %s", job.folder, line)
-    missing = missing_features(ctx, job)
+    missing = missing_features(inputs.ctx, job)
+    if job.reference is not None and not inputs.has_reference(job):
+        missing.append(f"the selection {job.reference}")
     if missing:
         logging.info("%s: cannot be computed yet: %s does not exist", job.folder, ", ".join(missing))
     return not missing
@@ -83,10 +92,15 @@ def _make(
     artifact: Artifact | None,
     digests: Mapping[str, str],
     config: SelectConfig,
-) -> None:
-    """Computes one selection, writes it if it does not exist yet, and verifies or explains it on request."""
+) -> float | None:
+    """Computes one selection, writes it if it does not exist yet, and verifies or explains it on request.
+
+    Returns:
+      The seconds that the selection took, without reading and writing; None if it existed.
+    """
     table = inputs.table(job.config)
     screening = screener.screen(table, job.config)
+    begin, made = time.perf_counter(), artifact is not None and not artifact.done
     selected = run_selection(
         table,
         job.config,
@@ -96,6 +110,7 @@ def _make(
         further=screening.excluded,
         reference=inputs.reference(job, table),
     )
+    seconds = time.perf_counter() - begin
     picks = selected.selection.to_arrow(selected.table)
 
     def write_files(folder: Path) -> outputs.Licences:
@@ -126,6 +141,7 @@ def _make(
     for id in _ids_to_explain(config.explain, selected.table):
         for line in describe(explain(selected, id)):
             logging.info("%s: %s", job.folder, line)
+    return seconds if made else None
 
 
 def _ids_to_explain(texts: Sequence[str], table: ScoreTable) -> Iterator[str]:
