@@ -54,6 +54,24 @@ def test_llava_json_is_what_json_dump_writes(tmp_path: Path, items: list[Item]) 
         assert (tmp_path / "a.json").read_text(encoding="utf-8") == expected
 
 
+def test_llava_json_is_strict_json_whatever_a_record_holds(tmp_path: Path) -> None:
+    record = {"a": float("nan"), "b": [{"c": float("-inf")}, 1.5], "d": "\ud800", "e": "\U0001f600"}
+    llava_json.write(tmp_path / "a.json", [record], total=1)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert found == [{"a": None, "b": [{"c": None}, 1.5], "d": "\ud800", "e": "\U0001f600"}]
+
+
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path) -> None:
+    odd = ["=1+1", "+a", "-b", "@c", "\td", "'=e", "''f", "'g", "h=", ""]
+    row = {"capability": None, "group": "@g", "score": -1.5, "round": 1}
+    picks = pa.Table.from_pylist([{"id": i, "source": f"={i}", **row} for i in odd], SCHEMA)
+    csv.write(tmp_path / "a.csv", picks)
+    assert csv.read(tmp_path / "a.csv").equals(picks)
+    cells = (tmp_path / "a.csv").read_text().replace('"', "").replace("\n", ",").split(",")
+    assert [c for c in cells if c.startswith(("=", "+", "@", "\t", "-")) and c != "-1.5"] == []
+
+
 def test_csv(tmp_path: Path) -> None:
     picks = pa.table(
         [
