@@ -90,9 +90,15 @@ def printable(text: str, *, limit: int = 4000) -> str:
 
 
 class PrintableMessages(logging.Filter):
-    """A log filter that changes each message to its `printable` form; tracebacks stay as they are."""
+    """A log filter that changes each message to its `printable` form; tracebacks stay, but of a user's mistakes.
+
+    On a full disk, each thread of orbax would log its traceback before the one line that says so.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Lets every record pass."""
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, Exception) and users_mistake(error) is not None:
+            record.exc_info = record.exc_text = None
         record.msg, record.args = printable(record.getMessage()), None
         return True

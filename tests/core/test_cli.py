@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmssr_jax.core.cli import PrintableMessages, printable
+from mmssr_jax.core.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,22 @@ def test_the_filter_escapes_what_an_argument_holds():
     record = logging.LogRecord("x", logging.INFO, "f.py", 1, "sample %s is cut", ("a\nb",), None)
     assert PrintableMessages().filter(record)
     assert record.getMessage() == "sample a\\nb is cut"
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (ValueError("RESOURCE_EXHAUSTED: Failed to write: No space left on device [os_error_code='28']"), False),
+        (UserError("wrong"), False),
+        (ValueError("a bug"), True),
+        (KeyboardInterrupt(), True),
+    ],
+)
+def test_a_library_logs_no_traceback_of_a_users_mistake(error, kept):
+    record = logging.LogRecord(
+        "orbax", logging.ERROR, "future.py", 1, "failed: %s", (error,), (type(error), error, None)
+    )
+    assert PrintableMessages().filter(record)
+    assert (record.exc_info is not None) == kept
+    assert "Traceback" not in record.getMessage()
