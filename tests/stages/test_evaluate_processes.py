@@ -28,6 +28,7 @@ def get_config():
         "benchmarks": {
             "found": {"synthetic": {"task": "grounding", "questions": 30}, "instruction": ""},
             "clips": {"synthetic": {"task": "video", "questions": 18}, "instruction": "", "frames": 2},
+            "ranked": {"synthetic": {"questions": 10}, "answering": "rank"},
         },
         "runs": ("base",), "blind": ("base",), "max_new_tokens": 4, "save_every": 4,
         "answerer": {"rows": 4, "images": (1, 2), "length_step": 128},
@@ -78,9 +79,10 @@ def expected(config: Path, repo: Path) -> dict[str, bytes]:
 
 
 def test_two_processes_write_what_one_writes(config, repo, expected):
-    assert {"predictions/base/found.parquet", "predictions/base_blind/clips.parquet", "results/base.json"} <= set(
-        expected
-    )
+    assert {
+        "predictions/base/found.parquet", "predictions/base_blind/clips.parquet", "predictions/base/ranked.parquet",
+        "results/base.json",
+    } <= set(expected)  # fmt: skip
     finished(start(config, config.parent / "two", repo, 2))
     assert written(config.parent / "two") == expected
 
