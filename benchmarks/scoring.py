@@ -12,7 +12,7 @@ prefix pass is vision tower, connector, decoder, and logits at the last position
 | key | meaning |
 | --- | --- |
 | tree_over_prefix | 14 scores and one-pass styles / a prefix pass, 0.5B shape |
-| tree_over_prefix_7b | the same at 7B shape; by default two layers each of decoder and tower, vocabulary reduced alike |
+| tree_over_prefix_7b | the same at 7B shape, by default with two layers per tower and a smaller vocabulary |
 | pair_over_prefix | two models, one for the scores and one for the styles / a prefix pass of one |
 | tree_over_separate | one pass for all / 15 passes, extrapolated from `--calls` |
 | vs_transformers_generate | 15 `generate` calls on the same weights, extrapolated from `--calls` / our one pass |

@@ -92,7 +92,7 @@ def test_training_example_has_the_labels_at_the_same_leaves():
 
 
 def test_training_example_has_the_loss_of_separate_conversations():
-    """What training sees in one sequence is what 14 separate conversations would show."""
+    """The loss of one training example equals that of 14 separate conversations."""
     model = merge(MODEL.graphdef, MODEL.params)
     labels = ScorerLabels(dict.fromkeys(SLUGS, 3), [])
     training_example = ENCODER.training_example(SAMPLES[1], pixels(SAMPLES[1]), labels)

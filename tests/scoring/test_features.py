@@ -65,7 +65,7 @@ def test_likelihood(tmp_path):
             assert table[name][row].as_py() == pytest.approx(float(total / sums.weight), rel=1e-4)
         assert table["tokens"][row].as_py() == int(sums.weight)
     assert table["nll"][0].as_py() != pytest.approx(table["nll_blind"][0].as_py(), rel=1e-4)
-    assert table["nll"][1].as_py() == pytest.approx(table["nll_blind"][1].as_py(), rel=1e-5)  # it has no picture
+    assert table["nll"][1].as_py() == pytest.approx(table["nll_blind"][1].as_py(), rel=1e-5)  # it has no image
 
 
 def test_embedding(tmp_path):
@@ -87,12 +87,12 @@ def test_activations(tmp_path):
     batch, model = _alone(extractor, SAMPLES[0]), _model()
     embedded = model.embed(batch.tokens, batch.pixels, batch.image_index)
     states = model.decoder.hidden_states(embedded, batch.positions, batch.visible_until)
-    seen = batch.image_index[0] >= 0
+    is_image = batch.image_index[0] >= 0
     for layer in (1, 2):
-        for name, mask in (("image", seen), ("text", ~seen)):
+        for name, mask in (("image", is_image), ("text", ~is_image)):
             expected = states[layer, 0, mask].mean(0)
             np.testing.assert_allclose(table[f"layer{layer}_{name}"][0].as_py(), expected, atol=1e-5)
-    assert not np.any(table["layer1_image"][1].as_py())  # no picture, no mean
+    assert not np.any(table["layer1_image"][1].as_py())  # without an image there is no mean
 
 
 def test_gradients(tmp_path):

@@ -62,7 +62,7 @@ def test_scores_agree_with_float32(outputs, precision):
     assert report["same_best"] >= 0.9  # random weights: digits are nearly equally likely
 
 
-def test_16_bits_are_kept_where_they_are_used_and_change_nothing(folder, outputs):
+def test_16_bit_parameters_give_the_same_scores_as_casting_at_use(folder, outputs):
     mesh = make_mesh(devices=jax.devices()[:1])
     half = load_with_precision(folder, "bfloat16", mesh)
     kept = {
@@ -77,7 +77,7 @@ def test_16_bits_are_kept_where_they_are_used_and_change_nothing(folder, outputs
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
-def test_a_scorer_split_over_devices_answers_alike(folder, outputs, precision):
+def test_a_sharded_scorer_gives_the_same_scores(folder, outputs, precision):
     mesh = make_mesh(MeshConfig(data=1, fsdp=2, tensor=2), devices=jax.devices()[:4])
     split = load_with_precision(folder, precision, mesh)
     np.testing.assert_allclose(score(split, mesh).scores, outputs[precision].scores, atol=0.02)

@@ -1,4 +1,4 @@
-"""One table whoever scores it: one process, two, two of a group, and two that are killed again and again."""
+"""The score table is the same for one process, two, two of a group, and two that are killed again and again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trie of prompts: drawn by hand, and as a property of any prompts."""
+"""The trie of prompts: a literal example, and properties of random prompts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_tree_of_the_docstring():
 
 
 @given(prompts)
-def test_each_prompt_is_read_back_from_what_its_leaf_sees(given_prompts):
+def test_a_leaf_attends_to_exactly_its_prompt(given_prompts):
     tree = build_tree(given_prompts)
     for prompt, path, leaf in zip(given_prompts, tree.paths, tree.leaves, strict=True):
-        seen = [j for j in range(leaf + 1) if leaf < tree.visible_until[j]]
-        assert tree.tokens[seen].tolist() == prompt
-        assert tree.positions[seen].tolist() == list(range(len(prompt)))
-        assert path.tolist() == seen
+        visible = [j for j in range(leaf + 1) if leaf < tree.visible_until[j]]
+        assert tree.tokens[visible].tolist() == prompt
+        assert tree.positions[visible].tolist() == list(range(len(prompt)))
+        assert path.tolist() == visible
 
 
 @given(prompts)

@@ -41,11 +41,11 @@ def test_rows_without_score_or_truth_are_left_out():
     assert ranking_metrics.concordance(scores, truth) == (1.0, 1)
 
 
-def test_weights_count_rows_as_often_as_they_are_drawn():
+def test_weights_are_multiplicities():
     scores, truth = np.array([0.3, 0.1, 0.2]), np.array([0.0, 0.0, 1.0])
-    drawn = np.array([2, 1, 3])
-    assert ranking_metrics.concordance(scores, truth, drawn) == ranking_metrics.concordance(
-        np.repeat(scores, drawn), np.repeat(truth, drawn)
+    draws = np.array([2, 1, 3])
+    assert ranking_metrics.concordance(scores, truth, draws) == ranking_metrics.concordance(
+        np.repeat(scores, draws), np.repeat(truth, draws)
     )
 
 
@@ -60,14 +60,14 @@ def test_bootstrap_is_seeded_paired_and_centred():
     rng = np.random.default_rng(3)
     truth = rng.integers(0, 6, (200, 2)).astype(float)
     good, noise = truth + rng.normal(0, 1.0, truth.shape), rng.normal(size=truth.shape)
-    drawn = ranking_metrics.bootstrap_concordance([good, good, noise], truth, resamples=100, seed=1)
-    assert drawn.shape == (100, 3)
-    np.testing.assert_array_equal(drawn[:, 0], drawn[:, 1])
+    draws = ranking_metrics.bootstrap_concordance([good, good, noise], truth, resamples=100, seed=1)
+    assert draws.shape == (100, 3)
+    np.testing.assert_array_equal(draws[:, 0], draws[:, 1])
     np.testing.assert_array_equal(
-        drawn, ranking_metrics.bootstrap_concordance([good, good, noise], truth, resamples=100, seed=1)
+        draws, ranking_metrics.bootstrap_concordance([good, good, noise], truth, resamples=100, seed=1)
     )
-    assert drawn[:, 0].mean() == pytest.approx(ranking_metrics.macro_concordance(good, truth), abs=0.01)
-    assert 0.003 < drawn[:, 0].std() < 0.03
+    assert draws[:, 0].mean() == pytest.approx(ranking_metrics.macro_concordance(good, truth), abs=0.01)
+    assert 0.003 < draws[:, 0].std() < 0.03
 
 
 def test_top_precision_against_the_oracle():

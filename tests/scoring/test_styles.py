@@ -36,7 +36,7 @@ def _scorer(encoder: ScorerEncoder) -> Scorer:
 
 
 def _next_token(one, written: list[int], encoder: ScorerEncoder) -> np.ndarray:
-    """Log-probabilities of the token after a whole prompt of its own: sample, style query, `written`."""
+    """Log-probabilities of the token after a separate prompt: sample, style query, `written`."""
     query = [*encoder.style_query, *written]
     prompt = encoder.prompt(one, pixels(one))
     n = len(prompt) + len(query)
@@ -53,7 +53,7 @@ def _read(batch):
     return read_logits(merge(MODEL.graphdef, MODEL.params), batch)
 
 
-def test_styles_that_begin_alike_are_read_where_they_part():
+def test_styles_with_a_common_prefix_are_read_where_they_differ():
     encoder = _encoder(styles=("red cat", "red dog", "blue"))
     t = tokenizer()
     output = ScorerEnsemble(_scorer(encoder)).score((encoder.prompt(s, pixels(s)),) for s in SAMPLES)
@@ -63,18 +63,18 @@ def test_styles_that_begin_alike_are_read_where_they_part():
             log_p.append(sum(_next_token(one, list(tokens[:k]), encoder)[token] for k, token in enumerate(tokens)))
         expected = np.exp(log_p) / np.exp(log_p).sum()
         np.testing.assert_allclose(output.style_share[row], expected, rtol=1e-3)
-    told = [t.decode(tokens) for tokens in encoder.style_tokens]
-    assert len(set(told)) == 3
-    assert all(name.startswith(part) for name, part in zip(encoder.styles, told, strict=True))
+    prefixes = [t.decode(tokens) for tokens in encoder.style_tokens]
+    assert len(set(prefixes)) == 3
+    assert all(name.startswith(prefix) for name, prefix in zip(encoder.styles, prefixes, strict=True))
 
 
-def test_a_style_that_begins_another_cannot_be_read_in_one_pass():
+def test_a_style_that_is_a_prefix_of_another_cannot_be_read_in_one_pass():
     with pytest.raises(UserError, match="is a prefix of another style"):
         _encoder(styles=ALIKE)
     assert _encoder(styles=ALIKE, generate_styles=True).style_steps == ()
 
 
-def test_training_examples_tell_styles_apart_where_they_part():
+def test_training_examples_separate_styles_where_they_differ():
     encoder = _encoder(styles=("red cat", "red dog", "blue"))
     labels = ScorerLabels(dict.fromkeys((c.slug for c in TWO), 1), ["red dog", "blue"])
     example = encoder.training_example(SAMPLES[0], pixels(SAMPLES[0]), labels)
@@ -130,7 +130,7 @@ def test_lists_are_read_as_the_official_program_does(text, styles):
     assert instructions.style_list(text) == styles
 
 
-def test_nothing_to_ask_is_an_error():
+def test_no_questions_is_an_error():
     with pytest.raises(UserError, match="no question to answer"):
         _encoder((), styles=())
     assert len(STYLES) == 9

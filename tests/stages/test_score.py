@@ -78,7 +78,7 @@ def scored(model: Path, tmp_path_factory: pytest.TempPathFactory) -> StageContex
     context = _context(tmp_path_factory.mktemp("work"), model)
     main.load_stage("ingest")(context)
     truth = context.workdir.root / "synthetic" / "truth.parquet"
-    truth.unlink()  # it knows nothing of the third capability
+    truth.unlink()  # it has no column for the third capability
     score_stage.run(context)
     return context
 
@@ -92,7 +92,7 @@ def test_a_user_defined_capability_is_a_column(scored: StageContext):
     assert np.abs(values[:, 2] - values[:, 1]).max() > 1e-3
 
 
-def test_digits_lie_beside_the_scores(scored: StageContext):
+def test_digits_are_written_with_the_scores(scored: StageContext):
     digits = tables.read_parts(scored.workdir.root / "features" / "digits")
     assert digits["id"].equals(tables.read_parts(scored.workdir.scores)["id"])
     for slug in SLUGS:
@@ -100,10 +100,10 @@ def test_digits_lie_beside_the_scores(scored: StageContext):
         assert all(0 < m <= 1 for m in digits[f"{slug}_mass"].to_pylist())
 
 
-def test_official_answers_go_out_and_come_back(scored: StageContext, tmp_path: Path):
+def test_official_answers_are_written_and_read_back(scored: StageContext, tmp_path: Path):
     folder = scored.workdir.root / "official"
     rows = [json.loads(line) for line in (folder / "chart humour.jsonl").read_text().splitlines()]
-    assert [r["idx"] for r in rows] == list(range(30))  # ids are no integers, so rows of the pool number them
+    assert [r["idx"] for r in rows] == list(range(30))  # ids are not integers, so idx is the index in the pool
     assert all(r["pred_response"] in set("012345") for r in rows)
     with open(folder / "idx.csv", newline="") as f:
         assert list(csv.DictReader(f))[3]["id"] == tables.read_parts(scored.workdir.scores)["id"][3].as_py()
@@ -125,7 +125,7 @@ def test_official_answers_go_out_and_come_back(scored: StageContext, tmp_path: P
     assert (tmp_path / "scores" / "manifest.json").exists()
 
 
-def test_samples_without_an_answer_are_rejects(scored: StageContext, tmp_path: Path):
+def test_samples_without_an_answer_are_rejected(scored: StageContext, tmp_path: Path):
     folder = tmp_path / "answers"
     folder.mkdir()
     for path in (scored.workdir.root / "official").iterdir():
@@ -159,7 +159,7 @@ def test_features_of_a_pool(scored: StageContext, model: Path, repo: Path, tmp_p
     assert (likelihood["nll"].to_numpy() != likelihood["nll_blind"].to_numpy()).tolist() == [not b for b in blind]
     before = (folder / "similarity" / "manifest.json").read_bytes()
     score_stage.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",), "pair": str(pair)}))
-    assert (folder / "similarity" / "manifest.json").read_bytes() == before  # other kinds are no part of it
+    assert (folder / "similarity" / "manifest.json").read_bytes() == before  # it does not depend on other kinds
 
 
 def test_a_file_in_the_folder_is_a_kind(
@@ -177,14 +177,14 @@ def test_a_file_in_the_folder_is_a_kind(
     assert json.loads((folder / "manifest.json").read_text())["config"]["features"] == {"max_length": 400, "scale": 0.5}
 
 
-def test_a_similarity_needs_a_pair(scored: StageContext, model: Path):
+def test_similarity_needs_a_pair(scored: StageContext, model: Path):
     with pytest.raises(UserError, match=r"config\.score\.features\.pair is not set"):
         score_stage.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",)}))
     with pytest.raises(UserError, match=r"config\.score\.features\.pair=/nowhere: holds no config.json"):
         score_stage.run(_context(scored.workdir.root, model, features={"kinds": ("similarity",), "pair": "/nowhere"}))
 
 
-def test_rows_that_the_devices_cannot_share(scored: StageContext, model: Path):
+def test_rows_must_be_divisible_by_the_devices(scored: StageContext, model: Path):
     context = _context(scored.workdir.root, model, buckets={"rows": 12, "lengths": (400,), "images": (4,)})
     with pytest.raises(UserError, match=r"config\.score\.buckets\.rows: 12 rows .* 8 devices .* a multiple of 8"):
         score_stage.run(context)
@@ -196,6 +196,6 @@ def test_an_unknown_capability_without_a_phrase_is_an_error():
     assert ScorerConfig().chosen() == CAPABILITIES
 
 
-def test_how_a_scorer_is_asked_is_no_setting_of_its_training():
-    asked = ScorerConfig(styler="other", styles="greedy", max_prefix=100)
-    assert asked.for_training_examples() == ScorerConfig(max_prefix=100)
+def test_inference_settings_are_not_part_of_the_scorers_training():
+    config = ScorerConfig(styler="other", styles="greedy", max_prefix=100)
+    assert config.for_training_examples() == ScorerConfig(max_prefix=100)
