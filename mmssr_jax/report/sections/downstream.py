@@ -9,7 +9,7 @@ from mmssr_jax.core.saved import check_fields, read_saved
 from mmssr_jax.report.blocks import Block, Dot, Fold, Grid, KeyFigure, Note, Section, Table, Track, Tracks
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import NONE, count, fixed, format_interval, signed
-from mmssr_jax.report.sections.replicates import replicate_blocks, replicate_notes
+from mmssr_jax.report.sections.replicate_statistics import replicate_blocks, replicate_notes
 from mmssr_jax.report.sections.significance import HIGHER, verdict
 from mmssr_jax.report.sections.training_gain import gain_notes
 from mmssr_jax.report.svg_charts import nice_ticks

@@ -9,7 +9,7 @@ from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.report.blocks import Fold, Note
 from mmssr_jax.report.inputs import read_inputs
 from mmssr_jax.report.sections.downstream import downstream_section
-from mmssr_jax.report.sections.replicates import replicate_notes
+from mmssr_jax.report.sections.replicate_statistics import replicate_notes
 
 from .. import fake
 from .find import blocks, table
