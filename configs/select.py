@@ -51,6 +51,7 @@ def get_config() -> ConfigDict:
                 "capabilities": (),  # names of score columns; all if empty
                 # What rounds to 0 is not eligible, as in the official integer rule.
                 "threshold": 0.5,
+                "threshold_quantile": config_dict.placeholder(float),  # of each capability's scores, instead
                 "thresholds": {},  # by capability
                 "weights": {},
                 "extra_scores": (),
@@ -59,7 +60,7 @@ def get_config() -> ConfigDict:
                 "require_ids": config_dict.placeholder(str),
                 "owned": (),  # selections or files of ids that are in use already
                 "max_per_source": config_dict.placeholder(int),
-                "formats": (),  # csv, hf_parquet, webdataset, mixture, datacomp, official, packed
+                "formats": (),  # csv, hf_parquet, webdataset, mixture, mixture_weights, datacomp, official, packed
             },
             "random": {"method": "random", "budget": budget, "seed": 0},
             "stratified": {"method": "stratified", "budget": budget, "seed": 0},

@@ -71,8 +71,8 @@ def _table_size(ctx: StageContext, name: str, vectors: tuple[str, ...]) -> list[
             size = _longest(parts, field)
             columns.append(f"{field.name} [{size}]")
             width += size
-    size = f"{rows} rows x {width} numbers, {4 * rows * width / _MIB:.1f} MiB"
-    return [f"the feature table {name}: {', '.join(columns) or 'no column that is read'}; {size}"]
+    total = f"{rows} rows x {width} numbers, {4 * rows * width / _MIB:.1f} MiB"
+    return [f"the feature table {name}: {', '.join(columns) or 'no column that is read'}; {total}"]
 
 
 def _longest(parts: Sequence[Path], field: pa.Field) -> int:
