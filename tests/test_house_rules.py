@@ -147,3 +147,18 @@ def defines(path: Path, name: str) -> bool:
             return False
         body = getattr(found, "body", [])
     return True
+
+
+def test_every_promise_names_a_test_that_exists():
+    """Each item of docs/trust.md ends with `path::name` of the tests that hold it."""
+    promises = re.findall(r"^- (.+)$", (DOCS / "trust.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert promises
+    wrong = []
+    for promise in promises:
+        tests = re.findall(r"`(tests/[a-z0-9_/]+\.py)::(test_\w+)`", promise)
+        wrong += [promise] if not tests else []
+        for path, name in tests:
+            file = PACKAGE.parent / path
+            if not file.exists() or not defines(file, name):
+                wrong.append(f"{path}::{name}")
+    assert wrong == []

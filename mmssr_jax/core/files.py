@@ -165,7 +165,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     missing = sorted(set(columns or ()) - set(schema.names))
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
-    with _reading_parquet(path):
+    with reading_parquet(path):
         table = pq.read_table(path, columns=columns)
         table.validate(full=True)  # a flipped byte in a text column is found here, not where the text is used
         return table
@@ -177,12 +177,13 @@ def read_parquet_schema(path: Path) -> pa.Schema:
     Raises:
       UserError: the file is missing, or not Parquet.
     """
-    with _reading_parquet(path):
+    with reading_parquet(path):
         return pq.read_schema(path)
 
 
 @contextlib.contextmanager
-def _reading_parquet(path: Path) -> Iterator[None]:
+def reading_parquet(path: Path) -> Iterator[None]:
+    """Turns the errors of pyarrow that reads `path` into one line for the user."""
     try:
         yield
     except FileNotFoundError:

@@ -83,7 +83,9 @@ def read_scores(path: Path, capabilities: Sequence[str] = ()) -> ScoreTable:
     progress.add()
     styles, style_names = encode_styles(_column(parts, "styles"))
     progress.add()
-    n_tokens = _numbers(parts, "n_tokens", np.int32) if "n_tokens" in pq.read_schema(parts[0]).names else None
+    n_tokens = (
+        _numbers(parts, "n_tokens", np.int32) if "n_tokens" in files.read_parquet_schema(parts[0]).names else None
+    )
     scores = {slug: _numbers(parts, slug, np.float32) for slug in progress.over(chosen)}
     table = ScoreTable(ids, source, source_names, styles, style_names, scores, n_tokens)
     table.check_scores()
@@ -126,7 +128,7 @@ def join_features(table: ScoreTable, path: Path, vectors: Collection[str] = ()) 
       UserError: it has no such column, or one that the features have already; an id occurs twice; no id is in common.
     """
     parts = score_files(path)
-    schema = pq.read_schema(parts[0])
+    schema = files.read_parquet_schema(parts[0])
     names = [f.name for f in schema if _is_number(f.type)]
     lists = [f.name for f in schema if _is_list(f.type) and _is_number(f.type.value_type)]
     wanted = [name for name in lists if name in vectors]
@@ -173,10 +175,7 @@ def _capabilities(parts: Sequence[Path]) -> tuple[str, ...]:
     """
     first: tuple[str, ...] | None = None
     for part in parts:
-        try:
-            slugs = tables.capability_slugs(pq.read_schema(part))
-        except (pa.ArrowInvalid, OSError) as e:
-            raise UserError(f"{part}: not a readable Parquet file ({e})") from None
+        slugs = tables.capability_slugs(files.read_parquet_schema(part))
         if first is not None and slugs != first:
             raise UserError(
                 f"{part}: its capabilities differ from those of {parts[0].name}; score the pool again as one table"
@@ -193,10 +192,13 @@ def _column(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
     """
     chunks, repeated = [], {"source": ["source"], "styles": ["styles.list.element", "styles.list.item"]}
     for part in parts:
-        schema = pq.read_schema(part)
+        schema = files.read_parquet_schema(part)
         if name not in schema.names:
             raise UserError(f"{part}: has no column {name}; it has {', '.join(schema.names)}")
-        chunks.append(pq.read_table(part, columns=[name], read_dictionary=repeated.get(name))[name])
+        with files.reading_parquet(part):
+            column = pq.read_table(part, columns=[name], read_dictionary=repeated.get(name))[name]
+            column.validate(full=True)
+        chunks.append(column)
     try:
         return pa.chunked_array([c for column in chunks for c in column.chunks], chunks[0].type)
     except pa.ArrowInvalid:
@@ -221,7 +223,7 @@ def _numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
     Raises:
       UserError: the column is not numeric, or is an integer column with nulls.
     """
-    out = np.empty(sum(pq.read_metadata(p).num_rows for p in parts), dtype)
+    out = np.empty(sum(map(_num_rows, parts)), dtype)
     begin = 0
     for part in parts:
         column = _column([part], name)
@@ -233,6 +235,11 @@ def _numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
             out[begin : begin + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
             begin += len(chunk)
     return out
+
+
+def _num_rows(part: Path) -> int:
+    with files.reading_parquet(part):
+        return pq.read_metadata(part).num_rows
 
 
 def _matrix(parts: Sequence[Path], name: str) -> np.ndarray:

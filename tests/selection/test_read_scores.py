@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmssr_jax.core import files, tables
@@ -163,3 +164,17 @@ def test_required_ids(tmp_path: Path) -> None:
     assert candidates.required.tolist() == [6, 0, 3]
     assert candidates.source_caps is not None
     assert candidates.source_caps.tolist() == [3, 2, 2]  # what is required is taken even above the cap
+
+
+@pytest.mark.parametrize("how", ["cut", "flipped", "empty", "text"])
+def test_a_damaged_part_is_one_line(tmp_path: Path, how: str) -> None:
+    ids = [f"sample-{n}" for n in range(50)]
+    table = pa.table({"id": ids, "source": ["web"] * 50, "ocr": np.zeros(50, np.float32), "styles": [["short"]] * 50})
+    path = tmp_path / tables.part_name(0, 1)
+    pq.write_table(table, path, compression="none", use_dictionary=False)
+    content = path.read_bytes()
+    flipped = content.replace(b"sample-49", b"sample-\xff9")
+    path.write_bytes({"cut": content[:-100], "flipped": flipped, "empty": b"", "text": b"id,ocr\n"}[how])
+    with pytest.raises(UserError, match=r"part-00000-of-00001\.parquet: not a readable Parquet file") as caught:
+        read_scores(tmp_path)
+    assert "\n" not in str(caught.value)
