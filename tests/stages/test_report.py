@@ -100,3 +100,18 @@ def test_empty_workdir_has_a_page_too(tmp_path):
 def test_misspelt_field(workdir):
     with pytest.raises(UserError, match="there is no field 'lowst'; did you mean 'lowest'"):
         run(workdir, {"report": {"lowst": 3}})
+
+
+def test_an_id_without_utf8_is_shown_escaped(workdir):
+    rejects = [{"id": "\ud800x", "source": "s", "reason": "bad_id", "detail": "no text", "file": "p", "record": 0}]
+    (workdir.pool / "rejects.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rejects))
+    assert "\\ud800x" in run(workdir)
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]"])
+def test_a_damaged_manifest_of_the_page_is_one_line_and_can_be_remade(workdir, content):
+    first = run(workdir)
+    (workdir.report / "manifest.json").write_text(content)
+    with pytest.raises(UserError, match=r"report/manifest\.json"):
+        run(workdir)
+    assert run(workdir, overwrite=frozenset({"report"})) == first
