@@ -17,6 +17,7 @@ from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
 from mmssr_jax.pool.config import RecordConfig
 from mmssr_jax.pool.conversation import Conversation, parse_conversation
 from mmssr_jax.pool.identity import UNKNOWN_SOURCE, content_hash, original_id, source_of
+from mmssr_jax.pool.limits import MAX_RECORD_BYTES
 from mmssr_jax.pool.media import image_names, video_names
 from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import Reason, RejectedError
@@ -135,6 +136,9 @@ def read(record: Record, rules: RecordConfig) -> tuple[Conversation, str | None,
     """
     if record.error:
         raise RejectedError(Reason.UNREADABLE_RECORD, record.error)
+    if len(record.raw) > MAX_RECORD_BYTES:
+        detail = f"has {len(record.raw)} bytes, more than the limit of {MAX_RECORD_BYTES >> 20} MiB"
+        raise RejectedError(Reason.UNREADABLE_RECORD, detail)
     value = record.value
     if not isinstance(value, dict):
         raise RejectedError(Reason.NOT_AN_OBJECT, f"is a {type(value).__name__}, expected an object")

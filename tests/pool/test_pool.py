@@ -190,7 +190,7 @@ def test_a_damaged_packed_pool_is_one_line(
 ):
     make_pool(good_records, packed=True)
     for path in (folder / "pool").glob(pattern):
-        path.write_bytes(damage if damage is not None else path.read_bytes()[: path.stat().st_size // 2])
+        path.write_bytes(damage if damage is not None else path.read_bytes()[: path.stat().st_size // 3])
     with pytest.raises(UserError, match=r"pool: damaged \(.*; remake .*pool with --overwrite=ingest") as caught:
         open_pool(folder / "pool")[0]
     assert "\n" not in str(caught.value)

@@ -165,3 +165,13 @@ def test_a_file_of_another_form_is_shown_what_a_pool_looks_like(folder: Path):
     notes = [{"id": str(i), "note": "no conversation"} for i in range(3)]
     with pytest.raises(UserError, match=r"none of its 3 records .*\(no_conversation 3\).*expected records of the form"):
         _validate(folder, notes)
+
+
+def test_a_record_above_the_limit_is_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever the format: a compressed row of a few KiB may hold gigabytes of text."""
+    monkeypatch.setattr("mmssr_jax.pool.parse.MAX_RECORD_BYTES", 1000)
+    records = [record("small"), record("large", extra="x" * 1000)]
+    (folder / "pool.json").write_text(json.dumps(records))
+    result = validate(LlavaJson(folder / "pool.json"), IngestConfig())
+    assert result.rows["id"].to_pylist() == ["small"]
+    assert "more than the limit" in result.rejects["detail"][0].as_py()

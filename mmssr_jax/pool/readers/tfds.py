@@ -62,7 +62,7 @@ class Tfds:
             builder = tfds.builder_from_directory(str(path))
             raw = tfds.decode.DeserializeMethod.RAW_BYTES
             self._source = builder.as_data_source(split=split, deserialize_method=raw)
-        except (OSError, ValueError, NotImplementedError) as e:
+        except Exception as e:  # protobuf's and TFDS's have no common class
             raise UserError(
                 f"{path}: TFDS cannot read split {split!r} of it ({' '.join(str(e).split())[:200]})"
             ) from None
@@ -88,7 +88,11 @@ class Tfds:
 
         progress = Progress(label, len(self._source), "records") if label else None
         for number in range(len(self._source) if only in (None, 0) else 0):  # all records are assigned to file 0
-            proto = tf_example_pb2.Example.FromString(self._source[number])
+            try:
+                proto = tf_example_pb2.Example.FromString(self._source[number])
+            except Exception as e:
+                reason = " ".join(str(e).split())[:200]
+                raise UserError(f"{self.files[0].parent}: damaged at record {number} ({reason}); fetch it again") from e
             example = {name: f.bytes_list.value for name, f in proto.features.feature.items()}
             encoded = tuple(next((example[name] for name in _IMAGES if name in example), ()))
             yield _record(example, number, encoded, images)

@@ -96,3 +96,16 @@ def test_what_tfds_cannot_read_is_one_line(tmp_path: Path, make_pool: Callable[.
     other = _prepare(tmp_path / "other", {"label": _TEXT}, [{"label": "x"}])
     with pytest.raises(UserError, match=r"has no feature record, .* it has label"):
         Tfds(other)
+
+
+@pytest.mark.parametrize("pattern", ["*.array_record*", "dataset_info.json", "features.json"])
+@pytest.mark.parametrize("keep", [0, 0.3])
+def test_a_damaged_file_is_one_line(
+    make_pool: Callable[..., Pool], good_records: list[Record], folder: Path, pattern: str, keep: float
+):
+    make_pool(good_records, packed=True)
+    for path in (folder / "pool").glob(pattern):
+        path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    with pytest.raises(UserError, match=r"pool: (damaged at record 0|TFDS cannot read split)") as caught:
+        list(Tfds(folder / "pool").records(images=True))
+    assert "\n" not in str(caught.value)
