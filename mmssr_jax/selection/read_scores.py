@@ -223,7 +223,7 @@ def _numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
     Raises:
       UserError: the column is not numeric, or is an integer column with nulls.
     """
-    out = np.empty(sum(map(_num_rows, parts)), dtype)
+    out: np.ndarray = np.empty(sum(map(_num_rows, parts)), dtype)
     begin = 0
     for part in parts:
         column = _column([part], name)
