@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mmssr_jax.selection.base import Budget, Candidates, Selection
-from mmssr_jax.selection.eligible import check_whole, eligible_rows
+from mmssr_jax.selection.eligible import check_whole, eligible_rows, has_value
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
-_ROWS_AT_ONCE = 1 << 14
+_ROWS_AT_ONCE = 1 << 12
 
 
 def attended_tokens(attention: np.ndarray, share: float = 0.9) -> np.ndarray:
@@ -49,19 +49,22 @@ def importance(
       float64 [N], the importance; k; float64 [min(N, d)], the singular values.
     """
     count, width = feature.shape
-    mean = sum((block.sum(axis=0) for block in _blocks(feature)), np.zeros(width)) / count if center else 0.0
-    spread = np.ones(width)
+    zeros = np.zeros(width)
+    mean = sum((block.sum(axis=0) for block in _blocks(feature)), zeros) / count
+    variance = zeros
     if standardize:
-        centre = sum((block.sum(axis=0) for block in _blocks(feature)), np.zeros(width)) / count
-        spread = np.sqrt(
-            sum((((block - centre) ** 2).sum(axis=0) for block in _blocks(feature)), np.zeros(width)) / count
-        )
+        variance = sum((((block - mean) ** 2).sum(axis=0) for block in _blocks(feature)), zeros) / count
 
     def scaled_blocks() -> Iterator[np.ndarray]:
-        for block in _blocks(feature):
-            rows = np.divide(block - mean, spread, out=np.zeros_like(block), where=spread > 0)
-            norm = np.linalg.norm(rows, axis=1, keepdims=True) if unit else np.ones((len(rows), 1))
-            yield np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+        for rows in _blocks(feature):
+            if center:
+                rows -= mean
+            if standardize:
+                rows = np.divide(rows, np.sqrt(variance), out=np.zeros_like(rows), where=variance > 0)
+            if unit:
+                norm = np.linalg.norm(rows, axis=1, keepdims=True)
+                rows = np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+            yield rows
 
     gram = sum((rows.T @ rows for rows in scaled_blocks()), np.zeros((width, width)))
     value, vector = np.linalg.eigh(gram)
@@ -85,7 +88,8 @@ def _blocks(matrix: np.ndarray) -> Iterator[np.ndarray]:
 class ScalSelectSelector(Selector):
     """The highest importance first, which is the recorded score. Samples without the feature are skipped.
 
-    Needs one vector of the attended image tokens a sample; no target data. Text-only samples have none and are skipped.
+    Needs one vector of the attended image tokens a sample; no target data. Text-only samples have none, or
+    one of zeros (as in the feature kind `activations`), and are skipped.
 
     Attributes:
       feature: the column with the vector.
@@ -114,7 +118,7 @@ class ScalSelectSelector(Selector):
           UserError: there is no such feature, or a vector has missing values.
         """
         matrix = candidates.table.vector(self.feature)
-        rows = eligible_rows(candidates, matrix)
+        rows = eligible_rows(candidates, np.where((matrix != 0).any(axis=1), has_value(matrix), np.nan))
         check_whole(candidates, rows, matrix, self.feature)
         score = np.full(len(matrix), np.nan, np.float32)
         if not len(rows):
@@ -126,7 +130,8 @@ class ScalSelectSelector(Selector):
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""
-        if np.isnan(run.table.vector(self.feature)[row]).all():
+        vector = run.table.vector(self.feature)[row]
+        if np.isnan(vector).all() or not vector.any():
             return f"it has no {self.feature}"
         return f"its importance for the dominant subspace of {self.feature} was not among the highest"
 

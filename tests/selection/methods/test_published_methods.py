@@ -315,6 +315,15 @@ def test_datacomp_keeps_the_rows_at_the_threshold() -> None:
     assert sorted(found.rows.tolist()) == [0, 1, 3, 4, 5]  # place 3 holds 0.6
 
 
+def test_scalselect_skips_vectors_of_zeros() -> None:
+    table = with_features(make_table([(0, [0], [1.0])] * 9))
+    table.features["embedding"][3] = 0
+    selector = ScalSelectSelector("embedding")
+    found = selector.select(candidates_of(table), [Budget(count=9)])
+    assert sorted(found.rows.tolist()) == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert reasons(selector, candidates_of(table), 9)["r3"] == "not taken: it has no embedding"
+
+
 def test_what_fills_up_a_budget_says_so() -> None:
     """Clusters of two are no clusters of XMAS: all its samples only fill up the budget."""
     table = make_table([(0, [0], [1.0])] * 4)
