@@ -98,6 +98,8 @@ def _no_samples(name: str, rejects: pa.Table) -> UserError:
     )
     if first["reason"] in (Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE, Reason.UNREADABLE_IMAGE):
         return SettingError(message, _IMAGES_HINT)
+    if first["reason"] in (Reason.DUPLICATE_ID, Reason.DUPLICATE_RECORD):
+        return SettingError(message, "id=auto makes ids from the content")
     if first["reason"] == Reason.IMAGE_TAG_MISMATCH:
         return SettingError(message, "repair=llava adds missing image tags and drops those without an image")
     return UserError(f"{message}; {_FORMAT_HINT}")
