@@ -150,9 +150,18 @@ def answer_parts(
 
 
 def merge_parts(questions: Sequence[Question], path: Path, parts: Path, *, save_every: int) -> None:
-    """Writes the prediction table from the parts of all processes, and deletes the parts."""
+    """Writes the prediction table from the parts of all processes, and deletes the parts.
+
+    Raises:
+      UserError: a part is damaged.
+    """
     starts = range(0, len(questions), save_every)
-    predictions = [answer for start in starts for answer in files.read_json(_part(parts, start))]
+    predictions: list[Any] = []
+    for start in starts:
+        answers = files.read_json(_part(parts, start))
+        if not isinstance(answers, list) or len(answers) != min(save_every, len(questions) - start):
+            raise UserError(f"{_part(parts, start)}: damaged; delete the file and run the same command again")
+        predictions += answers
     files.write_parquet(path, prediction_table(questions, predictions))
     for part in sorted(parts.glob("*.json")):
         part.unlink()

@@ -99,3 +99,16 @@ def test_no_question_and_a_foreign_prediction_are_refused():
 def test_an_unknown_kind_names_the_known():
     with pytest.raises(UserError, match=r"no kind of benchmark 'mcq'; known are .*multiple_choice"):
         get_benchmark("mcq")
+
+
+@pytest.mark.parametrize("content", ["null", "[]", '["A", "B", "C"]', '{"a": 1, "b": 2}'])
+def test_a_damaged_part_is_named_and_can_be_deleted(tmp_path, content):
+    """A shorter part would move every later answer to another question."""
+    (tmp_path / "parts").mkdir()
+    part = tmp_path / "parts" / "00000002.json"
+    part.write_text(content)
+    with pytest.raises(UserError, match=r"00000002\.json: damaged; delete the file"):
+        predict(tmp_path / "b.parquet", FakePredictor(REPLIES))
+    part.unlink()
+    predict(tmp_path / "b.parquet", FakePredictor(REPLIES))
+    assert runner.read_predictions(tmp_path / "b.parquet")[2]["prediction"] == "B"

@@ -21,6 +21,7 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest, model_folder
+from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.shards import ShardedJob
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.subset import Subset
@@ -195,7 +196,7 @@ class _Scoring:
         if report is not None:
             files.write_json(self.ctx.workdir.results("scorer"), report)
             if self.config.quality.in_domain is not None:
-                home = files.read_json(Path(self.config.quality.in_domain))
+                home = read_saved(Path(self.config.quality.in_domain), {}, stage="score")
                 both = transfer_report(report, home)
                 files.write_json(self.ctx.workdir.results("transfer"), both)
                 logging.info("score: concordance here and in domain: %s", both.get("concordance"))
