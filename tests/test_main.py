@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from absl import flags
 from absl.testing import flagsaver
 from PIL import Image
 
@@ -72,6 +73,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Iterator
         capsys.readouterr()
         with flagsaver.flagsaver():
             status = main.main(argv)
+        flags.FLAGS.mark_as_parsed()  # a mistake in the flags unparses them, and grain reads them in other tests
         out, err = capsys.readouterr()
         said = "".join(line for line in err.splitlines(keepends=True) if not re.match(r"[IW]\d{4} ", line))
         return status, out, said
