@@ -56,7 +56,7 @@ class Case:
         describe(folder / "model", model.config, model.tokenizer)
         with Checkpoints(folder / "model") as checkpoints:
             checkpoints.save_params(1, model.params)
-        files.write_json(folder / "model" / "manifest.json", {})
+        files.write_json(folder / "model" / "manifest.json", {"stage": "train", "config": {}, "inputs": {}})
         pool = ConfigDict({"pool": {"synthetic": {"size": 24, "seed": 3}, "packed": True}})
         main.run_stages(StageContext(config=pool, workdir=Workdir(folder / "pool")), ["ingest"])
 
