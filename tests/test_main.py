@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grain  # noqa: F401 - defines its absl flags, which flagsaver would remove if a test defined them first
 import jax
 import numpy as np
 import pytest
