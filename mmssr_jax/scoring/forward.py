@@ -68,8 +68,8 @@ def leaf_logits_and_list(
     visible_until = np.full(S, S)
     # Nodes of the last branch stay visible to the answer, which follows the tree.
     visible_until[P : P + T] = np.where(tree.visible_until == T, S, tree.visible_until + P)
-    index_P = jnp.arange(P)
-    prefix_BP = jnp.where(index_P < lengths_B[:, None], S, index_P + 1)
+    index_1P = jnp.arange(P)[None]
+    prefix_BP = jnp.where(index_1P < lengths_B[:, None], S, index_1P + 1)
     visible_until_BS = _tile(visible_until, B).at[:, :P].set(prefix_BP)
     cache = KVCache(cache.keys, cache.values, visible_until_BS)
     prefix_BPD = model.embed(batch.tokens, batch.pixels, batch.image_index)

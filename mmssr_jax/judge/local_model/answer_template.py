@@ -116,7 +116,7 @@ def fill_template(
         tokens = jnp.broadcast_to(fixed, (B, T))
         tokens = tokens.at[:, 0].set(jnp.where(number > 0, digits[chosen], fixed[0]))
         # Padding is written to the cache too, and the next part overwrites it; no token attends to a later slot.
-        hidden, cache = decoder.extend(decoder.embed(tokens), start[:, None] + jnp.arange(T), cache, start)
+        hidden, cache = decoder.extend(decoder.embed(tokens), start[:, None] + jnp.arange(T)[None], cache, start)
         last = jnp.take(hidden, length - 1, axis=1)
         logits = decoder.logits(last)[:, digits]
         if temperature:
@@ -139,7 +139,7 @@ def _prefill(decoder: Decoder, embeddings: jax.Array, cache: KVCache) -> KVCache
     def step(cache: KVCache, chunk: tuple[jax.Array, jax.Array]) -> tuple[KVCache, None]:
         start, x = chunk
         starts = jnp.full(B, start, jnp.int32)
-        return decoder.extend(x, starts[:, None] + jnp.arange(size), cache, starts)[1], None
+        return decoder.extend(x, starts[:, None] + jnp.arange(size)[None], cache, starts)[1], None
 
     chunks = embeddings.reshape(B, L // size, size, D).swapaxes(0, 1)
     return jax.lax.scan(step, cache, (jnp.arange(0, L, size), chunks))[0]
@@ -155,7 +155,7 @@ def _name_likelihoods(
     def log_p(name: tuple[jax.Array, jax.Array]) -> jax.Array:
         tokens, length = name
         rows = jnp.broadcast_to(tokens, (B, M))
-        hidden, _ = decoder.extend(decoder.embed(rows), start[:, None] + jnp.arange(M), cache, start)
+        hidden, _ = decoder.extend(decoder.embed(rows), start[:, None] + jnp.arange(M)[None], cache, start)
         following = jax.nn.log_softmax(decoder.logits(hidden[:, :-1]))
         later = jnp.take_along_axis(following, rows[:, 1:, None], axis=2)[..., 0]
         return first[:, tokens[0]] + jnp.sum(jnp.where(jnp.arange(1, M) < length, later, 0.0), axis=1)

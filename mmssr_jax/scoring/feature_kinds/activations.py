@@ -47,7 +47,7 @@ class Activations(ModelFeature):
         x_BLD = model.embed(batch.tokens, batch.pixels, batch.image_index)
         states_KBLD = model.decoder.hidden_states(x_BLD, batch.positions, batch.visible_until)
         states_KBLD = states_KBLD[np.array(self.layers)].astype(jnp.float32)
-        valid_BL = jnp.arange(x_BLD.shape[1]) < batch.visible_until[:, :1]
+        valid_BL = jnp.arange(x_BLD.shape[1])[None] < batch.visible_until[:, :1]
         image_BL = is_image(batch.image_index)
         masks_B2L = jnp.stack([image_BL & valid_BL, ~image_BL & valid_BL], axis=1).astype(jnp.float32)
         sums_BK2D = jnp.einsum("kbld,bml->bkmd", states_KBLD, masks_B2L)

@@ -111,7 +111,7 @@ class SimilarityExtractor:
             texts_BD = model.embed_texts(tokens)
             images_BID = model.embed_images(pixels).reshape(len(texts_BD), -1, texts_BD.shape[-1])
             cosines_BI = jnp.einsum("bnd,bd->bn", images_BID, texts_BD, precision="highest")
-            is_image_BI = jnp.arange(images_BID.shape[1]) < counts[:, None]
+            is_image_BI = jnp.arange(images_BID.shape[1])[None] < counts[:, None]
             return jnp.where(is_image_BI, cosines_BI, 0).sum(1) / jnp.maximum(counts, 1)
 
         layout, rows = rules.shardings(pair.params, mesh), batch_sharding(mesh)
