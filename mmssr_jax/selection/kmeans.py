@@ -39,27 +39,31 @@ def kmeans(
     first = np.sort(np.random.default_rng(seed).choice(len(rows), clusters, replace=False))
     centroid = np.asarray(rows[first], np.float64)
     centroid = _unit(centroid) if spherical else centroid
-    label = np.full(len(rows), -1)
+    label, norm = np.full(len(rows), -1), _norms(rows)
     for _ in range(iterations):
-        previous, label = label, nearest_centroid(rows, centroid, spherical=spherical)
+        previous, label = label, nearest_centroid(rows, centroid, spherical=spherical, norm=norm)
         if np.array_equal(previous, label):
             break
         centroid = _means(rows, label, centroid)
         centroid = _unit(centroid) if spherical else centroid
     else:
-        label = nearest_centroid(rows, centroid, spherical=spherical)
+        label = nearest_centroid(rows, centroid, spherical=spherical, norm=norm)
     used, label = np.unique(label, return_inverse=True)
     return label.reshape(-1), centroid[used]
 
 
-def nearest_centroid(rows: np.ndarray, centroid: np.ndarray, *, spherical: bool) -> np.ndarray:
+def nearest_centroid(
+    rows: np.ndarray, centroid: np.ndarray, *, spherical: bool, norm: np.ndarray | None = None
+) -> np.ndarray:
     """int64 [N]: the centroid with the smallest distance, or the largest inner product; the first of equals.
 
     Args:
       rows: float [N, d], finite.
       centroid: float64 [k, d].
       spherical: by the inner product.
+      norm: float64 [N], the length of each row; computed if None.
     """
+    norm = _norms(rows) if norm is None else norm
     offset = np.zeros(len(centroid)) if spherical else (centroid**2).sum(axis=1) / 2
     padded = _power_of_two(len(centroid)) - len(centroid)  # few shapes to compile
     centroid32 = jnp.asarray(np.pad(centroid.astype(np.float32), ((0, padded), (0, 0))))
@@ -71,8 +75,7 @@ def nearest_centroid(rows: np.ndarray, centroid: np.ndarray, *, spherical: bool)
     label = np.empty(len(rows), np.int64)
     for begin, end, height in _blocks(len(rows), max(len(centroid) + padded, rows.shape[1])):
         block = np.asarray(rows[begin:end])
-        norm = np.sqrt((block.astype(np.float64) ** 2).sum(axis=1))
-        bound = error * (norm * longest + np.abs(offset).max(initial=0))
+        bound = error * (norm[begin:end] * longest + np.abs(offset).max(initial=0))
         rest = height - len(block)
         near_BK, nearest_B, count_B = _candidates(
             jnp.asarray(np.pad(block.astype(np.float32), ((0, rest), (0, 0)))),
@@ -123,6 +126,14 @@ def _means(rows: np.ndarray, label: np.ndarray, previous: np.ndarray) -> np.ndar
         total[used] += np.add.reduceat(np.asarray(rows[begin:end], np.float64)[order], first, axis=0)
     count = np.bincount(label, minlength=len(previous))[:, None]
     return np.where(count > 0, total / np.maximum(count, 1), previous)
+
+
+def _norms(rows: np.ndarray) -> np.ndarray:
+    """float64 [N]: the length of each row."""
+    norm = np.empty(len(rows))
+    for begin, end, _ in _blocks(len(rows), rows.shape[1]):
+        norm[begin:end] = np.sqrt((np.asarray(rows[begin:end], np.float64) ** 2).sum(axis=1))
+    return norm
 
 
 def _blocks(rows: int, width: int) -> Iterator[tuple[int, int, int]]:

@@ -5,7 +5,7 @@ How mmSSR selects with E5-V is not public. The two rules are declared as ours an
     clusters    spherical k-means with one cluster for 100 samples; every prefix of the picks contains the clusters in
                 proportion to their sizes, each from its centroid outwards
     walk        in a random order, keep a sample unless its cosine to a kept one exceeds a threshold, which is set by
-                bisection so that the budget is met
+                bisection so that the budget is met; time grows with samples times budget
 """
 
 from __future__ import annotations
