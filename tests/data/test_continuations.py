@@ -12,8 +12,6 @@ from mmssr_jax.data.example import prompt_example
 
 PIXELS = np.zeros((1, 2, 2, 3), np.uint8)
 PROMPT = prompt_example(np.array([7, 8, 9], np.int32), np.array([-1, 1, -1], np.int32), PIXELS)
-    np.array([7, 8, 9], np.int32), np.array([-1, 1, -1], np.int32), np.zeros((1, 2, 2, 3), np.uint8)
-)
 
 
 def test_three_branches():

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
-from mmssr_jax.data.chat import encode_chat
 from mmssr_jax.evaluation.benchmark import read_benchmark
 from mmssr_jax.evaluation.benchmark_registry import get_benchmark
 from mmssr_jax.evaluation.runner import make_questions
@@ -20,7 +19,7 @@ from mmssr_jax.synthetic.canvas import COLOURS, SIZE
 from mmssr_jax.synthetic.task_files import write_exercises, write_task_benchmark
 from mmssr_jax.synthetic.tasks import TASKS
 from mmssr_jax.synthetic.tasks.clips import FRAMES
-from tests.small import tokenizer
+from tests.small import processor, tokenizer
 
 
 def draws(name: str, count: int = 60):
@@ -98,15 +97,12 @@ def test_a_conversation_asks_for_everything_in_the_image_once(name):
 @pytest.mark.parametrize("name", ["grounding", "referring", "screen_taps"])
 def test_every_answer_of_a_conversation_is_trained_on(name, tmp_path: Path):
     write_exercises(tmp_path, tasks={name: 1.0}, size=3, seed=0)
-    no_pixels = np.zeros((0, 4, 4, 3), np.uint8)
     for record in json.loads((tmp_path / "pool.json").read_text()):
         values = [turn["value"] for turn in record["conversations"]]
         assert [turn["from"] for turn in record["conversations"]] == ["human", "gpt"] * (len(values) // 2)
         assert len(values) >= 2
         turns = [Turn(("user", "assistant")[i % 2], value.replace(IMAGE_TAG, "")) for i, value in enumerate(values)]
-        example = encode_chat(
-            Sample("s", name, tuple(turns)), tokenizer(), no_pixels, tokens_per_image=4, max_length=4096
-        )
+        example = processor().encode_chat(Sample("s", name, tuple(turns)), max_length=4096)
         trained = tokenizer().decode(example.loss_target[example.loss_weight > 0])
         assert [text for text in values[1::2] if text not in trained] == []
 
