@@ -45,7 +45,12 @@ def tool() -> ModuleType:
     return module
 
 
-@pytest.fixture(params=NOTEBOOKS, ids=lambda p: p.stem)
+SLOW = ("results",)  # trains and evaluates
+
+
+@pytest.fixture(
+    params=[pytest.param(p, marks=[pytest.mark.slow] * (p.stem in SLOW)) for p in NOTEBOOKS], ids=lambda p: p.stem
+)
 def path(request: pytest.FixtureRequest) -> Path:
     return request.param
 

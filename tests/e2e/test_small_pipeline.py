@@ -19,6 +19,8 @@ from tests.e2e.contents import contents
 from tests.e2e.small_config import get_config
 from tests.small import bundle
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -168,6 +168,7 @@ def test_questions_behind_a_tiled_picture(bundle, reference):
     np.testing.assert_allclose(found[0, 0], reference(one, tokens)[-1], atol=ATOL, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_converted_model_is_evaluated_on_its_tiles(bundle, reference, folder, tmp_path):
     """convert and evaluate on a TSV: the answers are those of the goldens' path."""
     rows = [

@@ -180,6 +180,7 @@ def test_a_run_resumes_on_another_mesh(whole, tmp_path: Path):
         assert other[step, "loss"] == pytest.approx(first[step, "loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_with_muon_resumes_on_another_mesh(tmp_path: Path):
     muon = dataclasses.replace(OPTIMIZER, kind="muon")
     _train(tmp_path / "whole", steps=4, optimizer=muon)

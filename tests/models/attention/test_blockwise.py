@@ -24,7 +24,7 @@ def _until(length: int) -> jax.Array:
     return jnp.asarray(np.stack([row, np.full(length, length)]), jnp.int32)
 
 
-@pytest.mark.parametrize(("length", "size"), [(24, 128), (24, 8), (29, 8), (70, 8)])  # 70: longer blocks, at most 8
+@pytest.mark.parametrize(("length", "size"), [(24, 128), (24, 8), (29, 8), pytest.param(70, 8, marks=pytest.mark.slow)])
 def test_equals_one_product(monkeypatch: pytest.MonkeyPatch, length: int, size: int):
     monkeypatch.setattr(blockwise, "_BLOCK", size)
     visible_until = _until(length)
