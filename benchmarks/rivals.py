@@ -19,7 +19,6 @@ clusters and rows grow together, so that a million rows take about 100 times as 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 from absl import app, flags
 
+from mmssr_jax.core.memory import peak_mib
 from mmssr_jax.selection.base import Budget, Candidates
 from mmssr_jax.selection.method import Selector, load_method
 from mmssr_jax.selection.table import ScoreTable
@@ -98,7 +98,7 @@ def measure(name: str) -> dict[str, float]:
     names = tuple(f"source-{i}" for i in range(SOURCES))
     table = ScoreTable(ids, source, names, np.zeros((rows, 0), np.int8), (), {}, features=features)
     candidates = Candidates(table, rows, tie_keys(ids, seed=0), np.ones(rows, bool))
-    floor = peak_mib()
+    floor = round(peak_mib())
     begin = time.perf_counter()
     selection = selector.select(candidates, [Budget(ratio=_RATIO.value)])
     return {
@@ -106,12 +106,8 @@ def measure(name: str) -> dict[str, float]:
         "picks": len(selection),
         "input_mib": sum(column.nbytes for column in features.values()) >> 20,
         "floor_mib": floor,
-        "peak_mib": peak_mib(),
+        "peak_mib": round(peak_mib()),
     }
-
-
-def peak_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def main(argv: list[str]) -> None:

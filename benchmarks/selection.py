@@ -22,7 +22,6 @@ MemoryError.
 from __future__ import annotations
 
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -32,6 +31,7 @@ import pyarrow as pa
 from absl import app, flags
 
 from mmssr_jax.core import files, tables
+from mmssr_jax.core.memory import peak_mib
 from mmssr_jax.core.vocabulary import SLUGS, STYLES
 from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.candidates import build
@@ -109,10 +109,6 @@ def select(table: ScoreTable, ratio: float, seed: int) -> tuple[float, float, pa
     return *seconds, selection.to_arrow(table)
 
 
-def peak_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
@@ -125,7 +121,7 @@ def main(argv: list[str]) -> None:
     }
     result["seconds"], result["cpu_seconds"], picks = select(table, _RATIO.value, seed=0)
     result["picks"] = picks.num_rows
-    result["peak_mib"] = peak_mib()
+    result["peak_mib"] = round(peak_mib())
     begin = time.perf_counter()
     for column in table.scores.values():
         np.sort(column)
@@ -141,7 +137,7 @@ def main(argv: list[str]) -> None:
             files.write_parquet(Path(folder) / "selection.parquet", picks)
             write_sorted(Path(folder) / "ids.txt", picks["id"])
             result["from_parquet"] = time.perf_counter() - begin
-        result["files_peak_mib"] = peak_mib()
+        result["files_peak_mib"] = round(peak_mib())
     print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()}))
 
 

@@ -10,7 +10,6 @@ import functools
 import importlib
 import logging as py_logging
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from ml_collections import config_flags
 from mmssr_jax.core import cli, files
 from mmssr_jax.core import config as config_lib
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.memory import peak_mib
 from mmssr_jax.core.progress import duration
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
@@ -83,17 +83,11 @@ def run_stages(context: StageContext, names: Sequence[str]) -> None:
             processes.run_on_main(functools.partial(stages[name], context))
         else:
             stages[name](context)
-        took.append((name, time.monotonic() - begin, _peak_mib()))
+        took.append((name, time.monotonic() - begin, int(peak_mib())))
         if hosts.is_main() and not context.dry_run:
             _record_stage(context.workdir, *took[-1])
     for name, seconds, peak in took:
         logging.info("%-14s %10s  peak memory so far %5d MiB", name, duration(seconds), peak)
-
-
-def _peak_mib() -> int:
-    """Peak resident memory of this process; Linux counts in KiB, macOS in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
 def _record_stage(workdir: Workdir, stage: str, seconds: float, peak_mib: int) -> None:

@@ -43,16 +43,26 @@ class MetricWriter:
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Appends one line a scalar."""
-        now = round(time.time(), 3)
-        for name, value in scalars.items():
-            row = {"step": step, "name": name, "value": float(value), "time": now}
-            self._file.write(json.dumps(row) + "\n")
+        self._file.write(_lines(step, scalars))
         self._file.flush()
 
     def close(self) -> None:
         """Syncs and closes the file."""
         os.fsync(self._file.fileno())
         self._file.close()
+
+
+def append_scalars(path: Path, step: int, scalars: Mapping[str, float]) -> None:
+    """Appends a step's scalars in a single write, so that lines of several processes do not interleave."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as f:
+        f.write(_lines(step, scalars))
+
+
+def _lines(step: int, scalars: Mapping[str, float]) -> str:
+    now = round(time.time(), 3)
+    rows = [{"step": step, "name": name, "value": float(value), "time": now} for name, value in scalars.items()]
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 class TensorBoardWriter:

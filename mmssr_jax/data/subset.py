@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,12 @@ class SampleSource(Protocol):
 
     def __getitem__(self, index: int, /) -> Sample:
         """The sample at `index`, from 0."""
+
+
+def held_out_mask(ids: Iterable[str], *, share: float, seed: int) -> np.ndarray:
+    """Which samples are held out, bool [N]: about `share` of them, decided by `seed` and each id alone."""
+    hashes = [hashlib.sha256(f"{seed}:{i}".encode()).digest()[:8] for i in ids]
+    return np.array([int.from_bytes(h, "big") / 2**64 < share for h in hashes], bool)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 from absl import logging
 
 from mmssr_jax.core import files, tables
+from mmssr_jax.core.metric_writer import append_scalars
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.saved import read_saved
@@ -111,24 +111,12 @@ def score_pool(
         if not job.writes:
             continue
         if metrics is not None:
-            _append_metrics(metrics, shard, scalars)
+            append_scalars(metrics, shard, {f"time/{k}": v for k, v in scalars.items()})  # they depend on the machine
         path = folder / tables.part_name(shard, job.parts)
         if extra is not None:
             files.write_parquet(extra / path.name, detail_table(scored.samples, output, ensemble))
         files.write_json(path.with_suffix(".json"), dataclasses.asdict(scored.statistics(output)))
         files.write_parquet(path, score_table(scored.samples, output, scored.lengths, ensemble))
-
-
-def _append_metrics(path: Path, shard: int, scalars: Mapping[str, float]) -> None:
-    """Appends in a single write, so that lines of several processes do not interleave.
-
-    The values depend on the machine; they are named "time/..." and thereby excluded from comparisons of runs.
-    """
-    now = round(time.time(), 3)
-    rows = [{"step": shard, "name": f"time/{k}", "value": v, "time": now} for k, v in scalars.items()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as f:
-        f.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def is_done(folder: Path, shard: int, shards: int) -> bool:

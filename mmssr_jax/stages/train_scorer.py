@@ -16,9 +16,10 @@ from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES, Capability, capabili
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.pipeline import Encode
 from mmssr_jax.data.processor import Processor
+from mmssr_jax.data.subset import held_out_mask
 from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
-from mmssr_jax.scoring.supervision import held_out, labels_by_id
+from mmssr_jax.scoring.supervision import labels_by_id
 from mmssr_jax.stages.train.phase_config import PhaseConfig
 from mmssr_jax.stages.train.phases import run_phase
 
@@ -111,7 +112,7 @@ def run(ctx: StageContext) -> None:
     judgments = files.read_parquet(judgments_path(ctx))
     labels = labels_by_id(judgments, [c.slug for c in scorer.chosen()])
     ids = [i for i in judgments["id"].to_pylist() if i in labels]
-    is_validation = held_out(ids, share=scorer.holdout, seed=scorer.holdout_seed)
+    is_validation = held_out_mask(ids, share=scorer.holdout, seed=scorer.holdout_seed)
     kept = [i for i, validation in zip(ids, is_validation, strict=True) if not validation]
     if not kept:
         raise UserError(f"no judged sample is left to train on: {len(ids)} judged, holdout {scorer.holdout}")

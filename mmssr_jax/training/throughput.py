@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 
 import jax
+
+from mmssr_jax.core.memory import peak_mib
 
 PEAK_TFLOPS = {  # dense bfloat16, by a substring of `device_kind`; from the vendors' data sheets
     "H200": 989.0, "H100": 989.0, "A100": 312.0, "L4": 121.0, "TPU v4": 275.0, "TPU v5 lite": 197.0, "TPU v5e": 197.0,
@@ -57,5 +57,4 @@ def memory_gib() -> float:
     stats = jax.local_devices()[0].memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"] / 2**30
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform != "darwin" else 2**30)
+    return peak_mib() / 2**10

@@ -12,6 +12,7 @@ from absl import logging
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.stage import StageContext
+from mmssr_jax.data.subset import held_out_mask
 from mmssr_jax.pool.pool import Pool
 from mmssr_jax.scoring.baselines import ngram_ridge, source_mean, source_style_mean
 from mmssr_jax.scoring.counterfactual import counterfactual, score_samples, with_blank_images
@@ -19,7 +20,6 @@ from mmssr_jax.scoring.ensemble import ScorerEnsemble
 from mmssr_jax.scoring.instructions import render_conversation
 from mmssr_jax.scoring.quality import scorer_report
 from mmssr_jax.scoring.ranking_metrics import GOOD
-from mmssr_jax.scoring.supervision import held_out
 from mmssr_jax.stages.train_scorer import ScorerConfig, judgments_path
 
 
@@ -64,7 +64,7 @@ def find_truth(ctx: StageContext, scorer: ScorerConfig) -> Truth | None:
         return Truth("synthetic", table.filter(pa.array([i not in judged_ids for i in table["id"].to_pylist()])))
     if judged is None or scorer.holdout == 0:
         return None
-    mask = held_out(judged["id"].to_pylist(), share=scorer.holdout, seed=scorer.holdout_seed)
+    mask = held_out_mask(judged["id"].to_pylist(), share=scorer.holdout, seed=scorer.holdout_seed)
     return Truth("judge", judged.filter(pa.array(mask)))
 
 
@@ -131,7 +131,7 @@ def _baselines(ctx: StageContext, scorer: ScorerConfig, pool: Pool, slugs, sampl
         return {}
     judged = files.read_parquet(judgments_path(ctx))
     ids = judged["id"].to_pylist()
-    mask = held_out(ids, share=scorer.holdout, seed=scorer.holdout_seed)
+    mask = held_out_mask(ids, share=scorer.holdout, seed=scorer.holdout_seed)
     judged = judged.filter(pa.array(~mask))
     if judged.num_rows == 0:
         return {}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from mmssr_jax.core.files import read_parquet
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.documents import Captions, Documents
 from mmssr_jax.data.mixture import Component, Mixture, group_weights
-from mmssr_jax.data.subset import SampleSource, Subset
+from mmssr_jax.data.subset import SampleSource, Subset, held_out_mask
 from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.stages.train.phase_config import (
@@ -25,7 +23,6 @@ from mmssr_jax.stages.train.phase_config import (
     ComponentConfig,
     DataConfig,
     GeneratedConfig,
-    HoldOutConfig,
 )
 from mmssr_jax.synthetic.corpora import FILE as DOCUMENTS
 from mmssr_jax.synthetic.corpora import write_documents
@@ -60,7 +57,11 @@ def training_data(ctx: StageContext, config: DataConfig) -> TrainingData:
     training, validation = {}, {}
     for name, component in components.items():
         samples = _open(ctx, name, component, inputs)
-        is_validation = _validation_mask(samples.ids, holdout) if holdout.share else np.zeros(len(samples), bool)
+        is_validation = (
+            held_out_mask(samples.ids, share=holdout.share, seed=holdout.seed)
+            if holdout.share
+            else np.zeros(len(samples), bool)
+        )
         training[name] = Subset(samples, np.flatnonzero(~is_validation)) if holdout.share else samples
         if is_validation.any():
             validation[name] = Subset(samples, np.flatnonzero(is_validation)[: holdout.limit])
@@ -144,9 +145,3 @@ def _filter_sources(name: str, samples: SampleSource, patterns: tuple[str, ...])
             raise UserError(f"mixture: component {name!r}: no source matches {pattern!r}; there are {', '.join(known)}")
         matching |= set(matches)
     return Subset(samples, np.flatnonzero(np.isin(sources.astype(str), sorted(matching))))
-
-
-def _validation_mask(ids: Any, holdout: HoldOutConfig) -> np.ndarray:
-    """True for validation samples, bool [N]; depends only on the seed and each id."""
-    hashes = [hashlib.sha256(f"{holdout.seed}:{i}".encode()).digest()[:8] for i in ids]
-    return np.array([int.from_bytes(h, "big") / 2**64 < holdout.share for h in hashes], bool)
