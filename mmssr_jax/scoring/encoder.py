@@ -24,9 +24,9 @@ _END_WEIGHT = 1.0
 # twice as likely as each other one. The rest of the written list gets a small weight.
 _MAIN_STYLE_SHARE = 2.0
 _LIST_REST_WEIGHT = 0.25
-# Text beyond this many characters per token of `max_prefix` is dropped before it is tokenised: tokens of language have
-# 1-6 characters, and a record of many MiB would keep the tokenizer, and the interpreter's lock, for minutes.
-_CHARACTERS_PER_TOKEN = 64
+# Text beyond this many characters is dropped before it is tokenised: a record of many MiB would keep the tokenizer, and
+# the interpreter's lock, for minutes. Up to it, `n_tokens` of the score table counts every token.
+MAX_CHARACTERS = 1_000_000
 
 
 _NO_PHRASES: Mapping[str, str] = {}
@@ -129,7 +129,7 @@ class ScorerEncoder:
 
         Returns:
           tokens int32 [L], image slots int32 [L] (or weighted, see `Example.image_slot`), and the number of tokens
-          that were truncated; of a text of more than 64 characters a token only those up to there are counted.
+          that were truncated; of a text of more than a million characters only those up to there are counted.
 
         Raises:
           ValueError: the images do not fit into `max_prefix` tokens.
@@ -139,7 +139,7 @@ class ScorerEncoder:
         head = [t.im_start, *t.encode_fixed(f"system\n{SYSTEM}"), t.im_end, *newline, t.im_start]
         pieces = [Segment(head)]
         text = "user\n" + instructions.render_conversation(sample, strip_characters=self.strip_characters)
-        beyond = text[self.max_prefix * _CHARACTERS_PER_TOKEN :]
+        beyond = text[MAX_CHARACTERS:]
         if beyond:
             text = text.removesuffix(beyond) + "\n"
             if text.count(IMAGE_TAG) < len(sample.images):

@@ -30,11 +30,6 @@ class LossSums:
     routers: jax.Array | None
 
 
-def normalise(pixels: jax.Array) -> jax.Array:
-    """uint8 [..., 3] -> float32 [..., 3] in [-1, 1]: mean and standard deviation 0.5, as SigLIP expects."""
-    return pixels.astype(jnp.float32) / 127.5 - 1.0
-
-
 def read_logits(model: VLM, batch: Batch) -> jax.Array:
     """Next-token logits at `batch.loss_position`, float32 [B, K, V]; no other positions are computed."""
     return _logits_and_router_loss(model, batch)[0]
@@ -42,9 +37,7 @@ def read_logits(model: VLM, batch: Batch) -> jax.Array:
 
 def _logits_and_router_loss(model: VLM, batch: Batch) -> tuple[jax.Array, jax.Array]:
     """`read_logits`, and the router loss per token [] (0 for a dense decoder)."""
-    is_siglip = set(model.config.vision.mean + model.config.vision.std) == {0.5}
-    pixels = normalise(batch.pixels) if is_siglip else batch.pixels  # the tower normalises uint8 with its mean and std
-    hidden, router_loss = model.run(batch.tokens, pixels, batch.image_index, batch.positions, batch.visible_until)
+    hidden, router_loss = model.run(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)
     at_targets = jnp.take_along_axis(hidden, batch.loss_position[:, :, None], axis=1)
     return model.logits(at_targets), router_loss
 

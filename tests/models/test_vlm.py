@@ -68,6 +68,7 @@ def test_a_prompt_tree_equals_separate_prompts(model):
     np.testing.assert_allclose(packed[0, 5:7], separate[1, 3:5], atol=2e-6)
 
 
+@pytest.mark.slow
 def test_remat_changes_no_gradient_and_saves_memory(config, model):
     _, params = module_params.split(model)
 

@@ -15,7 +15,7 @@ from mmssr_jax.data.example import Example
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.scoring import instructions
-from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
+from mmssr_jax.scoring.encoder import MAX_CHARACTERS, ScorerEncoder, ScorerLabels
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
 from mmssr_jax.scoring.scorer import Buckets, Scorer, ScorerOutput, style_lists
 from mmssr_jax.training.losses import read_logits, weighted_loss
@@ -124,10 +124,10 @@ def test_a_text_of_many_mib_is_cut_before_it_is_tokenised(monkeypatch):
     assert len(tokens) == 120
     assert cut > 0
     assert tokenizer().decode(tokens[-1:]) == "\n"
-    assert max(lengths) <= 64 * 120 + 1
+    assert max(lengths) <= MAX_CHARACTERS + 1
     late = sample("late", images=1)
     with pytest.raises(ValueError, match="images do not fit"):
-        ENCODER.prefix(dataclasses.replace(late, turns=(Turn("user", "x" * 10_000 + "<image>"), late.turns[1])))
+        ENCODER.prefix(dataclasses.replace(late, turns=(Turn("user", "x" * MAX_CHARACTERS + "<image>"), late.turns[1])))
 
 
 def test_images_beyond_the_limit_are_an_error():
@@ -147,6 +147,7 @@ def _score(devices: int, examples: list[Example]) -> ScorerOutput:
     return ScorerEnsemble(scorer).score((example,) for example in examples)
 
 
+@pytest.mark.slow
 def test_scores_are_in_order_whatever_the_buckets_and_the_mesh():
     examples = [ENCODER.prompt(s, pixels(s)) for s in SAMPLES * 3]
     one = _score(1, examples)

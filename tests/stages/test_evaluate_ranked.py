@@ -104,6 +104,7 @@ def alone(prompt_text, images, option):
     return float(log_p[places, np.asarray(ids)].sum()), len(ids)
 
 
+@pytest.mark.slow
 def test_the_stage_equals_separate_passes(workdir, tsv):
     evaluate_stage.run(context(workdir, tsv, save_every=2), make_predictor=small_model)
     prompts = {

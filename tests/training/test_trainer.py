@@ -170,6 +170,7 @@ def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path: Path):
         _train(tmp_path / "run", optimizer=dataclasses.replace(OPTIMIZER, kind="adafactor"))
 
 
+@pytest.mark.slow
 def test_a_run_resumes_on_another_mesh(whole, tmp_path: Path):
     run = tmp_path / "run"
     _train_until(run, 2)
