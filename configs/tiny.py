@@ -2,7 +2,7 @@
 
     python -m mmssr_jax.main --config=configs/tiny.py --workdir=runs/tiny
 
-Takes about eight minutes and 1.8 GiB; then open runs/tiny/report/index.html. Nothing is downloaded: the pool is
+Takes about seven minutes and 1.7 GiB; then open runs/tiny/report/index.html. Nothing is downloaded: the pool is
 generated with known ground truth, and the judge returns that truth with noise. Vary `SEEDS` or `size` to check the
 robustness of the result.
 """
