@@ -34,8 +34,8 @@ def reading(path: Path, *, stage: str | None = None) -> Iterator[None]:
     """Turns the errors of a library that reads `path`, a file or a folder, into `damaged`."""
     try:
         yield
-    except (UserError, PermissionError, MemoryError):
-        raise
+    except (UserError, PermissionError, MemoryError, ImportError, NameError, AttributeError):
+        raise  # the last three are faults of a program, which remaking the file does not repair
     except Exception as e:  # protobuf, TFDS and ArrayRecord have their own kinds
         raise damaged(path, e, stage=stage) from e
 
