@@ -26,6 +26,7 @@ setup(
     packages=[*find_packages(include=["mmssr_jax", "mmssr_jax.*"]), "mmssr_jax.configs"],
     package_dir={"mmssr_jax.configs": "configs"},
     package_data={"mmssr_jax": ["assets/**/*"]},
+    entry_points={"console_scripts": ["mmssr = mmssr_jax.main:command"]},
     install_requires=[
         "absl-py>=2.1,<3",
         "array-record>=0.7,<1",
@@ -54,6 +55,9 @@ setup(
         "serve": ["starlette>=1.0,<2", "uvicorn>=0.40,<1"],
         "notebooks": NOTEBOOKS,
         "bench": ["torch>=2.8,<3"],
+        "browser": ["playwright>=1.50,<2"],  # tests of the report in an installed Chromium
+        "cuda": ["jax[cuda13]>=0.10,<0.13"],
+        "tpu": ["jax[tpu]>=0.10,<0.13"],
         "video": ["av>=15,<19"],
         "beam": ["apache-beam>=2.70,<3"],
         "tensorboard": ["tensorboardX>=2.6,<3"],

@@ -16,6 +16,8 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.saved import NUMBER, Kind, read_saved
 from mmssr_jax.core.workdir import Workdir
 
+_MAY_BE_ZERO = {"per_capability", "lowest", "explorer_samples", "explorer_rejects", "explorer_selections"}
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportConfig:
@@ -28,6 +30,10 @@ class ReportConfig:
       text_limit: maximum number of characters of a turn; longer text is truncated.
       max_rows: maximum number of sources and other categories listed; the others are aggregated in one line.
       max_selections: maximum number of selections compared side by side.
+      explorer_samples: maximum number of samples in the pool explorer; 0 leaves it out.
+      explorer_rejects: maximum number of rejected records in it.
+      explorer_image_size: longest side of its thumbnails, in pixels.
+      explorer_selections: maximum number of selections whose reasons it states for every sample.
     """
 
     per_capability: int = 4
@@ -36,10 +42,14 @@ class ReportConfig:
     text_limit: int = 260
     max_rows: int = 30
     max_selections: int = 8
+    explorer_samples: int = 3000
+    explorer_rejects: int = 500
+    explorer_image_size: int = 144
+    explorer_selections: int = 4
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            minimum = 0 if field.name in ("per_capability", "lowest") else 1
+            minimum = 0 if field.name in _MAY_BE_ZERO else 1
             if getattr(self, field.name) < minimum:
                 raise ValueError(f"{field.name} is {getattr(self, field.name)}, expected {minimum} or more")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
 
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.report.blocks import KeyFigures, Section
+from mmssr_jax.report.explorer.section import ASSETS, Explorer
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.sections.downstream import downstream_section
 from mmssr_jax.report.sections.gallery import gallery_section
@@ -22,7 +22,7 @@ from mmssr_jax.report.sections.selection_overlap import overlap_sections
 from mmssr_jax.report.sections.times import times_section
 from mmssr_jax.report.sections.training import training_section
 
-TEMPLATES = Path(__file__).parents[1] / "assets" / "report"
+_STYLES = ("style.css", "explorer.css")
 
 LEAD = (
     "A pool of image-text samples is rated by a judge and scored by a model trained on these ratings; a subset is "
@@ -45,25 +45,29 @@ def build_sections(inputs: Inputs, config: ReportConfig, samples: Mapping[str, S
     ]
 
 
-def render(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample]) -> str:
+def render(
+    inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sample], explorer: Explorer | None = None
+) -> str:
     """The page as HTML.
 
-    Equal artefacts give equal text, except in the element with the id `times`. The page has no script, loads nothing,
-    and all text from the data is escaped.
+    Equal artefacts give equal text, except in the element with the id `times`. The page loads nothing, all text from
+    the data is escaped, and a browser runs no script except the explorer's (Content-Security-Policy).
 
     Args:
       inputs: the artefacts.
       config: sizes and limits.
       samples: the samples of `gallery.choose` and `judge_ratings.disputed`, by id.
+      explorer: the pool explorer; None for a page without one, which has no script.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined
     )
     sections = build_sections(inputs, config, samples)
     return environment.get_template("page.html.j2").render(
         title=inputs.name,
         lead=LEAD,
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),  # ships with the package
+        style=Markup("".join((ASSETS / name).read_text(encoding="utf-8") for name in _STYLES)),
+        explorer=explorer,
         facts=KeyFigures([s.headline for s in sections if s.headline is not None]),
         summary=[note for s in sections for note in s.summary],
         sections=sections,

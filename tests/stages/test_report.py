@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.stages import ingest, report
+from mmssr_jax.stages import ingest
+from mmssr_jax.stages.report import stage as report
+from mmssr_jax.stages.select import stage as select
 
 IDS = ("a", "b", "c")
 
@@ -69,7 +72,7 @@ def test_made_anew_when_something_it_shows_has_changed(workdir):
     assert "No scores yet" in run(workdir)
     add_scores(workdir)
     assert "Question a?" in run(workdir)
-    assert "Question a?" not in run(workdir, {"report": {"per_capability": 1, "lowest": 0}})
+    assert "Question a?" not in run(workdir, {"report": {"per_capability": 1, "lowest": 0, "explorer_samples": 0}})
 
 
 def test_a_page_that_was_cut_off_is_made_anew(workdir):
@@ -115,3 +118,43 @@ def test_a_damaged_manifest_of_the_page_is_one_line_and_can_be_remade(workdir, c
     with pytest.raises(UserError, match=r"report/manifest\.json"):
         run(workdir)
     assert run(workdir, overwrite=frozenset({"report"})) == first
+
+
+def explorer_of(page: str) -> dict[str, Any]:
+    data = re.search(r'id="explorer-data">(.*?)</script>', page, re.DOTALL)
+    assert data is not None
+    return json.loads(data[1])
+
+
+SELECT = {
+    "selections": {
+        "one": {"method": "mmssr", "budget": {"count": 1}, "capabilities": ("humanities",), "threshold": 0.5},
+        "none": {"method": "random", "budget": {"count": 1}},
+    }
+}
+
+
+def test_the_explorer_gives_the_reasons_of_select(workdir):
+    add_scores(workdir)
+    select.run(StageContext({"select": SELECT}, workdir))
+    data = explorer_of(run(workdir, {"select": SELECT}))
+    assert [s["id"] for s in data["samples"]] == ["a", "b", "c"]
+    assert [s["picks"].get("one") for s in data["samples"]] == [None, None, 1]
+    reasons = [s["reasons"]["one"] for s in data["samples"]]
+    assert reasons[2].startswith("taken in round 1 for humanities, score 4: rank 1 of 3")
+    assert [r.split(":")[0] for r in reasons[:2]] == ["not taken", "not taken"]
+    assert set(data["samples"][0]["reasons"]) == {"one", "none"}
+
+
+def test_reasons_that_cannot_be_computed_are_left_out_with_a_warning(workdir, caplog):
+    add_scores(workdir)
+    select.run(StageContext({"select": SELECT}, workdir))
+    for part in workdir.scores.glob("part-*.parquet"):
+        part.unlink()
+    data = explorer_of(run(workdir, {"select": SELECT}))
+    assert set(data["samples"][0]["reasons"]) == {"none"}
+    assert "report: the reasons of one are left out: " in caplog.text
+
+
+def test_a_page_without_explorer(workdir):
+    assert "<script" not in run(workdir, {"report": {"explorer_samples": 0}})

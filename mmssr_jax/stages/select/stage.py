@@ -25,9 +25,9 @@ from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.selection import stats
 from mmssr_jax.selection.compare import difference, read_selection, verify
 from mmssr_jax.selection.explain import describe, explain
-from mmssr_jax.selection.run_selection import run_selection
 from mmssr_jax.selection.table import ScoreTable
 from mmssr_jax.stages.select import outputs
+from mmssr_jax.stages.select.compute import compute
 from mmssr_jax.stages.select.inputs import SelectionInputs, input_digests
 from mmssr_jax.stages.select.plan import SelectConfig, SelectionJob, plan
 from mmssr_jax.stages.select.requirements import missing_features, requirements
@@ -98,18 +98,9 @@ def _make(
     Returns:
       The seconds that the selection took, without reading and writing; None if it existed.
     """
-    table = inputs.table(job.config)
-    screening = screener.screen(table, job.config)
+    screening = screener.screen(inputs.table(job.config), job.config)
     begin, made = time.perf_counter(), artifact is not None and not artifact.done
-    selected = run_selection(
-        table,
-        job.config,
-        job.budget,
-        pool_size=len(inputs.pool),
-        degenerate=inputs.degenerate(),
-        further=screening.excluded,
-        reference=inputs.reference(job, table),
-    )
+    selected = compute(inputs, screening, job)
     seconds = time.perf_counter() - begin
     picks = selected.selection.to_arrow(selected.table)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from absl import logging
 
 from mmssr_jax.core import config as config_lib
@@ -19,11 +20,15 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.pool.pool import open_pool
+from mmssr_jax.pool.pool import Pool, open_pool
+from mmssr_jax.report.explorer.entries import explored_rows, explorer_data, sampling_rule
+from mmssr_jax.report.explorer.section import Explorer
 from mmssr_jax.report.inputs import Inputs, ReportConfig, read_inputs, selection_paths
 from mmssr_jax.report.render import render
 from mmssr_jax.report.sections import gallery, judge_ratings
+from mmssr_jax.report.sections.selection import headline_selection
 from mmssr_jax.report.sections.training import metric_files
+from mmssr_jax.stages.report.explanations import explanations
 
 STAGE = "report"
 PAGE = "index.html"
@@ -41,11 +46,41 @@ def run(ctx: StageContext) -> None:
     if artifact.done:
         return
     artefacts = read_inputs(ctx.workdir, run_name(ctx))
-    page = render(artefacts, config, _samples(ctx.workdir, artefacts, config))
+    explorer = _explorer(ctx, artefacts, config)
+    page = render(artefacts, config, _samples(ctx.workdir, artefacts, config), explorer)
     page = page.encode("utf-8", errors="backslashreplace").decode("utf-8")  # ids of rejects may hold lone surrogates
     files.write_text(artifact.path / PAGE, page)
     artifact.seal({"shown": len(paths), "kib": len(page.encode("utf-8")) // 1024})
     logging.info("report: open %s in a browser", artifact.path / PAGE)
+
+
+def _explorer(ctx: StageContext, inputs: Inputs, config: ReportConfig) -> Explorer | None:
+    """The pool explorer; None without a pool, or if the config leaves it out."""
+    if inputs.index is None or not config.explorer_samples or not (ctx.workdir.pool / MANIFEST).exists():
+        return None
+    rows = explored_rows(inputs, config)
+    pool = open_pool(ctx.workdir.pool)
+    ids = inputs.index["id"].take(pa.array(rows)).to_pylist()
+    reasons = explanations(ctx, pool, ids, _explained(inputs, config))
+    samples = (_sample(pool, int(row)) for row in Progress("report: explorer", len(rows)).over(rows))
+    return Explorer(explorer_data(inputs, config, rows, samples, reasons), sampling_rule(inputs, len(rows)))
+
+
+def _explained(inputs: Inputs, config: ReportConfig) -> list[str]:
+    """The selections whose reasons the explorer states: the featured one, then the others by name."""
+    if not inputs.selections:
+        return []
+    names = [headline_selection(inputs)[0], *inputs.selections]
+    return list(dict.fromkeys(names))[: config.explorer_selections]
+
+
+def _sample(pool: Pool, row: int) -> Sample | None:
+    """A sample of the pool; None, with a warning, if it can no longer be read."""
+    try:
+        return pool[row]
+    except UserError as e:
+        logging.warning("report: %s", e)
+        return None
 
 
 def run_name(ctx: StageContext) -> str:

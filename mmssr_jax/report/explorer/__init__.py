@@ -1,0 +1,1 @@
+"""The pool explorer: the pool's samples on the page, to search, filter, sort and open."""
