@@ -119,7 +119,7 @@ def read_json(path: Path) -> Any:
     try:
         with _reading(path):
             return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
+    except (ValueError, RecursionError) as e:  # not UTF-8, not JSON, or a number of thousands of digits
         raise UserError(f"{path}: not valid JSON ({e})") from None
 
 
@@ -141,7 +141,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 continue
             try:
                 row = json.loads(line.decode("utf-8"))
-            except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as e:
+            except (ValueError, RecursionError) as e:
                 raise UserError(f"{path}:{number}: not valid JSON ({e})") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
@@ -221,6 +221,22 @@ def inside(folder: Path, relative: str) -> Path:
     if Path(relative).is_absolute() or not resolved.is_relative_to(folder.resolve()):
         raise ValueError(f"path {relative!r} leaves its folder")
     return path
+
+
+def relative(folder: Path, name: str) -> str:
+    """`name`, a path that comes from data, relative to `folder`; an absolute one has to lie inside of it.
+
+    Raises:
+      ValueError: it is absolute and outside of the folder.
+    """
+    if not Path(name).is_absolute():
+        return name
+    root = folder.resolve()
+    for path in (Path(name), Path(name).resolve()):  # the folder, or the name, may lead through links
+        for base in (root, folder):
+            if path.is_relative_to(base):
+                return str(path.relative_to(base))
+    raise ValueError(f"path {name!r} is outside of the images folder {folder}")
 
 
 def is_temporary(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import io
+import struct
 from typing import BinaryIO
 
 from PIL import Image
@@ -14,7 +15,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 PILLOW_MAX_PIXELS = 178_956_970
 DEFAULT_MAX_PIXELS = 100_000_000
 
-_ORIENTATION = 0x0112
+_MAX_16_BIT = 65_535
+_ORIENTATION = 0x0112  # the tag
+_SHORT = 3  # its type, an integer of 16 bits
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,7 +56,8 @@ def open_rgb(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Imag
     samples are scaled to 8 bits; an animation becomes its first frame.
 
     Raises:
-      ImageError: not an image of a known format, truncated, damaged, or of more than `max_pixels` pixels.
+      ImageError: not an image of a known format, truncated, damaged, of more than `max_pixels` pixels, or of samples
+        whose range is not known: floating-point numbers, or integers of more than 16 bits.
     """
     return _decoded(data, max_pixels, draft=False)
 
@@ -70,7 +74,7 @@ def check_header(file: BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Non
     """Checks format and size from the header alone; truncated or damaged data are not detected.
 
     Raises:
-      ImageError: not an image of a known format, or of more than `max_pixels` pixels.
+      ImageError: not an image of a known format, of more than `max_pixels` pixels, or of floating-point samples.
     """
     _opened(file, max_pixels)
 
@@ -83,6 +87,8 @@ def _decoded(data: bytes, max_pixels: int, *, draft: bool) -> Image.Image:
             image.draft(image.mode, (1, 1))
         image.load()
         return _to_rgb(_upright(image))
+    except ImageError:
+        raise
     except Exception as e:  # decoders of damaged data raise anything: OSError, SyntaxError, struct.error, ...
         raise ImageError(ImageDefect.UNREADABLE_IMAGE, _one_line(e)) from e
 
@@ -107,26 +113,58 @@ def _opened(file: BinaryIO, max_pixels: int) -> Image.Image:
             ImageDefect.IMAGE_TOO_LARGE,
             f"{image.width} x {image.height} pixels are more than the limit of {max_pixels}",
         )
+    if image.mode == "F":  # a conversion would clip, and whether white is 1, 255 or 65535 is not in the file
+        raise ImageError(ImageDefect.UNREADABLE_IMAGE, "its samples are floating-point numbers; save it with 8 bits")
     return image
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation; an image whose metadata cannot be parsed is kept as it is.
+    """Applies the EXIF orientation.
 
     `ImageOps.exif_transpose` also writes the metadata back, which fails if any other tag is malformed.
     """
-    try:
-        method = _TRANSPOSE.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:
-        return image
+    orientation = _orientation(image.info.get("exif", b""))
+    if orientation is None:  # also where the tag is in a TIFF's header, in XMP, or in a text chunk of a PNG
+        try:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+        except Exception:  # metadata that cannot be parsed
+            return image
+    method = _TRANSPOSE.get(orientation)
     return image.transpose(method) if method is not None else image
+
+
+def _orientation(exif: bytes) -> int | None:
+    """The orientation in an EXIF block; None if the block has none.
+
+    Pillow stops at an entry whose value lies beyond the block, so whether it finds the orientation depends on the order
+    of the entries.
+
+    Source: TIFF 6.0, section 2 (https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf)
+    """
+    data = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None or len(data) < 8:
+        return None
+    (begin,) = struct.unpack_from(f"{order}I", data, 4)
+    count = struct.unpack_from(f"{order}H", data, begin)[0] if begin + 2 <= len(data) else 0
+    found = None
+    for at in range(begin + 2, min(begin + 2 + 12 * count, len(data) - 11), 12):
+        tag, kind, number = struct.unpack_from(f"{order}HHI", data, at)
+        if tag == _ORIENTATION and kind == _SHORT and number == 1:
+            (found,) = struct.unpack_from(f"{order}H", data, at + 8)
+    return found
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):  # 16-bit samples: Pillow's convert would clip them to white
-        image = image.convert("I").point(lambda v: v * (1 / 256)).convert("L")
+        image = image.convert("I")
+        low, high = image.getextrema()
+        if not 0 <= low <= high <= _MAX_16_BIT:  # type: ignore[operator]
+            detail = f"its samples go from {low} to {high}, which are not 16 bits; save it with 8 bits"
+            raise ImageError(ImageDefect.UNREADABLE_IMAGE, detail)
+        image = image.point(lambda v: v * (1 / 256)).convert("L")
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

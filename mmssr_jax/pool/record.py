@@ -100,7 +100,7 @@ def video_refs(
 
 def _path(root: Path, name: str, follow_links: bool, missing: Reason, *, folder: bool = False) -> Path:
     try:
-        relative = _relative(root, name)
+        relative = files.relative(root, name)
         path = _linked(root, relative) if follow_links else files.inside(root, relative)
         if path.is_file() or (folder and path.is_dir()):
             return path
@@ -109,20 +109,6 @@ def _path(root: Path, name: str, follow_links: bool, missing: Reason, *, folder:
         raise RejectedError(Reason.PATH_OUTSIDE, str(e)) from None
     hint = f", but {similar} is; paths use / and are case-sensitive" if similar is not None else ""
     raise RejectedError(missing, f"{name} is not in {root}{hint}")
-
-
-def _relative(root: Path, name: str) -> str:
-    """`name` relative to the images folder.
-
-    Raises:
-      ValueError: it is absolute and outside of the folder.
-    """
-    if not Path(name).is_absolute():
-        return name
-    for path in (Path(name), Path(name).resolve()):  # the folder, or the name, may lead through links
-        if path.is_relative_to(root):
-            return str(path.relative_to(root))
-    raise ValueError(f"path {name!r} is outside of the images folder {root}")
 
 
 def _linked(root: Path, name: str) -> Path:

@@ -20,7 +20,7 @@ from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.core.shards import ShardedJob
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation.benchmark import options, read_benchmark
-from mmssr_jax.images.decode import open_rgb
+from mmssr_jax.images.decode import PILLOW_MAX_PIXELS, open_rgb
 from mmssr_jax.pool.pool import Pool
 from mmssr_jax.selection.candidates import Excluded
 from mmssr_jax.selection.config import SelectionConfig
@@ -117,7 +117,7 @@ def _part(pool: Pool, part: int) -> pa.Table:
 
 
 def _decode(image: ImageRef) -> Image.Image:
-    return open_rgb(image.read())
+    return open_rgb(image.read(), max_pixels=PILLOW_MAX_PIXELS)  # the limit is that of the ingest stage
 
 
 def _texts(pool: Pool) -> Iterator[tuple[list[str], list[str]]]:
