@@ -16,12 +16,12 @@ _LONG_NAME = 6
 
 @dataclasses.dataclass(frozen=True)
 class KeyFigure:
-    """A number in a tile: label, value, and a line that explains it; `alarm` colours it as a problem."""
+    """A number in a tile: label, value, a line that explains it, and whether it is a good or a bad sign."""
 
     label: str
     value: str
     note: str = ""
-    alarm: bool = False
+    tone: Literal["neutral", "good", "bad"] = "neutral"
 
 
 @dataclasses.dataclass(frozen=True)

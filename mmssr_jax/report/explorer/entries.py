@@ -112,7 +112,8 @@ def _rejects(path: Path, limit: int) -> dict[str, Any]:
     """The first rejects of the pool, and how many there are."""
     if not path.exists():
         return {"total": 0, "rows": []}
-    rows, total = [], 0
+    rows: list[dict[str, str]] = []
+    total = 0
     for record in files.read_jsonl(path):
         total += 1
         if len(rows) < limit:

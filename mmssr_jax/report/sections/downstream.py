@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mmssr_jax.core.saved import check_fields, read_saved
 from mmssr_jax.report.blocks import Block, Dot, Fold, Grid, KeyFigure, Note, Section, Table, Track, Tracks
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import NONE, count, fixed, format_interval, signed
 from mmssr_jax.report.sections.replicate_statistics import replicate_blocks, replicate_notes
-from mmssr_jax.report.sections.significance import HIGHER, verdict
+from mmssr_jax.report.sections.significance import HIGHER, LOWER, verdict
 from mmssr_jax.report.sections.training_gain import gain_notes
 from mmssr_jax.report.svg_charts import nice_ticks
 
 COMPARISON = "comparison"
 ALL = "all"
 MAX_PLOTS = 6
+_TONES: dict[str, Literal["good", "bad"]] = {HIGHER: "good", LOWER: "bad"}
 
 
 def downstream_section(inputs: Inputs, config: ReportConfig) -> Section:
@@ -117,7 +118,7 @@ def _headline(comparison: Mapping[str, Any]) -> KeyFigure | None:
     _, d = _main_difference(comparison, group)
     error = "one seed" if d["standard_error"] is None else f"± {fixed(d['standard_error'])}"
     label = f"{group} over {comparison['baseline']}"
-    return KeyFigure(label, signed(d["mean"]), f"{error}; {verdict(d)}")
+    return KeyFigure(label, signed(d["mean"]), f"{error}; {verdict(d)}", _TONES.get(verdict(d), "neutral"))
 
 
 def _plot(comparison: Mapping[str, Any], names: Sequence[str], measure: str) -> Tracks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.sample import Sample
@@ -27,6 +27,7 @@ from mmssr_jax.report.sections.gallery import GallerySample, sample_card
 from mmssr_jax.report.sections.pool_overview import share_bars
 
 MAX_DISAGREEMENTS = 8
+_FAIR, _SUBSTANTIAL = 0.4, 0.6  # bounds of "moderate" agreement
 
 
 def disputed(inputs: Inputs) -> list[str]:
@@ -77,8 +78,17 @@ def judge_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sa
     missing = [] if repeats else ["Agreement is unknown: no sample was rated twice (config.judge.repeat_share)."]
     return Section(
         "judge", title, "The ratings that the scorer is trained on, and their reliability.", blocks, missing,
-        headline=KeyFigure("judged", count(judged), f"by {', '.join(names)}"),
+        headline=_headline(judged, names, kappa),
     )  # fmt: skip
+
+
+def _headline(judged: int, names: Sequence[str], kappa: float | None) -> KeyFigure:
+    """The number of judged samples; good or bad by the agreement of the repeats (Landis and Koch 1977)."""
+    note = f"by {', '.join(names)}"
+    if kappa is None:
+        return KeyFigure("judged", count(judged), note)
+    tone: Literal["neutral", "good", "bad"] = "good" if kappa > _SUBSTANTIAL else "neutral" if kappa > _FAIR else "bad"
+    return KeyFigure("judged", count(judged), f"{note}; kappa of repeats {fixed(kappa)}", tone)
 
 
 def _rounds(result: Mapping[str, Any]) -> Table:

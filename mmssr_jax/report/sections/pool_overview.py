@@ -15,6 +15,7 @@ from mmssr_jax.report.inputs import Inputs, ReportConfig, flaws, truncated, valu
 from mmssr_jax.report.numbers import count, fixed, percent, readable
 
 _MAX_ROWS = 6  # rows of a distribution before the remaining values are aggregated
+_MAX_REJECTED = 0.1  # share of the records above which the tile is red
 
 
 def pool_section(inputs: Inputs, config: ReportConfig) -> Section:
@@ -48,8 +49,16 @@ def pool_section(inputs: Inputs, config: ReportConfig) -> Section:
     )
     return Section(
         "pool", title, "The samples to select from.", blocks,
-        headline=KeyFigure("pool", count(total), f"samples from {numbers.with_noun(len(sources), 'source')}"),
+        headline=_headline(total, len(sources), len(rejects)),
     )  # fmt: skip
+
+
+def _headline(total: int, sources: int, rejected: int) -> KeyFigure:
+    """The pool's size; bad if ingest rejected more than a tenth of the records."""
+    note = f"samples from {numbers.with_noun(sources, 'source')}"
+    if rejected > _MAX_REJECTED * (total + rejected):
+        return KeyFigure("pool", count(total), f"{note}; {count(rejected)} more were rejected", "bad")
+    return KeyFigure("pool", count(total), note)
 
 
 def share_bars(pairs: Sequence[tuple[str, float]], total: float, *, title: str, note: str = "") -> Bars:

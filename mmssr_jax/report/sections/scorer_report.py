@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from mmssr_jax.report.blocks import (  # fmt: skip
     Block,
@@ -40,11 +40,11 @@ def scorer_section(inputs: Inputs, config: ReportConfig) -> Section:
         return Section("scorer", title, "", missing=["Not measured yet: the score stage writes results/scorer.json."])
     reference = "the generator's ground truth" if report["truth"] == "synthetic" else "the judge"
     interval = format_interval(report["concordance_interval"], 3)
-    beaten = bool(_better_predictors(report))
-    note = f"95 %: {interval}" + ("; below trivial predictors" if beaten else "")
-    headline = KeyFigure("scorer concordance", fixed(report["concordance"], 3), note, alarm=beaten)
+    tone = _tone(report)
+    note = f"95 %: {interval}" + ("; below trivial predictors" if tone == "bad" else "")
+    headline = KeyFigure("scorer concordance", fixed(report["concordance"], 3), note, tone)
     facts = [
-        KeyFigure("concordance", fixed(report["concordance"], 3), f"{note}; 0.5 is chance", alarm=beaten),
+        KeyFigure("concordance", fixed(report["concordance"], 3), f"{note}; 0.5 is chance", tone),
         KeyFigure("top 10 % precision", percent(report["top_ratio"], 0), "relative to an oracle's top 10 %"),
         KeyFigure("quadratic kappa", fixed(report["quadratic_kappa"]), "of the rounded scores"),
         KeyFigure("mean abs. error", fixed(report["mae"]), "score points"),
@@ -90,6 +90,15 @@ def _predictors(report: Mapping[str, Any]) -> list[str]:
 def _better_predictors(report: Mapping[str, Any]) -> list[str]:
     """The trivial predictors with a higher concordance than the scorer."""
     return [n for n in _predictors(report) if (report["baselines"][n]["gap"] or 0) < 0]
+
+
+def _tone(report: Mapping[str, Any]) -> Literal["neutral", "good", "bad"]:
+    """Bad below a trivial predictor; good if the interval of the gap to every one of them is above zero."""
+    if _better_predictors(report):
+        return "bad"
+    intervals = [b["gap_interval"] for b in report["baselines"].values() if b["gap"] is not None]
+    clear = bool(intervals) and all(low is not None and low > 0 for low, _ in intervals)
+    return "good" if clear else "neutral"
 
 
 def _summary(report: Mapping[str, Any]) -> list[Note]:

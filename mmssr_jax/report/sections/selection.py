@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -48,11 +49,21 @@ def selection_section(inputs: Inputs, config: ReportConfig) -> Section:
     for name, picks in compared.items():
         if picks["capability"].null_count < picks.num_rows:
             blocks.append(Fold(f"Capabilities and rounds of {name}", [_rounds(picks)]))
+    lead = "The selected samples, by source, style and capability."
+    return Section("selections", title, lead, blocks, missing, headline=_headline(inputs))
+
+
+def _headline(inputs: Inputs) -> KeyFigure:
+    """The featured selection; where flaws are known, good at a third of the pool's share and less, bad above it."""
     name, picks = headline_selection(inputs)
-    return Section(
-        "selections", title, "The selected samples, by source, style and capability.", blocks, missing,
-        headline=KeyFigure("selected", count(picks.num_rows), f"by {name}"),
-    )  # fmt: skip
+    column = flaws(inputs.truth)
+    if inputs.truth is None or column is None or not picks.num_rows:
+        return KeyFigure("selected", count(picks.num_rows), f"by {name}")
+    pool = _flaw_share(column)
+    share = _flaw_share(column.take(pa.array(_picked_rows(picks, inputs.truth))))
+    tone: Literal["neutral", "good", "bad"] = "good" if share <= pool / 3 else "neutral" if share <= pool else "bad"
+    note = f"by {name}; {percent(share)} flawed, in the pool {percent(pool)}"
+    return KeyFigure("selected", count(picks.num_rows), note, tone)
 
 
 def headline_selection(inputs: Inputs) -> tuple[str, pa.Table]:
@@ -92,7 +103,12 @@ def _flawed(truth: pa.Table | None, flaw_column: pa.ChunkedArray | None, picks: 
     if truth is None or flaw_column is None:
         return NONE
     chosen = flaw_column if picks is None else flaw_column.take(pa.array(_picked_rows(picks, truth)))
-    return percent((len(chosen) - chosen.null_count) / len(chosen)) if len(chosen) else NONE
+    return percent(_flaw_share(chosen)) if len(chosen) else NONE
+
+
+def _flaw_share(chosen: pa.ChunkedArray) -> float:
+    """The share of the entries, strings `[N]`, that are not null."""
+    return (len(chosen) - chosen.null_count) / len(chosen)
 
 
 def _picked_rows(picks: pa.Table, table: pa.Table) -> np.ndarray:

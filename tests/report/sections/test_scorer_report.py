@@ -83,8 +83,8 @@ def test_counterfactual_and_styles(section):
 
 def test_a_concordance_below_a_trivial_predictor_is_an_alarm_at_the_top(section, report):
     (tile,) = [f for f in blocks(section, KeyFigures)[0].facts if f.label == "concordance"]
-    assert section.headline.alarm
-    assert tile.alarm
+    assert section.headline.tone == "bad"
+    assert tile.tone == "bad"
     assert section.headline.note.endswith("; below trivial predictors")
     assert [(n.tone, n.text) for n in section.summary] == [
         (
@@ -100,7 +100,7 @@ def test_a_concordance_above_every_trivial_predictor_is_a_finding(report, tmp_pa
         tmp_path / "results" / "scorer.json", {**report, "baselines": {"blind": report["baselines"]["blind"]}}
     )
     section = scorer_section(read_inputs(Workdir(tmp_path), "x"), ReportConfig())
-    assert not section.headline.alarm
+    assert section.headline.tone == "good"
     (note,) = section.summary
     assert note.tone == "finding"
     assert note.text.startswith("The scorer ranks samples better than the best trivial predictor: concordance 0.")
