@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mmssr_jax.convert import siglip
-from mmssr_jax.convert.keymap import Entry, linear, norm, under
+from mmssr_jax.convert.keymap import Entry, linear, norm
+from mmssr_jax.convert.parts import Part
 
 _SHARED = ("patch_embed.kernel", "position", "norm.")
 
@@ -20,18 +21,27 @@ TEXT: list[Entry] = [
     *norm("norm", "final_layer_norm"),
 ]
 
-ENTRIES: list[Entry] = [
-    *under("vision", "vision_model", VISION),
-    *under("text", "text_model", TEXT),
-    *linear("image_projection", "visual_projection", bias=False),
-    *linear("text_projection", "text_projection", bias=False),
-    Entry("logit_scale", "logit_scale"),
-]
 
-SIGLIP: list[Entry] = [
-    *under("vision", "vision_model", siglip.ENTRIES),
-    *under("text", "text_model", TEXT),
-    *linear("text_projection", "text_model.head"),
-    Entry("logit_scale", "logit_scale"),
-    Entry("logit_bias", "logit_bias"),
-]
+def vision(ours: str = "") -> Part:
+    """The vision tower; `ours` is the prefix of the parameters."""
+    return Part(ours, tuple(VISION), siglip.PATCHES)
+
+
+_TEXT = Part("text", tuple(TEXT), "embeddings.token_embedding.weight")
+
+PAIR = (
+    vision("vision"),
+    _TEXT,
+    Part("", tuple(linear("image_projection", "visual_projection", bias=False)), "visual_projection.weight"),
+    Part("", tuple(linear("text_projection", "text_projection", bias=False)), "text_projection.weight"),
+    Part("", (Entry("logit_scale", "logit_scale"),), "logit_scale"),
+)
+"""CLIP with both towers."""
+
+SIGLIP_PAIR = (
+    siglip.vision("vision"),
+    _TEXT,
+    Part("", tuple(linear("text_projection", "text_model.head")), "text_model.head.weight"),
+    Part("", (Entry("logit_scale", "logit_scale"), Entry("logit_bias", "logit_bias")), "logit_scale"),
+)
+"""SigLIP with both towers."""

@@ -43,7 +43,8 @@ def export_vlm(
     """
     values = write_config.to_lmms(config) if layout == "lmms" else write_config.to_hf(config, modern=layout != "hf4")
     files.write_json(folder / "config.json", values | {"torch_dtype": dtype})
-    checkpoint.write(folder, _tensors(llava.entries(layout), params, dtype), shard_bytes=shard_bytes)
+    table = llava.entries(layout, clip_tower=config.model.vision.class_token)
+    checkpoint.write(folder, _tensors(table, params, dtype), shard_bytes=shard_bytes)
 
 
 def _tensors(table: Sequence[Entry], params: module_params.Params, dtype: DType) -> Iterator[tuple[str, np.ndarray]]:

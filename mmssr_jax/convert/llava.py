@@ -1,90 +1,72 @@
-"""Keymaps of LLaVA-OneVision in its four layouts.
+"""The parts of LLaVA-1.5 and LLaVA-OneVision, and the layouts that are written.
 
 | layout | used by |
 | --- | --- |
-| lmms | the original checkpoints of lmms-lab; the released mmSSR scorer and styler |
 | hf | checkpoints written by transformers 5 |
-| hf4 | checkpoints written by transformers 4, such as those on the hub |
+| hf4 | checkpoints written by transformers before 4.52, such as those on the hub |
 | hf5_memory | the names of transformers 5 in memory, which it also reads |
+| lmms | the authors' own: liuhaotian's LLaVA-1.5, lmms-lab's LLaVA-OneVision; the released mmSSR scorer and styler |
+
+Any other prefixes are read too, such as those of transformers 4.52 to 4.57; see `convert.parts`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
-from mmssr_jax.convert import qwen2, siglip
-from mmssr_jax.convert.keymap import Entry, linear, under
-from mmssr_jax.core.errors import UserError
+from mmssr_jax.convert import clip, qwen2, siglip
+from mmssr_jax.convert.keymap import Entry, linear
+from mmssr_jax.convert.parts import Layout, Part, found_entries, layout_entries
 
 LayoutName = Literal["hf", "hf4", "hf5_memory", "lmms"]
 
-
-@dataclasses.dataclass(frozen=True)
-class _Names:
-    decoder: str
-    head: str
-    vision: str
-    projector: tuple[str, str]
-    newline: str
-
-
-_LAYOUTS: dict[LayoutName, _Names] = {
-    "hf": _Names(
-        decoder="language_model.model",
-        head="language_model.lm_head",
-        vision="vision_tower",
-        projector=("multi_modal_projector.linear_1", "multi_modal_projector.linear_2"),
-        newline="image_newline",
-    ),
-    "hf4": _Names(
-        decoder="language_model.model",
-        head="language_model.lm_head",
-        vision="vision_tower.vision_model",
-        projector=("multi_modal_projector.linear_1", "multi_modal_projector.linear_2"),
-        newline="image_newline",
-    ),
-    "hf5_memory": _Names(
-        decoder="model.language_model",
-        head="lm_head",
-        vision="model.vision_tower",
-        projector=("model.multi_modal_projector.linear_1", "model.multi_modal_projector.linear_2"),
-        newline="model.image_newline",
-    ),
-    "lmms": _Names(
-        decoder="model",
-        head="lm_head",
-        vision="model.vision_tower.vision_tower.vision_model",
-        projector=("model.mm_projector.0", "model.mm_projector.2"),
-        newline="model.image_newline",
-    ),
-}
+DECODER, HEAD = qwen2.parts("decoder")
+SIGLIP, CLIP = siglip.vision("vision"), clip.vision("vision")
+PROJECTOR = Part(
+    "projector",
+    (*linear("fc1", "multi_modal_projector.linear_1"), *linear("fc2", "multi_modal_projector.linear_2")),
+    "multi_modal_projector.linear_1.weight",
+    optional=True,
+)
+AUTHORS_PROJECTOR = Part(
+    "projector",
+    (*linear("fc1", "mm_projector.0"), *linear("fc2", "mm_projector.2")),
+    "mm_projector.0.weight",
+    optional=True,
+)
+NEWLINE = Part("", (Entry("image_newline", "image_newline"),), "image_newline", optional=True)
 
 
-def entries(layout: LayoutName) -> list[Entry]:
-    """The table of a layout."""
-    names = _LAYOUTS[layout]
-    return [
-        *under("vision", names.vision, siglip.ENTRIES),
-        *linear("projector.fc1", names.projector[0]),
-        *linear("projector.fc2", names.projector[1]),
-        Entry("image_newline", names.newline),
-        *under("decoder", "", qwen2.entries(model=names.decoder, head=names.head)),
-    ]
+def _layout(name: LayoutName, tower: Part) -> Layout:
+    if name == "lmms":
+        return {
+            tower: "model.vision_tower.vision_tower.vision_model",
+            AUTHORS_PROJECTOR: "model",
+            NEWLINE: "model",
+            DECODER: "model",
+            HEAD: "",
+        }
+    model = "model" if name == "hf5_memory" else ""
+    return {
+        tower: {"hf": "vision_tower", "hf4": "vision_tower.vision_model", "hf5_memory": "model.vision_tower"}[name],
+        PROJECTOR: model,
+        NEWLINE: model,
+        DECODER: "model.language_model" if model else "language_model.model",
+        HEAD: "" if model else "language_model",
+    }
 
 
-def detect(keys: Iterable[str]) -> LayoutName:
-    """The layout of a checkpoint, recognised by the names of its token and patch embeddings.
+def entries(layout: LayoutName, *, clip_tower: bool = False) -> list[Entry]:
+    """The table of a layout that is written; `clip_tower` for LLaVA-1.5."""
+    return layout_entries(_layout(layout, CLIP if clip_tower else SIGLIP))
+
+
+def found(keys: Iterable[str], *, clip_tower: bool = False) -> list[Entry]:
+    """The table of a checkpoint, from its tensor names.
 
     Raises:
-      UserError: it is none of the four.
+      UserError: there is no tower or no decoder among them.
     """
-    present = set(keys)
-    for layout, names in _LAYOUTS.items():
-        tokens, patches = f"{names.decoder}.embed_tokens.weight", f"{names.vision}.embeddings.patch_embedding.weight"
-        if tokens in present and patches in present:
-            return layout
-    raise UserError(
-        f"not a LLaVA-OneVision checkpoint in a known layout; its tensors are {', '.join(sorted(present)[:4])} …"
-    )
+    tower, family = (CLIP, "LLaVA-1.5") if clip_tower else (SIGLIP, "LLaVA-OneVision")
+    return found_entries((tower, DECODER, HEAD, PROJECTOR, AUTHORS_PROJECTOR, NEWLINE), keys, family=family)

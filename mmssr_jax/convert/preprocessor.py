@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from mmssr_jax.convert import llava15
 from mmssr_jax.convert.read_config import LlavaConfig
 from mmssr_jax.convert.section import ConfigSection
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.models.config import ClipConfig, VisionConfig
+from mmssr_jax.models.clip_config import ClipConfig
+from mmssr_jax.models.config import VisionConfig
 
 FILE = "preprocessor_config.json"
 _INSIDE = "processor_config.json"  # transformers 5 stores it here, in a section "image_processor"
@@ -33,8 +35,14 @@ def with_preprocessor(config: LlavaConfig, folder: Path) -> LlavaConfig:
         return config
     s, where = _section(*values)
     vision = config.model.vision
-    size = s.take("size", {"height": vision.image_size, "width": vision.image_size})
-    if size != {"height": vision.image_size, "width": vision.image_size}:
+    square = {"height": vision.image_size, "width": vision.image_size}
+    size = s.take("size", square)
+    allowed: tuple[Any, ...] = (square,)
+    if config.anyres is None:  # LLaVA-1.5: resized by the shorter side and cropped; padding is a setting of ours
+        allowed = (square, vision.image_size, {"shortest_edge": vision.image_size})
+        s.take("do_center_crop", True)
+        s.expect("crop_size", square, vision.image_size)
+    if size not in allowed:
         raise UserError(f"{where}: size = {size}, but the tower takes {vision.image_size} x {vision.image_size}")
     return dataclasses.replace(config, model=dataclasses.replace(config.model, vision=_with_mean_std(vision, s)))
 
@@ -66,7 +74,8 @@ def _section(values: dict[str, Any], where: str) -> tuple[ConfigSection, str]:
         if s.take(key, True) not in (True, None):
             raise UserError(f"{where}: {key} = False is not supported")
     s.expect("resample", _BICUBIC)
-    if abs(s.take("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
+    factor = s.take("rescale_factor", 1 / 255)
+    if not isinstance(factor, float) or abs(factor * 255 - 1) > 1e-6:
         raise UserError(f"{where}: rescale_factor other than 1/255 is not supported")
     return s, where
 
@@ -97,7 +106,9 @@ def _colour(value: Any, key: str, where: str) -> tuple[float, float, float]:
 
 
 def to_preprocessor(config: LlavaConfig) -> dict[str, Any]:
-    """preprocessor_config.json as transformers' LlavaOnevisionImageProcessor reads it."""
+    """preprocessor_config.json as transformers' LlavaOnevisionImageProcessor reads it, or LLaVA-1.5's."""
+    if config.anyres is None:
+        return llava15.to_preprocessor(config)
     vision, anyres = config.model.vision, config.anyres
     return {
         "do_convert_rgb": True,

@@ -8,7 +8,7 @@ from typing import Any
 from mmssr_jax.convert.read_config import clip_vision_config, siglip_config
 from mmssr_jax.convert.section import ConfigSection
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.models.config import ClipConfig, ClipTextConfig
+from mmssr_jax.models.clip_config import ClipConfig, ClipTextConfig
 
 # Defaults of transformers' configuration classes; released checkpoints set only what differs.
 _PAIR_DEFAULTS: dict[str, dict[str, Any]] = {

@@ -14,6 +14,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": "quick_gelu",
     "silu": "silu",
 }
+THEIR_ACTIVATIONS: dict[Activation, str] = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 
 NEUTRAL = frozenset({
     "_name_or_path", "architectures", "auto_map", "bos_token_id", "chunk_size_feed_forward", "diversity_penalty",
@@ -26,9 +27,15 @@ NEUTRAL = frozenset({
 
 
 class ConfigSection:
-    """A JSON object whose keys must all be consumed, by `take` or `expect`, before `finish`."""
+    """A JSON object whose keys must all be consumed, by `take` or `expect`, before `finish`.
 
-    def __init__(self, values: Mapping[str, Any], where: str):
+    Raises:
+      UserError: it is no object.
+    """
+
+    def __init__(self, values: Any, where: str):
+        if not isinstance(values, Mapping):
+            raise UserError(f"{where}: expected an object, got {str(values)[:80]!r}")
         self._left = dict(values)
         self.where = where
 
@@ -59,9 +66,14 @@ class ConfigSection:
           UserError: it is missing and has no default, or is not supported.
         """
         name = self.take(key, default)
-        if name not in ACTIVATIONS:
+        if not isinstance(name, str) or name not in ACTIVATIONS:
             raise UserError(f"{self.where}: {key} = {name!r} is not supported, only {', '.join(ACTIVATIONS)}")
         return ACTIVATIONS[name]
+
+    def rest(self) -> dict[str, Any]:
+        """The keys that were not consumed; afterwards they are."""
+        left, self._left = self._left, {}
+        return left
 
     def finish(self, neutral: frozenset[str] = NEUTRAL) -> None:
         """Checks the keys that were not consumed: they must be in `neutral`, or off (null, false or empty).

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from mmssr_jax.convert.keymap import Entry, linear, norm
+from mmssr_jax.convert.parts import Part
+
+PATCHES = "embeddings.patch_embedding.weight"
+"""The tensor by which a vision tower is found."""
 
 ENTRIES: list[Entry] = [
     Entry("patch_embed.kernel", "embeddings.patch_embedding.weight", "patches"),
@@ -25,3 +29,8 @@ ENTRIES: list[Entry] = [
     *linear("head.mlp.fc1", "head.mlp.fc1"),
     *linear("head.mlp.fc2", "head.mlp.fc2"),
 ]
+
+
+def vision(ours: str = "") -> Part:
+    """The vision tower; `ours` is the prefix of the parameters."""
+    return Part(ours, tuple(ENTRIES), PATCHES)

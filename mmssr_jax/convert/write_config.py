@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmssr_jax.convert import llava15
 from mmssr_jax.convert.read_config import SO400M, LlavaConfig
-from mmssr_jax.convert.section import ACTIVATIONS
+from mmssr_jax.convert.section import THEIR_ACTIVATIONS
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import DecoderConfig, VisionConfig
 from mmssr_jax.models.presets import SIGLIP_SO400M
-
-_THEIR_ACTIVATIONS = {ours: theirs for theirs, ours in ACTIVATIONS.items()}
 
 
 def _their_decoder(c: DecoderConfig, *, rope_parameters: bool) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def _their_siglip(c: VisionConfig) -> dict[str, Any]:
     return {
         "model_type": "siglip_vision_model",
         "attention_dropout": 0.0,
-        "hidden_act": _THEIR_ACTIVATIONS[c.activation],
+        "hidden_act": THEIR_ACTIVATIONS[c.activation],
         "hidden_size": c.width,
         "image_size": c.image_size,
         "intermediate_size": c.mlp,
@@ -68,6 +67,8 @@ def to_hf(config: LlavaConfig, *, modern: bool = True) -> dict[str, Any]:
     Raises:
       UserError: transformers' class cannot express the model.
     """
+    if config.anyres is None:
+        return llava15.to_hf(config, modern=modern)
     model, anyres = config.model, config.anyres
     return {
         "architectures": ["LlavaOnevisionForConditionalGeneration"],
@@ -92,6 +93,8 @@ def to_lmms(config: LlavaConfig) -> dict[str, Any]:
     Raises:
       UserError: the layout cannot express the model.
     """
+    if config.anyres is None:
+        return llava15.to_authors(config)
     model, anyres = config.model, config.anyres
     values: dict[str, Any] = _their_decoder(model.decoder, rope_parameters=False) | {
         "architectures": ["LlavaQwenForCausalLM"],

@@ -10,6 +10,10 @@ IMAGE_TAG = "<image>"
 
 Role = Literal["user", "assistant"]
 
+ChatTemplate = Literal["chatml", "vicuna", "qwen3_vl"]
+"""How a conversation becomes text: ChatML (Qwen, LLaVA-OneVision) or Vicuna's plain roles (LLaVA-1.5); see
+`data.chat` and `data.vicuna`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Turn:

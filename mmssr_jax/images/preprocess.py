@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
-from mmssr_jax.images.resize import letterbox, sample_images, square_view
+from mmssr_jax.images.resize import centre_view, letterbox, padded_view, sample_images, square_view
 from mmssr_jax.images.tiles import TiledRef, prompt_tiles
 from mmssr_jax.images.views import AnyresViewConfig, View, ViewConfig, place, views
 
@@ -67,8 +67,8 @@ def view_pixels(
 ) -> np.ndarray:
     """The pixels of a prompt's views, as `views.views` lists them: uint8 [V, S, S, 3].
 
-    Tiles are cut from the image on its grid (`letterbox`); the overview, and an image that is not split, is resized to
-    the square.
+    Tiles are cut from the image on its grid (`letterbox`); the overview, and an image that is not split, becomes a
+    square by `config.fit`.
     """
     listed = [v for v in itertools.chain(*prompt_views) if isinstance(v, View)]
     size = resolution
@@ -76,13 +76,20 @@ def view_pixels(
     pixels = np.zeros((len(listed), size, size, 3), np.uint8)
     for n, view in enumerate(listed):
         if view.row == 0:
-            pixels[n] = square_view(images[view.image], size)
+            pixels[n] = whole_view(images[view.image], config, size)
             continue
         if view.image not in canvases:
             canvases[view.image] = _on_grid(images[view.image], config, resolution)
         top, left = (view.row - 1) * size, (view.column - 1) * size
         pixels[n] = canvases[view.image][top : top + size, left : left + size]
     return pixels
+
+
+def whole_view(image: Image.Image, config: ViewConfig, size: int) -> np.ndarray:
+    """The whole image as one view, uint8 [size, size, 3], by `config.fit`."""
+    if config.fit == "pad":
+        return padded_view(image, size, colour=config.pad_colour)
+    return centre_view(image, size) if config.fit == "crop" else square_view(image, size)
 
 
 def _on_grid(image: Image.Image, config: ViewConfig, resolution: int) -> np.ndarray:

@@ -23,6 +23,14 @@ def square_view(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image, np.uint8)
 
 
+def padded_view(image: Image.Image, size: int, *, colour: tuple[int, int, int]) -> np.ndarray:
+    """The image centred on a square of `colour` (8-bit RGB), resized bicubically: uint8 [size, size, 3]."""
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), colour)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square_view(square, size)
+
+
 def centre_view(image: Image.Image, size: int) -> np.ndarray:
     """Bicubic resize of the shorter side to `size`, then a centre crop (CLIP's image processor).
 

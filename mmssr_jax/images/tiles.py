@@ -15,7 +15,7 @@ from PIL import Image
 
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.anyres import AnyresSpec, TileLayout, anyres_layout, fit, single_layout
-from mmssr_jax.images.resize import letterbox, square_view
+from mmssr_jax.images.resize import letterbox, padded_view, square_view
 
 Colour = tuple[float, float, float]
 
@@ -43,7 +43,9 @@ def prompt_tiles(
     if len(images) == 1:
         layout = anyres_layout(images[0].height, images[0].width, spec)
         return [anyres_tiles(images[0], layout.grid, spec.tile)], [layout]
-    return [padded_view(i, spec.tile, mean=mean)[None] for i in images], [single_layout(spec)] * len(images)
+    red, green, blue = (int(c * 255) for c in mean)
+    views = [padded_view(i, spec.tile, colour=(red, green, blue))[None] for i in images]
+    return views, [single_layout(spec)] * len(images)
 
 
 def anyres_tiles(image: Image.Image, grid: tuple[int, int], size: int) -> np.ndarray:
@@ -53,11 +55,3 @@ def anyres_tiles(image: Image.Image, grid: tuple[int, int], size: int) -> np.nda
     padded = letterbox(image, fit(image.height, image.width, *canvas), canvas)
     tiles = padded.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(-1, size, size, 3)
     return np.concatenate([square_view(image, size)[None], tiles])
-
-
-def padded_view(image: Image.Image, size: int, *, mean: Colour) -> np.ndarray:
-    """The image centred on a square of the mean colour, as one tile: uint8 [size, size, 3]."""
-    side = max(image.size)
-    square = Image.new("RGB", (side, side), tuple(int(c * 255) for c in mean))  # type: ignore[arg-type]
-    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-    return square_view(square, size)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mmssr_jax.models.config import FLOAT32, ClipConfig, ClipTextConfig, Compute
+from mmssr_jax.models.clip_config import ClipConfig, ClipTextConfig
+from mmssr_jax.models.config import FLOAT32, Compute
 from mmssr_jax.models.layers import LayerNorm, linear, scan, stack
 from mmssr_jax.models.transformer_block import EncoderLayer
 from mmssr_jax.models.vit import VisionTower

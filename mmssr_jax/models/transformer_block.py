@@ -6,7 +6,8 @@ import jax
 from flax import nnx
 
 from mmssr_jax.models.attention.api import attend
-from mmssr_jax.models.config import ClipTextConfig, Compute, VisionConfig
+from mmssr_jax.models.clip_config import ClipTextConfig
+from mmssr_jax.models.config import Compute, VisionConfig
 from mmssr_jax.models.layers import MLP, LayerNorm, linear
 from mmssr_jax.parallel.rules import constrain_batch
 

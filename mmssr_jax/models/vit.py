@@ -108,7 +108,7 @@ class VisionTower(nnx.Module):
             self.head = PoolingHead(config, compute=compute, rngs=rngs)
 
     def __call__(self, pixels: jax.Array) -> jax.Array:
-        """Patch features after the last layer, before any final norm.
+        """Patch features after the layer `feature_layer`, by default the last, before any final norm.
 
         Args:
           pixels: [I, S, S, 3] with S the config's `image_size`; uint8, or floats that are normalised already.
@@ -116,11 +116,17 @@ class VisionTower(nnx.Module):
         Returns:
           [I, P, D] in the compute dtype; P = `config.tokens`, row by row.
         """
-        return self.run(pixels)[:, int(self.config.class_token) :]
+        return self._run_to(self.config.feature_layer, pixels)[:, int(self.config.class_token) :]
 
     def run(self, pixels: jax.Array) -> jax.Array:
-        """`__call__` with the class token, if there is one, in front: [I, P or P + 1, D]."""
-        return scan(self.layers, lambda layer, x, _: (layer(x), None), self.embed(pixels), remat=self.compute.remat)[0]
+        """The output of the last layer, with the class token, if there is one, in front: [I, P or P + 1, D]."""
+        return self._run_to(-1, pixels)
+
+    def _run_to(self, last: int, pixels: jax.Array) -> jax.Array:
+        layers = self.layers
+        if last != -1:
+            layers = jax.tree.map(lambda p: p[: self.config.depth + 1 + last], layers)
+        return scan(layers, lambda layer, x, _: (layer(x), None), self.embed(pixels), remat=self.compute.remat)[0]
 
     def pooled(self, pixels: jax.Array) -> jax.Array:
         """One vector per image, [I, D]: the output of SigLIP's pooling head, or CLIP's normed class token.

@@ -20,6 +20,16 @@ def _folders(config: pytest.Config, marker: str) -> list[Path]:
     return [f for f in found.values() if (f / marker).exists()]
 
 
+def _llava15(config: pytest.Config, pattern: str) -> list[Path]:
+    """Files of the folders of LLaVA-1.5's goldens, which are beside the repository or under `--goldens`."""
+    root = Path(config.getoption("--goldens")) / "llava15"
+    return sorted(root.glob(pattern)) if root.is_dir() else []
+
+
+def _llava15_name(path: Path) -> str:
+    return f"llava15-{path.name}" if path.is_dir() else f"llava15-{_case_name(path)}"
+
+
 def _models(config: pytest.Config, kinds: tuple[str, ...]) -> list[Path]:
     folders = _folders(config, "config.json")
     return [f for f in folders if json.loads((f / "config.json").read_text())["model_type"] in kinds]
@@ -44,6 +54,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "generated_path" in wanted:
         generated = [c for c in cases if "generated" in np.load(c).files]
         metafunc.parametrize("generated_path", generated, ids=_case_name)
+    if "llava15_folder" in wanted:
+        folders = [f.parent for f in _llava15(config, "*/config.json")]
+        metafunc.parametrize("llava15_folder", folders, ids=_llava15_name)
+    if "llava15_case" in wanted:
+        metafunc.parametrize("llava15_case", _llava15(config, "*/case_*.npz"), ids=_llava15_name)
+    if "llava15_generated" in wanted:
+        generated = [c for c in _llava15(config, "*/case_*.npz") if "generated" in np.load(c).files]
+        metafunc.parametrize("llava15_generated", generated, ids=_llava15_name)
+    if "llava15_image" in wanted:
+        metafunc.parametrize("llava15_image", _llava15(config, "*/image_*_*.npz"), ids=_llava15_name)
     if "image_call" in wanted:
         folders = _folders(config, "calls.json")
         calls = [(f, c["name"]) for f in folders for c in json.loads((f / "calls.json").read_text())["calls"]]

@@ -30,7 +30,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.images.resize import centre_view, sample_images, square_view
-from mmssr_jax.models.config import ClipConfig
+from mmssr_jax.models.clip_config import ClipConfig
 from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.parallel import rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
