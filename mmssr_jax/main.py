@@ -1,11 +1,11 @@
 """The program: runs the stages a config names, in order.
 
-python -m mmssr_jax.main --config=configs/tiny.py --workdir=/tmp/tiny
+mmssr run tiny --workdir=/tmp/tiny                                        a shipped config by its name, or a file
+python -m mmssr_jax.main --config=configs/tiny.py --workdir=/tmp/tiny     the same
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import logging as py_logging
@@ -19,15 +19,18 @@ from typing import Any
 from absl import flags, logging
 from ml_collections import config_flags
 
-from mmssr_jax.core import cli, files
+from mmssr_jax.core import cli, files, overrides
 from mmssr_jax.core import config as config_lib
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.memory import peak_mib
 from mmssr_jax.core.progress import duration
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.stages.sections import SECTIONS, section_type
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file with get_config().", lock_config=True)
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The experiment: a file with get_config(), or the name of a shipped one.", sys_argv=[""]
+)  # without argv: the overrides are read by `core.overrides`
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage reads and writes.")
 _STAGES = flags.DEFINE_list("stages", None, "Run these stages instead of those the config names.")
 _OVERWRITE = flags.DEFINE_list("overwrite", [], "Stages whose outputs may be replaced if settings or inputs changed.")
@@ -47,9 +50,6 @@ STAGES = (
 
 # Stages that one process of a group runs for all; the others wait. The other stages share their work.
 _ON_MAIN = frozenset({"ingest", "convert", "judge", "select", "report", "export"})
-
-# What a config may hold besides one section for each stage.
-_SECTIONS = frozenset({"name", "stages", "base", "mesh", "pool", "pools", "scorer", *STAGES} - {"ingest"})
 
 
 def load_stage(name: str) -> Stage:
@@ -122,17 +122,10 @@ def _start(context: StageContext) -> None:
         files.write_json(context.workdir.config, config_lib.to_plain(context.config))
 
 
-def _run() -> None:
-    config = _CONFIG.value
-    if config is None:
-        raise UserError("no --config given, e.g. --config=configs/tiny.py")
+def _run(config: dict[str, Any]) -> None:
     for name in config:
-        if name not in _SECTIONS:
-            near = difflib.get_close_matches(name, _SECTIONS, n=1)
-            raise UserError(
-                f"config.{name}: there is no such section; "
-                + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(_SECTIONS))}")
-            )
+        if name not in SECTIONS:
+            raise UserError(f"config.{name}: there is no such section; {config_lib.suggestion(name, sorted(SECTIONS))}")
     if _PRINT_CONFIG.value:
         print(files.dump_json(config_lib.to_plain(config)), end="")
         return
@@ -158,25 +151,41 @@ def _run() -> None:
         run_stages(context, stages)
 
 
-def _shipped_config(argument: str) -> str:
-    """`--config=configs/tiny.py` also where it is not in the current folder: the one that was installed."""
-    name, _, value = argument.partition("=")
-    path, colon, arg = value.partition(":")
-    if name not in ("--config", "-config") or Path(path).exists() or Path(path).parent.name != "configs":
-        return argument
+def _shipped_config(path: str) -> str:
+    """The file that `--config` means: itself, or `configs/NAME.py` or `NAME` of those that were installed."""
+    name = Path(path).name.removesuffix(".py")
+    if Path(path).exists() or path not in (name, f"configs/{name}.py"):
+        return path
     folders = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # installed, or in a source tree
-    installed = next((f / Path(path).name for f in folders if (f / Path(path).name).exists()), Path(path))
-    return f"{name}={installed}{colon}{arg}"
+    return next((str(f / f"{name}.py") for f in folders if (f / f"{name}.py").is_file()), path)
 
 
-def _parse(argv: Sequence[str]) -> None:
-    """Parses the flags; every mistake in them, in the config file or in its overrides is a UserError."""
-    given = [_shipped_config(a) for a in argv[1:]]
-    path = next((a.partition("=")[2].partition(":")[0] for a in given if a.startswith("--config=")), "")
+def _config_file(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The config's file, and the arguments with its full path.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    given = [a for a in arguments if a.startswith(("--config=", "-config="))]
+    if not given:
+        return "", list(arguments)
+    name, colon, arg = given[-1].partition("=")[2].partition(":")
+    path = _shipped_config(name)
     if path and not Path(path).is_file():
-        raise UserError(f"--config={path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
+        raise UserError(f"--config={name}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
+    return path, [f"--config={path}{colon}{arg}" if a == given[-1] else a for a in arguments]
+
+
+def parse(argv: Sequence[str]) -> dict[str, Any]:
+    """Parses the flags; returns the config that they name, as nested dicts, with its overrides.
+
+    Raises:
+      UserError: there is a mistake in the flags, in the config file or in the overrides.
+    """
+    arguments, given = overrides.split_arguments(argv[1:])
+    path, arguments = _config_file(arguments)
     try:
-        rest = flags.FLAGS([argv[0], *given])
+        rest = flags.FLAGS([argv[0], *arguments])
     except flags.Error as e:
         text = str(e)
         if "Traceback (most recent call last)" in text:  # of a ValueError of the config's own, which ends it
@@ -184,14 +193,17 @@ def _parse(argv: Sequence[str]) -> None:
         raise UserError(" ".join(text.split())) from None
     except SyntaxError as e:
         raise UserError(f"--config: {e.msg} ({e.filename}, line {e.lineno})") from None
-    except Exception as e:  # the file is the user's own code, and an override may name anything
-        if (line := cli.no_such_field(e, given)) is not None:
-            raise UserError(line) from None
+    except Exception as e:  # the file is the user's own code
         raise UserError(f"--config={path}: {cli.one_line(e)}") from None
     if len(rest) > 1:
         raise UserError(f"unexpected argument {rest[1]!r}; settings are given as --config.NAME=VALUE")
-    if path and not hasattr(_CONFIG.value, "items"):
+    if _CONFIG.value is None:
+        raise UserError("no --config given, e.g. --config=configs/tiny.py")
+    if not hasattr(_CONFIG.value, "items"):
         raise UserError(f"--config={path}: get_config() must return a ConfigDict, not {type(_CONFIG.value).__name__}")
+    config = overrides.plain_config(_CONFIG.value)
+    overrides.apply_overrides(config, given, section_type, SECTIONS)
+    return config
 
 
 def main(argv: Sequence[str]) -> int:
@@ -209,8 +221,7 @@ def main(argv: Sequence[str]) -> int:
         print(__doc__, flags.FLAGS.module_help(sys.modules[__name__]), sep="\n")
         return 0
     try:
-        _parse(argv)
-        _run()
+        _run(parse(argv))
     except KeyboardInterrupt as e:
         print(f"{str(e) or 'interrupted'}; the same command resumes", file=sys.stderr)
         return 130
@@ -239,6 +250,11 @@ def _use_huge_pages() -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The console command: `mmssr run CONFIG [flags]`, or the flags alone."""
     _use_huge_pages()
-    sys.exit(main(sys.argv))
+    sys.exit(main(cli.with_config_flag(sys.argv)))
+
+
+if __name__ == "__main__":
+    command()

@@ -5,56 +5,31 @@ from __future__ import annotations
 import ast
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from absl.testing import flagsaver
 
 from configs import mm15_tiny
 from mmssr_jax import main
-from mmssr_jax.core import files
+from mmssr_jax.core import cli, files
 from mmssr_jax.core.config import to_dataclass, to_plain
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.data.mixture import group_weights
 from mmssr_jax.evaluation.config import EvaluateConfig
-from mmssr_jax.judge.config import judge_config_class
-from mmssr_jax.parallel.mesh import MeshConfig
-from mmssr_jax.report.inputs import ReportConfig
-from mmssr_jax.serving.config import ServeConfig
-from mmssr_jax.stages.captions import CaptionsStageConfig
-from mmssr_jax.stages.convert import ConvertConfig
-from mmssr_jax.stages.export import ExportConfig
+from mmssr_jax.stages import sections
 from mmssr_jax.stages.ingest import pool_config_type
-from mmssr_jax.stages.pretrain import PretrainConfig
-from mmssr_jax.stages.score.stage import ScoreConfig
+from mmssr_jax.stages.sections import section_type
 from mmssr_jax.stages.select import stage as select_stage
 from mmssr_jax.stages.train.stage import TrainConfig, in_order
-from mmssr_jax.stages.train_scorer import ScorerConfig, TrainScorerConfig
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(p for p in (REPO / "configs").glob("*.py") if p.name != "__init__.py")
 
-SECTIONS: dict[str, type] = {
-    "pool": pool_config_type(),
-    "mesh": MeshConfig,
-    "pretrain": PretrainConfig,
-    "judge": judge_config_class(),
-    "scorer": ScorerConfig,
-    "train_scorer": TrainScorerConfig,
-    "score": ScoreConfig,
-    "select": select_stage.SelectConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "report": ReportConfig,
-    "captions": CaptionsStageConfig,
-    "convert": ConvertConfig,
-    "export": ExportConfig,
-    "serve": ServeConfig,
-}
 VALUES = {"stages": tuple, "base": str, "name": str}
+SECTIONS: dict[str, type] = {n: section_type(n) for n in sections.SECTIONS if n not in (*VALUES, "pools")}
 NEEDS = {
     "ingest": ["pool"],
     "pretrain": ["pretrain"],
@@ -78,15 +53,13 @@ def commands(path: Path) -> list[list[str]]:
     return [shlex.split(line) for line in text.splitlines() if line.lstrip().startswith("python -m ")]
 
 
-def load(arguments: list[str]) -> ConfigDict:
-    """The config as the program would see it."""
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True, sys_argv=["main", *arguments])
-    values(["main", *arguments])
-    return values.config
+def load(arguments: list[str]) -> dict[str, Any]:
+    """The config as the program sees it."""
+    with flagsaver.flagsaver():
+        return main.parse(["main", *arguments])
 
 
-def given(path: Path) -> ConfigDict:
+def given(path: Path) -> dict[str, Any]:
     """The config with what its first command overrides."""
     argv = [a for a in commands(path)[0][3:] if a.startswith("--config")]
     return load([a.replace("--config=configs/", f"--config={REPO}/configs/") for a in argv])
@@ -141,14 +114,14 @@ def test_every_part_is_one_that_a_stage_reads(path):
     config = given(path)
     for name, value in config.items():
         assert name in SECTIONS or name == "pools" or isinstance(value, VALUES.get(name, ())), name
-    assert config.stages, "it runs nothing"
-    for stage in config.stages:
+    assert config["stages"], "it runs nothing"
+    for stage in config["stages"]:
         assert stage in main.STAGES
         there = {*config, "pool"} if "pools" in config else set(config)
         assert [s for s in NEEDS[stage] if s not in there] == [], f"{stage} lacks its section"
 
 
-def fits(config: ConfigDict) -> None:
+def fits(config: Mapping[str, Any]) -> None:
     """Every section is what its stage takes."""
     for name in sorted(SECTIONS.keys() & config.keys()):
         to_dataclass(SECTIONS[name], config[name], f"config.{name}")
@@ -185,21 +158,21 @@ def test_names_lead_somewhere(path):
     config = given(path)
     selections: set[str | None] = {None}
     if "select" in config:
-        chosen = to_dataclass(select_stage.SelectConfig, config.select, "config.select")
+        chosen = to_dataclass(select_stage.SelectConfig, config["select"], "config.select")
         selections |= {job.folder for job in select_stage.plan(chosen)}
     runs = {"base"} | ({"scorer"} if "train_scorer" in config else set())
     if "train" in config:
-        phases = to_dataclass(TrainConfig, config.train, "config.train").phases
+        phases = to_dataclass(TrainConfig, config["train"], "config.train").phases
         for name in in_order(phases):
             assert phases[name].data.selection in selections
             assert phases[name].init in runs
             runs.add(name)
     if "evaluate" in config:
-        evaluate = to_dataclass(EvaluateConfig, config.evaluate, "config.evaluate")
+        evaluate = to_dataclass(EvaluateConfig, config["evaluate"], "config.evaluate")
         named = [*evaluate.runs, *evaluate.blind, *(r for group in evaluate.groups.values() for r in group)]
         assert sorted(set(named) - runs) == []
-    if any(s in config.stages for s in ("train_scorer", "train")):
-        assert "base" in config or "pretrain" in config.stages
+    if any(s in config["stages"] for s in ("train_scorer", "train")):
+        assert "base" in config or "pretrain" in config["stages"]
 
 
 def test_a_misspelt_field_is_one_line(path):
@@ -215,3 +188,53 @@ def test_a_misspelt_field_is_one_line(path):
 
 def test_the_table_knows_every_stage():
     assert set(NEEDS) == set(main.STAGES)
+
+
+@pytest.mark.parametrize(
+    ("config", "flag", "value"),
+    [
+        ("select", "select.selections.mmssr.formats=csv,webdataset", ("csv", "webdataset")),
+        ("select", "select.selections.mmssr.capabilities=a,b", ("a", "b")),
+        ("select", "select.selections.mmssr.budgets.small.ratio=0.05", 0.05),
+        ("select", "select.selections.mmssr.near_duplicates={}", {}),
+        ("llava", "select.selections.mmssr.near_duplicates.distance=6", 6),
+        ("llava", "select.selections.mmssr.decontaminate.benchmarks=a,b", ("a", "b")),
+        ("llava", "select.selections.mmssr.nested=true", True),
+        ("llava", "judge.api.base_url=http://localhost:8000/v1", "http://localhost:8000/v1"),
+        ("llava", "train_scorer.phase.wandb=mine", "mine"),
+        ("tiny", "train.phases.mmssr_0.tensorboard=true", True),
+        ("tiny", "train_scorer.phase.optimizer.rates.^vision=0.2", 0.2),
+        ("tiny", "evaluate.benchmarks.mine.path=X.tsv", "X.tsv"),
+        ("serve", "serve.prompts.images=0,1", (0, 1)),
+        ("sft_llava_ov", "train.phases.sft.optimizer.guard.action=stop", "stop"),
+    ],
+)
+def test_a_flag_sets_fields_that_the_file_does_not_mention(config, flag, value):
+    found: Any = load([f"--config={REPO}/configs/{config}.py", f"--config.{flag}"])
+    path = flag.partition("=")[0]
+    names = path.split(".") if "rates" not in path else [*path.split(".")[:-1], "^vision"]
+    for name in names:
+        found = found[name]
+    assert found == value
+
+
+@pytest.mark.parametrize("kind", ["tokens=20000", "count=7"])
+def test_a_budget_of_another_kind_replaces_that_of_the_file(kind):
+    config = load([f"--config={REPO}/configs/select.py", f"--config.select.selections.mmssr.budget.{kind}"])
+    name, value = kind.split("=")
+    assert {k: v for k, v in config["select"]["selections"]["mmssr"]["budget"].items() if v is not None} == {
+        name: int(value)
+    }
+    assert config["select"]["selections"]["random"]["budget"]["ratio"] == 0.1
+    to_dataclass(select_stage.SelectConfig, config["select"], "config.select")
+
+
+def test_a_wrong_path_names_the_right_one():
+    with pytest.raises(UserError, match=r"--config\.judge\.base_url: .* did you mean --config\.judge\.api\.base_url\?"):
+        load([f"--config={REPO}/configs/llava.py", "--config.judge.base_url=http://x/v1"])
+
+
+@pytest.mark.parametrize("name", ["tiny", "configs/tiny.py", "mm15_tiny:moe"])
+def test_a_shipped_config_has_a_short_name(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load(cli.with_config_flag(["mmssr", "run", name])[1:])["stages"][0] == "ingest"

@@ -38,8 +38,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": _IMAGES,
     "synthetic": _IMAGES,
     "main": {"core", "parallel", "stages"},
+    "__main__": {"main"},
 }
-MAY_IMPORT["stages"] = set(MAY_IMPORT) - {"main"}
+MAY_IMPORT["stages"] = set(MAY_IMPORT) - {"main", "__main__"}
 
 DISTRIBUTION = {
     "PIL": "pillow",

@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmssr_jax.core.config import RENAMED
 from mmssr_jax.core.errors import UserError
 
 
@@ -35,6 +34,16 @@ def workdir_path(given: str | None) -> Path:
     return path
 
 
+def with_config_flag(argv: Sequence[str]) -> list[str]:
+    """The program's arguments, with `run CONFIG` as `--config=CONFIG`."""
+    program, *arguments = argv
+    if arguments[:1] == ["run"]:
+        del arguments[0]
+        if arguments and not arguments[0].startswith("-"):
+            arguments[0] = f"--config={arguments[0]}"
+    return [program, *arguments]
+
+
 def users_mistake(error: Exception) -> str | None:
     """One line for errors that a user can fix; None for bugs of this program."""
     if isinstance(error, UserError):
@@ -48,25 +57,6 @@ def users_mistake(error: Exception) -> str | None:
         return f"not allowed: {text}"
     if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP):
         return f"not a usable path: {text}"
-    return None
-
-
-def no_such_field(error: Exception, given: Sequence[str]) -> str | None:
-    """What to say of an override of a field that the config lacks; None for any other error.
-
-    ml_collections raises a KeyError, or an AttributeError that holds one; its text quotes the name and, if there is
-    one, a near name.
-    """
-    quoted = re.findall(r"['\"](\w+)['\"]", one_line(error)) if isinstance(error, (KeyError, AttributeError)) else []
-    if not quoted:
-        return None
-    wrong, near = quoted[0], quoted[1:]
-    for argument in given:
-        name = argument.lstrip("-").partition("=")[0]
-        if name.startswith("config.") and wrong in re.split(r"[.\[\]]", name):
-            if wrong in RENAMED:
-                return f"--{name}: the config has no field {wrong!r}; it is called {RENAMED[wrong]!r} now"
-            return f"--{name}: the config has no field {wrong!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     return None
 
 

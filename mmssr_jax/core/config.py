@@ -6,6 +6,7 @@ import collections.abc
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -74,6 +75,51 @@ def _keys(cls: type) -> list[str]:
     return [name for names in nested for name in names]
 
 
+def field_types(hint: Any, section: Mapping[str, Any]) -> dict[str, Any]:
+    """The types of a section's keys.
+
+    Args:
+      hint: the section's type: a dataclass, or None or one.
+      section: its values so far; a class with `from_section` may choose its keys by them, in `key_types(section)`.
+    """
+    cls = _section_class(hint)
+    if hasattr(cls, "key_types"):
+        return cls.key_types(section)
+    hints = typing.get_type_hints(cls)
+    types_: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        if _is_flattened(field):
+            types_ |= field_types(hints[field.name], section)
+        else:
+            types_[field.name] = hints[field.name]
+    return types_
+
+
+def element_type(hint: Any) -> Any:
+    """X of `Mapping[str, X]`, also of `Mapping[str, X] | None`; None for any other type."""
+    mappings = [o for o in union_members(hint) if typing.get_origin(o) in (dict, collections.abc.Mapping)]
+    return typing.get_args(mappings[0])[1] if mappings else None
+
+
+def is_section(hint: Any) -> bool:
+    """Whether a value of this type has keys: a dataclass or a mapping, or None or one."""
+    return _section_class(hint) is not None or element_type(hint) is not None
+
+
+def exclusive(hint: Any) -> tuple[tuple[str, ...], ...]:
+    """Groups of fields of which one is set, the class's `EXCLUSIVE`: a flag that sets one unsets the others."""
+    return getattr(_section_class(hint), "EXCLUSIVE", ())
+
+
+def _section_class(hint: Any) -> Any:
+    return next((o for o in union_members(hint) if dataclasses.is_dataclass(o)), None)
+
+
+def union_members(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+
+
 def suggestion(name: str, fields: Collection[str]) -> str:
     """What to say of an unknown name: its new name, a near one, or all that are known."""
     if RENAMED.get(name) in fields:
@@ -124,6 +170,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         raise UserError(_not_set(where))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and math.isnan(value):
+        raise UserError(f"{where}: expected a number, got nan")
     if hint is Any or (isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)):
         return value
     raise UserError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")

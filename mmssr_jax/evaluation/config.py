@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mmssr_jax.evaluation.api_grader import GraderConfig
 from mmssr_jax.evaluation.ranked_options import RankBy
@@ -89,6 +89,8 @@ class BenchmarkConfig:
       answering, rank_by: override the stage's values for this benchmark.
       distractors: for ranked short answers.
     """
+
+    EXCLUSIVE: ClassVar = (("path", "synthetic"),)
 
     kind: str = ""
     path: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from mmssr_jax.judge.backend import Backend, backend_names, load_backend
 from mmssr_jax.judge.draw import SamplingConfig
@@ -76,6 +76,8 @@ class JudgeConfig(BackendChoice):
       capabilities: user-supplied, name -> what it covers; mmSSR's 14 by default.
       styles: user-supplied; mmSSR's nine by default.
     """
+
+    EXCLUSIVE: ClassVar = (("count", "share", "budget_usd"),)
 
     backend: str = "recorded"
     count: int | None = None

@@ -19,7 +19,7 @@ import pyarrow as pa
 from jax.sharding import Mesh
 
 from mmssr_jax.core import discovery
-from mmssr_jax.core.config import suggestion, to_dataclass
+from mmssr_jax.core.config import field_types, suggestion, to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import BatchShape
@@ -144,6 +144,12 @@ class FeatureConfig:
     """
 
     kinds: tuple[FeatureKind, ...] = ()
+
+    @classmethod
+    def key_types(cls, section: Mapping[str, Any]) -> dict[str, Any]:
+        """The types of the keys of a flat section, by its kinds; see `core.config.field_types`."""
+        kinds = [load_kind(str(name)) for name in section.get("kinds") or ()]
+        return {"kinds": tuple[str, ...], **{k: v for kind in kinds for k, v in field_types(kind, {}).items()}}
 
     @classmethod
     def from_section(cls, section: Mapping[str, Any], where: str) -> FeatureConfig:

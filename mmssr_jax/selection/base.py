@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,8 @@ class Budget:
       count: a number of samples.
       tokens: a sum of `n_tokens` over the selected samples.
     """
+
+    EXCLUSIVE: ClassVar = (("ratio", "count", "tokens"),)
 
     ratio: float | None = None
     count: int | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from mmssr_jax.core.config import suggestion, to_dataclass
+from mmssr_jax.core.config import field_types, suggestion, to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.format import format_names
@@ -64,6 +65,8 @@ class SelectionConfig:
       near_duplicates: keep only one sample of each group of near-duplicates as a candidate; None keeps all.
       decontaminate: exclude, or only report, samples that match a benchmark's images or questions; None does not look.
     """
+
+    EXCLUSIVE: ClassVar = (("budget", "budgets"),)
 
     selector: Selector = dataclasses.field(default_factory=lambda: load_method(DEFAULT_METHOD)())
     budget: Budget = dataclasses.field(default_factory=lambda: Budget(ratio=0.1))
@@ -127,6 +130,13 @@ class SelectionConfig:
             raise UserError(f"{where}: there is no field {key!r}; {suggestion(key, ['method', *shared, *settings])}")
         selector = to_dataclass(method, {k: v for k, v in section.items() if k in settings}, where)
         return to_dataclass(cls, {"selector": selector, **{k: v for k, v in section.items() if k in shared}}, where)
+
+    @classmethod
+    def key_types(cls, section: Mapping[str, Any]) -> dict[str, Any]:
+        """The types of the keys of a flat section, by its method; see `core.config.field_types`."""
+        method = load_method(str(section.get("method", DEFAULT_METHOD)))
+        shared = {k: v for k, v in typing.get_type_hints(cls).items() if k not in ("selector", "EXCLUSIVE")}
+        return {"method": str, **field_types(method, {}), **shared}
 
     def to_section(self) -> dict[str, Any]:
         """The flat section, with all defaults; the inverse of `from_section`."""

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
 
-from mmssr_jax.core.cli import no_such_field
 from mmssr_jax.core.config import FLATTENED, difference, fingerprint, to_dataclass, to_plain
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.overrides import Override, apply_overrides
 from mmssr_jax.stages.ingest import PoolConfig
 
 
@@ -251,6 +251,9 @@ def test_mistakes_in_a_flattened_group_name_the_flat_key(section, message):
 def test_a_key_of_an_earlier_version_names_its_new_name():
     with pytest.raises(UserError, match=r"config\.pool: there is no field 'procedural'; it is called 'synthetic' now"):
         to_dataclass(PoolConfig, {"procedural": {"size": 5}}, "config.pool")
-    error = AttributeError("'procedural' is not a field")
-    line = no_such_field(error, ["--config.pool.procedural.size=10"])
-    assert line == "--config.pool.procedural.size: the config has no field 'procedural'; it is called 'synthetic' now"
+    flag = "--config.pool.procedural.size"
+    with pytest.raises(UserError) as e:
+        apply_overrides(
+            {}, [Override(("pool", "procedural", "size"), "10")], {"pool": PoolConfig}.__getitem__, ["pool"]
+        )
+    assert str(e.value) == f"{flag}: the config has no field 'procedural'; it is called 'synthetic' now"
