@@ -114,6 +114,7 @@ def training_batches(
     seed: int,
     threads: int = 2,
     part: tuple[int, int] = (0, 1),
+    draws: int | None = None,
 ) -> grain.IterDataset:
     """An endless, shuffled, packed stream of batches over a pool or a mixture.
 
@@ -128,6 +129,7 @@ def training_batches(
       seed: of the order, which differs from epoch to epoch.
       threads: decoding threads.
       part: (p, P): process p of P yields rows / P rows of every batch, made from every P-th draw.
+      draws: only so many samples are drawn; rows after the last of them are empty.
 
     Raises:
       UserError: there is no sample or, while iterating, no sample can be used.
@@ -137,12 +139,14 @@ def training_batches(
     process, processes = part
     rows = shape.rows // processes
     ds = as_mixture(samples).dataset(seed)
-    if processes > 1:
-        ds = ds.slice(slice(process, None, processes))
+    if processes > 1 or draws is not None:
+        ds = ds.slice(slice(process, draws, processes))
     ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
-    packed = _packed(stream, shape, rows, seed=seed).batch(rows, drop_remainder=True)
-    return packed.map(_ToBatch(processor.tokens_per_image, fixed_images=processes > 1, first_row=process * rows))
+    packed = _packed(stream, shape, rows, seed=seed).batch(rows, drop_remainder=draws is None)
+    convert = _ToBatch(processor.tokens_per_image, rows, fixed_images=processes > 1, first_row=process * rows)
+    batches = packed.map(convert)
+    return batches if draws is None else _ThenEmpty(batches, _empty(shape, rows, processor))
 
 
 def validation_batches(
@@ -155,11 +159,7 @@ def validation_batches(
     ds = as_mixture(samples).ordered().map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=16))
     packed = _packed(stream, shape, shape.rows, seed=0).batch(shape.rows, drop_remainder=False)
-    convert = _ToBatch(processor.tokens_per_image)
-    for features in packed:
-        missing = shape.rows - len(features["tokens"])
-        padded = {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in features.items()}
-        yield convert(padded)
+    yield from packed.map(_ToBatch(processor.tokens_per_image, shape.rows))
 
 
 def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: int) -> grain.IterDataset:
@@ -169,22 +169,32 @@ def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: in
         **dict.fromkeys(("loss_position", "loss_target", "loss_weight"), shape.targets),
         **({"image_weight": shape.length} if shape.weighted else {}),
         "pixels": shape.images,
-        **dict.fromkeys(("sample", "cut"), shape.length // 8),
+        **dict.fromkeys(("sample", "cut"), _sequences(shape)),
     }
     return grain.experimental.FirstFitPackIterDataset(
         stream, length_struct=lengths, num_packing_bins=rows * _BINS_PER_BATCH, seed=seed
     )
 
 
+def _sequences(shape: BatchShape) -> int:
+    """The most sequences of a row."""
+    return shape.length // 8
+
+
 @dataclasses.dataclass(frozen=True)
 class _ToBatch:
-    """Packed rows to a batch; `first_row` is the position of its first row in the global batch."""
+    """At most `rows` packed rows to a batch of that many; `first_row` is the position of its first row in the global
+    batch."""
 
     tokens_per_image: int
+    rows: int
     fixed_images: bool = False
     first_row: int = 0
 
     def __call__(self, packed: dict[str, np.ndarray]) -> tuple[Batch, BatchProvenance]:
+        missing = self.rows - len(packed["tokens"])
+        if missing:
+            packed = {k: np.pad(v, [(0, missing)] + [(0, 0)] * (v.ndim - 1)) for k, v in packed.items()}
         used = packed["sample_segment_ids"] > 0
         provenance = BatchProvenance(np.where(used, packed["sample"], -1), np.where(used, packed["cut"], 0))
         batch = unpack_packed(packed, tokens_per_image=self.tokens_per_image, fixed_images=self.fixed_images)
@@ -192,3 +202,40 @@ class _ToBatch:
             offset = self.first_row * len(batch.pixels) // len(batch.tokens) * self.tokens_per_image
             batch = dataclasses.replace(batch, image_index=shift(batch.image_index, offset))
         return batch, provenance
+
+
+def _empty(shape: BatchShape, rows: int, processor: Processor) -> tuple[Batch, BatchProvenance]:
+    """A batch of padding."""
+    none = np.full((rows, _sequences(shape)), -1, np.int32)
+    return processor.collate([], dataclasses.replace(shape, rows=rows)), BatchProvenance(none, np.zeros_like(none))
+
+
+class _ThenEmpty(grain.IterDataset):
+    """A stream that never ends: what it consists of, then one element again and again.
+
+    One process's part of the data may end before another's, and a batch needs the rows of all.
+    """
+
+    def __init__(self, parent: grain.IterDataset, empty: tuple[Batch, BatchProvenance]):
+        super().__init__(parent)
+        self._empty = empty
+
+    def __iter__(self) -> grain.DatasetIterator:
+        return _ThenEmptyIterator(iter(self._parent), self._empty)
+
+
+class _ThenEmptyIterator(grain.DatasetIterator):
+    """The iterator of `_ThenEmpty`; its state is that of the stream."""
+
+    def __init__(self, parent: grain.DatasetIterator, empty: tuple[Batch, BatchProvenance]):
+        super().__init__(parent)
+        self._empty = empty
+
+    def __next__(self) -> tuple[Batch, BatchProvenance]:
+        return next(self._parent, self._empty)
+
+    def get_state(self) -> dict[str, Any]:
+        return dict(self._parent.get_state())
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self._parent.set_state(state)

@@ -47,12 +47,12 @@ def train(
     writer: Callable[[int], Writer],
     validation: ValidationSet | None = None,
 ) -> tuple[Params, TrainCounters]:
-    """Trains to `config.steps`; resumes from the latest checkpoint under `run`.
+    """Trains for `config.steps` steps; resumes from the latest checkpoint under `run`.
 
     Args:
       run: folder of the checkpoints.
       model: with the initial parameters.
-      config: optimizer, number of steps, intervals.
+      config: optimizer, number of steps (a length in epochs or tokens has been replaced), intervals.
       batches: endless stream of (Batch, BatchProvenance) from `samples`; its position is part of the checkpoint.
       samples: names and shares for the counters.
       mesh: the devices; the batch's rows are a multiple of its batch devices.
@@ -77,16 +77,17 @@ def train(
         )
         if not start and validate is not None:
             log.validation(0, "before", validate(state.params))
-        progress = Progress(f"training {run.name}", config.steps, "steps", done=start)
-        for step in range(start + 1, config.steps + 1):
+        steps = config.total_steps
+        progress = Progress(f"training {run.name}", steps, "steps", done=start)
+        for step in range(start + 1, steps + 1):
             progress.add(note=_run_step(step, step_fn, state, stream, log))
-            preempted = preemption.reached(step) and step < config.steps
-            if step == config.steps:
+            preempted = preemption.reached(step) and step < steps
+            if step == steps:
                 log.flush()
                 state.params = _final_params(state, config)
                 if validate is not None:
                     log.validation(step, "after", validate(state.params))
-            if preempted or step == config.steps or step % config.checkpoint_every == 0:
+            if preempted or step == steps or step % config.checkpoint_every == 0:
                 log.flush()
                 checkpoints.save(step, state, stream)
             if preempted:
@@ -136,7 +137,7 @@ class _CompiledStep:
 
     def __init__(self, model: ModelBundle, config: OptimisationConfig, mesh: Mesh):
         optimizer, self.mesh = config.optimizer, mesh
-        tx = make_optimizer(optimizer, model.params, steps=config.steps)
+        tx = make_optimizer(optimizer, model.params, steps=config.total_steps)
 
         def init(params: Params) -> tuple[Params, optax.OptState]:
             return jax.tree.map(jnp.copy, params), init_opt_state(tx, params, optimizer.frozen)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from mmssr_jax.data.batch import Batch, BatchShape
+from mmssr_jax.data.mixture import as_mixture
 from mmssr_jax.data.pipeline import training_batches, validation_batches
 from mmssr_jax.models.module_params import merge
+from mmssr_jax.training.counters import sequence_lengths
 from mmssr_jax.training.losses import read_logits, weighted_loss
 from mmssr_jax.training.step import split_batch
 from tests.small import PATCHES, bundle, processor, sample
@@ -121,3 +123,38 @@ def test_held_out_samples_are_all_there_once():
     assert {batch.tokens.shape for batch, _ in batches} == {(SHAPE.rows, SHAPE.length)}
     alone = _losses_alone()
     assert sum(float(_loss(batch)) for batch, _ in batches) == pytest.approx(sum(alone.values()), rel=1e-5)
+
+
+@pytest.mark.parametrize(("draws", "processes"), [(24, 1), (18, 1), (24, 2), (13, 2)])
+def test_a_limited_stream_holds_every_draw_once_and_then_nothing(draws: int, processes: int):
+    """24 draws are each of the 12 samples twice; after the last draw batches are empty, in every process."""
+    expected = [int(as_mixture(SAMPLES).dataset(3)[n][0]) for n in range(draws)]
+    seen: list[int] = []
+    for process in range(processes):
+        part = (process, processes)
+        stream = iter(training_batches(SAMPLES, _encode, SHAPE, processor(), seed=3, part=part, draws=draws))
+        batches = [next(stream) for _ in range(12)]
+        seen += [int(n) for _, origin in batches for n in origin.drawn]
+        batch, origin = batches[-1]
+        assert not len(origin.drawn)
+        assert not sequence_lengths(batch).any()
+        assert float(_loss(batch)) == 0
+        assert {b.tokens.shape for b, _ in batches} == {(SHAPE.rows // processes, SHAPE.length)}
+    assert sorted(seen) == sorted(expected)
+
+
+def test_a_limited_stream_resumes_in_its_last_batch_and_after_it():
+    def stream():
+        return iter(training_batches(SAMPLES, _encode, SHAPE, processor(), seed=3, draws=30))
+
+    whole, states = stream(), []
+    batches = []
+    for _ in range(8):
+        states.append(whole.get_state())
+        batches.append(next(whole)[1].samples)
+    assert (batches[-1] == -1).all()
+    assert not (batches[0] == -1).all()
+    for n, state in enumerate(states):
+        resumed = stream()
+        resumed.set_state(state)
+        assert all((next(resumed)[1].samples == b).all() for b in batches[n:])

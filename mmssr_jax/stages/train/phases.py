@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import grain
 from absl import logging
 
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.metric_writer import MetricWriter, TensorBoardWriter, WandbWriter, Writer, Writers
 from mmssr_jax.core.model_folder import model_digest, model_folder
+from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.batch import Batch, BatchShape
 from mmssr_jax.data.mixture import as_mixture
@@ -25,13 +28,16 @@ from mmssr_jax.parallel.inference_mesh import mesh_config
 from mmssr_jax.parallel.mesh import batch_devices, make_mesh
 from mmssr_jax.stages.train.initial_model import with_changes
 from mmssr_jax.stages.train.phase_config import PhaseConfig
+from mmssr_jax.training import run_length
 from mmssr_jax.training.bundle import ModelBundle, describe, load_bundle, write_bundle_checksums
 from mmssr_jax.training.checkpoint import Checkpoints
+from mmssr_jax.training.config import OptimisationConfig
 from mmssr_jax.training.counters import TrainCounters, report
 from mmssr_jax.training.lora import ADAPTER, adapt, frozen_but_lora, merge_lora
 from mmssr_jax.training.trainer import train
 from mmssr_jax.training.validation import ValidationSet
 
+COUNTED_STEPS = "steps.json"  # in a run's folder, where its length is given in epochs or tokens
 MakeEncoder = Callable[[Processor], Encode]
 
 
@@ -65,7 +71,6 @@ def run_phase(
     Raises:
       UserError: there is nothing to train on, or the run was made with other settings.
     """
-    steps = phase.optimisation.steps
     if len(samples) == 0:
         selection = phase.data.selection
         what = f"selection {selection!r} is empty" if selection else "the pool is empty"
@@ -76,7 +81,7 @@ def run_phase(
         inputs["init"] = model_digest(folder)
     run = ctx.workdir.checkpoints(name)
     if ctx.dry_run:
-        logging.info("%s: would train %s on %d samples for %d steps", stage, name, len(samples), steps)
+        logging.info("%s: would train %s on %d samples for %s", stage, name, len(samples), phase.optimisation.length)
         return
     artifact = processes.claim(ctx, run, stage=stage, settings=settings or phase, inputs=inputs)
     if artifact.done:
@@ -85,7 +90,7 @@ def run_phase(
     model = with_changes(model, phase.model, seed=phase.seed)
     processes.main_process_first(lambda: describe(run, model.config, model.tokenizer))
     logging.info("training %s: %d parameters, %d samples", name, param_count(model.params), len(samples))
-    counters = _train(ctx, name, phase, model, samples, make_encoder, validation or {})
+    steps, counters = _train(ctx, name, phase, model, samples, make_encoder, validation or {})
     if hosts.is_main():
         result = {"run": name, "steps": steps, **report(counters, as_mixture(samples))}
         files.write_json(ctx.workdir.training_results(name), result)
@@ -102,8 +107,12 @@ def _train(
     samples: SampleSource,
     make_encoder: MakeEncoder,
     validation: Mapping[str, SampleSource],
-) -> TrainCounters:
-    """Trains, and leaves the final parameters in the run's folder; with LoRA they are merged first."""
+) -> tuple[int, TrainCounters]:
+    """Trains, and leaves the final parameters in the run's folder; with LoRA they are merged first.
+
+    Returns:
+      The number of steps, and what was trained on.
+    """
     mesh, processor = make_mesh(mesh_config(ctx)), model.processor(max_pixels=phase.data.max_pixels)
     config, batch, lora = phase.optimisation, phase.batch, phase.model.lora
     if batch.rows % (batch_devices(mesh) * config.accumulate):
@@ -123,12 +132,15 @@ def _train(
         component: partial(_validation_batches, subset, encode, shape, processor)
         for component, subset in validation.items()
     }
-    process = (hosts.index(), hosts.count())
+    draws = run_length.draws(config, len(samples))
+    part = (hosts.index(), hosts.count())
+    batches = training_batches(samples, encode, shape, processor, seed=phase.seed, part=part, draws=draws)
+    steps = _steps(run, config, batches, draws)
     params, counters = train(
         folder,
         model,
-        config,
-        batches=training_batches(samples, encode, shape, processor, seed=phase.seed, part=process),
+        dataclasses.replace(config, steps=steps, epochs=None, tokens=None),
+        batches=batches,
         samples=samples,
         mesh=mesh,
         writer=partial(_writer, ctx, name, phase),
@@ -136,8 +148,22 @@ def _train(
     )
     if lora is not None:
         with Checkpoints(run) as checkpoints:
-            checkpoints.save_params(config.steps, merge_lora(params, lora))
-    return counters.total()
+            checkpoints.save_params(steps, merge_lora(params, lora))
+    return steps, counters.total()
+
+
+def _steps(run: Path, config: OptimisationConfig, batches: grain.IterDataset, draws: int | None) -> int:
+    """The steps of a run; what was counted is kept in its folder, so that a resumed run does not count again."""
+    if config.steps is not None:
+        return config.steps
+    path = run / COUNTED_STEPS
+    if not path.exists():
+        steps = run_length.count_steps(config, batches, name=run.name, draws=draws)
+        if hosts.is_main():
+            files.write_json(path, {"steps": steps})
+        hosts.wait(f"counted {run.name}")
+        logging.info("training %s: %s are %d steps", run.name, config.length, steps)
+    return int(read_saved(path, {"steps": int}, stage="train")["steps"])
 
 
 def _validation_batches(
