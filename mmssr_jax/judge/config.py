@@ -44,6 +44,7 @@ class OtherJudge(BackendChoice):
     """A further judge, for agreement between judges or for a mean over several.
 
     Attributes:
+      backend: who judges, as in `JudgeConfig`.
       share: the share of the judged samples that it rates too.
     """
 
@@ -63,11 +64,13 @@ class JudgeConfig(BackendChoice):
     Attributes:
       backend: who judges: the synthetic pool's truth ("oracle"), ratings from a file ("recorded"), a model behind an
         API, live ("openai") or in batches ("openai_batch"), or a model of this project ("local").
-      count: number of samples to judge; or `share` of the pool; or as many as `budget_usd` is expected to pay for,
-        votes and repeats included. The default with recorded ratings is all of them.
+      count: number of samples to judge. Recorded ratings without any of the three take all that were recorded.
+      share: instead of `count`, the share of the pool to judge.
+      budget_usd: instead of `count`, as many samples as this is expected to pay for, votes and repeats included.
       seed: of the sampling and of the choice of repeats.
       votes: ratings of each sample by the judge; their mean is taken.
       repeat_share: the share of the judged samples that is rated once more, to measure agreement.
+      sampling: how the samples to judge are spread over the pool's sources.
       others: further judges by name.
       combine: "first" takes the judge's own ratings; "mean" the mean over it and `others`.
       ask: False sends no requests: the answers in the ledger are parsed again, and a rating that it does not hold

@@ -24,7 +24,14 @@ BATCH_AXES = ("data", "fsdp", "expert")
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-    """Devices along each axis; -1, at most once, takes the remaining devices."""
+    """Devices along each axis; -1, at most once, takes the remaining devices.
+
+    Attributes:
+      data: copies of the model, each on its part of the batch.
+      fsdp: devices that share the batch, the parameters and the optimizer state.
+      tensor: devices that share heads, MLP width and vocabulary.
+      expert: devices that share the experts of a mixture-of-experts decoder.
+    """
 
     data: int = -1
     fsdp: int = 1

@@ -34,16 +34,26 @@ from mmssr_jax.synthetic.caption_pool import write_captions
 from mmssr_jax.synthetic.generate import SyntheticConfig
 from mmssr_jax.synthetic.task_files import write_exercises
 from mmssr_jax.synthetic.tasks import TASKS
+from mmssr_jax.synthetic.tiles import captions as tile_captions
+from mmssr_jax.synthetic.tiles.pool import TilesConfig, write_tiles
 
 _SHOWN_IDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionsConfig:
-    """`size` generated scenes with descriptions and short questions, sampled from `seed`."""
+    """Generated images with descriptions.
+
+    Attributes:
+      size: number of images.
+      seed: seed of all random streams.
+      world: "scenes", those of `PoolConfig.synthetic`, also with short questions; "tiles", those of `PoolConfig.tiles`,
+        with descriptions only.
+    """
 
     size: int = 24_000
     seed: int = 1
+    world: Literal["scenes", "tiles"] = "scenes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +86,8 @@ class PoolConfig:
       path: the pool, in one of the formats of `pool/readers/`: a LLaVA JSON or JSONL, a mixture of them (YAML, or a
         list in braces), or, only with `packed`, a folder of Parquet files, of WebDataset shards, or of a TFDS dataset.
       synthetic: what to generate if `path` is not set.
-      captions: images with descriptions for pre-training a base model; generated if neither of the above is set.
+      tiles: a pool of the tile world, whose skills a tiny model learns; generated if neither of the above is set.
+      captions: images with descriptions for pre-training a base model; generated if none of the above is set.
       exercises: exercises after MM1.5; generated if none of the above is set.
       id: the field that holds the ids, or "auto".
       source: how a sample's source is determined.
@@ -92,6 +103,7 @@ class PoolConfig:
 
     path: str | None = None
     synthetic: SyntheticConfig | None = None
+    tiles: TilesConfig | None = None
     captions: CaptionsConfig | None = None
     exercises: ExercisesConfig | None = None
     id: str = "id"
@@ -111,9 +123,9 @@ class PoolConfig:
         self.ingest  # noqa: B018 - checks max_pixels and limit
 
     @property
-    def generated(self) -> SyntheticConfig | CaptionsConfig | ExercisesConfig | None:
+    def generated(self) -> SyntheticConfig | TilesConfig | CaptionsConfig | ExercisesConfig | None:
         """What to generate if `path` is not set."""
-        return self.synthetic or self.captions or self.exercises
+        return self.synthetic or self.tiles or self.captions or self.exercises
 
     @property
     def ingest(self) -> IngestConfig:
@@ -209,10 +221,13 @@ def _generate(ctx: StageContext, config: PoolConfig, folder: Path) -> Path:
     if not artifact.done:
         if isinstance(wanted, SyntheticConfig):
             synthetic_pool.write_pool(folder, wanted)
+        elif isinstance(wanted, TilesConfig):
+            write_tiles(folder, wanted)
         elif isinstance(wanted, ExercisesConfig):
             write_exercises(folder, tasks=wanted.tasks, size=wanted.size, seed=wanted.seed, frames=wanted.frames)
         else:
-            write_captions(folder, size=wanted.size, seed=wanted.seed)
+            write = write_captions if wanted.world == "scenes" else tile_captions.write_captions
+            write(folder, size=wanted.size, seed=wanted.seed)
         artifact.seal({"samples": wanted.size})
     return folder / synthetic_pool.POOL
 

@@ -108,7 +108,11 @@ class OracleJudge:
 
 @dataclasses.dataclass(frozen=True)
 class OracleSettings:
-    """The keys of `config.judge` for this backend."""
+    """The keys of `config.judge` for this backend.
+
+    Attributes:
+      oracle: the noise of the ratings.
+    """
 
     oracle: OracleConfig = dataclasses.field(default_factory=OracleConfig)
 

@@ -19,7 +19,13 @@ WORKDIR_POOL = "pool"  # value of `ComponentConfig.pool` for the pool of the wor
 
 @dataclasses.dataclass(frozen=True)
 class GeneratedConfig:
-    """Generated documents; see `synthetic.corpora`."""
+    """Generated documents; see `synthetic.corpora`.
+
+    Attributes:
+      kind: text with images between its paragraphs, or text alone.
+      size: number of documents.
+      seed: seed of all random streams.
+    """
 
     kind: Literal["interleaved", "text"]
     size: int = 1000
@@ -98,6 +104,13 @@ class DataConfig:
     overlong: Literal["cut", "drop"] = "cut"
     labels: Labels = "answers"
     max_pixels: int = DEFAULT_MAX_PIXELS
+
+    @property
+    def what(self) -> str:
+        """What is trained on, in words."""
+        if self.mixture:
+            return f"the mixture of {', '.join(self.mixture)}"
+        return "the pool" if self.selection is None else f"the selection {self.selection}"
 
 
 @dataclasses.dataclass(frozen=True)

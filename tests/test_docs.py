@@ -1,0 +1,65 @@
+"""The pages of docs/: the settings reference is complete and up to date, and every command on a page is one that runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import check_program, program_commands
+
+REPO = Path(__file__).resolve().parents[1]
+DOCS = sorted((REPO / "docs").glob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    """docs/make_settings.py as a module."""
+    spec = importlib.util.spec_from_file_location("make_settings", REPO / "docs" / "make_settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["make_settings"] = module  # its dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_settings_reference_is_up_to_date(reference):
+    text = reference.FILE.read_text(encoding="utf-8")
+    assert text == reference.generate(), "run: python docs/make_settings.py"
+
+
+def test_every_setting_has_a_meaning(reference):
+    assert [row.key for _, rows in reference.sections() for row in rows if not row.meaning] == []
+
+
+def test_a_setting_of_each_kind_is_in_the_reference(reference):
+    rows = {row.key: (row.type, row.default) for _, found in reference.sections() for row in found}
+    assert rows["select.selections.NAME.budget.ratio"] == ("float or none", "none")
+    assert rows["pool.webdataset.number_after"] == ("str", "'.'")
+    assert rows["judge.api.base_url"] == ("str or none", "none")
+    assert rows["PHASE.steps"][0].startswith("int")
+    assert rows["train.phases"] == ("NAME → [PHASE](#phase)", "required")
+    assert rows["report.explorer_samples"] == ("int", "3000")
+
+
+COMMANDS = [(page.name, *words) for page in DOCS for words in program_commands(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_program_understands_the_commands_of_a_page(words, monkeypatch):
+    monkeypatch.chdir(REPO)
+    check_program(list(words[1:]))
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
+def test_what_a_page_points_at_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:mmssr_jax|configs|tests|launch|notebooks|benchmarks|docs)/[\w./-]*)`", text)
+    assert [p for p in paths if not (REPO / p).exists()] == []
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [link for link in links if link and not (page.parent / link).exists()] == []
