@@ -1,4 +1,4 @@
-"""The pages of docs/: the settings reference is complete and up to date, and every command on a page is one that runs."""
+"""The pages of docs/: the settings reference is complete and up to date; commands are ones that run."""
 
 from __future__ import annotations
 
