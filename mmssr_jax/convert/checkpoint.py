@@ -32,15 +32,15 @@ class Checkpoint:
     def __init__(self, folder: Path):
         self.folder = folder
         if (folder / INDEX).exists():
-            table = files.read_json(folder / INDEX)["weight_map"]
+            table = _weight_map(folder)
         elif (folder / SINGLE).exists():
             table = None
         else:
-            raise UserError(f"{folder}: holds neither {SINGLE} nor {INDEX}; expected a safetensors checkpoint")
+            raise UserError(f"{folder}: {_no_safetensors(folder)}")
         names = [SINGLE] if table is None else sorted(set(table.values()))
         self._tensors: dict[str, Any] = {}
         for name in names:
-            handle = _open(files.inside(folder, name))
+            handle = _open(_file(folder, name))
             for key in handle.keys():  # noqa: SIM118 - not a dict
                 if not key.endswith(_BUFFER) and (table is None or table.get(key) == name):
                     self._tensors[key] = handle.get_slice(key)
@@ -67,12 +67,41 @@ class Checkpoint:
         return self._tensors[key][index or (...,)]
 
 
+def _no_safetensors(folder: Path) -> str:
+    """What is wrong with a folder without safetensors. Pickles are refused: reading one can run code."""
+    pickles = sorted(p.name for p in folder.glob("*.bin")) if folder.is_dir() else []
+    if not pickles:
+        return f"holds neither {SINGLE} nor {INDEX}; expected a safetensors checkpoint"
+    return (
+        f"{pickles[0]} is a pickle, which can run code and is not read; where torch is installed and the file is "
+        'trusted, convert it with: python -c "import glob, torch, safetensors.torch as s; s.save_file({k: v.clone() '
+        "for f in glob.glob('*.bin') for k, v in torch.load(f, map_location='cpu', weights_only=True).items()}, "
+        f"'{SINGLE}', metadata={{'format': 'pt'}})\" in that folder"
+    )
+
+
+def _weight_map(folder: Path) -> dict[str, str]:
+    """The file of each tensor, from the index."""
+    index = files.read_json(folder / INDEX)
+    table = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        raise UserError(f"{folder / INDEX}: has no object 'weight_map' that names the file of each tensor")
+    return table
+
+
+def _file(folder: Path, name: str) -> Path:
+    try:
+        return files.inside(folder, name)
+    except ValueError as e:  # UnicodeEncodeError among them
+        raise UserError(f"{folder / INDEX}: {e}") from None
+
+
 def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="np")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, but {INDEX} names it") from None
-    except SafetensorError as e:
+    except (SafetensorError, OSError) as e:
         raise UserError(f"{path}: not a readable safetensors file ({e})") from None
 
 

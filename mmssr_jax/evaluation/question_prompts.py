@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.evaluation.benchmark import Question, Row, options
 
@@ -25,6 +26,12 @@ def with_image_tags(row: Row, text: str) -> Question:
     return Question(row.index, tags + text, row.images, row.fields)
 
 
+def _question(row: Row) -> str:
+    if "question" not in row.fields:
+        raise UserError(f"index {row.index}: has no question")
+    return row.fields["question"]
+
+
 def multiple_choice_text(row: Row, instruction: str | None = None) -> str:
     """Hint, question, lettered options and the closing instruction.
 
@@ -34,7 +41,7 @@ def multiple_choice_text(row: Row, instruction: str | None = None) -> str:
     """
     closing = CHOICE_INSTRUCTION if instruction is None else instruction
     text = f"Hint: {row.fields['hint']}\n" if "hint" in row.fields else ""
-    text += f"Question: {row.fields['question']}\n"
+    text += f"Question: {_question(row)}\n"
     choices = options(row.fields)
     if choices:
         text += "Options:\n" + "".join(f"{letter}. {option}\n" for letter, option in choices.items())
@@ -55,7 +62,7 @@ def short_answer(row: Row, instruction: str | None = None) -> Question:
 
 def question_only(row: Row, instruction: str | None = None) -> Question:
     """The question unchanged, and the instruction, if there is one, on a new line."""
-    return with_image_tags(row, row.fields["question"] + (f"\n{instruction}" if instruction else ""))
+    return with_image_tags(row, _question(row) + (f"\n{instruction}" if instruction else ""))
 
 
 def quoted(parts: Mapping[str, str]) -> str:

@@ -128,6 +128,8 @@ def _entry(line: bytes) -> LedgerEntry:
         found = getattr(entry, field.name)
         if not isinstance(found, _TYPES[field.name]):
             raise TypeError(f"its {field.name} is {str(found)[:40]!r}")
+    if not all(isinstance(count, int) for count in entry.usage.values()):
+        raise TypeError(f"its usage is {str(entry.usage)[:40]!r}")
     return entry
 
 

@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmssr_jax.core import files
-from mmssr_jax.core.artifact import read_manifest
+from mmssr_jax.core.artifact import MANIFEST, read_manifest
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.core.saved import reading
+from mmssr_jax.core.saved import damaged, reading
 from mmssr_jax.pool.config import RecordConfig
 from mmssr_jax.pool.parse import read_sample
 from mmssr_jax.pool.reasons import RejectedError
@@ -58,7 +58,10 @@ class Pool:
     @functools.cached_property
     def index(self) -> pa.Table:
         """The index: columns `id`, `source`, `n_images`, `n_turns`, `split`, `orig_id`, `repairs`, ..."""
-        table = files.read_parquet(self.folder / INDEX)
+        path = self.folder / INDEX
+        if self.manifest.get("index_digest", "") != files.file_digest(path):
+            raise damaged(path, "its content is not what was written")
+        table = files.read_parquet(path)
         return table if self._rows is None else table.take(pa.array(self._rows))
 
     @functools.cached_property
@@ -158,11 +161,12 @@ class _InPlace:
     columns = ("id", "file", "offset", "length", "crc", "image_bytes")
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]):
-        # Paths inside the workdir are stored relative to the pool's folder, others absolute.
-        self._files = [folder / f["path"] for f in manifest["files"]]
-        self._images = [(folder / f["images"]).resolve() for f in manifest["files"]]
-        self._rules = to_dataclass(RecordConfig, manifest["rules"], "rules")
         self._handles: dict[int, int] = {}
+        # Paths inside the workdir are stored relative to the pool's folder, others absolute.
+        with reading(folder / MANIFEST):
+            self._files = [folder / f["path"] for f in manifest["files"]]
+            self._images = [(folder / f["images"]).resolve() for f in manifest["files"]]
+            self._rules = to_dataclass(RecordConfig, manifest["rules"], "rules")
 
     def __del__(self) -> None:
         for handle in self._handles.values():
@@ -231,9 +235,16 @@ class _Packed:
     def _source(self) -> Any:
         import tensorflow_datasets as tfds
 
+        from mmssr_jax.pool.tfds_builder import features
+
         with reading(self._folder):
-            return tfds.builder_from_directory(str(self._folder)).as_data_source(SPLIT)
+            builder = tfds.builder_from_directory(str(self._folder))
+            if repr(builder.info.features) != repr(features()):
+                raise damaged(self._folder / "features.json", "its features are not those of a packed pool")
+            return builder.as_data_source(SPLIT)
 
 
 def _open_store(folder: Path, manifest: Mapping[str, Any]) -> _InPlace | _Packed:
+    if manifest.get("layout") not in ("packed", "in_place"):
+        raise damaged(folder / MANIFEST, f"its layout is {manifest.get('layout')!r}")
     return _Packed(folder) if manifest["layout"] == "packed" else _InPlace(folder, manifest)

@@ -35,6 +35,18 @@ class PackedSample:
 Samples = Callable[[int], Iterator[PackedSample]]
 
 
+def features() -> tfds.features.FeaturesDict:
+    """The features of a packed pool."""
+    text = tfds.features.Text()
+    return tfds.features.FeaturesDict({
+        "id": text,
+        "source": text,
+        "turns": tfds.features.Sequence({"role": text, "text": text}),
+        "images": tfds.features.Sequence(text),  # the original encoded bytes
+        "record": text,  # the original JSON object
+    })  # fmt: skip
+
+
 class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Packs samples into shards that `tfds.builder_from_directory(folder).as_data_source()` reads.
 
@@ -68,16 +80,8 @@ class PoolBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         return given_data_dir, given_data_dir
 
     def _info(self) -> tfds.core.DatasetInfo:
-        text = tfds.features.Text()
-        features = {
-            "id": text,
-            "source": text,
-            "turns": tfds.features.Sequence({"role": text, "text": text}),
-            "images": tfds.features.Sequence(text),  # the original encoded bytes
-            "record": text,  # the original JSON object
-        }
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
+            features=features(),
             description="Image-text conversations packed by mmssr_jax, in the order of the pool they came from.",
             disable_shuffling=True,
         )

@@ -180,7 +180,40 @@ def test_a_pool_without_sizes_of_images_can_be_read(make_pool: MakePool, good_re
     make_pool(good_records)
     index = folder / "pool" / "index.parquet"
     files.write_parquet(index, files.read_parquet(index).drop_columns(["image_bytes"]))
+    manifest = files.read_json(folder / "pool" / "manifest.json")
+    files.write_json(folder / "pool" / "manifest.json", {**manifest, "index_digest": files.file_digest(index)})
     assert open_pool(folder / "pool")[2].id == "several"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_index_is_one_line(make_pool: MakePool, good_records: list[Record], folder: Path, packed: bool):
+    """A flipped bit of a number can leave a readable table with another content."""
+    make_pool(good_records, packed=packed)
+    index = folder / "pool" / "index.parquet"
+    damaged = bytearray(index.read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    index.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"index\.parquet: damaged \(its content is not .*--overwrite=ingest"):
+        open_pool(folder / "pool")[0]
+
+
+@pytest.mark.parametrize("change", [{"layout": 3}, {"files": [1]}, {"rules": []}, {"files": None}])
+def test_a_damaged_field_of_the_manifest_is_one_line(
+    make_pool: MakePool, good_records: list[Record], folder: Path, change: dict[str, object]
+):
+    make_pool(good_records)
+    manifest = files.read_json(folder / "pool" / "manifest.json")
+    files.write_json(folder / "pool" / "manifest.json", {**manifest, **change})
+    with pytest.raises(UserError, match=r"manifest\.json: damaged|rules: expected"):
+        open_pool(folder / "pool")
+
+
+def test_other_features_of_a_packed_pool_are_one_line(make_pool: MakePool, good_records: list[Record], folder: Path):
+    make_pool(good_records, packed=True)
+    features = folder / "pool" / "features.json"
+    features.write_text(features.read_text().replace('"role"', '"rule"'))
+    with pytest.raises(UserError, match=r"damaged.*--overwrite=ingest"):
+        open_pool(folder / "pool")[0]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 5000, None])

@@ -32,6 +32,7 @@ _ROWS_AT_ONCE = 64
 _IMAGES = ("image", "images")
 _CONVERSATIONS = ("conversations", "messages", "texts")
 _EXPECTED = "struct<bytes: binary, path: string>"
+_EXPECTED_TEXTS = "list<struct<user: string, assistant: string>>"
 
 _BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 _STRING = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
@@ -89,8 +90,9 @@ def _check(path: Path) -> int:
     """Checks the columns of a file and returns its number of rows."""
     try:
         metadata = pq.read_metadata(path)
-    except pa.ArrowInvalid as e:
-        raise UserError(f"{path}: not a readable Parquet file ({e}); if it was cut off, fetch it again") from None
+    except (pa.ArrowException, OSError) as e:  # OSError: of a damaged footer
+        reason = " ".join(str(e).split())
+        raise UserError(f"{path}: not a readable Parquet file ({reason}); if it was cut off, fetch it again") from None
     for group in range(metadata.num_row_groups):
         if (size := metadata.row_group(group).total_byte_size) > MAX_ROW_GROUP_BYTES:
             limit = MAX_ROW_GROUP_BYTES >> 30
@@ -104,6 +106,8 @@ def _check(path: Path) -> int:
     for field in schema:
         if field.name in _IMAGES and not _is_image(field.type):
             raise UserError(f"{path}: its column {field.name!r} is {field.type}, expected {_EXPECTED} or a list of it")
+        if field.name == "texts" and not _is_texts(field.type):
+            raise UserError(f"{path}: its column 'texts' is {field.type}, expected {_EXPECTED_TEXTS}")
         if field.name not in _IMAGES and _has_binary(field.type):
             raise UserError(
                 f"{path}: its column {field.name!r} holds binary data, which is read from 'image' and 'images' only; "
@@ -158,9 +162,9 @@ def _pop_images(row: dict[str, Any], stem: str) -> _Images:
 
 def _convert_texts(row: dict[str, Any], id: str, n_images: int) -> None:
     """FineVision's `texts` as `conversations`; the images precede the first question."""
-    texts = row.pop("texts") or []
     turns = []
-    for text in texts:
+    for text in row.pop("texts") or []:
+        text = text or {"user": None, "assistant": None}
         turns += [{"from": "human", "value": text["user"]}, {"from": "gpt", "value": text["assistant"]}]
     if turns and isinstance(turns[0]["value"], str) and not any(IMAGE_TAG in (t["value"] or "") for t in turns):
         turns[0]["value"] = f"{IMAGE_TAG}\n" * n_images + turns[0]["value"]
@@ -176,6 +180,14 @@ def _is_image(type: pa.DataType) -> bool:
         return _is(type, _BINARY)
     fields = {type.field(i).name: type.field(i).type for i in range(type.num_fields)}
     return "bytes" in fields and _is(fields["bytes"], _BINARY) and _is(fields.get("path", pa.string()), _STRING)
+
+
+def _is_texts(type: pa.DataType) -> bool:
+    """Whether a column of this type holds FineVision's pairs of question and answer."""
+    if not _is(type, _LIST) or not pa.types.is_struct(type.value_type):
+        return False
+    fields = {type.value_type.field(i).name for i in range(type.value_type.num_fields)}
+    return {"user", "assistant"} <= fields
 
 
 def _has_binary(type: pa.DataType) -> bool:

@@ -152,7 +152,7 @@ def read_yaml(path: Path, *, missing: Literal["refuse", "skip"] = "refuse") -> l
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UserError(f"{path}: cannot be read ({e.strerror or e})") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as e:
+    except (ValueError, RecursionError, yaml.YAMLError) as e:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(e).split())})") from None
     entries = content.get("datasets") if isinstance(content, dict) else None
     if not isinstance(entries, list):
@@ -183,7 +183,7 @@ def _members(entry: object, where: str, path: Path) -> list[MixtureMember]:
 
 def _present(members: list[MixtureMember], name: str, missing: str) -> list[MixtureMember]:
     """The members whose files exist."""
-    absent = [str(m.path) for m in members if not m.path.is_file()]
+    absent = [str(m.path) for m in members if not _is_file(m.path)]
     if absent and missing == "refuse":
         raise SettingError(
             f"{name}: {len(absent)} of {len(members)} files are missing: {', '.join(absent)}",
@@ -191,7 +191,14 @@ def _present(members: list[MixtureMember], name: str, missing: str) -> list[Mixt
         )
     for path in absent:
         logging.warning("%s: %s is missing, skipped", name, path)
-    return [m for m in members if m.path.is_file()]
+    return [m for m in members if str(m.path) not in absent]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a zero byte
+        return False
 
 
 def _expanded(pattern: str) -> list[str]:

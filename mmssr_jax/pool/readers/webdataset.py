@@ -137,7 +137,7 @@ def _groups(path: Path, config: WebDatasetConfig, images: bool) -> Iterator[_Gro
                     group = _Group(key)
                 _add(group, member, extension, tar, path, images=images)
             _check_end(path, tar)
-    except (tarfile.TarError, OSError) as e:
+    except (tarfile.TarError, OSError, ValueError) as e:  # ValueError: a number of a header that is none
         raise UserError(f"{path}: not a whole tar file ({e}); if it was cut off, fetch it again") from None
     if group is not None:
         yield group

@@ -60,7 +60,10 @@ def read_jsonl(folder: Path, sources: Mapping[str, str]) -> pa.Table:
         if bad:
             logging.warning("%s: %d answers are not integers and count as no score", paths[slug], bad)
     columns["styles"] = [_styles(styles.get(id, "")) for id in ids]
-    return pa.table(columns, schema=_schema(slugs))
+    try:
+        return pa.table(columns, schema=_schema(slugs))
+    except UnicodeEncodeError:
+        raise UserError(f"{folder}: an answer holds a lone surrogate, which UTF-8 cannot write") from None
 
 
 def _schema(slugs: Sequence[str]) -> pa.Schema:
@@ -128,19 +131,22 @@ def read_csv(path: Path, sources: Mapping[str, str] | None = None) -> pa.Table:
     """
     try:
         with open(path, encoding="utf-8", newline="") as f:
-            rows = list(csv.DictReader(f))
+            reader = csv.DictReader(f)
+            rows = list(reader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (UnicodeDecodeError, csv.Error) as e:
         raise UserError(f"{path}: not a readable csv ({e})") from None
-    header = list(rows[0]) if rows else []
-    if "idx" not in header:
+    header = list(reader.fieldnames or ())
+    if "idx" not in header or not rows:
         raise UserError(f"{path}: has no column idx or no rows; the official parsed table has both")
     slots = sorted((h for h in header if re.fullmatch(r"sty_\d+", h)), key=lambda h: int(h[4:]))
     capabilities = [h for h in header if h and h != "idx" and h not in slots]
     columns: dict[str, list[Any]] = {"id": [], "source": [], "styles": []}
     columns |= {slugify(c): [] for c in capabilities}
     for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise UserError(f"{path}: line {number} has not the header's number of cells ({len(header)})")
         id = _plain_id(row["idx"])
         pairs = [row[s].split("+", 1) for s in slots if row[s]]
         if any(len(p) != 2 for p in pairs) or len({p[1] for p in pairs}) > 1:

@@ -1,0 +1,1 @@
+"""What `benchmarks/fuzz.py` runs: mutations of small valid files, and the readers that they are given to."""
