@@ -13,7 +13,7 @@ setup() {
   # The image's own Python may be older than 3.11; uv brings one.
   python3 -m pip install --quiet --user uv
   "$HOME/.local/bin/uv" venv --quiet --clear --python 3.12 "$venv"
-  "$HOME/.local/bin/uv" pip install --quiet --python "$venv/bin/python" --editable "$project[tpu-aot]"
+  "$HOME/.local/bin/uv" pip install --quiet --python "$venv/bin/python" --editable "${project}[tpu]"
   if [[ -n "${1:-}" ]]; then
     mount_bucket "$1"
   fi
