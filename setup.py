@@ -63,6 +63,5 @@ setup(
         "beam": ["apache-beam>=2.70,<3"],
         "tensorboard": ["tensorboardX>=2.6,<3"],
         "wandb": ["wandb>=0.19,<1"],
-        "tpu-aot": ["jax[tpu]>=0.10,<0.13"],
     },
 )

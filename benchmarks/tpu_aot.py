@@ -1,6 +1,6 @@
 """Compiles scoring or training ahead of time for a TPU slice, on any machine, and reports whether it fits.
 
-    pip install -e .[tpu-aot]
+    pip install -e .[tpu]
     python benchmarks/tpu_aot.py --topology=v5e:2x4 --preset=llava_ov_7b --job=score
 
 Parameters are float32 for training, and in the compute dtype for scoring. `--rows=max` searches for the largest batch

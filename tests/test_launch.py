@@ -271,7 +271,7 @@ def test_setup_installs_the_project_and_mounts_the_bucket(home, bucket):
     assert calls == [
         "python3 -m pip install --quiet --user uv",
         f"uv venv --quiet --clear --python 3.12 {project}/.venv",
-        f"uv pip install --quiet --python {project}/.venv/bin/python --editable {project}[tpu-aot]",
+        f"uv pip install --quiet --python {project}/.venv/bin/python --editable {project}[tpu]",
         *(f"gcsfuse --implicit-dirs {b} {home}/bucket" for b in bucket),
     ]
 

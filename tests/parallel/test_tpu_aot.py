@@ -10,7 +10,7 @@ import pytest
 
 
 def compiled(repo, *more: str) -> dict:
-    pytest.importorskip("libtpu", reason="libtpu is not installed: pip install -e .[tpu-aot]")
+    pytest.importorskip("libtpu", reason="libtpu is not installed: pip install -e .[tpu]")
     command = [
         sys.executable,
         str(repo / "benchmarks/tpu_aot.py"),
