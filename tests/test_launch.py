@@ -277,7 +277,7 @@ def test_setup_installs_the_project_and_mounts_the_bucket(home, bucket):
 
 
 def test_the_extra_that_is_installed_brings_jax_for_tpu():
-    assert '"tpu-aot": ["jax[tpu]' in (REPO / "setup.py").read_text()
+    assert '"tpu": ["jax[tpu]' in (REPO / "setup.py").read_text()
 
 
 @pytest.mark.parametrize("script", sorted([WORKER, REPO / ".ci" / "run"]), ids=lambda p: p.name)
