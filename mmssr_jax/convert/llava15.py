@@ -180,21 +180,25 @@ def _their_llama(c: DecoderConfig, *, modern: bool) -> dict[str, Any]:
     if modern:
         theta = {"rope_parameters": {"rope_theta": c.rope_theta, "rope_type": "default"}}
     head_dim = {} if c.head_dim is None else {"head_dim": c.head_dim}
-    return {
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "hidden_act": "silu",
-        "hidden_size": c.width,
-        "intermediate_size": c.mlp,
-        "max_position_embeddings": 4096,
-        "mlp_bias": False,
-        "num_attention_heads": c.heads,
-        "num_hidden_layers": c.depth,
-        "num_key_value_heads": c.kv_heads,
-        "rms_norm_eps": c.eps,
-        "tie_word_embeddings": c.tie_embeddings,
-        "vocab_size": c.vocab,
-    } | theta | head_dim
+    return (
+        {
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "hidden_act": "silu",
+            "hidden_size": c.width,
+            "intermediate_size": c.mlp,
+            "max_position_embeddings": 4096,
+            "mlp_bias": False,
+            "num_attention_heads": c.heads,
+            "num_hidden_layers": c.depth,
+            "num_key_value_heads": c.kv_heads,
+            "rms_norm_eps": c.eps,
+            "tie_word_embeddings": c.tie_embeddings,
+            "vocab_size": c.vocab,
+        }
+        | theta
+        | head_dim
+    )
 
 
 def _their_clip(c: VisionConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.sample import ChatTemplate, Sample
 from mmssr_jax.data.batch import Batch, BatchShape, collate
 from mmssr_jax.data.chat import Labels, chat_segments, marker_ids
 from mmssr_jax.data.documents import Document, document_segments
@@ -21,6 +21,7 @@ from mmssr_jax.data.example import (
     tiled_segment,
 )
 from mmssr_jax.data.tokenizer import Tokenizer
+from mmssr_jax.data.vicuna import vicuna_segments
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
 from mmssr_jax.images.preprocess import preprocess
 from mmssr_jax.images.tiles import TiledRef
@@ -47,6 +48,7 @@ class Processor:
       image_size: S, side of a view in pixels.
       tokens_per_image: T, features of one view, without the newline.
       views: which views an image becomes, and whether a newline ends each view.
+      template: how a conversation becomes text.
       max_pixels: images with more pixels are an error.
     """
 
@@ -54,6 +56,7 @@ class Processor:
     image_size: int
     tokens_per_image: int
     views: ViewConfig = SINGLE
+    template: ChatTemplate = "chatml"
     max_pixels: int = DEFAULT_MAX_PIXELS
 
     def preprocess(self, sample: Sample) -> tuple[Sample, np.ndarray]:
@@ -88,7 +91,7 @@ class Processor:
           ValueError: likewise, or the images alone do not fit, or no loss target is left.
         """
         sample, pixels = self.preprocess(sample)
-        segments = chat_segments(sample, self.tokenizer, self.image_segments(sample))
+        segments = self._chat_segments(sample)
         always = marker_ids(self.tokenizer) if labels == "llava_next" else ()
         return causal_example(segments, pixels, max_length=max_length, always=always)
 
@@ -109,9 +112,15 @@ class Processor:
           OSError, ValueError: an image cannot be read.
         """
         sample, pixels = self.preprocess(sample)
-        images = self.image_segments(sample)
-        tokens, slots, _ = flatten(chat_segments(sample, self.tokenizer, images, prompt_only=True, system=system))
+        tokens, slots, _ = flatten(self._chat_segments(sample, prompt_only=True, system=system))
         return prompt_example(tokens, slots, pixels)
+
+    def _chat_segments(self, sample: Sample, *, prompt_only: bool = False, system: str | None = None) -> list[Segment]:
+        """A preprocessed conversation in the model's template."""
+        render = vicuna_segments if self.template == "vicuna" else chat_segments
+        return render(
+            sample, self.tokenizer, self.image_segments(sample), prompt_only=prompt_only, system=system
+        )  # fmt: skip
 
     def collate(self, examples: Sequence[Example], shape: BatchShape) -> Batch:
         """A batch with one example a row; remaining rows are padding.

@@ -19,6 +19,7 @@ IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 IMAGE = "<image>"
 SPECIALS = (END_OF_TEXT, IM_START, IM_END, IMAGE)
+BOS, EOS, UNKNOWN, PAD = "<s>", "</s>", "<unk>", "<pad>"  # of Llama
 
 # Qwen2's pre-tokenization: contractions, words with one leading symbol, single digits, symbols, spaces.
 _SPLIT = (
@@ -27,10 +28,12 @@ _SPLIT = (
 
 
 class Tokenizer:
-    """Encodes and decodes text, and knows the ids of the ChatML tokens.
+    """Encodes and decodes text, and knows the ids of the special tokens of ChatML (Qwen2) or of Llama.
 
     Attributes:
-      im_start, im_end, image, pad: ids of `<|im_start|>`, `<|im_end|>`, `<image>` and `<|endoftext|>`.
+      image: id of `<image>`. Llama's tokenizers need not have it: `<unk>`, which no text encodes to, takes its place.
+      end: id that ends an answer, `<|im_end|>` or Llama's `</s>`.
+      pad: id of `<|endoftext|>`, or Llama's `<pad>` or `<unk>`.
       vocab_size: the largest id plus one.
     """
 
@@ -38,14 +41,33 @@ class Tokenizer:
         self._fast = fast
         self._core = fast.backend_tokenizer
         self._core.encode_special_tokens = True  # "<|im_end|>" in a sample stays ordinary text
-        self.im_start, self.im_end, self.image, self.pad = (
-            self._special(s) for s in (IM_START, IM_END, IMAGE, END_OF_TEXT)
-        )
+        if _is_llama(self._core):
+            self.end = self._special(EOS)
+            self.image, self.pad = (self._special(s, instead=UNKNOWN) for s in (IMAGE, PAD))
+        else:
+            self.end, self.image, self.pad = self.im_end, self._special(IMAGE), self._special(END_OF_TEXT)
         self.vocab_size = max(self._core.get_vocab(with_added_tokens=True).values()) + 1
         self._encode_cached = functools.lru_cache(maxsize=4096)(self._encode)
 
-    def _special(self, text: str) -> int:
+    @functools.cached_property
+    def im_start(self) -> int:
+        """Id of ChatML's `<|im_start|>`; a `UserError` for Llama's tokenizers."""
+        return self._special(IM_START)
+
+    @functools.cached_property
+    def im_end(self) -> int:
+        """Id of ChatML's `<|im_end|>`; a `UserError` for Llama's tokenizers."""
+        return self._special(IM_END)
+
+    @functools.cached_property
+    def bos(self) -> int:
+        """Id of Llama's `<s>`; a `UserError` for others."""
+        return self._special(BOS)
+
+    def _special(self, text: str, *, instead: str | None = None) -> int:
         token = self._core.token_to_id(text)
+        if token is None and instead is not None:
+            return self._special(instead)
         if token is None:
             raise UserError(f"the tokenizer has no token {text!r}, which the chat template needs")
         return token
@@ -56,6 +78,11 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of `text`, all of it ordinary text; no special tokens are added."""
         return list(self._encode(text))
+
+    def encode_with_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """`encode`, and for each id the characters (begin, end) of `text` that it stands for."""
+        encoding = self._core.encode(text, add_special_tokens=False)
+        return list(encoding.ids), list(encoding.offsets)
 
     def encode_fixed(self, text: str) -> tuple[int, ...]:
         """`encode` with a cache, for texts that repeat (templates, queries)."""
@@ -83,7 +110,19 @@ class Tokenizer:
         return _from_json, (self._core.to_str(),)
 
 
+def _is_llama(core: tokenizers.Tokenizer) -> bool:
+    return core.token_to_id(IM_START) is None and core.token_to_id(EOS) is not None
+
+
 def _wrap(core: tokenizers.Tokenizer) -> Tokenizer:
+    if _is_llama(core):
+        extra = [s for s in (IMAGE, PAD) if core.token_to_id(s) is not None]
+        return Tokenizer(
+            transformers.PreTrainedTokenizerFast(
+                tokenizer_object=core, bos_token=BOS, eos_token=EOS, unk_token=UNKNOWN, extra_special_tokens=extra,
+                clean_up_tokenization_spaces=False,
+            )
+        )  # fmt: skip
     fast = transformers.PreTrainedTokenizerFast(
         tokenizer_object=core,
         pad_token=END_OF_TEXT,
@@ -103,10 +142,11 @@ def load_tokenizer(folder: Path, *, add_image: bool = False) -> Tokenizer:
 
     Args:
       folder: with tokenizer.json, or with the vocab.json and merges.txt of a Qwen2 tokenizer.
-      add_image: add the token `<image>` at the next free id if it is missing (as in lmms-lab's tokenizers).
+      add_image: add the token `<image>` at the next free id if it is missing (as in lmms-lab's tokenizers), except to
+        Llama's, whose models have no embedding for it.
 
     Raises:
-      UserError: the folder holds no fast tokenizer, or a ChatML token is missing.
+      UserError: the folder holds no fast tokenizer, or one with neither ChatML's nor Llama's special tokens.
     """
     if not (folder / "tokenizer.json").exists() and not (folder / "vocab.json").exists():
         raise UserError(f"{folder}: holds no tokenizer.json")
@@ -117,7 +157,7 @@ def load_tokenizer(folder: Path, *, add_image: bool = False) -> Tokenizer:
         raise UserError(f"{folder}: its tokenizer cannot be read ({reason}); {how_to_remake(folder)}") from e
     if not isinstance(fast, transformers.PreTrainedTokenizerFast):
         raise UserError(f"{folder}: {type(fast).__name__} is not a fast tokenizer")
-    if add_image and fast.backend_tokenizer.token_to_id(IMAGE) is None:
+    if add_image and fast.backend_tokenizer.token_to_id(IMAGE) is None and not _is_llama(fast.backend_tokenizer):
         fast.add_special_tokens({"extra_special_tokens": [IMAGE]}, replace_extra_special_tokens=False)
     return Tokenizer(fast)
 

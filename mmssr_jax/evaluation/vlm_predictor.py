@@ -83,6 +83,6 @@ class VLMPredictor:
     def _generator(self, max_new_tokens: int) -> Generator:
         if max_new_tokens not in self._generators:
             tokenizer = self._prompter.tokenizer
-            settings = GenerationConfig(max_new_tokens, stop=(tokenizer.im_end, tokenizer.pad))
+            settings = GenerationConfig(max_new_tokens, stop=(tokenizer.end, tokenizer.pad))
             self._generators[max_new_tokens] = Generator(self._graphdef, self._params, settings, self._mesh)
         return self._generators[max_new_tokens]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
 from mmssr_jax.scoring import forward
+from mmssr_jax.scoring.answer_likelihood import answer_nll, mean_answer_nll
 from mmssr_jax.scoring.encoder import ScorerEncoder
 from mmssr_jax.scoring.instructions import style_list
 
@@ -42,6 +44,8 @@ class ScorerOutput:
       style_share: float32 [n, styles], probability of each style, normalised over the styles; [n, 0] if the styles are
         generated or not scored.
       styles: the style list of each sample, main style first; empty lists if the styles are not scored.
+      nll: float32 [n], mean -log p of the answers' tokens; NaN where truncation leaves no answer.
+      nll_blind: float32 [n], the same without the images and their tags; None where it is not asked for.
     """
 
     scores: np.ndarray
@@ -49,17 +53,20 @@ class ScorerOutput:
     best: np.ndarray
     style_share: np.ndarray
     styles: list[list[str]]
+    nll: np.ndarray
+    nll_blind: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class SampleOutput:
-    """One row of a `ScorerOutput`: `scores`, `digit_mass` and `best` [C], `style_share` [styles], and `styles`."""
+    """One row of a `ScorerOutput`: `scores`, `digit_mass` and `best` [C], `style_share` [styles], `styles`, `nll`."""
 
     scores: np.ndarray
     digit_mass: np.ndarray
     best: np.ndarray
     style_share: np.ndarray
     styles: list[str]
+    nll: float
 
 
 @dataclasses.dataclass
@@ -138,14 +145,23 @@ class Scorer:
         def score(params: Params, batch: Batch) -> tuple[jax.Array, ...]:
             model = merge(graphdef, params)
             if encoder.generate_styles:
-                stop = encoder.tokenizer.im_end
-                logits, styles = forward.leaf_logits_and_list(model, batch, encoder.tree, steps=_LIST_TOKENS, stop=stop)
+                stop = encoder.tokenizer.end
+                logits, hidden, styles = forward.leaf_logits_and_list(
+                    model, batch, encoder.tree, steps=_LIST_TOKENS, stop=stop
+                )
             else:
-                logits = forward.leaf_logits(model, batch, encoder.tree)
+                logits, hidden = forward.leaf_logits(model, batch, encoder.tree)
                 styles = forward.read_styles(logits, encoder.style_steps)
-            return *forward.read_digits(logits[:, :capabilities], digits), styles
+            nll = mean_answer_nll(model, hidden, batch)
+            return *forward.read_digits(logits[:, :capabilities], digits), styles, nll
 
-        self._score = jax.jit(score, in_shardings=(layout, batch_sharding(mesh)), out_shardings=replicated(mesh))
+        def likelihood(params: Params, batch: Batch) -> jax.Array:
+            return answer_nll(merge(graphdef, params), batch)
+
+        jit = functools.partial(
+            jax.jit, in_shardings=(layout, batch_sharding(mesh)), out_shardings=replicated(mesh)
+        )  # fmt: skip
+        self._score, self._likelihood = jit(score), jit(likelihood)
         self._compiled: dict[BatchShape, jax.stages.Compiled] = {}
 
     def shape(self, example: Example) -> BatchShape:
@@ -154,20 +170,23 @@ class Scorer:
         Raises:
           ValueError: the example is larger than the largest bucket.
         """
-        return self.buckets.shape(example, len(self.encoder.tree.tokens))
+        return _with_targets(self.buckets.shape(example, len(self.encoder.tree.tokens)))
+
+    def blind_shape(self, example: Example) -> BatchShape:
+        """The bucket of an example that `dispatch_blind` is to run; raises as `shape`."""
+        return _with_targets(self.buckets.shape(example, 0))
 
     def dispatch(self, examples: Sequence[Example], shape: BatchShape) -> tuple[jax.Array, ...]:
         """Starts the computation of one batch; `fetch` reads its result.
 
         Returns:
-          scores, digit mass and most likely digits, [B, C] each, and styles, float32 [B, styles] or token ids
-          int32 [B, steps]; padding rows included.
+          scores, digit mass and most likely digits, [B, C] each, styles, float32 [B, styles] or token ids
+          int32 [B, steps], and -log p of the answers, float32 [B]; padding rows included.
         """
         batch = hosts.shard_batch(self.encoder.processor.collate(examples, shape), self.mesh)
         questions = len(self.encoder.tree.tokens)
         self.counts.samples += len(examples)
-        self.counts.tokens += sum(len(e) + questions for e in examples)
-        self.counts.computed += shape.rows * (shape.length + questions)
+        self._count(examples, shape, questions=questions)
         if shape not in self._compiled:
             begin = time.monotonic()
             with jax.set_mesh(self.mesh):
@@ -178,16 +197,32 @@ class Scorer:
             )  # fmt: skip
         return self._compiled[shape](self._params, batch)
 
+    def dispatch_blind(self, examples: Sequence[Example], shape: BatchShape) -> jax.Array:
+        """Starts a batch of the encoder's `blind_prompt`s: -log p of their answers, float32 [B], with padding rows."""
+        batch = hosts.shard_batch(self.encoder.processor.collate(examples, shape), self.mesh)
+        self._count(examples, shape, questions=0)
+        with jax.set_mesh(self.mesh):
+            return self._likelihood(self._params, batch)
+
+    def _count(self, examples: Sequence[Example], shape: BatchShape, *, questions: int) -> None:
+        self.counts.tokens += sum(len(e) + questions for e in examples)
+        self.counts.computed += shape.rows * (shape.length + questions)
+
     def fetch(self, pending: tuple[jax.Array, ...], examples: Sequence[Example]) -> list[SampleOutput]:
         """Waits for a dispatched batch, arrays [B, ...], and returns the outputs of its examples."""
-        scores, mass, best, styles = (np.asarray(array)[: len(examples)] for array in pending)
+        scores, mass, best, styles, nll = (np.asarray(array)[: len(examples)] for array in pending)
         if self.encoder.generate_styles:
             decode = self.encoder.tokenizer.decode
             lists = [style_list(decode(answer[answer != PAD])) for answer in styles]
             styles = np.zeros((len(examples), 0), np.float32)
         else:
             lists = style_lists(styles, self.encoder.styles)
-        return [SampleOutput(*row) for row in zip(scores, mass, best, styles, lists, strict=True)]
+        return [SampleOutput(*row) for row in zip(scores, mass, best, styles, lists, nll, strict=True)]
+
+
+def _with_targets(shape: BatchShape) -> BatchShape:
+    """With room for a loss target at every token."""
+    return dataclasses.replace(shape, targets=shape.length)
 
 
 def style_lists(share: np.ndarray, styles: Sequence[str]) -> list[list[str]]:

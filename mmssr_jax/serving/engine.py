@@ -107,7 +107,7 @@ class Engine:
             code = "context_length_exceeded" if "do not fit" in str(e) else "image_parse_error"
             raise ApiError(400, str(e), param="messages", code=code) from None
         tokenizer = self._prompter.tokenizer
-        end_ids = (tokenizer.im_end, tokenizer.pad)
+        end_ids = (tokenizer.end, tokenizer.pad)
         answer = AnswerText(tokenizer, end_ids=end_ids, stop=request.stop, max_tokens=request.max_tokens)
         job = GenerationJob(request, prompt, answer)
         with self._changed:

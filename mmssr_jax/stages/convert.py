@@ -1,4 +1,4 @@
-"""Stage `convert`: imports a LLaVA-OneVision checkpoint as a run that other phases can start from.
+"""Stage `convert`: imports a LLaVA-1.5 or LLaVA-OneVision checkpoint as a run that other phases can start from.
 
 source (a folder, or owner/name@commit of the Hugging Face hub) ──> checkpoints/<name>/ {model.json, tokenizer/, 0/}
 """
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from absl import logging
 
-from mmssr_jax.convert import read_config
 from mmssr_jax.convert.checkpoint import INDEX, SINGLE
 from mmssr_jax.convert.hub import locate
-from mmssr_jax.convert.import_hf import DType, load_vlm
+from mmssr_jax.convert.import_hf import DType, llava_config, load_vlm
 from mmssr_jax.convert.preprocessor import with_preprocessor
+from mmssr_jax.convert.read_config import LlavaConfig
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
@@ -39,7 +39,10 @@ class ConvertConfig:
         Hugging Face hub as owner/name@commit with the full 40-digit commit hash.
       name: of the resulting run; a phase starts from it by `init`, another workdir by its folder in `config.base`.
       tokenizer: folder of the tokenizer, if it is not beside the weights.
-      views: how images become views; LLaVA-OneVision was trained with mode "anyres".
+      vision_tower: folder (or owner/name@commit) of CLIP, for a checkpoint in the layout of LLaVA-1.5's authors that
+        lacks it; by default the folder that its `mm_vision_tower` names, if there is one.
+      views: how images become views; by default as the checkpoint was trained: mode "anyres" for LLaVA-OneVision, the
+        whole image padded to a square for LLaVA-1.5 (Hugging Face's processor crops it: fit "crop").
       dtype: of the stored parameters: as in the source, or one dtype for all. Training loads them as float32, which
         represents either exactly; a conversion needs about the memory of the parameters it writes.
       bfloat16: compute in bfloat16.
@@ -49,7 +52,8 @@ class ConvertConfig:
     source: str
     name: str = "converted"
     tokenizer: str | None = None
-    views: ViewConfig = ViewConfig()
+    vision_tower: str | None = None
+    views: ViewConfig | None = None
     dtype: DType = "stored"
     bfloat16: bool = False
     remat: Remat = "minimal"
@@ -64,18 +68,18 @@ def run(ctx: StageContext) -> None:
     config = ctx.section("convert", ConvertConfig)
     source = locate(config.source)
     tokenizer = load_tokenizer(Path(config.tokenizer) if config.tokenizer else source, add_image=True)
-    path = source / "config.json"
-    llava = with_preprocessor(read_config.llava_config(files.read_json(path), str(path)), source)
+    tower = _tower_folder(config, source)
+    llava = with_preprocessor(llava_config(source, tower=tower), source)
     model = _vlm_config(llava, config)
     check_vocabulary(tokenizer, model, config.source)
     if ctx.dry_run:
         logging.info("convert: would read %s into run %s", source, config.name)
         return
     folder = ctx.workdir.checkpoints(config.name)
-    artifact = ctx.claim(folder, stage="convert", settings=config, inputs=_digests(source))
+    artifact = ctx.claim(folder, stage="convert", settings=config, inputs=_digests(source, tower))
     if artifact.done:
         return
-    _, (_, params) = load_vlm(source, mesh=make_mesh(mesh_config(ctx)), dtype=config.dtype)
+    _, (_, params) = load_vlm(source, tower=tower, mesh=make_mesh(mesh_config(ctx)), dtype=config.dtype)
     describe(folder, model, tokenizer)
     with Checkpoints(folder) as checkpoints:
         checkpoints.save_params(_STEP, params)
@@ -83,9 +87,23 @@ def run(ctx: StageContext) -> None:
     artifact.seal({"parameters": param_count(params)})
 
 
-def _vlm_config(llava: read_config.LlavaConfig, config: ConvertConfig) -> VLMConfig:
+def _tower_folder(config: ConvertConfig, source: Path) -> Path | None:
+    if config.vision_tower is not None:
+        return locate(config.vision_tower)
+    values = files.read_json(source / "config.json")
+    name = values.get("mm_vision_tower") if isinstance(values, dict) else None
+    beside = [source / name, source.parent / name] if isinstance(name, str) and name else []
+    return next((folder for folder in beside if (folder / "config.json").exists()), None)
+
+
+def _vlm_config(llava: LlavaConfig, config: ConvertConfig) -> VLMConfig:
+    views = config.views
+    if views is None:
+        views = llava.model.views if llava.anyres is None else ViewConfig("anyres")
+    elif not llava.model.image_newline:
+        views = dataclasses.replace(views, newline=False)  # the model has none
     return dataclasses.replace(
-        llava.model, anyres=llava.anyres, views=config.views, remat=config.remat,
+        llava.model, anyres=llava.anyres, views=views, remat=config.remat,
         dtype="bfloat16" if config.bfloat16 else "float32",
     )  # fmt: skip
 
@@ -103,7 +121,11 @@ def check_vocabulary(tokenizer: Tokenizer, model: VLMConfig, source: str) -> Non
         )
 
 
-def _digests(source: Path) -> dict[str, str]:
-    """Digests of the config and the weights; of sharded weights only the index is read."""
-    names = [name for name in (INDEX, SINGLE) if (source / name).exists()][:1]
-    return {name: files.file_digest(source / name) for name in ["config.json", *names]}
+def _digests(source: Path, tower: Path | None) -> dict[str, str]:
+    """Digests of the config and the weights, of the tower's folder too; of sharded weights only the index is read."""
+    digests: dict[str, str] = {}
+    for folder, prefix in ((source, ""), (tower, "vision_tower/")):
+        if folder is not None:
+            names = [name for name in (INDEX, SINGLE) if (folder / name).exists()][:1]
+            digests |= {f"{prefix}{name}": files.file_digest(folder / name) for name in ["config.json", *names]}
+    return digests

@@ -67,7 +67,8 @@ def write(bundle: ModelBundle, folder: Path, config: ExportConfig) -> None:
     """Writes all files of the export; the image placeholder token is the tokenizer's."""
     vision = bundle.config.vision
     anyres = bundle.config.anyres or AnyresSpec(vision.image_size, vision.patch_size)
-    llava = LlavaConfig(bundle.config, anyres, bundle.tokenizer.image)
+    llava15 = not bundle.config.image_newline
+    llava = LlavaConfig(bundle.config, None if llava15 else anyres, bundle.tokenizer.image)
     export_vlm(
         llava, bundle.params, folder, layout=config.layout, dtype=config.dtype,
         shard_bytes=int(config.shard_gib * 2**30),
@@ -76,5 +77,5 @@ def write(bundle: ModelBundle, folder: Path, config: ExportConfig) -> None:
     files.write_json(folder / FILE, to_preprocessor(llava))
     files.write_json(
         folder / "generation_config.json",
-        {"eos_token_id": [bundle.tokenizer.im_end, bundle.tokenizer.pad], "pad_token_id": bundle.tokenizer.pad},
+        {"eos_token_id": [bundle.tokenizer.end, bundle.tokenizer.pad], "pad_token_id": bundle.tokenizer.pad},
     )

@@ -68,6 +68,7 @@ class ModelBundle:
             image_size=self.config.vision.image_size,
             tokens_per_image=self.config.image_tokens,
             views=self.config.view_config,
+            template=self.config.template,
             max_pixels=max_pixels,
         )
 

@@ -56,7 +56,7 @@ def test_golden_there_and_back(source, tmp_path):
     bundle = load_bundle(ctx.workdir.checkpoints("converted"))
     assert bundle.config.vision.mean == (0.4, 0.5, 0.6)
     assert bundle.config.anyres == AnyresSpec(tile=42, patch=14)
-    assert bundle.config.views.mode == "single"
+    assert bundle.config.views.mode == "anyres"  # as it was trained
     assert bundle.tokenizer.encode("a red cat") == load_tokenizer(source).encode("a red cat")
     export.run(ctx)
     folder = tmp_path / "run/exports/converted"
@@ -155,7 +155,8 @@ def test_a_converted_model_scores_as_the_one_it_came_from(model, layout, tmp_pat
     records = [{"id": str(n), "image": f"{n}.png", "conversations": turns} for n in range(2)]
     (tmp_path / "pool.json").write_text(json.dumps(records))
     ctx = context(
-        tmp_path / "run", pool={"path": str(tmp_path / "pool.json")}, convert={"source": str(tmp_path / "theirs")},
+        tmp_path / "run", pool={"path": str(tmp_path / "pool.json")},
+        convert={"source": str(tmp_path / "theirs"), "views": {"mode": "single"}},
         scorer={"max_prefix": 128, "holdout": 0.0},
         score={"model": "converted", "shards": 1, "buckets": {"rows": 8, "lengths": (640, 1024), "images": (1,)}},
     )  # fmt: skip
