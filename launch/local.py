@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -71,17 +72,29 @@ def run(command: Sequence[str], *, count: int, joined: bool, gpus: bool) -> int:
     return failed or next((c.returncode for c in children if c.returncode), 0)
 
 
+def show(command: Sequence[str], *, count: int, joined: bool, gpus: bool) -> None:
+    """Prints what `run` would start, one process a line."""
+    port = free_port() if joined else None
+    for i in range(count):
+        new = {k: v for k, v in environment(i, count, port=port, gpus=gpus).items() if os.environ.get(k) != v}
+        print(shlex.join([*(f"{k}={v}" for k, v in sorted(new.items())), *command]))
+
+
 def main(argv: Sequence[str]) -> int:
     """Parses the arguments up to `--`; the rest are the program's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, required=True)
     parser.add_argument("--joined", action="store_true", help="one group under jax.distributed")
     parser.add_argument("--gpus", action="store_true", help="give process n GPU n alone")
+    parser.add_argument("--dry_run", action="store_true", help="print each process's command, run nothing")
     parser.add_argument("flags", nargs="+", help="of mmssr_jax.main, after --")
     given = parser.parse_args(argv)
     if given.processes < 1:
         parser.error("--processes must be at least 1")
     command = [sys.executable, "-m", "mmssr_jax.main", *given.flags]
+    if given.dry_run:
+        show(command, count=given.processes, joined=given.joined, gpus=given.gpus)
+        return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the children are ended too
     return run(command, count=given.processes, joined=given.joined, gpus=given.gpus)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the program on a Cloud TPU VM or slice: create, copy, install, run on every worker, fetch the logs, delete.
 
-    python launch/tpu_vm.py --name=mmssr --zone=us-east5-b --accelerator_type=v6e-8 --workdir=gs://BUCKET/runs/mine \
+    python launch/tpu_vm.py --name=mmssr --zone=us-east5-b --accelerator_type=v6e-8 --workdir=gs://my-bucket/runs/mine \
         --dry_run -- --config=configs/llava.py --config.pool.path=bucket/pools/pool.json --stages=ingest,judge,score
 
 Everything behind `--` goes to `python -m mmssr_jax.main` as it is; paths in it are relative to the home folder of the

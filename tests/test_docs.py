@@ -10,22 +10,27 @@ from typing import Any
 
 import pytest
 
-from tests.commands import check_program, program_commands
+from tests.commands import check_program, commands, program_commands
 
 REPO = Path(__file__).resolve().parents[1]
 DOCS = sorted((REPO / "docs").glob("*.md"))
 
 
-@pytest.fixture(scope="module")
-def reference() -> Any:
-    """docs/make_settings.py as a module."""
-    spec = importlib.util.spec_from_file_location("make_settings", REPO / "docs" / "make_settings.py")
+def load_script(path: str) -> Any:
+    """A script of the repository as a module."""
+    name = path.replace("/", "_").removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(name, REPO / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["make_settings"] = module  # its dataclasses look their module up
+    sys.modules[name] = module  # its dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def reference() -> Any:
+    return load_script("docs/make_settings.py")
 
 
 def test_the_settings_reference_is_up_to_date(reference):
@@ -54,6 +59,22 @@ COMMANDS = [(page.name, *words) for page in DOCS for words in program_commands(p
 def test_the_program_understands_the_commands_of_a_page(words, monkeypatch):
     monkeypatch.chdir(REPO)
     check_program(list(words[1:]))
+
+
+LAUNCHES = [
+    words
+    for page in DOCS
+    for words in commands(page.read_text(encoding="utf-8"))
+    if words[1:2] and "launch/" in words[1]
+]
+
+
+@pytest.mark.parametrize("words", LAUNCHES, ids=" ".join)
+def test_a_launcher_understands_the_commands_of_a_page(words, capsys):
+    module = load_script(words[1])
+    assert module.main([*words[2:3], "--dry_run", *words[3:]]) == 0
+    assert "mmssr_jax" in capsys.readouterr().out
+    check_program([w for w in words[words.index("--") + 1 :] if w.startswith("--config=")])
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -43,3 +44,11 @@ def test_a_group_ends_with_its_first_member(local, first):
 def test_the_status_of_those_that_go_on(local):
     assert local.run([sys.executable, "-c", "pass"], count=2, joined=False, gpus=False) == 0
     assert local.run([sys.executable, "-c", FAILS.replace("N", "0")], count=2, joined=False, gpus=False) == 3
+
+
+def test_a_dry_run_prints_the_process_and_its_device(local, capsys):
+    assert local.main(["--processes=2", "--gpus", "--dry_run", "--", "--config=c d.py"]) == 0
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        [f"CUDA_VISIBLE_DEVICES={i}", sys.executable, "-m", "mmssr_jax.main", "--config=c d.py"] for i in range(2)
+    ]
