@@ -48,6 +48,18 @@ def rank_in_cell(cell: np.ndarray, order: np.ndarray) -> np.ndarray:
     return rank
 
 
+def exhausted(cell: np.ndarray, rows: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """bool [cells]: whether a selection took every candidate of a cell.
+
+    Args:
+      cell: int64 [rows of the table].
+      rows: int64 [N], the selection.
+      allowed: bool [rows of the table], the candidates.
+    """
+    size = np.bincount(cell[allowed], minlength=int(cell.max(initial=0)) + 1)
+    return np.bincount(cell[rows], minlength=len(size)) >= size
+
+
 def random_order(candidates: Candidates, rows: np.ndarray, *, stream: int) -> np.ndarray:
     """The rows (int64 [N]) in a random order that depends on the seed, the stream and the ids alone.
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
@@ -16,6 +16,7 @@ from mmssr_jax.selection.cells import cells
 from mmssr_jax.selection.config import SelectionConfig
 from mmssr_jax.selection.explain import explain
 from mmssr_jax.selection.method import SelectionRun, Selector
+from mmssr_jax.selection.methods.contested import ContestedSelector
 from mmssr_jax.selection.methods.deduplicated import DeduplicatedSelector
 from mmssr_jax.selection.methods.matched import MatchedSelector
 from mmssr_jax.selection.methods.mmssr import MmssrSelector
@@ -33,7 +34,7 @@ SEEDS = st.integers(0, 5)
 CONTROLS = [
     ProportionalSelector(), MatchedSelector("other"), MatchedSelector("other", length_deciles=True), PlaceboSelector(),
     ReversedSelector(), OracleSelector(), RatingThresholdSelector(), RatingThresholdSelector(("a",), minimum=2.0),
-    DeduplicatedSelector(),
+    DeduplicatedSelector(), MatchedSelector("other", cells="contested"), ContestedSelector("other"),
 ]  # fmt: skip
 
 
@@ -106,6 +107,48 @@ def test_matched_takes_as_many_from_every_cell(table: ScoreTable, count: int, se
     exhausted = sum(n for c, n in taken.items() if n == size[c])
     assert report["exhausted_share"] == pytest.approx(exhausted / len(rows) if len(rows) else 0.0)
     assert exhausted <= both
+    elsewhere = 2 * (len(rows) - exhausted) - (both - exhausted)
+    assert report["contested_jaccard"] == ((both - exhausted) / elsewhere if elsewhere else 1.0)
+
+
+@given(score_tables(), COUNTS, SEEDS)
+def test_contested_cells_are_those_where_the_reference_had_a_choice(table: ScoreTable, count: int, seed: int) -> None:
+    """Both halves hold the same cells with the same counts, and what they leave out is the same in the whole two."""
+    budget = Budget(count=min(count, len(table)))
+    reference = MmssrSelector().select(candidates_of(table), [budget]).rows
+    candidates = dataclasses.replace(candidates_of(table, seed=seed, reference=reference), seed=seed)
+    own = ContestedSelector("mmssr").select(candidates, [budget]).rows
+    control = MatchedSelector("mmssr", cells="contested").select(candidates, [budget]).rows
+    whole = MatchedSelector("mmssr").select(candidates, [budget]).rows
+    names = cell_names(table)
+    size, taken = Counter(names), Counter(names[r] for r in reference)
+    assert own.tolist() == [r for r in reference.tolist() if taken[names[r]] < size[names[r]]]
+    assert Counter(names[r] for r in control) == Counter(names[r] for r in own)
+    assert set(whole.tolist()) - set(control.tolist()) == set(reference.tolist()) - set(own.tolist())
+
+
+EQUAL_IN_TOKENS = [
+    MmssrSelector(threshold=0.0), RandomSelector(), ProportionalSelector(), MatchedSelector("other"),
+    MatchedSelector("other", length_deciles=True), PlaceboSelector(threshold=0.0), ReversedSelector(threshold=0.0),
+    OracleSelector(threshold=0.0), RatingThresholdSelector(), DeduplicatedSelector(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("selector", EQUAL_IN_TOKENS, ids=str)
+@given(seed=SEEDS, share=st.floats(0.1, 0.5))
+@settings(max_examples=8)
+def test_equal_budgets_of_tokens_are_equal_within_one_percent(selector: Selector, seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = [
+        (int(rng.integers(3)), rng.permutation(4)[: rng.integers(1, 3)].tolist(), rng.uniform(0.5, 4.5, 3).tolist())
+        for _ in range(600)
+    ]
+    table = dataclasses.replace(make_table(rows), n_tokens=rng.integers(5, 80, 600).astype(np.int32))
+    budget = Budget(tokens=int(share * table.n_tokens.sum()))
+    candidates = dataclasses.replace(candidates_of(table, seed=seed), seed=seed)
+    reference = MmssrSelector(threshold=0.0).select(candidates, [budget]).rows
+    found = selector.select(dataclasses.replace(candidates, reference=reference), [budget])
+    assert 0.99 * budget.tokens <= table.n_tokens[found.rows].sum() <= budget.tokens
 
 
 def test_matched_is_uniform_inside_a_cell() -> None:
