@@ -6,7 +6,9 @@ r"""Selections from existing scores: which samples of a pool to train on, and wh
 SCORES is a Parquet file or a folder of part-*.parquet with id, source, one column of 0-5 per capability, styles (a
 list) and optionally n_tokens; or the output of the official program, its folder of answers or its parsed CSV. Millions
 of rows take seconds. runs/chosen/selections/<name>/ then contains the picks in order with their reasons, their ids, and
-the unchanged records for any other trainer. Further commands inspect existing selections:
+the unchanged records for any other trainer. A further column of numbers in SCORES is no capability: it is refused,
+unless the selection names its capabilities. For ratings that others made, see configs/ratings.py. Further commands
+inspect existing selections:
 
     python -m mmssr_jax.main --config=configs/select.py --workdir=runs/chosen --stages=select \
         --config.pool.path=POOL.json --config.select.scores=SCORES.parquet --config.select.verify=true

@@ -20,7 +20,7 @@ def module_names(package: ModuleType) -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
 
 
-def load(package: ModuleType, name: str, constant: str, *, what: str) -> Any:
+def load(package: ModuleType, name: str, constant: str, *, what: str, optional: bool = False) -> Any:
     """What the module `name` of a package declares as `constant`.
 
     Args:
@@ -28,6 +28,7 @@ def load(package: ModuleType, name: str, constant: str, *, what: str) -> Any:
       name: a module of it.
       constant: the module-level name, e.g. "METHOD".
       what: what such a module is called in the error, e.g. "selection method".
+      optional: return None if the module does not declare it.
 
     Raises:
       UserError: there is no such module; the line names a near one, or all.
@@ -37,4 +38,5 @@ def load(package: ModuleType, name: str, constant: str, *, what: str) -> Any:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
         raise UserError(f"there is no {what} {name!r}; {hint}")
-    return getattr(importlib.import_module(f"{package.__name__}.{name}"), constant)
+    module = importlib.import_module(f"{package.__name__}.{name}")
+    return getattr(module, constant, None) if optional else getattr(module, constant)

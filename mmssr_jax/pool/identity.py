@@ -14,6 +14,7 @@ UNKNOWN_SOURCE = "unknown"
 _CONTENT = ("image", "video", "conversations")
 _CONTENT_VARIANTS = ("images", "videos", "audio", "audios", "messages")
 _OTHER_FIELDS = ("data_source", "image_source")
+SOURCE_FIELDS = ("source", *_OTHER_FIELDS)
 
 
 def original_id(record: dict[str, Any], rules: RecordConfig) -> tuple[str | None, tuple[Repair, ...]]:

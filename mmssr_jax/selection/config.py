@@ -52,7 +52,8 @@ class SelectionConfig:
       seed: decides ties and all random numbers.
       tie_break: order equal scores by a seeded hash of the id, or by file order.
       features: feature tables to join: kinds that the score stage wrote (such as "likelihood"), or files or folders of
-        Parquet with an id column and columns of numbers or vectors.
+        ids and numbers (`selection.number_files`): Parquet (vectors too), JSONL, FineVision's ratings, DataComp-VLM's
+        annotations. Where the method names its columns, only those are read. No scores are needed.
       only: keep rows that are in every list given.
       exclude: drop rows that are in any list given; `exclude.ids` is the opt-out list.
       require_ids: a file of ids that are selected before all others, whatever their scores.
@@ -60,8 +61,9 @@ class SelectionConfig:
       max_per_source: the maximum number of rows of any source.
       source_caps: the maximum number of rows of the sources named here, instead of `max_per_source`.
       formats: further formats to write beside selection.parquet, ids.txt and pool.json: files of `selection/formats`.
-      extra_scores: score files or folders whose capabilities are joined to the table by id; a missing id has no score.
-        This adds a capability without scoring the others again.
+      extra_scores: score files or folders, or other files of numbers, whose capabilities are joined to the table by id;
+        a missing id has no score. This adds a capability without scoring the others again. A column is a capability if
+        the vocabulary or the method's `capabilities` name it; if they name none of a file's, all its numbers are.
       near_duplicates: keep only one sample of each group of near-duplicates as a candidate; None keeps all.
       decontaminate: exclude, or only report, samples that match a benchmark's images or questions; None does not look.
     """
@@ -94,7 +96,7 @@ class SelectionConfig:
         if any(cap < 0 for cap in caps):
             raise ValueError("a cap per source is below 0")
         if self.selector.needs.features is not None and not self.features:
-            raise ValueError(f"the method {self.method} needs feature tables; give their files as features")
+            raise ValueError(f"the method {self.method} needs feature tables; give --WHERE.features=FILES")
         if self.selector.needs.near_duplicates and self.near_duplicates is None:
             raise ValueError(f"the method {self.method} needs near_duplicates; {{}} takes the defaults")
         known = format_names()
@@ -148,6 +150,11 @@ class SelectionConfig:
     def method(self) -> str:
         """The name of the method."""
         return name_of(self.selector)
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """The capabilities that the method's settings name; empty if it takes all of them, or none."""
+        return tuple(getattr(self.selector, "capabilities", ()))
 
     def all_budgets(self) -> tuple[Budget, ...]:
         """`budgets` in the order given, or the single `budget`."""

@@ -1,7 +1,8 @@
 """The interface of an output format, and how a format is found.
 
 A format is one file in `selection/formats/` that declares the constant `FORMAT`, a function (see `Format`). The file's
-name is what `config.select.selections.NAME.formats` lists. Adding a file to the folder adds a format.
+name is what `config.select.selections.NAME.formats` lists. Adding a file to the folder adds a format. A format that not
+every id fits also declares `CHECK`, a function of the picks that raises UserError; it runs before anything is written.
 """
 
 from __future__ import annotations
@@ -97,3 +98,14 @@ def load_format(name: str) -> Format:
       UserError: there is no such format.
     """
     return discovery.load(formats, name, "FORMAT", what="selection format")
+
+
+def check_format(name: str, picks: pa.Table) -> None:
+    """Checks that picks (`base.SCHEMA`) fit a format, before anything is written.
+
+    Raises:
+      UserError: they do not, or there is no such format.
+    """
+    check = discovery.load(formats, name, "CHECK", what="selection format", optional=True)
+    if check is not None:
+        check(picks)

@@ -12,6 +12,8 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.tie_break import hash_ids
 
+_AT_ONCE = 1 << 18  # ids that are Python strings at a time
+
 
 def take(ids: pa.Array | pa.ChunkedArray, rows: np.ndarray) -> pa.Array:
     """The ids of `rows` (int64 [N]), in that order, as strings [N].
@@ -53,8 +55,9 @@ def write_sorted(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
     if broken is not None and pc.any(broken).as_py():
         first = ordered.filter(broken)[0].as_py()
         raise UserError(f"id {first!r} contains a line break, so it cannot be written to a file with one id a line")
-    lines = "\n".join(ordered.to_pylist())
-    files.write_text(path, lines + "\n" if lines else "")
+    with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
+        for begin in range(0, len(ordered), _AT_ONCE):
+            f.writelines(f"{id}\n" for id in ordered.slice(begin, _AT_ONCE).to_pylist())
 
 
 def read(path: Path) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Reads score files: Parquet parts column by column, so that no column is held twice in memory."""
+"""Reads score files, and joins other files of numbers by id."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from absl import logging
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
-from mmssr_jax.selection.candidates import positions
+from mmssr_jax.core.vocabulary import SLUGS
+from mmssr_jax.selection import score_columns
 from mmssr_jax.selection.formats import official
+from mmssr_jax.selection.id_index import IdIndex
+from mmssr_jax.selection.number_files import NumberFiles, concatenated, is_number
+from mmssr_jax.selection.score_columns import is_list
 from mmssr_jax.selection.table import ScoreTable, encode_strings, encode_styles
-from mmssr_jax.selection.tie_break import tie_keys
+
+UNKNOWN_SOURCE = "unknown"  # of rows whose file does not state any, as in a pool
 
 
 def score_files(path: Path) -> list[Path]:
@@ -36,10 +40,22 @@ def score_files(path: Path) -> list[Path]:
 
 
 def scores_digest(path: Path) -> str:
-    """The identity of scores: the manifest's digest where a stage wrote them, the files' digest elsewhere."""
+    """The identity of scores or numbers: the manifest's digest where a stage wrote them, else that of the files."""
     if path.is_dir() and (path / "manifest.json").exists():
         return files.file_digest(path / "manifest.json")
-    return files.digest(" ".join(files.file_digest(p) for p in score_files(path)))
+    official_answers = path.suffix == ".csv" or (path.is_dir() and official.is_answers(path))
+    paths = score_files(path) if official_answers else NumberFiles.at(path).paths
+    return files.digest(" ".join(files.file_digest(p) for p in paths))
+
+
+def is_score_table(path: Path) -> bool:
+    """Whether a path holds scores in the layout of `core.tables`, and not only ids and numbers.
+
+    Raises:
+      UserError: nothing readable is there.
+    """
+    found = NumberFiles.at(path)
+    return found.is_parquet and "styles" in files.read_parquet_schema(found.paths[0]).names
 
 
 def read_official(path: Path, sources: Callable[[], Mapping[str, str]]) -> ScoreTable | None:
@@ -71,181 +87,185 @@ def read_scores(path: Path, capabilities: Sequence[str] = ()) -> ScoreTable:
       UserError: a file is missing or unreadable, a column is missing or has a wrong type, or a score is out of range.
     """
     parts = score_files(path)
-    available = _capabilities(parts)
+    available = score_columns.capabilities(parts)
     chosen = tuple(capabilities) or available
     unknown = [c for c in chosen if c not in available]
     if unknown:
         raise UserError(f"{path}: has no capability {unknown[0]!r}; there are {', '.join(available) or 'none'}")
     progress = Progress(f"reading {path.name}", len(chosen) + 3, "columns")
-    ids = _strings(parts, "id")
+    ids = score_columns.strings(parts, "id")
     progress.add()
-    source, source_names = encode_strings(_strings(parts, "source"))
+    source, source_names = encode_strings(score_columns.strings(parts, "source"))
     progress.add()
-    styles, style_names = encode_styles(_column(parts, "styles"))
+    styles, style_names = encode_styles(score_columns.column(parts, "styles"))
     progress.add()
     n_tokens = (
-        _numbers(parts, "n_tokens", np.int32) if "n_tokens" in files.read_parquet_schema(parts[0]).names else None
+        score_columns.numbers(parts, "n_tokens", np.int32)
+        if "n_tokens" in files.read_parquet_schema(parts[0]).names
+        else None
     )
-    scores = {slug: _numbers(parts, slug, np.float32) for slug in progress.over(chosen)}
+    scores = {slug: score_columns.numbers(parts, slug, np.float32) for slug in progress.over(chosen)}
     table = ScoreTable(ids, source, source_names, styles, style_names, scores, n_tokens)
     table.check_scores()
     return table
 
 
-def join_scores(table: ScoreTable, path: Path) -> ScoreTable:
-    """Joins the capabilities of another score file or folder by id; NaN where that one lacks an id.
+def capability_columns(path: Path, named: Collection[str] = (), *, refuse: bool = True) -> tuple[str, ...]:
+    """The columns of a score table that are capabilities: those of the vocabulary and those that settings name.
+
+    A table that holds none of the vocabulary's has capabilities of its own: all its columns of numbers. In other tables
+    a further column of numbers, such as a number of turns, must not be taken for a capability by accident.
+
+    Args:
+      path: a score folder or file in the layout of `core.tables`.
+      named: the capabilities that a selection names; empty if it takes all.
+      refuse: whether a further column is an error if none is named; otherwise it is ignored.
 
     Raises:
-      UserError: it has no capability, or one that the table has already; an id occurs twice; no id is in common.
+      UserError: there is a further column, and nothing is named.
     """
-    parts = score_files(path)
-    slugs = _capabilities(parts)
+    available = score_columns.capabilities(score_files(path))
+    known = [slug for slug in available if slug in SLUGS or slug in named]
+    if not set(available) & set(SLUGS):
+        return available
+    further = [slug for slug in available if slug not in known]
+    if further and refuse and not named:
+        raise UserError(
+            f"{path}: the columns {', '.join(further)} are no capabilities of core/vocabulary.py; name the ones to "
+            "select by (--config.select.selections.NAME.capabilities=A,B), or leave the others out of the file"
+        )
+    if further:
+        logging.warning("%s: columns that are no capabilities are ignored: %s", path, ", ".join(further))
+    return tuple(known)
+
+
+def join_scores(table: ScoreTable, path: Path, named: Collection[str] = ()) -> ScoreTable:
+    """Joins the capabilities of other files by id, read in pieces; NaN where they lack an id.
+
+    Args:
+      table: the scores.
+      path: files of numbers (see `number_files`): of their columns those in `named` and those of the vocabulary; if
+        there are none of either, all.
+      named: the capabilities that a selection names.
+
+    Raises:
+      UserError: there is no capability, or one that the table has already; an id occurs twice; no id is in common.
+    """
+    found = NumberFiles.at(path)
+    available = tables.capability_slugs(pa.schema([(n, pa.float32()) for n in _numbers_of(found, named)]))
+    slugs = [name for name in available if name in SLUGS or name in named] or list(available)
     again = next((slug for slug in slugs if slug in table.scores), None)
     if again is not None:
         raise UserError(f"{path}: the scores have the capability {again} already; rename one of them")
     if not slugs:
         raise UserError(f"{path}: has no column with scores of a capability")
-    other = _strings(parts, "id")
-    tie_keys(other, seed=0)  # rejects repeated ids
-    rows = positions(other, table.ids)
-    if not (rows >= 0).any():
-        raise UserError(f"{path}: has no id in common with the scores")
-    result = dataclasses.replace(table, scores={**table.scores, **_joined(parts, slugs, rows, len(table))})
+    joined = _join(table, found, slugs, what="scores")
+    result = dataclasses.replace(table, scores={**table.scores, **joined})
     result.check_scores()
     return result
 
 
-def join_features(table: ScoreTable, path: Path, vectors: Collection[str] = ()) -> ScoreTable:
-    """Joins the columns of a feature file or folder by id; NaN where that one lacks an id.
+def _numbers_of(found: NumberFiles, named: Collection[str]) -> tuple[str, ...]:
+    """The columns of numbers; of JSON those that are named, if any are, since it has no schema."""
+    return tuple(named) if named and not found.is_parquet else found.names()
+
+
+def join_features(
+    table: ScoreTable, path: Path, vectors: Collection[str] = (), names: Collection[str] = ()
+) -> ScoreTable:
+    """Joins the columns of a feature file or folder by id, read in pieces; NaN where that one lacks an id.
 
     Args:
       table: the scores.
-      path: Parquet with `id`, columns of numbers, and columns of lists of numbers.
+      path: files of numbers (see `number_files`); of Parquet also columns of lists of numbers.
       vectors: the lists to join, which may take much memory; they become matrices, padded with NaN to the longest.
-        Numbers are always joined.
+      names: the numbers to join; all if empty.
 
     Raises:
       UserError: it has no such column, or one that the features have already; an id occurs twice; no id is in common.
     """
-    parts = score_files(path)
-    schema = files.read_parquet_schema(parts[0])
-    names = [f.name for f in schema if _is_number(f.type)]
-    lists = [f.name for f in schema if _is_list(f.type) and _is_number(f.type.value_type)]
+    found = NumberFiles.at(path)
+    numbers = list(_numbers_of(found, names))
+    lists: list[str] = []
+    if found.is_parquet:
+        schema = files.read_parquet_schema(found.paths[0])
+        lists = [f.name for f in schema if is_list(f.type) and is_number(f.type.value_type)]
+        if not numbers and not lists:
+            raise UserError(f"{path}: has no column of numbers or vectors")
+    numbers = [name for name in numbers if not names or name in names]
     wanted = [name for name in lists if name in vectors]
-    again = next((name for name in (*names, *wanted) if name in table.features), None)
+    columns = _join(table, found, numbers, what="pool")
+    again = next((name for name in (*columns, *wanted) if name in table.features), None)
     if again is not None:
         raise UserError(f"{path}: the feature {again} is in another table too; rename one of them")
-    if not names and not lists:
-        raise UserError(f"{path}: has no column of numbers or vectors")
-    other = _strings(parts, "id")
-    tie_keys(other, seed=0)  # refuses an id that is there twice
-    rows = positions(other, table.ids)
-    if not (rows >= 0).any():
-        raise UserError(f"{path}: has no id in common with the pool")
-    columns = _joined(parts, names, rows, len(table))
-    for name in wanted:
-        matrix = _matrix(parts, name)
-        columns[name] = np.full((len(table), matrix.shape[1]), np.nan, np.float32)
-        columns[name][rows[rows >= 0]] = matrix[rows >= 0]
+    if wanted:
+        index = IdIndex(table.ids)
+        rows = np.concatenate([index.rows(c) for c in score_columns.strings(found.paths, "id").chunks])
+        for name in wanted:
+            matrix = score_columns.matrix(found.paths, name)
+            columns[name] = np.full((len(table), matrix.shape[1]), np.nan, np.float32)
+            columns[name][rows[rows >= 0]] = matrix[rows >= 0]
     return dataclasses.replace(table, features={**table.features, **columns})
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+def _join(table: ScoreTable, found: NumberFiles, names: Sequence[str], *, what: str) -> dict[str, np.ndarray]:
+    """Columns of files, float32 [rows of the table]; those that no piece has are left out.
 
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def _joined(parts: Sequence[Path], names: Sequence[str], rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
-    """Columns scattered to `rows` of a table of `length` rows; NaN elsewhere, -1 is skipped."""
-    columns = {}
-    for name in names:
-        columns[name] = np.full(length, np.nan, np.float32)
-        columns[name][rows[rows >= 0]] = _numbers(parts, name, np.float32)[rows >= 0]
+    Raises:
+      UserError: an id occurs twice, or none is in common with the table.
+    """
+    index, seen = IdIndex(table.ids), np.zeros(len(table), bool)
+    columns: dict[str, np.ndarray] = {}
+    for piece in found.pieces(names):
+        rows = index.rows(piece.ids)
+        hit = np.flatnonzero(rows >= 0)
+        rows = rows[hit]
+        twice = seen[rows]
+        twice[np.setdiff1d(np.arange(len(rows)), np.unique(rows, return_index=True)[1])] = True
+        if twice.any():
+            again = piece.ids[int(hit[np.argmax(twice)])].as_py()
+            raise UserError(
+                f"{found.path}: id {again!r} occurs more than once; give every row of the table a unique id"
+            )
+        seen[rows] = True
+        for name, values in piece.numbers.items():
+            if name not in columns:
+                columns[name] = np.full(len(table), np.nan, np.float32)
+            columns[name][rows] = values[hit]
+    if len(table) and not seen.any():
+        raise UserError(f"{found.path}: has no id in common with the {what}")
+    logging.info("%s: %d of %d samples have values", found.path, int(np.count_nonzero(seen)), len(table))
     return columns
 
 
-def _capabilities(parts: Sequence[Path]) -> tuple[str, ...]:
-    """The capability columns, the same in every part.
+def read_numbers(path: Path, names: Sequence[str] | None) -> ScoreTable:
+    """A table whose rows are those of files of numbers (see `number_files`).
+
+    Args:
+      path: the files.
+      names: the columns that become features, as far as the files have them; None for all.
 
     Raises:
-      UserError: a part is not a Parquet file, or its columns differ from the first part's.
+      UserError: a file is not readable.
     """
-    first: tuple[str, ...] | None = None
-    for part in parts:
-        slugs = tables.capability_slugs(files.read_parquet_schema(part))
-        if first is not None and slugs != first:
-            raise UserError(
-                f"{part}: its capabilities differ from those of {parts[0].name}; score the pool again as one table"
-            )
-        first = slugs
-    return first or ()
-
-
-def _column(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
-    """One column of all parts; repeated strings dictionary-encoded.
-
-    Raises:
-      UserError: a part lacks the column, or its type differs.
-    """
-    chunks, repeated = [], {"source": ["source"], "styles": ["styles.list.element", "styles.list.item"]}
-    for part in parts:
-        schema = files.read_parquet_schema(part)
-        if name not in schema.names:
-            raise UserError(f"{part}: has no column {name}; it has {', '.join(schema.names)}")
-        with files.reading_parquet(part):
-            column = pq.read_table(part, columns=[name], read_dictionary=repeated.get(name))[name]
-            column.validate(full=True)
-        chunks.append(column)
-    try:
-        return pa.chunked_array([c for column in chunks for c in column.chunks], chunks[0].type)
-    except pa.ArrowInvalid:
-        types = sorted({str(c.type) for c in chunks})
-        raise UserError(f"{parts[0].parent}: the parts' column {name} differs in type ({', '.join(types)})") from None
-
-
-def _strings(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
-    """A string column without nulls."""
-    column = _column(parts, name)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise UserError(f"{parts[0]}: the column {name} holds {kind}, not strings")
-    if column.null_count:
-        raise UserError(f"{parts[0].parent}: {column.null_count} rows have no {name}")
-    return column
-
-
-def _numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
-    """A numeric column as one array; a null becomes NaN.
-
-    Raises:
-      UserError: the column is not numeric, or is an integer column with nulls.
-    """
-    out: np.ndarray = np.empty(sum(map(_num_rows, parts)), dtype)
-    begin = 0
-    for part in parts:
-        column = _column([part], name)
-        if not _is_number(column.type):
-            raise UserError(f"{part}: the column {name} holds {column.type}, not numbers")
-        if column.null_count and not np.issubdtype(dtype, np.floating):
-            raise UserError(f"{part}: {column.null_count} rows have no {name}; give every row one, or drop the column")
-        for chunk in column.chunks:
-            out[begin : begin + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
-            begin += len(chunk)
-    return out
-
-
-def _num_rows(part: Path) -> int:
-    with files.reading_parquet(part):
-        return pq.read_metadata(part).num_rows
-
-
-def _matrix(parts: Sequence[Path], name: str) -> np.ndarray:
-    """A column of lists as float32 [rows, longest], padded with NaN."""
-    column = _column(parts, name)
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-    matrix = np.full((len(lengths), int(lengths.max(initial=0))), np.nan, np.float32)
-    matrix[np.arange(matrix.shape[1]) < lengths[:, None]] = pc.list_flatten(column).to_numpy()
-    return matrix
+    found = NumberFiles.at(path)
+    names = found.names() if names is None else names
+    ids: list[pa.Array] = []
+    sources: list[pa.Array] = []
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    missing: np.ndarray = np.zeros(0, np.float32)
+    for piece in found.pieces(names):
+        ids.append(piece.ids)
+        unknown = pa.array([UNKNOWN_SOURCE]).take(pa.array(np.zeros(len(piece.ids), np.int64)))
+        sources.append((unknown if piece.sources is None else piece.sources).dictionary_encode())
+        for name, columns in pieces.items():
+            columns.append(piece.numbers.get(name, missing))
+    lengths = [len(i) for i in ids]
+    source, source_names = encode_strings(pa.chunked_array(sources, pa.dictionary(pa.int32(), pa.string())))
+    features = {}
+    for name in names:
+        columns = pieces.pop(name)
+        if any(len(c) for c in columns):
+            features[name] = concatenated(columns, lengths)
+    styles: np.ndarray = np.zeros((sum(lengths), 0), np.int16)
+    return ScoreTable(pa.chunked_array(ids, pa.string()), source, source_names, styles, (), {}, None, features)

@@ -179,7 +179,8 @@ def _is_image(type: pa.DataType) -> bool:
     if not pa.types.is_struct(type):
         return _is(type, _BINARY)
     fields = {type.field(i).name: type.field(i).type for i in range(type.num_fields)}
-    return "bytes" in fields and _is(fields["bytes"], _BINARY) and _is(fields.get("path", pa.string()), _STRING)
+    path = fields.get("path", pa.null())
+    return "bytes" in fields and _is(fields["bytes"], _BINARY) and (_is(path, _STRING) or pa.types.is_null(path))
 
 
 def _is_texts(type: pa.DataType) -> bool:

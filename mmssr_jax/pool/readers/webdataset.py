@@ -2,7 +2,8 @@
 
     00000.tar:  a.jpg  a.json  b.0.jpg  b.1.jpg  b.json  c.jpg  c.txt
 
-`KEY.json` is a LLaVA record, or metadata of a caption in `KEY.txt`; several images of a key are sorted by number.
+`KEY.json` is a LLaVA record, or metadata of a caption in `KEY.txt`; several images of a key are sorted by number. The
+source of records that state none is the folder of their shard, as in DataComp-VLM's `ai2d/000000.tar`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.pool.config import SettingError
+from mmssr_jax.pool.identity import SOURCE_FIELDS
 from mmssr_jax.pool.limits import MAX_IMAGE_BYTES, MAX_RECORD_BYTES
 from mmssr_jax.pool.media import image_names
 from mmssr_jax.pool.messages import read_messages
@@ -44,11 +46,13 @@ class WebDatasetConfig:
       caption_prompt: the question that a caption answers.
       key_ends_at: "first_dot" of the file name, as in WebDataset, so that `a.0.jpg` and `a.json` are one sample; or
         "last_dot", for keys that contain dots.
+      id: "record": its `id` or `uid`, or else its key; "key": always its key, as in files that annotate keys.
     """
 
     number_after: str = "."
     caption_prompt: str = "Describe the image."
     key_ends_at: Literal["first_dot", "last_dot"] = "first_dot"
+    id: Literal["record", "key"] = "record"
 
     def __post_init__(self) -> None:
         if self.number_after not in (".", "_", "-"):
@@ -97,6 +101,8 @@ class WebDataset:
         if not paths:
             raise UserError(f"{path}: holds no tar file")
         self.files = tuple(p.resolve() for p in paths)
+        root = path.parent if path.is_file() else path
+        self._sources = [p.parent.relative_to(root).as_posix() for p in paths]
         self.settings = config or WebDatasetConfig()
 
     def images_root(self, file: int) -> Path:
@@ -113,7 +119,8 @@ class WebDataset:
                 if repeated and not (seen[group.key] and group.texts):
                     raise UserError(f"{path}: the members of sample {group.key!r} are apart; sort the tar by name")
                 seen[group.key] = bool(group.texts)
-                yield _record(group, file, number, self.settings, images=images, repeated=repeated)
+                record = _record(group, file, number, self.settings, images=images, repeated=repeated)
+                yield _with_source(record, self._sources[file])
             if progress is not None:
                 progress.add()
 
@@ -208,6 +215,14 @@ def _record(group: _Group, file: int, number: int, config: WebDatasetConfig, *, 
         return Record(file=file, number=number, offset=-1, raw=group.key.encode(), value=None, error=error)
 
 
+def _with_source(record: Record, folder: str) -> Record:
+    """The record with its shard's folder ("." for none) as its source, if it states none."""
+    if folder == "." or record.value is None or any(record.value.get(f) is not None for f in SOURCE_FIELDS):
+        return record
+    value = {**record.value, "source": folder}
+    return dataclasses.replace(record, value=value, raw=json.dumps(value).encode())
+
+
 def _value(group: _Group, names: list[str], config: WebDatasetConfig) -> dict[str, Any]:
     """The sample in LLaVA format.
 
@@ -217,8 +232,8 @@ def _value(group: _Group, names: list[str], config: WebDatasetConfig) -> dict[st
     value = json.loads(group.texts["json"][1].decode("utf-8")) if "json" in group.texts else {}
     if not isinstance(value, dict):
         raise ValueError("its json is no object")
-    if value.get("id") is None:
-        value["id"] = value.get("uid") or group.key
+    if value.get("id") is None or config.id == "key":
+        value["id"] = group.key if config.id == "key" else value.get("uid") or group.key
     if names and len(names) != _declared(value):
         value.pop("images", None)
         value["image"] = names[0] if len(names) == 1 else names

@@ -15,8 +15,8 @@ from mmssr_jax.selection.format import SelectedSamples
 DTYPE = np.dtype("u8,u8")
 
 
-def write(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
-    """Atomically writes the uids (strings [N]), sorted.
+def check_ids(ids: pa.Array | pa.ChunkedArray) -> None:
+    """Checks ids, strings [N].
 
     Raises:
       UserError: an id is not a DataComp uid of 32 lower-case hex digits.
@@ -25,6 +25,15 @@ def write(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
     if not pc.all(fits, min_count=0).as_py():
         first = ids.filter(pc.invert(fits))[0].as_py()
         raise UserError(f"id {first!r} is no DataComp uid (32 lower-case hex digits); leave out the format datacomp")
+
+
+def write(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
+    """Atomically writes the uids (strings [N]), sorted.
+
+    Raises:
+      UserError: see `check_ids`.
+    """
+    check_ids(ids)
     halves = np.frombuffer(bytes.fromhex("".join(ids.to_pylist())), ">u8").astype("<u8").reshape(-1, 2)
     halves = halves[np.lexsort((halves[:, 1], halves[:, 0]))]
     with files.replacing(path) as temporary, open(temporary, "wb") as f:
@@ -53,4 +62,10 @@ def export(folder: Path, selected: SelectedSamples) -> None:
     write(folder / "datacomp.npy", selected.picks["id"])
 
 
+def check(picks: pa.Table) -> None:
+    """Checks the ids of picks; see `selection.format.check_format`."""
+    check_ids(picks["id"])
+
+
 FORMAT = export
+CHECK = check

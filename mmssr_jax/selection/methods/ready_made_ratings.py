@@ -7,6 +7,7 @@ lowest over the turns of a sample, 1 to 5. Its authors found every threshold wor
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Literal
 
@@ -46,7 +47,8 @@ class ReadyMadeRatingsSelector(Selector):
 
     def _lowest(self, candidates: Candidates) -> np.ndarray:
         """float32 [rows]: the lowest rating; NaN where one is missing."""
-        return np.minimum.reduce([candidates.table.number(name) for name in self.ratings])
+        columns = (candidates.table.number(name) for name in self.ratings)
+        return functools.reduce(np.minimum, columns)  # one at a time: `np.minimum.reduce` would copy all into a matrix
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.

@@ -25,7 +25,7 @@ def compute(inputs: SelectionInputs, screening: Screening, job: SelectionJob) ->
         table,
         job.config,
         job.budget,
-        pool_size=len(inputs.pool),
+        pool_size=inputs.pool_size(table),
         degenerate=inputs.degenerate(),
         further=screening.excluded,
         reference=inputs.reference(job, table),

@@ -23,7 +23,16 @@ from mmssr_jax.selection import id_files as ids_lib
 from mmssr_jax.selection.candidates import positions
 from mmssr_jax.selection.compare import read_selection
 from mmssr_jax.selection.config import SelectionConfig
-from mmssr_jax.selection.read_scores import join_features, join_scores, read_official, read_scores, scores_digest
+from mmssr_jax.selection.read_scores import (
+    capability_columns,
+    is_score_table,
+    join_features,
+    join_scores,
+    read_numbers,
+    read_official,
+    read_scores,
+    scores_digest,
+)  # fmt: skip
 from mmssr_jax.selection.table import ScoreTable, encode_strings
 from mmssr_jax.stages.select.plan import SelectionJob
 
@@ -34,30 +43,39 @@ class SelectionInputs:
 
     Attributes:
       ctx: the run of the program.
-      pool: the pool.
+      pool: the pool; None where the tables alone are selected from.
       scores: the scores' folder or file.
       picks: the ids of the selections made so far, strings [N] in pick order, by folder.
     """
 
     ctx: StageContext
-    pool: Pool
+    pool: Pool | None
     scores: Path
     picks: dict[str, pa.Array] = dataclasses.field(default_factory=dict)
     _tables: dict[tuple[Any, ...], ScoreTable] = dataclasses.field(default_factory=dict)
 
     def table(self, config: SelectionConfig) -> ScoreTable:
         """The scores and features that a selection needs; if it needs no scores, the pool's ids and sources."""
-        needs = config.selector.needs
-        scored = (config.needs_scores, needs.truth, config.extra_scores)
+        needs, features = config.selector.needs, config.features
+        named = (bool(config.capabilities), *sorted(set(config.capabilities) - set(SLUGS)))
+        scored: tuple[Any, ...] = (config.needs_scores, needs.truth, needs.scores, config.extra_scores, named)
+        tables_alone = self.pool is None and not config.needs_scores
+        if tables_alone:
+            scored = (*scored, features[:1], needs.features)
         if scored not in self._tables:
             self._tables[scored] = self._scores(config)
-        joined = (*scored, config.features, needs.features) if config.features else scored
+        joined = (*scored, features, needs.features) if features else scored
         if joined not in self._tables:
             table = self._tables[scored]
-            for path in config.features:
-                table = join_features(table, feature_path(self.ctx, path), needs.features or ())
+            columns: tuple[str, ...] = needs.features or ()
+            for path in features[1:] if tables_alone else features:
+                table = join_features(table, feature_path(self.ctx, path), columns, columns)
             self._tables[joined] = table
         return self._tables[joined]
+
+    def pool_size(self, table: ScoreTable) -> int:
+        """The number of samples that ratios refer to."""
+        return len(table if self.pool is None else self.pool)
 
     def _scores(self, config: SelectionConfig) -> ScoreTable:
         """The score table, after checking that all its ids are in the pool.
@@ -65,10 +83,8 @@ class SelectionInputs:
         Raises:
           UserError: a scored id is not in the pool, or the pool has no truth where the method needs it.
         """
-        ids = self.pool.index["id"]
         if not config.needs_scores:
-            source, names = encode_strings(self.pool.index["source"])
-            return ScoreTable(ids, source, names, np.zeros((len(ids), 0), np.int16), (), {})
+            return self._unscored(config)
         if config.selector.needs.truth:
             path = self.ctx.workdir.truth
             if not path.exists():
@@ -76,11 +92,13 @@ class SelectionInputs:
             table = read_scores(path, SLUGS)
         else:
             path = self.scores
-            official = read_official(path, lambda: dict(zip(self.pool.ids, self.pool.sources, strict=True)))
-            table = read_scores(path) if official is None else official
+            official = read_official(path, self._sources)
+            table = self._own_scores(config) if official is None else official
         for extra in config.extra_scores:
-            table = join_scores(table, Path(extra))
-        absent = ids_lib.absent(table.ids, ids)
+            table = join_scores(table, Path(extra), config.capabilities)
+        absent: np.ndarray = np.zeros(0, np.int64)
+        if self.pool is not None:
+            absent = ids_lib.absent(table.ids, self.pool.index["id"])
         if len(absent):
             first = table.ids[int(absent[0])].as_py()
             raise UserError(
@@ -96,6 +114,32 @@ class SelectionInputs:
                 ", ".join(unknown[:5]),
             )
         return table
+
+    def _sources(self) -> dict[str, str]:
+        """The source of each id of the pool."""
+        return {} if self.pool is None else dict(zip(self.pool.ids, self.pool.sources, strict=True))
+
+    def _unscored(self, config: SelectionConfig) -> ScoreTable:
+        """The ids and sources of the pool, or the first table of features.
+
+        Raises:
+          UserError: there is neither.
+        """
+        if self.pool is not None:
+            ids = self.pool.index["id"]
+            source, names = encode_strings(self.pool.index["source"])
+            return ScoreTable(ids, source, names, np.zeros((len(ids), 0), np.int16), (), {})
+        if not config.features:
+            raise UserError(f"ids_only: the method {config.method} reads no table, so there are no ids to select from")
+        columns = config.selector.needs.features
+        return read_numbers(feature_path(self.ctx, config.features[0]), () if columns is None else columns or None)
+
+    def _own_scores(self, config: SelectionConfig) -> ScoreTable:
+        """The score table, or the columns of a file of numbers that the selection names."""
+        if config.capabilities and self.pool is not None and not is_score_table(self.scores):
+            return join_scores(self._unscored(config), self.scores, config.capabilities)
+        columns = capability_columns(self.scores, config.capabilities, refuse=config.selector.needs.scores)
+        return read_scores(self.scores, columns)
 
     def has_reference(self, job: SelectionJob) -> bool:
         """Whether the selection that a job refers to exists, on disk or in this run."""
@@ -148,7 +192,7 @@ def input_digests(
     Raises:
       UserError: a file is missing.
     """
-    inputs = {"pool": input_digest(ctx.workdir.pool)}
+    inputs = {} if job.ids_only else {"pool": input_digest(ctx.workdir.pool)}
     if job.config.selector.needs.truth:
         inputs["truth"] = input_digest(ctx.workdir.truth) if ctx.workdir.truth.exists() else ""
     elif job.config.needs_scores:

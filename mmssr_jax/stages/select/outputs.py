@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -48,8 +49,9 @@ def write(folder: Path, selected: PoolSamples, *, formats: Sequence[str]) -> Lic
     files.write_parquet(folder / "selection.parquet", selected.picks)
     ids_lib.write_sorted(folder / "ids.txt", selected.picks["id"].combine_chunks())
     licences: dict[str, set[str]] = {}
-    records = selected.records(licences)
-    llava_json.write(folder / "pool.json", records, total=selected.picks.num_rows)
+    if selected.has_records:
+        records = selected.records(licences)
+        llava_json.write(folder / "pool.json", records, total=selected.picks.num_rows)
     for name in formats:
         load_format(name)(folder, selected)
     return {source: sorted(names) for source, names in sorted(licences.items())}
@@ -80,16 +82,29 @@ class PoolSamples:
 
     Args:
       name: the name of the selection.
-      pool: the pool.
+      pool: the pool; None if only the picks are known, so that only formats without samples can be written.
       picks: in pick order (`base.SCHEMA`).
       candidates: what was selected from.
     """
 
-    def __init__(self, name: str, pool: Pool, picks: pa.Table, candidates: Candidates):
+    def __init__(self, name: str, pool: Pool | None, picks: pa.Table, candidates: Candidates):
         self.name = name
         self.picks = picks
-        self._pool, self._candidates = pool, candidates
-        self._rows = np.sort(positions(picks["id"].combine_chunks(), pool.index["id"]))
+        self._opened, self._candidates = pool, candidates
+
+    @property
+    def has_records(self) -> bool:
+        """Whether the samples can be read, not only their ids."""
+        return self._opened is not None
+
+    @property
+    def _pool(self) -> Pool:
+        assert self._opened is not None, "see SelectConfig.ids_only"
+        return self._opened
+
+    @functools.cached_property
+    def _rows(self) -> np.ndarray:
+        return np.sort(positions(self.picks["id"].combine_chunks(), self._pool.index["id"]))
 
     def records(self, licences: dict[str, set[str]]) -> Iterator[dict[str, Any]]:
         """The unchanged records in pool order; adds the licences that they state to `licences` by source."""
@@ -166,9 +181,10 @@ class PoolSamples:
         PoolBuilder(folder, samples=samples, n_samples=len(items), n_bytes=n_bytes).download_and_prepare()
         index = self._pool.index.select(_INDEX_COLUMNS).take(pa.array(self._rows))
         files.write_parquet(folder / INDEX, index)
+        digest = files.file_digest(folder / INDEX)
         files.write_text(folder / "rejects.jsonl", "")
         counts = {"samples": index.num_rows, "images": pc.sum(index["n_images"]).as_py() or 0}
-        artifact.seal(counts, layout="packed", rules=self._pool.manifest["rules"], files=[])
+        artifact.seal(counts, layout="packed", rules=self._pool.manifest["rules"], files=[], index_digest=digest)
 
 
 def _size(image: ImageRef) -> int:

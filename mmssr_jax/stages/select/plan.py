@@ -11,6 +11,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.config import SelectionConfig
 
+IDS_FORMATS = ("csv", "datacomp")  # they hold no samples
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -18,10 +19,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class SelectConfig:
     """The section `select`.
 
+    A score table's further columns of numbers are no capabilities: they are refused, unless a selection names its
+    `capabilities`. `scores` may also be a file of ids and numbers (`selection.number_files`) of which it names some.
+
     Attributes:
       scores: a score folder or Parquet file, or the official program's folder of answers or parsed CSV; None for the
         scores of the workdir.
       selections: the selections by name.
+      ids_only: select from the tables alone: no pool is opened, the rows are those of the scores or of the first of
+        `features`, and only selection.parquet, ids.txt and the formats csv and datacomp are written.
       summary: also write `results/selections.json`; see `summary`.
       verify: compute the existing selections again and compare them with their files.
       explain: ids of samples; the log then says for each selection why they were selected or not.
@@ -30,6 +36,7 @@ class SelectConfig:
 
     selections: Mapping[str, SelectionConfig]
     scores: str | None = None
+    ids_only: bool = False
     summary: bool = False
     verify: bool = False
     explain: tuple[str, ...] = ()
@@ -41,6 +48,13 @@ class SelectConfig:
                 raise ValueError(f"{name!r} cannot be a selection's name; use letters, digits, '.', '_' and '-'")
         if len(self.compared) not in (0, 2):
             raise ValueError(f"compare takes the names of two selections, not {len(self.compared)}")
+        for name, selection in self.selections.items() if self.ids_only else ():
+            further = [f for f in selection.formats if f not in IDS_FORMATS]
+            if further or selection.near_duplicates is not None or selection.decontaminate is not None:
+                what = f"the format {further[0]}" if further else "near_duplicates and decontaminate"
+                raise ValueError(f"ids_only opens no pool, which {what} of {name} needs")
+        if self.ids_only and self.summary:
+            raise ValueError("ids_only opens no pool, which the summary needs")
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -55,6 +69,7 @@ class SelectionJob:
     folder: str
     config: SelectionConfig
     budget: Budget
+    ids_only: bool = False
 
     @property
     def reference(self) -> str | None:
@@ -63,7 +78,8 @@ class SelectionJob:
 
     def settings(self) -> dict[str, Any]:
         """Everything besides the inputs that the folder's content depends on."""
-        return {"selection": self.config.to_section(), "budget": self.budget}
+        settings = {"selection": self.config.to_section(), "budget": self.budget}
+        return {**settings, "ids_only": True} if self.ids_only else settings
 
 
 def plan(config: SelectConfig) -> list[SelectionJob]:
@@ -75,9 +91,9 @@ def plan(config: SelectConfig) -> list[SelectionJob]:
     jobs = []
     for name, selection in config.selections.items():
         for key, budget in selection.budgets.items():
-            jobs.append(SelectionJob(f"{name}-{key}", selection, budget))
+            jobs.append(SelectionJob(f"{name}-{key}", selection, budget, config.ids_only))
         if not selection.budgets:
-            jobs.append(SelectionJob(name, selection, selection.budget))
+            jobs.append(SelectionJob(name, selection, selection.budget, config.ids_only))
     folders = [job.folder for job in jobs]
     twice = next((f for f in folders if folders.count(f) > 1), None)
     if twice is not None:

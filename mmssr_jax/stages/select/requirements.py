@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.selection.method import Needs
-from mmssr_jax.selection.read_scores import score_files
+from mmssr_jax.selection.number_files import NumberFiles, is_number
 from mmssr_jax.stages.select.inputs import feature_path
 from mmssr_jax.stages.select.plan import SelectionJob
 
@@ -55,19 +55,23 @@ def _needed(needs: Needs) -> Iterator[str]:
         yield f"the features {', '.join(needs.features)}" if needs.features else "all features that are numbers"
 
 
-def _table_size(ctx: StageContext, name: str, vectors: tuple[str, ...]) -> list[str]:
+def _table_size(ctx: StageContext, name: str, names: tuple[str, ...]) -> list[str]:
     """One line: the columns of a feature table that are read, its rows and its size."""
     try:
-        parts = score_files(feature_path(ctx, name))
+        found = NumberFiles.at(feature_path(ctx, name))
     except UserError:
         return [f"the feature table {name} does not exist yet"]
+    parts = found.paths
+    if not found.is_parquet:
+        size = sum(part.stat().st_size for part in parts)
+        return [f"the feature table {name}: {len(parts)} files of JSON, {size / _MIB:.1f} MiB, one in memory at a time"]
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
     columns, width = [], 0
     for field in pq.read_schema(parts[0]):
-        if pa.types.is_floating(field.type) or pa.types.is_integer(field.type):
+        if is_number(field.type) and (not names or field.name in names):
             columns.append(field.name)
             width += 1
-        elif field.name in vectors:
+        elif field.name in names:
             size = _longest(parts, field)
             columns.append(f"{field.name} [{size}]")
             width += size

@@ -39,8 +39,13 @@ _AT_ONCE = 256
 class Screener:
     """Finds near-duplicates and contamination; fingerprints are shared between selections."""
 
-    def __init__(self, ctx: StageContext, pool: Pool):
-        self._ctx, self._pool = ctx, pool
+    def __init__(self, ctx: StageContext, pool: Pool | None):
+        self._ctx, self._opened = ctx, pool
+
+    @property
+    def _pool(self) -> Pool:
+        assert self._opened is not None, "see SelectConfig.ids_only"
+        return self._opened
 
     def screen(self, table: ScoreTable, config: SelectionConfig) -> Screening:
         """Screens the table as one selection asks for.

@@ -25,6 +25,7 @@ from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.selection import stats
 from mmssr_jax.selection.compare import difference, read_selection, verify
 from mmssr_jax.selection.explain import describe, explain
+from mmssr_jax.selection.format import check_format
 from mmssr_jax.selection.table import ScoreTable
 from mmssr_jax.stages.select import outputs
 from mmssr_jax.stages.select.compute import compute
@@ -48,6 +49,8 @@ def run(ctx: StageContext) -> None:
     scores = Path(config.scores) if config.scores else ctx.workdir.scores
     jobs = plan(config)
     by_folder = {job.folder: job for job in jobs}
+    for job in jobs:
+        ctx.would("select: would select %s by %s, %s", job.folder, job.config.method, job.budget)
     digests = {} if ctx.dry_run else {job.folder: input_digests(ctx, job, scores, by_folder) for job in jobs}
     claims: dict[str, Artifact] = {}
     for job in [] if ctx.dry_run else jobs:
@@ -57,8 +60,8 @@ def run(ctx: StageContext) -> None:
     inspect = bool(config.verify or config.explain)
     jobs = [job for job in jobs if inspect or ctx.dry_run or not claims[job.folder].done]
     if jobs:
-        inputs = SelectionInputs(ctx, open_pool(ctx.workdir.pool), scores)
-        screener = Screener(ctx, inputs.pool)
+        pool = None if config.ids_only else open_pool(ctx.workdir.pool)
+        inputs, screener = SelectionInputs(ctx, pool, scores), Screener(ctx, pool)
         for job in jobs:
             if ctx.dry_run and not _log_requirements(inputs, job):
                 continue
@@ -103,6 +106,8 @@ def _make(
     selected = compute(inputs, screening, job)
     seconds = time.perf_counter() - begin
     picks = selected.selection.to_arrow(selected.table)
+    for name in job.config.formats:
+        check_format(name, picks)  # in a dry run too
 
     def write_files(folder: Path) -> outputs.Licences:
         samples = outputs.PoolSamples(job.folder, inputs.pool, picks, selected.candidates)

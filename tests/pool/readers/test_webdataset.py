@@ -198,3 +198,13 @@ def test_a_member_of_many_gib_that_takes_no_room_costs_its_sample(tmp_path: Path
         assert a.error == f"a: its member a.jpg has {size} bytes, more than the limit of 256 MiB"
         assert b.error == f"b: its member b.json has {size} bytes, more than the limit of 64 MiB"
         assert c.value["id"] == "own"
+
+
+def test_the_key_can_be_the_id_and_the_folder_of_a_shard_is_the_source(tmp_path: Path):
+    stated = json.dumps({"id": "own", "source": "mine", "conversations": _TURNS}).encode()
+    _write(tmp_path / "ai2d" / "000000.tar", [("48-0.jpg", b"A"), ("48-0.json", _JSON), ("48-1.json", stated)])
+    _write(tmp_path / "001.tar", [("x.json", _JSON)])
+    found = [(r.value["id"], r.value.get("source")) for r in _read(tmp_path, id="key")]
+    assert found == [("x", None), ("48-0", "ai2d"), ("48-1", "mine")]
+    assert [r.value["id"] for r in _read(tmp_path)] == ["own", "own", "own"]
+    assert all(json.loads(r.raw) == r.value for r in _read(tmp_path, id="key"))
