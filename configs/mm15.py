@@ -33,7 +33,6 @@ def get_config(arg: str = "3b") -> ConfigDict:
     c.mesh = {"fsdp": -1, "data": 1, "expert": 8 if "moe" in arg else 1}
     c.pools = {name: {"path": config_dict.placeholder(str), "verify_images": "header"} for name in
                ("captions", "ocr", "sft")}  # fmt: skip
-    documents = config_dict.placeholder(str)
     c.pretrain = {
         "preset": f"mm15_{arg}",
         "tokenizer": config_dict.placeholder(str),
@@ -42,8 +41,8 @@ def get_config(arg: str = "3b") -> ConfigDict:
             "views": {"mode": "single", "newline": False}, "image_size": 378,
             "mixture": {
                 "pairs": {"weight": 0.5, "pool": "captions", "form": "caption"},
-                "interleaved": {"weight": 0.1, "documents": documents},
-                "text": {"weight": 0.4, "documents": documents},
+                "interleaved": {"weight": 0.1, "documents": config_dict.placeholder(str)},
+                "text": {"weight": 0.4, "documents": config_dict.placeholder(str)},
             },
             "optimizer": {"learning_rate": peak, "warmup": 0.01, "final": 0.1, "b2": 0.95, "weight_decay": 0.1,
                           "z_loss": 1e-4},

@@ -6,6 +6,7 @@ python -m mmssr_jax.main --config=configs/tiny.py --workdir=/tmp/tiny     the sa
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import logging as py_logging
@@ -79,7 +80,11 @@ def run_stages(context: StageContext, names: Sequence[str]) -> None:
     for name in names:
         logging.info("=== %s", name)
         begin = time.monotonic()
-        if name in _ON_MAIN and not context.dry_run:
+        if context.dry_run:
+            with context.until_missing(name):
+                stages[name](context)
+            context = dataclasses.replace(context, earlier=(*context.earlier, name))
+        elif name in _ON_MAIN:
             processes.run_on_main(functools.partial(stages[name], context))
         else:
             stages[name](context)

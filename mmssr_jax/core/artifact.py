@@ -18,7 +18,7 @@ from absl import logging
 
 from mmssr_jax.core import config as config_lib
 from mmssr_jax.core import files
-from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.lock import Lock
 
 MANIFEST = "manifest.json"
@@ -40,7 +40,7 @@ def input_digest(path: Path) -> str:
     """
     if path.is_dir():
         if not (path / MANIFEST).exists():
-            raise UserError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
+            raise NotMadeError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
         _read(path / MANIFEST)
         return files.file_digest(path / MANIFEST)
     return files.file_digest(path)
@@ -174,7 +174,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
       UserError: there is none, or it is damaged.
     """
     if not (path / MANIFEST).exists():
-        raise UserError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
+        raise NotMadeError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
     return _read(path / MANIFEST)
 
 

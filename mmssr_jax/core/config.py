@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import difflib
+import itertools
 import json
 import math
 import types
@@ -31,7 +32,8 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
 
     Nested dataclasses, `tuple[X, ...]`, `Mapping[str, X]`, `X | None` and `Literal` are understood; an int is
     accepted where a float is expected. A nested type with a classmethod `from_section(section, where)` is built by that
-    method instead of field by field. The fields of a `FLATTENED` group are read from the section itself.
+    method instead of field by field. The fields of a `FLATTENED` group are read from the section itself. A check in
+    `__post_init__` raises ValueError; "--WHERE" in its text stands for the section's flag.
 
     Args:
       cls: a dataclass type.
@@ -61,7 +63,7 @@ def to_dataclass(cls: type[T], section: Mapping[str, Any], where: str) -> T:
     try:
         return cls(**values)
     except ValueError as e:  # __post_init__ checks
-        raise UserError(f"{where}: {e}") from None
+        raise UserError(f"{where}: {str(e).replace('--WHERE', f'--{where}')}") from None
 
 
 def _is_flattened(field: dataclasses.Field[Any]) -> bool:
@@ -108,7 +110,10 @@ def is_section(hint: Any) -> bool:
 
 def exclusive(hint: Any) -> tuple[tuple[str, ...], ...]:
     """Groups of fields of which one is set, the class's `EXCLUSIVE`: a flag that sets one unsets the others."""
-    return getattr(_section_class(hint), "EXCLUSIVE", ())
+    cls = _section_class(hint)
+    hints = typing.get_type_hints(cls)
+    flattened = (exclusive(hints[f.name]) for f in dataclasses.fields(cls) if _is_flattened(f))
+    return (*getattr(cls, "EXCLUSIVE", ()), *itertools.chain.from_iterable(flattened))
 
 
 def _section_class(hint: Any) -> Any:

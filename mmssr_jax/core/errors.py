@@ -6,3 +6,7 @@ class UserError(Exception):
 
     `mmssr_jax.main` prints it without a traceback and exits with status 2.
     """
+
+
+class NotMadeError(UserError):
+    """What a stage makes is not there; a dry run goes on if an earlier stage of the same run would have made it."""

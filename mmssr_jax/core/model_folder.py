@@ -6,7 +6,7 @@ import importlib.resources
 from pathlib import Path
 
 from mmssr_jax.core.artifact import input_digest
-from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.stage import StageContext
 
 
@@ -14,7 +14,7 @@ def model_folder(ctx: StageContext, name: str) -> Path:
     """The folder of the model called `name`.
 
     `base` is what `config.base` names: one that ships with the package, or a folder; where it is not set, the run that
-    `config.pretrain` makes. Any other name is a run of this workdir, or a folder.
+    `config.pretrain` makes. Any other name is a run of this workdir, a model that ships with the package, or a folder.
 
     Raises:
       UserError: there is no such model.
@@ -24,16 +24,23 @@ def model_folder(ctx: StageContext, name: str) -> Path:
         if not base and "pretrain" in ctx.config:
             return _existing(ctx.workdir.checkpoints("base"), "the run that config.pretrain makes")
         if not base:
-            raise UserError("config.base is not set: the model that scorer and downstream model start from")
-        shipped = Path(str(importlib.resources.files("mmssr_jax"))) / "assets" / base
-        return shipped if shipped.is_dir() else _existing(Path(base), f"config.base={base}")
+            raise UserError(
+                "config.base is not set: what scorer and downstream model start from; give --config.base=MODEL"
+            )
+        return _shipped(base, f"config.base={base}")
     run = ctx.workdir.checkpoints(name)
-    return run if run.is_dir() else _existing(Path(name), f"model {name!r}")
+    return run if run.is_dir() else _shipped(name, f"model {name!r}")
+
+
+def _shipped(name: str, what: str) -> Path:
+    """A model that ships with the package, or a folder."""
+    folder = Path(str(importlib.resources.files("mmssr_jax"))) / "assets" / name
+    return folder if folder.is_dir() else _existing(Path(name), what)
 
 
 def _existing(folder: Path, what: str) -> Path:
     if not folder.is_dir():
-        raise UserError(f"{what}: neither a run of this workdir, nor shipped with the package, nor a folder")
+        raise NotMadeError(f"{what}: neither a run of this workdir, nor shipped with the package, nor a folder")
     return folder
 
 

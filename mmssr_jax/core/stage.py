@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from absl import logging
+
 from mmssr_jax.core.artifact import Artifact
 from mmssr_jax.core.config import to_dataclass
-from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.files import digest
 from mmssr_jax.core.workdir import Workdir
 
@@ -25,12 +28,43 @@ class StageContext:
       workdir: where files are read and written.
       overwrite: the stages whose outputs may be replaced.
       dry_run: only inspect and report what would be done; write nothing.
+      earlier: the stages that the run has been through.
     """
 
     config: Mapping[str, Any]
     workdir: Workdir
     overwrite: frozenset[str] = frozenset()
     dry_run: bool = False
+    earlier: tuple[str, ...] = ()
+
+    def would(self, text: str, *args: Any) -> None:
+        """Logs what a stage would do, with `logging`'s arguments; says nothing but in a dry run."""
+        if self.dry_run:
+            logging.info(text, *args)
+
+    @contextlib.contextmanager
+    def until_missing(self, what: str) -> Iterator[None]:
+        """A part of a dry run that ends, with one line, where it needs what an earlier stage of the run would make.
+
+        Raises:
+          NotMadeError: it is missing in a run that is no dry run, or that has no earlier stage.
+        """
+        try:
+            yield
+        except NotMadeError as e:
+            if not (self.dry_run and self.earlier):
+                raise
+            logging.info("%s: the rest depends on earlier stages of this run (%s)", what, e)
+
+    def made(self, path: Path) -> Path:
+        """A path that a stage makes.
+
+        Raises:
+          NotMadeError: nothing is there, in a dry run.
+        """
+        if self.dry_run and not path.exists():
+            raise NotMadeError(f"{path}: not made yet")
+        return path
 
     def section(self, name: str, cls: type[T]) -> T:
         """The config section `name` as the dataclass `cls`.
@@ -60,7 +94,12 @@ class StageContext:
           stage, settings, inputs, keeps: as in `Artifact`.
           may_overwrite: whether `overwrite` counts here; of several processes only one empties a folder.
           lock: hold the folder's lock until it is sealed; not where several processes share the work.
+
+        Raises:
+          NotMadeError: in a dry run, which claims nothing.
         """
+        if self.dry_run:
+            raise NotMadeError(f"{path}: {stage} would make it")
         return Artifact(
             path,
             stage=stage,

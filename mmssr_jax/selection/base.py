@@ -52,6 +52,11 @@ class Budget:
         if self.tokens is not None and self.tokens < 1:
             raise ValueError(f"budget.tokens is {self.tokens}; it must be at least 1")
 
+    def __str__(self) -> str:
+        if self.ratio is not None:
+            return f"{100 * self.ratio:g} % of the pool"
+        return f"{self.count} samples" if self.count is not None else f"{self.tokens} tokens"
+
     def samples(self, pool_size: int) -> int | None:
         """The number of samples to select from a pool, None for a token budget.
 

@@ -102,6 +102,7 @@ def run(ctx: StageContext, *, make_predictor: MakePredictor | None = None) -> No
       UserError: model or pool is missing, no sample has exactly one image, or the filter rejects every caption.
     """
     config = ctx.section(STAGE, CaptionsStageConfig)
+    ctx.would("captions: would caption the pool %s with %s as pool %s", config.pool, config.model, config.name)
     pool_path, model_path = pool_folder(ctx, config.pool), model_folder(ctx, config.model)
     pool = open_pool(pool_path)
     indices = np.flatnonzero(pool.n_images == 1)

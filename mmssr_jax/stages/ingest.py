@@ -32,12 +32,14 @@ from mmssr_jax.pool.writer import REJECTS_FILE, file_names, portable, write_pool
 from mmssr_jax.synthetic import generate as synthetic_pool
 from mmssr_jax.synthetic.caption_pool import write_captions
 from mmssr_jax.synthetic.generate import SyntheticConfig
+from mmssr_jax.synthetic.matching.pairs import write_matching
 from mmssr_jax.synthetic.task_files import write_exercises
 from mmssr_jax.synthetic.tasks import TASKS
 from mmssr_jax.synthetic.tiles import captions as tile_captions
 from mmssr_jax.synthetic.tiles.pool import TilesConfig, write_tiles
 
 _SHOWN_IDS = 3
+_WORLDS = {"scenes": write_captions, "tiles": tile_captions.write_captions, "matching": write_matching}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +50,12 @@ class CaptionsConfig:
       size: number of images.
       seed: seed of all random streams.
       world: "scenes", those of `PoolConfig.synthetic`, also with short questions; "tiles", those of `PoolConfig.tiles`,
-        with descriptions only.
+        with descriptions only; "matching", far more varied pictures, with descriptions and captions that fit or not.
     """
 
     size: int = 24_000
     seed: int = 1
-    world: Literal["scenes", "tiles"] = "scenes"
+    world: Literal["scenes", "tiles", "matching"] = "scenes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +121,7 @@ class PoolConfig:
 
     def __post_init__(self) -> None:
         if self.path is None and self.generated is None:
-            raise ValueError("path is not set; give --config.pool.path=POOL.json")
+            raise ValueError("path is not set; give --WHERE.path=POOL.json")
         self.ingest  # noqa: B018 - checks max_pixels and limit
 
     @property
@@ -226,8 +228,7 @@ def _generate(ctx: StageContext, config: PoolConfig, folder: Path) -> Path:
         elif isinstance(wanted, ExercisesConfig):
             write_exercises(folder, tasks=wanted.tasks, size=wanted.size, seed=wanted.seed, frames=wanted.frames)
         else:
-            write = write_captions if wanted.world == "scenes" else tile_captions.write_captions
-            write(folder, size=wanted.size, seed=wanted.seed)
+            _WORLDS[wanted.world](folder, size=wanted.size, seed=wanted.seed)
         artifact.seal({"samples": wanted.size})
     return folder / synthetic_pool.POOL
 

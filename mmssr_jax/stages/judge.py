@@ -45,6 +45,7 @@ def run(ctx: StageContext) -> None:
       UserError: the config or the pool is invalid, a judge cannot continue, or no sample was rated.
     """
     config = ctx.section("judge", judge_config_class())
+    ctx.would("judge: would rate %s with the backend %s", _amount(config), config.backend)
     if ctx.dry_run and not (ctx.workdir.pool / MANIFEST).exists():
         logging.info("judge: there is no pool yet; run the ingest stage to see what would be requested")
         return
@@ -81,6 +82,15 @@ def run(ctx: StageContext) -> None:
     artifact.seal(
         {"judged": len(results.rows), "skipped": len(results.skipped), "ratings": len(results.ratings.judgments)}
     )
+
+
+def _amount(config: JudgeConfig) -> str:
+    """How many samples are rated, for the log."""
+    if config.count is not None:
+        return f"{config.count} samples"
+    if config.share is not None:
+        return f"{100 * config.share:g} % of the pool"
+    return f"as many samples as ${config.budget_usd:g} pay for" if config.budget_usd is not None else "all samples"
 
 
 def _find_model(ctx: StageContext, name: str) -> LocalModelLoader:

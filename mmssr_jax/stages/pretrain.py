@@ -61,7 +61,9 @@ def make_tokenizer(config: PretrainConfig, samples: Any) -> Tokenizer:
 def run(ctx: StageContext) -> None:
     """Trains run `base`, and exports it if `export` is set."""
     config = ctx.section("pretrain", PretrainConfig)
-    data = training_data(ctx, config.phase.data)
+    what, length = config.phase.data.what, config.phase.optimisation.length
+    ctx.would("pretrain: would train base (%s) from random parameters on %s for %s", config.preset, what, length)
+    data = training_data(ctx, config.phase.data, where="config.pretrain.phase")
     inputs = dict(data.inputs)
     if config.tokenizer is not None:
         inputs["tokenizer"] = input_digest(Path(config.tokenizer) / "tokenizer.json")

@@ -1,11 +1,16 @@
-"""Stage `train_scorer`: trains a model to predict the judge's answers to the 15 questions."""
+"""Stage `train_scorer`: trains a model to predict the judge's answers to the 15 questions.
+
+config.train_scorer.base ──> scorer_warm_up ──> scorer
+                             (optional) the     the judge's answers
+                             pool's answers
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import input_digest
@@ -20,9 +25,11 @@ from mmssr_jax.data.subset import held_out_mask
 from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.scoring.supervision import labels_by_id
+from mmssr_jax.stages.train.mixtures import training_data
 from mmssr_jax.stages.train.phase_config import PhaseConfig
 from mmssr_jax.stages.train.phases import run_phase
 
+WARM_UP = "scorer_warm_up"  # the run of `TrainScorerConfig.warm_up`
 Questions = Literal["all", "scores", "styles"]
 
 
@@ -78,9 +85,33 @@ class ScorerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainScorerConfig:
-    """Section `config.train_scorer`."""
+    """Section `config.train_scorer`.
+
+    Attributes:
+      phase: the training on the judge's answers.
+      base: the model that `init: base` means in this section: a run of this workdir, a model that ships with the
+        package, or a folder; by default `config.base`, as in the paper.
+      warm_up: train on conversations first, by default all of the pool's, in the form in which the scorer reads them
+        and with the loss on their answers: what is usual in the pool becomes likely. It needs no judgments. The run is
+        `scorer_warm_up`, and `phase` starts from it.
+      answer_weight: weight of each token of a judged sample's own answers in the loss of `phase`, where a digit has
+        weight 1; above 0 it keeps the answers' likelihood that `warm_up` has learned.
+    """
 
     phase: PhaseConfig
+    base: str = "base"
+    warm_up: PhaseConfig | None = None
+    answer_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.warm_up is not None and self.phase.init != "base":
+            raise ValueError(f"phase.init is {self.phase.init!r}, but with a warm_up, phase starts from its run")
+        if self.answer_weight < 0:
+            raise ValueError(f"answer_weight is {self.answer_weight:g}; it must be at least 0")
+
+    def starting_at(self, phase: PhaseConfig) -> PhaseConfig:
+        """The phase with `base` for `init: base`."""
+        return dataclasses.replace(phase, init=self.base) if phase.init == "base" else phase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +120,32 @@ class _ScorerExampleEncoder:
 
     scorer: ScorerConfig
     labels: Mapping[str, ScorerLabels]
+    answer_weight: float
 
     def __call__(self, processor: Processor) -> Encode:
         encoder = self.scorer.encoder(processor)
 
         def encode(sample: Sample) -> Example:
-            return encoder.training_example(*processor.preprocess(sample), self.labels[sample.id])
+            labels = self.labels[sample.id]
+            return encoder.training_example(*processor.preprocess(sample), labels, answer_weight=self.answer_weight)
+
+        return encode
+
+
+@dataclasses.dataclass(frozen=True)
+class _ConversationEncoder:
+    """Makes the encoder of the warm-up's examples: a conversation as the scorer reads it, the loss on its answers."""
+
+    scorer: ScorerConfig
+
+    def __call__(self, processor: Processor) -> Encode:
+        encoder = self.scorer.encoder(processor)
+
+        def encode(sample: Sample) -> Example:
+            example = encoder.prompt(*processor.preprocess(sample))
+            if not len(example.loss_target):
+                raise ValueError(f"nothing of its answers is left within {self.scorer.max_prefix} tokens")
+            return example
 
         return encode
 
@@ -105,24 +156,50 @@ def judgments_path(ctx: StageContext) -> Path:
 
 
 def run(ctx: StageContext) -> None:
-    """Trains run `scorer` on the judged samples outside the validation split."""
+    """Trains run `scorer` on the judged samples outside the validation split, after its warm-up if there is one."""
     config = ctx.section("train_scorer", TrainScorerConfig)
     scorer = ctx.section("scorer", ScorerConfig).for_training_examples()
+    for name, planned in ((WARM_UP, config.warm_up), ("scorer", config.phase)):
+        if planned is not None:
+            ctx.would("train_scorer: would train %s for %s", name, planned.optimisation.length)
     pool = open_pool(ctx.workdir.pool)
-    judgments = files.read_parquet(judgments_path(ctx))
+    judgments = files.read_parquet(ctx.made(judgments_path(ctx)))
     labels = labels_by_id(judgments, [c.slug for c in scorer.chosen()])
     ids = [i for i in judgments["id"].to_pylist() if i in labels]
     is_validation = held_out_mask(ids, share=scorer.holdout, seed=scorer.holdout_seed)
     kept = [i for i, validation in zip(ids, is_validation, strict=True) if not validation]
     if not kept:
         raise UserError(f"no judged sample is left to train on: {len(ids)} judged, holdout {scorer.holdout}")
+    phase = config.starting_at(config.phase)
+    if config.warm_up is not None:
+        _warm_up(ctx, config.starting_at(config.warm_up), scorer)
+        phase = dataclasses.replace(phase, init=WARM_UP)
+    settings: dict[str, Any] = {"phase": phase, "scorer": scorer}
+    if config.answer_weight:
+        settings["answer_weight"] = config.answer_weight
     run_phase(
         ctx,
         "scorer",
-        config.phase,
+        phase,
         stage="train_scorer",
         samples=pool.subset(kept),
         inputs={"pool": input_digest(ctx.workdir.pool), "judgments": input_digest(judgments_path(ctx))},
-        make_encoder=_ScorerExampleEncoder(scorer, labels),
-        settings={"phase": config.phase, "scorer": scorer},
+        make_encoder=_ScorerExampleEncoder(scorer, labels, config.answer_weight),
+        settings=settings,
+    )
+
+
+def _warm_up(ctx: StageContext, phase: PhaseConfig, scorer: ScorerConfig) -> None:
+    """Trains run `scorer_warm_up` on conversations."""
+    data = training_data(ctx, phase.data, where="config.train_scorer.warm_up")
+    run_phase(
+        ctx,
+        WARM_UP,
+        phase,
+        stage="train_scorer",
+        samples=data.samples,
+        inputs=data.inputs,
+        make_encoder=_ConversationEncoder(scorer),
+        settings={"phase": phase, "scorer": scorer},
+        validation=data.validation,
     )

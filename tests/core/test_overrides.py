@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict, config_dict
 
-from mmssr_jax.core.config import to_dataclass
+from mmssr_jax.core.config import FLATTENED, to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.flag_values import parse_value
 from mmssr_jax.core.overrides import Override, apply_overrides, plain_config, split_arguments
@@ -40,7 +40,12 @@ class Draw:
     extra: Size | None = None
 
 
-TYPES = {"title": str, "draws": Mapping[str, Draw], "api": Draw}
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    size: Size = dataclasses.field(default=Size(), metadata=FLATTENED)
+
+
+TYPES = {"whole": Whole, "title": str, "draws": Mapping[str, Draw], "api": Draw}
 
 
 def changed(*flags: str, config=None):
@@ -116,7 +121,7 @@ def test_a_value_is_read_by_the_type_of_its_field(flag, field, value):
         ("api.count=3", "api.count: the config has no field 'count'; did you mean --config.api.size.count or "
          "--config.api.extra.count?"),
         ("size.count=3", "size.count: the config has no field 'size'; did you mean --config.api.size.count?"),
-        ("zzz=3", "zzz: the config has no field 'zzz'; known are title, draws, api"),
+        ("zzz=3", "zzz: the config has no field 'zzz'; known are whole, title, draws, api"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(flag, line):
@@ -130,6 +135,7 @@ def test_a_mistake_is_one_line(flag, line):
 
 def test_a_new_kind_replaces_what_the_file_set_but_not_what_a_flag_set():
     assert draw("--config.draws.a.size.count=7").size == Size(count=7)
+    assert changed("--config.whole.count=7", config={"whole": {"share": 0.1}}) == {"whole": {"count": 7}}
     both = draw("--config.draws.a.size.count=7", "--config.draws.a.size.share=0.5").size
     assert both == Size(share=0.5, count=7), "which the dataclass may refuse"
 

@@ -42,7 +42,7 @@ def _data(
     context: StageContext, members: dict[str, ComponentConfig], *, share: float = 0.0, groups=None, selection=None
 ):
     holdout = HoldOutConfig(share=share, limit=3)
-    return training_data(context, DataConfig(selection, members, groups or {}, holdout))
+    return training_data(context, DataConfig(selection, members, groups or {}, holdout), where="config.x")
 
 
 def test_without_a_mixture_it_is_the_pool_or_a_selection_of_it(context):

@@ -430,7 +430,9 @@ def test_mixture_weights_train_on_the_pool_in_the_shares_of_the_selection(workdi
     assert [entry["sampling_strategy"] for entry in listed] == [f"random:{n}" for n in counts]
     records = [r for entry in listed for r in json.loads((folder / entry["json_path"]).read_text(encoding="utf-8"))]
     assert sorted(r["id"] for r in records) == IDS[2:]
-    training = training_data(StageContext({}, workdir), to_dataclass(DataConfig, {"mixture": mixture}, "here"))
+    training = training_data(
+        StageContext({}, workdir), to_dataclass(DataConfig, {"mixture": mixture}, "here"), where="here"
+    )
     assert len(training.samples) == len(IDS) - 2
     assert f"selection.{mixture['scenes+yes/no']['selection']}" in training.inputs
     select_stage.run(StageContext({"select": {"selections": selections, "verify": True}}, workdir))

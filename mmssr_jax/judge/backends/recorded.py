@@ -152,7 +152,7 @@ class RecordedBackend(Backend[RecordedSettings]):
     def check(self, settings: RecordedSettings, *, repeats: bool) -> None:
         """Raises ValueError if there is no file, or if ratings are repeated."""
         if settings.recorded is None:
-            raise ValueError("recorded is not set; give the path of a JSONL file of ratings")
+            raise ValueError("recorded is not set; give a JSONL file of ratings as --WHERE.recorded=JUDGMENTS.jsonl")
         if repeats:
             raise ValueError("recorded ratings cannot be repeated; give second ratings as recorded_repeat")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mmssr_jax.core.artifact import input_digest
-from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.files import read_parquet
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.documents import Captions, Documents
@@ -43,8 +43,13 @@ class TrainingData:
     inputs: Mapping[str, str]
 
 
-def training_data(ctx: StageContext, config: DataConfig) -> TrainingData:
+def training_data(ctx: StageContext, config: DataConfig, *, where: str) -> TrainingData:
     """Opens the training and validation data of a phase.
+
+    Args:
+      ctx: the stage's context.
+      config: the phase's data.
+      where: the phase's place in the config, such as "config.pretrain.phase", for error lines.
 
     Raises:
       UserError: the data of a component is missing or inconsistent; the component is named.
@@ -55,6 +60,8 @@ def training_data(ctx: StageContext, config: DataConfig) -> TrainingData:
     components = dict(config.mixture) or {"all": ComponentConfig(selection=config.selection)}
     inputs: dict[str, str] = {}
     training, validation = {}, {}
+    if "pools" in ctx.config and "pool" not in ctx.config:
+        _check_sources(components, where)
     for name, component in components.items():
         samples = _open(ctx, name, component, inputs)
         is_validation = (
@@ -78,6 +85,18 @@ def training_data(ctx: StageContext, config: DataConfig) -> TrainingData:
     return TrainingData(mixture, validation, inputs)
 
 
+def _check_sources(components: Mapping[str, ComponentConfig], where: str) -> None:
+    """Checks, where the config ingests named pools only, that no component reads the workdir's pool.
+
+    Raises:
+      UserError: one does; names the flags.
+    """
+    for name, component in components.items():
+        if component.reads_workdir_pool:
+            flag = f"--{where}.mixture.{name}"
+            raise UserError(f"{flag}.documents is not set, nor is {flag}.pool: the component {name!r} has no samples")
+
+
 def _open(ctx: StageContext, name: str, config: ComponentConfig, inputs: dict[str, str]) -> SampleSource:
     """The samples of a component; adds the digests of their sources to `inputs`."""
     if config.documents is not None or config.generated is not None:
@@ -89,7 +108,7 @@ def _open(ctx: StageContext, name: str, config: ComponentConfig, inputs: dict[st
         samples = open_pool(folder)
         inputs["pool" if config.pool == WORKDIR_POOL else f"pool.{config.pool}"] = input_digest(folder)
         if config.selection is not None:
-            selected = ctx.workdir.selection(config.selection)
+            selected = ctx.made(ctx.workdir.selection(config.selection))
             samples = samples.subset(read_parquet(selected / "selection.parquet", ["id"])["id"].to_pylist())
             key = "selection" if name == "all" else f"selection.{config.selection}"
             inputs[key] = input_digest(selected)
@@ -124,7 +143,7 @@ def pool_folder(ctx: StageContext, name: str) -> Path:
     if own.is_dir():
         return own
     if not Path(name).is_dir():
-        raise UserError(f"pool {name!r}: neither one of this workdir's pools (config.pools) nor a folder")
+        raise NotMadeError(f"pool {name!r}: neither one of this workdir's pools (config.pools) nor a folder")
     return Path(name)
 
 

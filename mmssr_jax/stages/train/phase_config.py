@@ -61,6 +61,11 @@ class ComponentConfig:
     generated: GeneratedConfig | None = None
     limit: int | None = None
 
+    @property
+    def reads_workdir_pool(self) -> bool:
+        """Whether its samples are the pool that the workdir ingests."""
+        return self.documents is None and self.generated is None and self.pool == WORKDIR_POOL
+
 
 @dataclasses.dataclass(frozen=True)
 class HoldOutConfig:

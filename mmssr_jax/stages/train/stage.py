@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.model_folder import model_folder
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.documents import Document
@@ -72,14 +73,21 @@ def run(ctx: StageContext) -> None:
     config = ctx.section("train", TrainConfig)
     for name in in_order(config.phases):
         phase = config.phases[name]
-        data = training_data(ctx, phase.data)
-        run_phase(
-            ctx,
-            name,
-            phase,
-            stage="train",
-            samples=data.samples,
-            inputs=data.inputs,
-            make_encoder=ChatEncoder(phase),
-            validation=data.validation,
+        ctx.would(
+            "train: would train %s from %s on %s for %s", name, phase.init, phase.data.what, phase.optimisation.length
         )
+        if ctx.dry_run and phase.init not in config.phases:
+            with ctx.until_missing(f"train: {name}"):
+                model_folder(ctx, phase.init)
+        with ctx.until_missing(f"train: {name}"):
+            data = training_data(ctx, phase.data, where=f"config.train.phases.{name}")
+            run_phase(
+                ctx,
+                name,
+                phase,
+                stage="train",
+                samples=data.samples,
+                inputs=data.inputs,
+                make_encoder=ChatEncoder(phase),
+                validation=data.validation,
+            )

@@ -1,0 +1,101 @@
+"""`--dry_run` of every shipped config on an empty workdir: says what each stage would do, and writes nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from absl.testing import flagsaver
+
+from mmssr_jax import main
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.vocabulary import CAPABILITIES
+from mmssr_jax.core.workdir import Workdir
+from tests.test_configs import CONFIGS
+
+# What only the user has: the end of the flag that the error line names -> the file of `mine` to give.
+ANSWERS = {
+    "benchmarks.mine.path": "BENCHMARK",
+    "path": "POOL",
+    "recorded": "RATINGS",
+    "base": "MODEL",
+    "score.model": "MODEL",
+    "documents": "DOCUMENTS",
+    "features": "FEATURES",
+}
+NOT_HERE = {"convert.source"}  # a checkpoint of others
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> dict[str, str]:
+    """What a user has: a pool of text, ratings of it, a benchmark, a model and its tokenizer."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "Nothing."}]
+    ids = [f"s{i}" for i in range(4)]
+    (folder / "pool.json").write_text(json.dumps([{"id": i, "source": "x", "conversations": turns} for i in ids]))
+    ratings = [{"id": i, "scores": [1] * len(CAPABILITIES), "styles": ["yes/no"]} for i in ids]
+    files.write_jsonl(folder / "ratings.jsonl", ratings)
+    files.write_jsonl(folder / "documents.jsonl", [{"id": "d", "text": ["One.", "Two."]}])
+    files.write_parquet(folder / "features.parquet", pa.table({"id": ids, "relevance_min": [1.0] * 4}))
+    (folder / "benchmark.tsv").write_text("index\tquestion\tanswer\n0\tIs it?\tyes\n")
+    model = main._PACKAGE / "assets" / "base_tiny"
+    return {
+        "POOL": str(folder / "pool.json"), "RATINGS": str(folder / "ratings.jsonl"), "MODEL": str(model),
+        "BENCHMARK": str(folder / "benchmark.tsv"), "DOCUMENTS": str(folder / "documents.jsonl"),
+        "FEATURES": str(folder / "features.parquet"),
+    }  # fmt: skip
+
+
+def dry_run(config: Path, workdir: Path, flags: list[str]) -> None:
+    with flagsaver.flagsaver():
+        parsed = main.parse(["main", f"--config={config}", *flags])
+    main.run_stages(StageContext(parsed, Workdir(workdir), dry_run=True), parsed["stages"])
+
+
+def asked(config: Path, workdir: Path, flags: list[str]) -> str | None:
+    """The setting that the one line of a dry run asks for; None if it ends well."""
+    try:
+        dry_run(config, workdir, flags)
+    except UserError as e:
+        line = str(e)
+    else:
+        return None
+    found = re.search(r"--config\.([\w.]+)", line)
+    assert found is not None, f"the line names no flag: {line}"
+    assert "\n" not in line
+    return found[1]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda p: p.stem)
+def test_a_dry_run_on_an_empty_workdir(config, mine, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="absl")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    flags: list[str] = []
+    while (missing := asked(config, tmp_path / "work", flags)) not in (None, *NOT_HERE):
+        answer = next(value for end, value in ANSWERS.items() if missing.endswith(end))
+        flag = f"--config.{missing}={mine[answer]}"
+        assert flag not in flags
+        flags.append(flag)
+        caplog.clear()
+    assert sorted(tmp_path.rglob("*")) == before
+    if missing in NOT_HERE:
+        return
+    for stage in main.STAGES:
+        says = any(line.startswith(f"{stage}: ") for line in caplog.messages)
+        assert (f"=== {stage}" in caplog.messages) == says
+
+
+def test_a_stage_that_no_earlier_one_feeds_is_a_mistake(mine, tmp_path):
+    """`--stages=score --dry_run` on an empty workdir fails as the run would."""
+    with flagsaver.flagsaver():
+        parsed = main.parse(["main", f"--config={CONFIGS[0].parent}/tiny.py"])
+    with pytest.raises(UserError, match=r"pool: not finished or not made by this program"):
+        main.run_stages(StageContext(parsed, Workdir(tmp_path / "work"), dry_run=True), ["score"])
