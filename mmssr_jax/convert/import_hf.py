@@ -92,8 +92,10 @@ def load_qwen3_vl_vision(folder: Path) -> tuple[VisionConfig, Loaded]:
 
 
 def load_decoder(folder: Path, *, mesh: Mesh | None = None, dtype: DType = "float32") -> Loaded:
-    """A Qwen2 or Llama checkpoint; arguments and errors as of `load_vlm`."""
-    config = read_config.decoder_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    """A Qwen2, Qwen3 or Llama checkpoint; arguments and errors as of `load_vlm`."""
+    values, where = files.read_json(folder / "config.json"), str(folder / "config.json")
+    headless = values.get("model_type") == "qwen3_vl_text"  # Qwen3-VL's text model alone, which has no logits
+    config = read_config.decoder_config(values, where, tied=True if headless else None)
     checkpoint = Checkpoint(folder)
     table = found_entries(qwen2.parts(), checkpoint.keys(), family="Qwen2 or Llama")
     return _load(lambda: Decoder(config, rngs=nnx.Rngs(0)), checkpoint, table, mesh, dtype)

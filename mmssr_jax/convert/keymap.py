@@ -9,14 +9,14 @@ may name more than a model has. A parameter without an entry, or a tensor that m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
 
-Arrangement = Literal["same", "transposed", "patches"]
+Arrangement = Literal["same", "transposed", "patches", "patch_pairs"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Entry:
       ours: dotted name of the parameter.
       theirs: name of the tensor, with `{layer}` where ours is stacked.
       arrangement: how the tensor's axes differ from the parameter's. "transposed": [out, in] for [in, out]. "patches":
-        a convolution [out, channel, y, x] for a matrix [y * x * channel, out].
+        a convolution [out, channel, y, x] for a matrix [y * x * channel, out]. "patch_pairs": a convolution over two
+        frames, [out, channel, time, y, x], for a matrix [time * y * x * channel, out].
     """
 
     ours: str
@@ -44,12 +45,17 @@ class Entry:
         if self.arrangement == "patches":
             side = round((shape[0] // 3) ** 0.5)
             return shape[1], 3, side, side
+        if self.arrangement == "patch_pairs":
+            side = round((shape[0] // 6) ** 0.5)
+            return shape[1], 3, 2, side, side
         return tuple(shape[::-1]) if self.arrangement == "transposed" else tuple(shape)
 
     def to_ours(self, tensor: np.ndarray) -> np.ndarray:
         """The parameter of a tensor, [in, out] or [D], from the tensor's [out, in], [out, channel, y, x] or [D]."""
         if self.arrangement == "patches":
             return tensor.transpose(2, 3, 1, 0).reshape(-1, tensor.shape[0])
+        if self.arrangement == "patch_pairs":
+            return tensor.transpose(2, 3, 4, 1, 0).reshape(-1, tensor.shape[0])
         return tensor.T if self.arrangement == "transposed" else tensor
 
     def to_theirs(self, array: np.ndarray) -> np.ndarray:
@@ -57,6 +63,9 @@ class Entry:
         if self.arrangement == "patches":
             out, channels, side, _ = self.their_shape(array.shape)
             return array.reshape(side, side, channels, out).transpose(3, 2, 0, 1)
+        if self.arrangement == "patch_pairs":
+            out, channels, frames, side, _ = self.their_shape(array.shape)
+            return array.reshape(frames, side, side, channels, out).transpose(4, 3, 0, 1, 2)
         return array.T if self.arrangement == "transposed" else array
 
 
@@ -118,14 +127,14 @@ def expand(entries: Iterable[Entry], shapes: Mapping[str, Sequence[int]]) -> lis
     return tensors
 
 
-def check(tensors: Sequence[Tensor], checkpoint: Any) -> None:
-    """Compares names and shapes with those of a `Checkpoint`.
+def check(tensors: Sequence[Tensor], checkpoint: Any, *, ignored: Collection[str] = ()) -> None:
+    """Compares names and shapes with those of a `Checkpoint`; tensors named by `ignored` may be there.
 
     Raises:
       UserError: a tensor maps to no parameter, a parameter has no tensor, or a shape differs; all are listed.
     """
     wanted = {t.key: t for t in tensors}
-    present = set(checkpoint.keys())
+    present = set(checkpoint.keys()) - set(ignored)
     problems = []
     unknown = sorted(present - set(wanted))
     if unknown:

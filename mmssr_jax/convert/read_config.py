@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from mmssr_jax.convert.section import NEUTRAL, ConfigSection
+from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.images.anyres import AnyresSpec
 from mmssr_jax.models.config import (
     CLIP_MEAN,
     CLIP_STD,
     DecoderConfig,
-    RopeScaling,
     VisionConfig,
     VLMConfig,
 )
@@ -39,7 +40,7 @@ SO400M = "google/siglip-so400m-patch14-384"
 
 
 def decoder_config(values: Mapping[str, Any], where: str, *, tied: bool | None = None) -> DecoderConfig:
-    """Qwen2's or Llama's config.
+    """The config of Qwen2, Llama, Qwen3, or Qwen3-VL's text model.
 
     Args:
       values: the JSON object.
@@ -51,13 +52,13 @@ def decoder_config(values: Mapping[str, Any], where: str, *, tied: bool | None =
     """
     s = ConfigSection(values, where)
     family = values.get("model_type", "qwen2")
-    s.expect("model_type", "qwen2", "llama")
-    config = _decoder(s, qkv_bias=family == "qwen2", tied=tied)
+    s.expect("model_type", "qwen2", "llama", "qwen3", "qwen3_vl_text")
+    config = _decoder(s, family=family, tied=tied)
     s.finish()
     return config
 
 
-def _decoder(s: ConfigSection, *, qkv_bias: bool, tied: bool | None) -> DecoderConfig:
+def _decoder(s: ConfigSection, *, family: str, tied: bool | None) -> DecoderConfig:
     s.expect("hidden_act", "silu")
     s.expect("attention_dropout", 0.0, 0)
     s.expect("use_sliding_window", False)
@@ -66,35 +67,46 @@ def _decoder(s: ConfigSection, *, qkv_bias: bool, tied: bool | None) -> DecoderC
     s.expect("mlp_bias", False)
     s.expect("pretraining_tp", 1)
     heads = s.take("num_attention_heads")
-    theta, scaling = _rope(s)
+    theta, scaling, mrope = _rope(s, mrope=family == "qwen3_vl_text")
     types = s.take("layer_types", None)
-    if types is not None and set(types) != {"full_attention"}:
+    if types is not None and (not isinstance(types, list) or any(t != "full_attention" for t in types)):
         raise UserError(f"{s.where}: layer_types other than full_attention are not supported")
-    return DecoderConfig(
-        vocab=s.take("vocab_size"),
-        width=s.take("hidden_size"),
-        depth=s.take("num_hidden_layers"),
-        heads=heads,
-        kv_heads=s.take("num_key_value_heads", None) or heads,
-        mlp=s.take("intermediate_size"),
-        head_dim=s.take("head_dim", None),
-        rope_theta=theta,
-        rope_scaling=scaling,
-        eps=s.take("rms_norm_eps", 1e-6),
-        qkv_bias=qkv_bias,
-        tie_embeddings=bool(s.take("tie_word_embeddings", tied)),
-    )
+    fields = {
+        "vocab": s.take("vocab_size"),
+        "width": s.take("hidden_size"),
+        "depth": s.take("num_hidden_layers"),
+        "heads": heads,
+        "kv_heads": s.take("num_key_value_heads", None) or heads,
+        "mlp": s.take("intermediate_size"),
+        "head_dim": s.take("head_dim", None),
+        "rope_theta": theta,
+        "rope_scaling": scaling,
+        "eps": s.take("rms_norm_eps", 1e-6),
+        "qkv_bias": family == "qwen2",
+        "qk_norm": family.startswith("qwen3"),
+        "mrope": mrope,
+        "tie_embeddings": bool(s.take("tie_word_embeddings", tied)),
+    }
+    return to_dataclass(DecoderConfig, fields, s.where)
 
 
-def _rope(s: ConfigSection) -> tuple[float, RopeScaling | None]:
-    """Base and scaling, from `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (4)."""
+def _rope(s: ConfigSection, *, mrope: bool) -> tuple[Any, dict[str, Any] | None, Any]:
+    """Base, scaling (the fields of `RopeScaling`) and, if the model has it, the sections of MRoPE.
+
+    They stand in `rope_parameters` (transformers 5), or in `rope_theta` and `rope_scaling` (4).
+    """
     given = {"rope_theta": s.take("rope_theta", None)}
     for part in (s.take("rope_scaling", None), s.take("rope_parameters", None)):
+        if not isinstance(part or {}, Mapping):
+            raise UserError(f"{s.where}: RoPE settings are {part!r}, expected an object")
         given |= part or {}
     theta = given.pop("rope_theta")
     if theta is None:
         raise UserError(f"{s.where}: has neither rope_theta nor rope_parameters.rope_theta")
-    kinds = {given.pop(name) for name in ("rope_type", "type") if name in given} or {"default"}
+    sections = given.pop("mrope_section", None) if mrope else None
+    if mrope and (sections is None or given.pop("mrope_interleaved", False) is not True):
+        raise UserError(f"{s.where}: RoPE needs mrope_section and mrope_interleaved = true")
+    kinds = {str(given.pop(name)) for name in ("rope_type", "type") if name in given} or {"default"}
     if len(kinds) > 1 or not kinds <= {"default", "linear", "llama3"}:
         raise UserError(f"{s.where}: RoPE scaling {' and '.join(map(repr, sorted(kinds)))} is not supported")
     (kind,) = kinds
@@ -102,8 +114,8 @@ def _rope(s: ConfigSection) -> tuple[float, RopeScaling | None]:
     for name in sorted(set(given) ^ set(wanted)):
         raise UserError(f"{s.where}: RoPE setting {name!r} is {'not supported' if name in given else 'missing'}")
     if kind == "default":
-        return float(theta), None
-    return float(theta), RopeScaling(kind, **{_LLAMA3[name]: given[name] for name in wanted})
+        return theta, None, sections
+    return theta, {"kind": kind, **{_LLAMA3[name]: given[name] for name in wanted}}, sections
 
 
 def siglip_config(values: Mapping[str, Any], where: str, *, alone: bool = True) -> VisionConfig:
@@ -115,9 +127,9 @@ def siglip_config(values: Mapping[str, Any], where: str, *, alone: bool = True) 
     s = ConfigSection(values, where)
     s.expect("model_type", "siglip_vision_model")
     head = s.take("vision_use_head", alone)
-    config = VisionConfig(
-        **_tower(s), activation=s.activation("hidden_act", "gelu_pytorch_tanh"), final_norm=True, attention_pool=head
-    )
+    activation = s.activation("hidden_act", "gelu_pytorch_tanh")
+    fields = {**_tower(s), "activation": activation, "final_norm": True, "attention_pool": head}
+    config = to_dataclass(VisionConfig, fields, where)
     s.finish()
     return config
 
@@ -134,10 +146,10 @@ def clip_vision_config(values: Mapping[str, Any], where: str) -> VisionConfig:
     s.expect("dropout", 0.0)
     activation = s.activation("hidden_act", "quick_gelu")
     s.finish()
-    return VisionConfig(
-        **tower, activation=activation, patch_bias=False, class_token=True, pre_norm=True, final_norm=True,
-        mean=CLIP_MEAN, std=CLIP_STD,
-    )  # fmt: skip
+    return to_dataclass(VisionConfig, {
+        **tower, "activation": activation, "patch_bias": False, "class_token": True, "pre_norm": True,
+        "final_norm": True, "mean": CLIP_MEAN, "std": CLIP_STD,
+    }, where)  # fmt: skip
 
 
 def _tower(s: ConfigSection, *, eps: float = 1e-6) -> dict[str, Any]:
@@ -156,16 +168,16 @@ def _tower(s: ConfigSection, *, eps: float = 1e-6) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class LlavaConfig:
-    """The configuration of a LLaVA-OneVision checkpoint.
+    """The configuration of a LLaVA-1.5 or LLaVA-OneVision checkpoint.
 
     Attributes:
       model: the network.
-      anyres: grids and token counts.
+      anyres: grids and token counts; None for LLaVA-1.5, whose images are one view each.
       image_token: id of the image placeholder.
     """
 
     model: VLMConfig
-    anyres: AnyresSpec
+    anyres: AnyresSpec | None
     image_token: int
 
 
@@ -210,7 +222,7 @@ def _lmms_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
     s.expect("use_pos_skipping", False)
     image_token = s.take("image_token_index", None)
     vision = _lmms_tower(s, where)
-    decoder = _decoder(s, qkv_bias=True, tied=False)
+    decoder = _decoder(s, family="qwen2", tied=False)
     anyres = _anyres(s, vision, aspect="image_aspect_ratio")
     s.finish(NEUTRAL | _LMMS_NEUTRAL)
     return LlavaConfig(VLMConfig(vision, decoder), anyres, 151646 if image_token in (None, -200) else image_token)
@@ -229,7 +241,7 @@ def _lmms_tower(s: ConfigSection, where: str) -> VisionConfig:
 
 def _anyres(s: ConfigSection, vision: VisionConfig, *, aspect: str) -> AnyresSpec:
     mode = s.take(aspect, "anyres_max_9")
-    if not mode.startswith("anyres_max_") or not mode.removeprefix("anyres_max_").isdigit():
+    if not isinstance(mode, str) or not re.fullmatch(r"anyres_max_[0-9]{1,4}", mode):
         raise UserError(f"{s.where}: {aspect} = {mode!r} is not supported, only 'anyres_max_N'")
     size = vision.image_size
     pinpoints = s.take("image_grid_pinpoints", None)
@@ -238,9 +250,15 @@ def _anyres(s: ConfigSection, vision: VisionConfig, *, aspect: str) -> AnyresSpe
         return spec
     if isinstance(pinpoints, str):
         pinpoints = _pinpoint_range(pinpoints, size, s.where)
-    if any(h % size or w % size for h, w in pinpoints):
-        raise UserError(f"{s.where}: image_grid_pinpoints must be multiples of the image size {size}")
+    if not isinstance(pinpoints, list) or not all(_is_pinpoint(p, size) for p in pinpoints):
+        raise UserError(f"{s.where}: image_grid_pinpoints must be pairs of multiples of the image size {size}")
     return dataclasses.replace(spec, grids=tuple((h // size, w // size) for h, w in pinpoints))
+
+
+def _is_pinpoint(value: Any, size: int) -> bool:
+    """Whether a value is (height, width), both multiples of `size`."""
+    pair = isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(n, int) for n in value)
+    return pair and all(n > 0 and n % size == 0 for n in value)
 
 
 def _pinpoint_range(text: str, size: int, where: str) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ from mmssr_jax.generation.sampling import Sampling, sample
 from mmssr_jax.models import module_params
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.decoder import Decoder
+from mmssr_jax.models.visual_embeddings import Embeddings, next_positions, sequential_positions
 from mmssr_jax.parallel import hosts
 from mmssr_jax.parallel.mesh import make_mesh, replicated
 from mmssr_jax.parallel.rules import shardings
@@ -48,13 +49,13 @@ class GenerationConfig:
 
 
 def generate(
-    decoder: Decoder, embeddings: jax.Array, lengths: jax.Array, seeds: jax.Array, settings: GenerationConfig
+    decoder: Decoder, embeddings: Embeddings, lengths: jax.Array, seeds: jax.Array, settings: GenerationConfig
 ) -> jax.Array:
     """Answers to embedded prompts; to be called under jit.
 
     Args:
       decoder: of the model.
-      embeddings: [B, L, D], each row padded on the right.
+      embeddings: [B, L, D], or `VisualEmbeddings`; each row padded on the right.
       lengths: int32 [B], tokens of each prompt (at least 1).
       seeds: int32 [B], see `Sampling`.
       settings: static.
@@ -63,7 +64,8 @@ def generate(
       int32 [B, max_tokens]; `PAD` from the stop token on.
     """
     last, cache = prefill(decoder, embeddings, lengths, room=embeddings.shape[1] + settings.max_tokens)
-    return decode(decoder, last, cache, seeds, settings, positions=lengths, slots=lengths)
+    positions = next_positions(sequential_positions(embeddings), lengths)
+    return decode(decoder, last, cache, seeds, settings, positions=positions, slots=lengths)
 
 
 def decode(
@@ -109,15 +111,14 @@ def decode(
     return jax.lax.while_loop(unfinished, step_all, start)[-1]
 
 
-def prefill(decoder: Decoder, embeddings: jax.Array, lengths: jax.Array, *, room: int) -> tuple[jax.Array, KVCache]:
+def prefill(decoder: Decoder, embeddings: Embeddings, lengths: jax.Array, *, room: int) -> tuple[jax.Array, KVCache]:
     """Runs embedded prompts [B, L, D] of `lengths` [B]; the hidden state [B, D] of each last token, and the cache.
 
     The cache has `room` slots per row.
     """
-    B, L, _ = embeddings.shape
+    B = embeddings.shape[0]
     cache = KVCache.empty(decoder.config, rows=B, length=room, dtype=embeddings.dtype)
-    positions = jnp.broadcast_to(jnp.arange(L), (B, L))
-    hidden, cache = decoder.extend(embeddings, positions, cache, jnp.zeros(B, jnp.int32))
+    hidden, cache = decoder.extend(embeddings, sequential_positions(embeddings), cache, jnp.zeros(B, jnp.int32))
     return jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0], cache
 
 

@@ -4,6 +4,7 @@
     static    2 x 2 tiles and an overview                                       (MM1.5, arXiv 2409.20566)
     dynamic   the grid of n_min .. n_max tiles that covers the image with the least padding, and an overview
     anyres    LLaVA-OneVision's tiles and token counts, see `images.anyres`
+    native    the whole image at its native aspect ratio, as blocks of patches, see `images.native`  (Qwen3-VL)
 
 In the first three modes each view has the model's `resolution` and becomes the same number of tokens, and prompts of
 `whole_from` or more images are not split. Where the paper is silent: among equally good grids the one with fewer
@@ -21,6 +22,7 @@ from typing import Literal
 from mmssr_jax.images.anyres import AnyresSpec, TileLayout, anyres_layout, single_layout
 
 Grid = tuple[int, int]
+Fit = Literal["stretch", "pad", "crop"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,10 @@ class ViewConfig:
         from 1, 0 for the overview; "seps" puts ":" before the overview, "," between columns, "<n>" between rows.
       whole_from: prompts with at least this many images are not split.
       newline: a learned newline follows the tokens of every view, as in LLaVA-OneVision; MM1.5 has none.
+      fit: how a whole image becomes a square: "stretch" (SigLIP), "pad" (centred on a square of `pad_colour`; how
+        LLaVA-1.5 was trained) or "crop" (the middle of the longer side; Hugging Face's processor of LLaVA-1.5).
+      pad_colour: 8-bit red, green and blue; CLIP's mean colour by default.
+      pixels: the fewest and most pixels of an image in mode "native"; by default those of Qwen3-VL.
 
     In mode "anyres" the model's `VLMConfig.anyres` holds the rules, and all fields but `mode` keep their defaults.
 
@@ -42,16 +48,21 @@ class ViewConfig:
       ValueError: a field has a value that the mode does not allow.
     """
 
-    mode: Literal["single", "static", "dynamic", "anyres"] = "single"
+    mode: Literal["single", "static", "dynamic", "anyres", "native"] = "single"
     tiles: tuple[int, int] = (4, 9)
     overview: Literal["before", "after"] = "after"
     indicator: Literal["none", "index", "seps"] = "none"
     whole_from: int = 3
     newline: bool = True
+    fit: Fit = "stretch"
+    pad_colour: tuple[int, int, int] = (122, 116, 104)
+    pixels: tuple[int, int] = (65_536, 16_777_216)
 
     def __post_init__(self) -> None:
         if not 1 <= self.tiles[0] <= self.tiles[1]:
             raise ValueError(f"tiles must be (n_min, n_max) with 1 <= n_min <= n_max, not {self.tiles}")
+        if not 1 <= self.pixels[0] <= self.pixels[1]:
+            raise ValueError(f"pixels must be (least, most) with 1 <= least <= most, not {self.pixels}")
         if self.whole_from < 1:
             raise ValueError(f"whole_from is {self.whole_from}; expected 1 or more")
         for field in dataclasses.fields(ViewConfig)[1:]:
@@ -143,8 +154,8 @@ def views(sizes: Sequence[tuple[int, int]], config: ViewConfig, resolution: int)
     Raises:
       ValueError: the mode is "anyres", see `AnyresViewConfig.layouts`.
     """
-    if config.mode == "anyres":
-        raise ValueError("mode anyres has tile layouts instead of views")
+    if config.mode in ("anyres", "native"):
+        raise ValueError(f"mode {config.mode} has layouts of its own instead of views")
     if config.mode == "single" or len(sizes) >= config.whole_from:
         return [[View(image)] for image in range(len(sizes))]
     return [_split(image, place(*size, config, resolution).grid, config) for image, size in enumerate(sizes)]

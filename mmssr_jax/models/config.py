@@ -6,8 +6,11 @@ import dataclasses
 import math
 from typing import Literal
 
+from mmssr_jax.core.sample import ChatTemplate
 from mmssr_jax.images.anyres import AnyresSpec
+from mmssr_jax.images.native import NativeViewConfig
 from mmssr_jax.images.views import AnyresViewConfig, ViewConfig
+from mmssr_jax.models.native_config import NativeConfig
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -55,7 +58,11 @@ class VisionConfig:
       final_norm: a norm after the last layer. A VLM takes the features before it; it is kept so that a checkpoint that
         has it survives a round trip.
       attention_pool: SigLIP's pooling head, a learned query that attends to the normed features.
+      feature_layer: whose output a VLM takes, counted from the last (-1); -2 in LLaVA-1.5. The layers after it are kept
+        so that a checkpoint that has them survives a round trip.
       mean, std: of the pixels on the scale 0 to 1, per channel.
+      native: for a tower whose images have their native aspect ratio; `image_size` is then the side of a block in
+        pixels, and only the sizes, `activation`, `eps`, `mean` and `std` count. None for square views.
     """
 
     image_size: int
@@ -71,16 +78,32 @@ class VisionConfig:
     pre_norm: bool = False
     final_norm: bool = False
     attention_pool: bool = False
+    feature_layer: int = -1
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    native: NativeConfig | None = None
 
     def __post_init__(self) -> None:
+        if min(self.width, self.depth, self.heads, self.mlp, self.patch_size) < 1:
+            raise ValueError("width, depth, heads, mlp and patch_size must be positive")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.image_size < self.patch_size:
             raise ValueError(f"image_size {self.image_size} is smaller than patch_size {self.patch_size}")
         if self.attention_pool and not self.final_norm:
             raise ValueError("attention_pool reads normed features: it needs final_norm")
+        if not -self.depth <= self.feature_layer <= -1:
+            raise ValueError(f"feature_layer {self.feature_layer} must lie between -1 and -depth = {-self.depth}")
+        if self.native is not None:
+            self._check_native(self.native)
+
+    def _check_native(self, native: NativeConfig) -> None:
+        if self.image_size % self.patch_size:
+            raise ValueError(f"a block of {self.image_size} pixels is not a multiple of patch_size {self.patch_size}")
+        if self.width // self.heads % 4:
+            raise ValueError("rotary positions of rows and columns need a head size that is a multiple of 4")
+        if list(native.deepstack) != sorted(set(native.deepstack) & set(range(self.depth))):
+            raise ValueError(f"deepstack {native.deepstack} must be ascending layers from 0 to {self.depth - 1}")
 
     @property
     def grid(self) -> int:
@@ -91,58 +114,6 @@ class VisionConfig:
     def tokens(self) -> int:
         """Patches of one image."""
         return self.grid**2
-
-
-@dataclasses.dataclass(frozen=True)
-class ClipTextConfig:
-    """The text tower of CLIP or SigLIP: a transformer with learned positions; the defaults are CLIP's.
-
-    Attributes:
-      vocab: rows of the embedding.
-      width, depth, heads, mlp: as in `VisionConfig`.
-      length: maximum tokens of a text.
-      end_token: id of the token whose state represents the text; None for the last of `length` positions (SigLIP).
-      pad_token: id of the padding.
-      causal: attention is causal (CLIP).
-      activation, eps: of the MLP and of the layer norms.
-    """
-
-    vocab: int
-    width: int
-    depth: int
-    heads: int
-    mlp: int
-    length: int = 77
-    end_token: int | None = 49407
-    pad_token: int = 49407
-    causal: bool = True
-    activation: Activation = "quick_gelu"
-    eps: float = 1e-5
-
-
-@dataclasses.dataclass(frozen=True)
-class ClipConfig:
-    """Two towers and the `width` of their shared space.
-
-    Attributes:
-      vision, text, width: see above.
-      siglip: as SigLIP: images are not projected; the projection of texts and the similarities have a bias.
-      crop: images are resized and centre-cropped, instead of resized to the square without their aspect ratio.
-    """
-
-    vision: VisionConfig
-    text: ClipTextConfig
-    width: int
-    siglip: bool = False
-    crop: bool = True
-
-    def __post_init__(self) -> None:
-        if self.siglip != self.vision.attention_pool:
-            raise ValueError("attention_pool must be set for SigLIP's vision tower, and for no other")
-        if not self.siglip and not (self.vision.class_token and self.vision.final_norm):
-            raise ValueError("CLIP's vision tower pools a normed class token: it needs class_token and final_norm")
-        if self.siglip and self.width != self.vision.width:
-            raise ValueError(f"SigLIP does not project images: width {self.width} must be {self.vision.width}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +171,9 @@ class DecoderConfig:
       rope_theta, rope_scaling: base of the RoPE frequencies, and their scaling if any.
       eps: of the RMS norms.
       qkv_bias: biases on the query, key and value projections (Qwen2 has them, Llama has not).
+      qk_norm: an RMS norm over each head's queries and keys before the rotation (Qwen3, arXiv 2505.09388).
+      mrope: how many frequencies of a head turn by time, height and width, interleaved (Qwen3-VL); the first number is
+        the rest. None for positions of one axis.
       tie_embeddings: the output projection is the embedding.
       moe: experts in some of the layers; None for a dense decoder.
     """
@@ -215,10 +189,14 @@ class DecoderConfig:
     rope_scaling: RopeScaling | None = None
     eps: float = 1e-6
     qkv_bias: bool = True
+    qk_norm: bool = False
+    mrope: tuple[int, int, int] | None = None
     tie_embeddings: bool = False
     moe: MoEConfig | None = None
 
     def __post_init__(self) -> None:
+        if min(self.vocab, self.width, self.depth, self.heads, self.kv_heads, self.mlp) < 1:
+            raise ValueError("vocab, width, depth, heads, kv_heads and mlp must be positive")
         if self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} is not a multiple of kv_heads {self.kv_heads}")
         if self.head_dim is None and self.width % self.heads:
@@ -239,12 +217,13 @@ class ConnectorConfig:
     """The connector between patch features and decoder; the sizes are those of the C-Abstractor.
 
     Attributes:
-      kind: "mlp" (LLaVA: two layers with exact GELU, one token per patch) or "c_abstractor" (MM1.5).
+      kind: "mlp" (LLaVA: two layers with exact GELU, one token per patch), "c_abstractor" (MM1.5) or "merger"
+        (Qwen3-VL: one token per block of patches).
       tokens: image tokens of one view, a square number.
       width, depth: channels, and blocks on either side of the pooling.
     """
 
-    kind: Literal["mlp", "c_abstractor"] = "mlp"
+    kind: Literal["mlp", "c_abstractor", "merger"] = "mlp"
     tokens: int = 144
     width: int = 1024
     depth: int = 3
@@ -265,6 +244,8 @@ class VLMConfig:
       views: how images become views, in training and inference.
       anyres: tiles and grids for the view mode "anyres"; a converted checkpoint has its own, which an export writes
         back. None is every grid up to 6 x 6, with at most the tokens of 9 tiles.
+      image_newline: the model has the learned newline that can follow the tokens of a view; LLaVA-1.5 has none.
+      template: how a conversation becomes text, see `core.sample.ChatTemplate`.
       dtype, remat, attention: see `Compute`.
     """
 
@@ -273,6 +254,8 @@ class VLMConfig:
     connector: ConnectorConfig = dataclasses.field(default_factory=ConnectorConfig)
     views: ViewConfig = dataclasses.field(default_factory=ViewConfig)
     anyres: AnyresSpec | None = None
+    image_newline: bool = True
+    template: ChatTemplate = "chatml"
     dtype: Literal["float32", "bfloat16"] = "float32"
     remat: Remat = "minimal"
     attention: Attention = "auto"
@@ -284,16 +267,25 @@ class VLMConfig:
     @property
     def view_config(self) -> ViewConfig:
         """`views`, completed with the tiles of the mode "anyres"; what `images.preprocess` needs."""
-        if self.views.mode != "anyres":
+        if self.views.mode not in ("anyres", "native"):
             return self.views
+        if self.views.mode == "native":
+            assert self.vision.native is not None
+            block, frames = self.vision.image_size, self.vision.native.frames
+            return NativeViewConfig(pixels=self.views.pixels, block=block, frames=frames)
         spec = self.anyres or AnyresSpec(self.vision.image_size, self.vision.patch_size)
         return AnyresViewConfig(spec=spec, mean=self.vision.mean)
 
     def __post_init__(self) -> None:
         if self.views.mode == "anyres" and self.connector.kind != "mlp":
             raise ValueError("mode anyres needs one token per patch: the connector must be 'mlp'")
+        native = {self.vision.native is not None, self.views.mode == "native", self.connector.kind == "merger"}
+        if len(native) > 1:
+            raise ValueError("a native tower, the connector 'merger' and views of mode native go together")
+        if not self.image_newline and (self.views.newline or self.views.mode == "anyres"):
+            raise ValueError("this model has no image newline: views.newline must be false, and the mode not anyres")
 
     @property
     def image_tokens(self) -> int:
         """T, the features of one view of an image, without the newline."""
-        return self.vision.tokens if self.connector.kind == "mlp" else self.connector.tokens
+        return {"mlp": self.vision.tokens, "merger": 1}.get(self.connector.kind, self.connector.tokens)

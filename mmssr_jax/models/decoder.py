@@ -1,6 +1,8 @@
-"""Causal decoder as of Qwen2."""
+"""Causal decoder as of Qwen2 and Qwen3."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.config import FLOAT32, Compute, DecoderConfig
 from mmssr_jax.models.layers import RMSNorm, SwiGLU, linear, scan, stack
 from mmssr_jax.models.moe.moe import MoE, RouterLosses
+from mmssr_jax.models.visual_embeddings import Embeddings, VisualEmbeddings
 from mmssr_jax.parallel.rules import constrain_batch
 
 CosSin = tuple[jax.Array, jax.Array]
@@ -28,12 +31,18 @@ class DecoderAttention(nnx.Module):
         self.k = linear(config.width, key_dim, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
         self.v = linear(config.width, key_dim, bias=config.qkv_bias, dtype=compute.dtype, rngs=rngs)
         self.o = linear(query_dim, config.width, bias=False, dtype=compute.dtype, rngs=rngs)
+        self.qk_norm = config.qk_norm
+        if config.qk_norm:
+            self.q_norm = RMSNorm(config.head_size, eps=config.eps)
+            self.k_norm = RMSNorm(config.head_size, eps=config.eps)
 
     def project(self, x_BLD: jax.Array, cos_sin: CosSin) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Queries [B, L, N, H], keys and values [B, L, K, H]; RoPE is applied to queries and keys."""
+        """Queries [B, L, N, H], keys and values [B, L, K, H]; RoPE follows any norms of queries and keys."""
         q_BLNH, k_BLKH, v_BLKH = (
             project(x_BLD).reshape(*x_BLD.shape[:2], -1, self.head_size) for project in (self.q, self.k, self.v)
         )
+        if self.qk_norm:
+            q_BLNH, k_BLKH = self.q_norm(q_BLNH), self.k_norm(k_BLKH)
         return rope.apply_rope(q_BLNH, *cos_sin), rope.apply_rope(k_BLKH, *cos_sin), v_BLKH
 
     def attend(
@@ -113,6 +122,9 @@ class DecoderGroup(nnx.Module):
         return self.sparse.extend(x_BLD, cos_sin, cache, first + self.every - 1, starts)
 
 
+Block = DecoderLayer | DecoderGroup
+
+
 class Decoder(nnx.Module):
     """Embedding, layers, final norm, output projection: a complete language model."""
 
@@ -131,20 +143,22 @@ class Decoder(nnx.Module):
         """int32 [B, L] -> [B, L, D]."""
         return constrain_batch(jnp.take(self.embedding[...], tokens, axis=0)).astype(self.compute.dtype)
 
-    def cos_sin(self, positions: jax.Array) -> CosSin:
-        """Cosines and sines of RoPE, float32 [B, L, H / 2] each, of positions int32 [B, L]."""
+    def cos_sin(self, embeddings: Embeddings, positions: jax.Array) -> CosSin:
+        """Cosines and sines of RoPE, float32 [B, L, H / 2] each, of inputs [B, L, D] at positions int32 [B, L]."""
         config = self.config
+        if isinstance(embeddings, VisualEmbeddings) and config.mrope is not None:
+            positions = rope.mrope_positions(embeddings.on_axes(positions), config.mrope, head_dim=config.head_size)
         return rope.rope_cos_sin(
             positions, head_dim=config.head_size, theta=config.rope_theta, scaling=config.rope_scaling
         )
 
     def run(
-        self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask
+        self, embeddings: Embeddings, positions: jax.Array, visible_until: AttentionMask
     ) -> tuple[jax.Array, jax.Array]:
         """Runs the layers and the final norm.
 
         Args:
-          embeddings: [B, L, D].
+          embeddings: [B, L, D], or `VisualEmbeddings`.
           positions: int32 [B, L], for RoPE; may differ from the packed index.
           visible_until: int32 [B, L], see `attention.api`; or a `PrefixTreeMask`.
 
@@ -152,24 +166,27 @@ class Decoder(nnx.Module):
           hidden states [B, L, D], and the router loss per token, float32 []: the weighted losses' mean over layers, 0
           for a dense decoder.
         """
-        cos_sin = self.cos_sin(positions)
-        x_BLD, losses = scan(
-            self.layers, lambda layer, x, _: layer(x, cos_sin, visible_until), embeddings, remat=self.compute.remat
-        )
+        cos_sin, (first_BLD, add) = self.cos_sin(embeddings, positions), _unpacked(embeddings)
+
+        def step(layer: Block, x_BLD: jax.Array, index: jax.Array) -> tuple[jax.Array, RouterLosses | None]:
+            x_BLD, losses = layer(x_BLD, cos_sin, visible_until)
+            return add(x_BLD, index), losses
+
+        x_BLD, losses = scan(self.layers, step, first_BLD, jnp.arange(self.blocks), remat=self.compute.remat)
         moe = self.config.moe
         return self.norm(x_BLD), jnp.zeros(()) if moe is None else losses.weighted(moe).mean()
 
-    def __call__(self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
+    def __call__(self, embeddings: Embeddings, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
         """`run` without the router loss: hidden states [B, L, D]."""
         return self.run(embeddings, positions, visible_until)[0]
 
     def extend(
-        self, embeddings: jax.Array, positions: jax.Array, cache: KVCache, starts: jax.Array
+        self, embeddings: Embeddings, positions: jax.Array, cache: KVCache, starts: jax.Array
     ) -> tuple[jax.Array, KVCache]:
         """Runs L tokens per row that follow the tokens in the cache.
 
         Args:
-          embeddings: [B, L, D].
+          embeddings: [B, L, D], or `VisualEmbeddings`.
           positions: int32 [B, L].
           cache: the tokens before; see `KVCache.empty`.
           starts: int32 [B], the packed index of each row's first token.
@@ -177,23 +194,35 @@ class Decoder(nnx.Module):
         Returns:
           hidden states after the final norm [B, L, D], and the cache with the tokens added.
         """
-        cos_sin = self.cos_sin(positions)
+        cos_sin, (first_BLD, add) = self.cos_sin(embeddings, positions), _unpacked(embeddings)
 
         def step(
-            layer: DecoderLayer | DecoderGroup, carry: tuple[jax.Array, KVCache], index: jax.Array
+            layer: Block, carry: tuple[jax.Array, KVCache], index: jax.Array
         ) -> tuple[tuple[jax.Array, KVCache], None]:
-            return layer.extend(carry[0], cos_sin, carry[1], index, starts), None
+            x_BLD, cache = layer.extend(carry[0], cos_sin, carry[1], index, starts)
+            return (add(x_BLD, index), cache), None
 
-        (x_BLD, cache), _ = scan(self.layers, step, (embeddings, cache), jnp.arange(self.blocks))
+        (x_BLD, cache), _ = scan(self.layers, step, (first_BLD, cache), jnp.arange(self.blocks))
         return self.norm(x_BLD), cache
 
-    def hidden_states(self, embeddings: jax.Array, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
+    def hidden_states(self, embeddings: Embeddings, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
         """The input of every layer (or group) and the output after the final norm, [depth + 1, B, L, D]."""
-        cos_sin = self.cos_sin(positions)
-        x_BLD, inputs = scan(self.layers, lambda layer, x, _: (layer(x, cos_sin, visible_until)[0], x), embeddings)
+        cos_sin, (first_BLD, add) = self.cos_sin(embeddings, positions), _unpacked(embeddings)
+
+        def step(layer: Block, x_BLD: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return add(layer(x_BLD, cos_sin, visible_until)[0], index), x_BLD
+
+        x_BLD, inputs = scan(self.layers, step, first_BLD, jnp.arange(self.blocks))
         return jnp.concatenate([inputs, self.norm(x_BLD)[None]])
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """[..., D] -> float32 [..., V]."""
         kernel_DV = self.embedding[...].T if self.config.tie_embeddings else self.head.kernel[...]
         return jnp.matmul(hidden, kernel_DV.astype(hidden.dtype), preferred_element_type=jnp.float32)
+
+
+def _unpacked(embeddings: Embeddings) -> tuple[jax.Array, Callable[[jax.Array, jax.Array], jax.Array]]:
+    """The first layer's input [B, L, D], and what adds to a layer's output, given its index, its DeepStack features."""
+    if isinstance(embeddings, VisualEmbeddings):
+        return embeddings.tokens, lambda x_BLD, layer: x_BLD + embeddings.after_layer(layer)
+    return embeddings, lambda x_BLD, layer: x_BLD

@@ -1,12 +1,12 @@
 """Model sizes by name.
 
-LLaVA-OneVision's sizes are published. For MM1.5, the paper (arXiv 2409.20566) gives the tower (CLIP ViT-H/14 at 672),
-the C-Abstractor's 144 tokens, dynamic splitting, and the mixture of experts (64, every second layer, top-2). The
-dimensions of the decoders, the vocabulary and the connector's width and depth are not given; these are chosen here to
-match the named sizes.
+LLaVA-OneVision's and LLaVA-1.5's sizes are published. For MM1.5, the paper (arXiv 2409.20566) gives the tower (CLIP
+ViT-H/14 at 672), the C-Abstractor's 144 tokens, dynamic splitting, and the mixture of experts (64, every second layer,
+top-2). The dimensions of the decoders, the vocabulary and the connector's width and depth are not given; these are
+chosen here to match the named sizes.
 
 The size of the embedding depends on the tokenizer: give `vocab` for a model that is trained from scratch. By default
-the published presets have that of their llava-hf checkpoints (Qwen2's, plus two, rounded up to 64).
+the published presets have that of their llava-hf checkpoints (Qwen2's plus two, or Llama's plus two, rounded up to 64).
 """
 
 from __future__ import annotations
@@ -41,6 +41,18 @@ def _tiny(vocab: int | None) -> VLMConfig:
         decoder=DecoderConfig(
             vocab=vocab, width=160, depth=4, heads=4, kv_heads=2, mlp=480, rope_theta=10_000.0, tie_embeddings=True
         ),
+    )
+
+
+def _mini(vocab: int | None) -> VLMConfig:
+    if vocab is None:
+        raise UserError("the preset 'mini' has no default vocabulary; give the tokenizer's size as vocab")
+    return VLMConfig(
+        vision=VisionConfig(image_size=64, patch_size=16, width=96, depth=2, heads=4, mlp=288),
+        decoder=DecoderConfig(
+            vocab=vocab, width=96, depth=3, heads=4, kv_heads=2, mlp=256, rope_theta=10_000.0, tie_embeddings=True
+        ),
+        views=ViewConfig(newline=False),
     )
 
 
@@ -101,15 +113,41 @@ def _mm15(*, width: int, depth: int, heads: int, kv_heads: int, mlp: int, tied: 
     return make
 
 
+CLIP_VIT_L_336 = VisionConfig(
+    image_size=336, patch_size=14, width=1024, depth=24, heads=16, mlp=4096, activation="quick_gelu", eps=1e-5,
+    patch_bias=False, class_token=True, pre_norm=True, final_norm=True, feature_layer=-2, mean=CLIP_MEAN, std=CLIP_STD,
+)  # fmt: skip
+
+
+def _llava15(*, width: int, depth: int, heads: int, mlp: int) -> _MakeConfig:
+    def make(vocab: int | None) -> VLMConfig:
+        decoder = DecoderConfig(
+            vocab=vocab or 32_064, width=width, depth=depth, heads=heads, kv_heads=heads, mlp=mlp, qkv_bias=False,
+            rope_theta=10_000.0, eps=1e-5,
+        )  # fmt: skip
+        return VLMConfig(
+            CLIP_VIT_L_336, decoder, views=LLAVA15_VIEWS, image_newline=False, template="vicuna", dtype="bfloat16",
+            remat="full",
+        )  # fmt: skip
+
+    return make
+
+
+LLAVA15_VIEWS = ViewConfig(newline=False, fit="pad")
+"""The whole image on a square of the mean colour, as LLaVA-1.5 was trained; Hugging Face's processor has fit "crop"."""
+
 _MM15_1B: dict[str, Any] = {"width": 2048, "depth": 24, "heads": 16, "kv_heads": 4, "mlp": 5632, "tied": True}
 _MM15_3B: dict[str, Any] = {"width": 3072, "depth": 28, "heads": 24, "kv_heads": 8, "mlp": 8192, "tied": True}
 
 _PRESETS: dict[str, _MakeConfig] = {
+    "mini": _mini,
     "tiny": _tiny,
     "mm15_tiny": _mm15_tiny(moe=False),
     "mm15_tiny_moe": _mm15_tiny(moe=True),
     "llava_ov_0_5b": _llava_ov_0_5b,
     "llava_ov_7b": _llava_ov_7b,
+    "llava15_7b": _llava15(width=4096, depth=32, heads=32, mlp=11_008),
+    "llava15_13b": _llava15(width=5120, depth=40, heads=40, mlp=13_824),
     "mm15_1b": _mm15(**_MM15_1B),
     "mm15_3b": _mm15(**_MM15_3B),
     "mm15_7b": _mm15(width=4096, depth=32, heads=32, kv_heads=8, mlp=11520, tied=False),

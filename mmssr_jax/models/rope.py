@@ -27,9 +27,31 @@ def inv_freq(head_dim: int, theta: float, scaling: RopeScaling | None = None) ->
 def rope_cos_sin(
     positions: jax.Array, *, head_dim: int, theta: float, scaling: RopeScaling | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Cosine and sine, float32 [B, L, head_dim / 2], of positions [B, L]."""
-    angles = positions[..., None].astype(jnp.float32) * inv_freq(head_dim, theta, scaling)[None, None]
+    """Cosine and sine, float32 [B, L, head_dim / 2].
+
+    Args:
+      positions: int32 [B, L]; or [B, L, head_dim / 2], one for each frequency.
+      head_dim, theta, scaling: see `inv_freq`.
+    """
+    per_frequency = positions if positions.ndim == 3 else positions[..., None]
+    angles = per_frequency.astype(jnp.float32) * inv_freq(head_dim, theta, scaling)[None, None]
     return jnp.cos(angles), jnp.sin(angles)
+
+
+def mrope_positions(positions: jax.Array, sections: tuple[int, int, int], *, head_dim: int) -> jax.Array:
+    """The position by which each frequency turns, [B, L, head_dim / 2] (interleaved MRoPE, arXiv 2511.21631).
+
+    Frequency j turns by the height if j % 3 = 1 and j < 3 sections[1], by the width if j % 3 = 2 and
+    j < 3 sections[2], otherwise by the time.
+
+    Args:
+      positions: int32 [B, L, 3], of the axes time, height and width.
+      sections: see `DecoderConfig.mrope`.
+      head_dim: H.
+    """
+    frequency = np.arange(head_dim // 2)
+    axis = np.where((frequency % 3 > 0) & (frequency < 3 * np.array(sections)[frequency % 3]), frequency % 3, 0)
+    return positions[..., axis]
 
 
 def apply_rope(x_BLNH: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:

@@ -76,7 +76,7 @@ def _forward(
 ) -> tuple[jax.Array, Residuals]:
     q_BKLGH, k_BKSH, v_BKSH = _by_key_head(q_BLNH, k_BLKH.shape[2]), k_BLKH.swapaxes(1, 2), v_BLKH.swapaxes(1, 2)
     outs, norms = [], []
-    for start, end in _blocks(q_BLNH.shape[1]):
+    for start, end in query_blocks(q_BLNH.shape[1]):
         mask_BLS = _block_mask(visible_until, start, end)
         out, norm = _block(q_BKLGH[:, :, start:end], k_BKSH[:, :, :end], v_BKSH[:, :, :end], mask_BLS)
         outs.append(out)
@@ -114,7 +114,7 @@ def _backward(saved: Residuals, grad_BLNH: jax.Array) -> tuple[jax.Array, jax.Ar
     grad_BKLGH = _by_key_head(grad_BLNH, K)
     mean_BKLG1 = _by_key_head((grad_BLNH.astype(jnp.float32) * out_BLNH).sum(-1, keepdims=True), K)
     dq, dk_BKSH, dv_BKSH = [], jnp.zeros(k_BKSH.shape, jnp.float32), jnp.zeros(v_BKSH.shape, jnp.float32)
-    for start, end in _blocks(q_BLNH.shape[1]):
+    for start, end in query_blocks(q_BLNH.shape[1]):
         at = slice(start, end)
         scores = _scores(q_BKLGH[:, :, at], k_BKSH[:, :, :end], _block_mask(visible_until, start, end))
         weights = jnp.exp(scores - norm_BKLG1[:, :, at])
@@ -130,7 +130,8 @@ def _backward(saved: Residuals, grad_BLNH: jax.Array) -> tuple[jax.Array, jax.Ar
 blockwise_attention.defvjp(_forward, _backward)
 
 
-def _blocks(length: int) -> Iterator[tuple[int, int]]:
+def query_blocks(length: int) -> Iterator[tuple[int, int]]:
+    """First and end of each block of queries."""
     size = max(_BLOCK, -(-length // _MAX_BLOCKS))
     for start in range(0, length, size):
         yield start, min(start + size, length)

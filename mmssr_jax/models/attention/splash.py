@@ -24,6 +24,7 @@ def splash_attention(
     visible_until: jax.Array | None,
     *,
     causal: bool = False,
+    segments: jax.Array | None = None,
     interpret: bool = False,
 ) -> jax.Array:
     """`attention.api.attend` without a cache; on a mesh, rows and heads are sharded by `shard_map`, as a kernel needs.
@@ -33,6 +34,7 @@ def splash_attention(
       k_BLKH, v_BLKH: [B, L, K, H].
       visible_until: int32 [B, L]; None for full attention, or with `causal` for plain causal attention.
       causal: see `visible_until`; the mask is then a compile-time constant.
+      segments: int32 [B, L], not negative; tokens attend only within their segment. Without `visible_until`.
       interpret: run the kernel in interpret mode, on any device and slowly.
 
     Returns:
@@ -40,7 +42,7 @@ def splash_attention(
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
-        return _local(q_BLNH, k_BLKH, v_BLKH, visible_until, causal=causal, interpret=interpret)
+        return _local(q_BLNH, k_BLKH, v_BLKH, visible_until, segments, causal=causal, interpret=interpret)
     N, K, tensor = q_BLNH.shape[2], k_BLKH.shape[2], mesh.shape["tensor"]
     rows = BATCH_AXES if q_BLNH.shape[0] % math.prod(mesh.shape[a] for a in BATCH_AXES) == 0 else None
     if N % tensor == 0 and K % tensor:
@@ -48,12 +50,12 @@ def splash_attention(
     heads = "tensor" if k_BLKH.shape[2] % tensor == 0 else None
     by_head, by_row = P(rows, None, heads), P(rows)
 
-    def local(q: jax.Array, k: jax.Array, v: jax.Array, *visible_until: jax.Array) -> jax.Array:
-        return _local(q, k, v, visible_until[0] if visible_until else None, causal=causal, interpret=interpret)
+    def local(q: jax.Array, k: jax.Array, v: jax.Array, *of_rows: jax.Array | None) -> jax.Array:
+        return _local(q, k, v, *of_rows, causal=causal, interpret=interpret)
 
-    arguments = (q_BLNH, k_BLKH, v_BLKH) if visible_until is None else (q_BLNH, k_BLKH, v_BLKH, visible_until)
-    specs = (by_head, by_head, by_head, by_row)[: len(arguments)]
-    return jax.shard_map(local, in_specs=specs, out_specs=by_head, check_vma=False)(*arguments)
+    specs = (by_head, by_head, by_head, *(None if x is None else by_row for x in (visible_until, segments)))
+    sharded = jax.shard_map(local, in_specs=specs, out_specs=by_head, check_vma=False)
+    return sharded(q_BLNH, k_BLKH, v_BLKH, visible_until, segments)
 
 
 def _local(
@@ -61,6 +63,7 @@ def _local(
     k_BLKH: jax.Array,
     v_BLKH: jax.Array,
     visible_until: jax.Array | None,
+    segments: jax.Array | None,
     *,
     causal: bool,
     interpret: bool,
@@ -77,9 +80,14 @@ def _local(
     if visible_until is None:
         mask = masks.CausalMask((padded, padded)) if causal else masks.FullMask((padded, padded))
         kernel = kernels.make_splash_mha(masks.MultiHeadMask([mask] * N), **options)
-        segment_L = (jnp.arange(padded) >= L).astype(jnp.int32)  # padding attends to padding
-        segments = kernels.SegmentIds(segment_L, segment_L)
-        y_BNLH = jax.vmap(lambda q, k, v: kernel(q, k, v, segments))(q_BNLH, k_BKLH, v_BKLH)
+        if segments is None:
+            segments = jnp.zeros((len(q_BNLH), L), jnp.int32)
+        segments_BL = jnp.pad(segments, ((0, 0), (0, padded - L)), constant_values=-1)  # padding attends to padding
+
+        def attend_segments(q_NLH: jax.Array, k_KLH: jax.Array, v_KLH: jax.Array, segment_L: jax.Array) -> jax.Array:
+            return kernel(q_NLH, k_KLH, v_KLH, kernels.SegmentIds(segment_L, segment_L))
+
+        y_BNLH = jax.vmap(attend_segments)(q_BNLH, k_BKLH, v_BKLH, segments_BL)
     else:
         index_L = jnp.arange(padded)
         visible_until = jnp.pad(visible_until, ((0, 0), (0, padded - L)))

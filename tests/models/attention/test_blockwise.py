@@ -65,5 +65,5 @@ def test_sixteen_bits():
 
 
 def test_the_number_of_blocks_is_bounded():
-    assert [len(list(blockwise._blocks(n))) for n in (1, 128, 129, 1024, 5000)] == [1, 1, 2, 8, 8]
-    assert list(blockwise._blocks(300)) == [(0, 128), (128, 256), (256, 300)]
+    assert [len(list(blockwise.query_blocks(n))) for n in (1, 128, 129, 1024, 5000)] == [1, 1, 2, 8, 8]
+    assert list(blockwise.query_blocks(300)) == [(0, 128), (128, 256), (256, 300)]
