@@ -1,29 +1,61 @@
-r"""Trains the base model that ships with the package, from random weights, on synthetic images with descriptions.
+r"""Trains the base models that ship with the package, from random weights, on synthetic images.
 
     python -m mmssr_jax.main --config=configs/base.py --workdir=runs/base \
         --config.pretrain.export=mmssr_jax/assets/base_tiny
+    python -m mmssr_jax.main --config=configs/base.py:tiles --workdir=runs/base_tiles \
+        --config.pretrain.export=mmssr_jax/assets/base_tiles
+    python -m mmssr_jax.main --config=configs/base.py:matching --workdir=runs/base_matching \
+        --config.pretrain.export=mmssr_jax/assets/base_matching
 
-Takes about ten minutes on two CPU cores. The scorer and the downstream models of configs/tiny.py and configs/llava.py
-are initialised from it, as those of the paper are from one pre-trained model.
+Takes about ten minutes each on two CPU cores. `base_tiny` has seen all kinds of images of configs/mm15_tiny.py, with
+questions. `base_tiles`, the start of the downstream models of configs/tiny.py, has seen the images of the tile world
+with descriptions only: none of the pool's or the benchmark's questions, and none of their scenes. `base_matching`, the
+start of the scorers, also tells whether a caption fits a picture, over far more varied pictures than the pool's.
 """
+
+from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-
-def get_config() -> ConfigDict:
-    """A little more than one epoch over 24,000 images."""
-    c = ConfigDict()
-    c.name = "base: a tiny model that has learned to see"
-    c.stages = ("ingest", "pretrain")
-    c.pool = {"captions": {"size": 24_000, "seed": 1}, "verify_images": "header"}
-    optimizer = {"learning_rate": 2e-3, "weight_decay": 0.02, "b2": 0.98}
-    phase = {"steps": 1100, "rows": 12, "length": 384, "images": 3, "targets": 256, "checkpoint_every": 400}
-    phase["optimizer"] = optimizer
-    c.pretrain = {
+VARIANTS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "pool": {"captions": {"size": 24_000, "seed": 1}},
         "preset": "tiny",
         "vocab_size": 1536,
+        "phase": {"steps": 1100, "rows": 12, "length": 384, "images": 3, "targets": 256},
+    },
+    "tiles": {
+        "pool": {"captions": {"size": 12_000, "seed": 1, "world": "tiles"}},
+        "preset": "mini",
+        "vocab_size": 1024,
+        "phase": {"steps": 700, "rows": 8, "length": 448, "images": 8, "targets": 256},
+    },
+    "matching": {
+        "pool": {"captions": {"size": 40_000, "seed": 1, "world": "matching"}},
+        "preset": "mini",
+        "vocab_size": 1024,
+        "phase": {"steps": 1200, "rows": 8, "length": 448, "images": 8, "targets": 256},
+    },
+}
+
+
+def get_config(arg: str = "tiny") -> ConfigDict:
+    """The base model of a variant."""
+    if arg not in VARIANTS:
+        raise ValueError(f"the argument is a variant, {', '.join(VARIANTS)}, not {arg!r}")
+    variant = VARIANTS[arg]
+    c = ConfigDict()
+    c.name = f"base, {arg}: a tiny model that has learned to see"
+    c.stages = ("ingest", "pretrain")
+    c.pool = {**variant["pool"], "verify_images": "header"}
+    optimizer = {"learning_rate": 2e-3, "weight_decay": 0.02, "b2": 0.98}
+    if arg != "tiny":
+        optimizer["kind"] = "muon"
+    c.pretrain = {
+        "preset": variant["preset"],
+        "vocab_size": variant["vocab_size"],
         "seed": 0,
-        "phase": phase,
+        "phase": {**variant["phase"], "checkpoint_every": 400, "optimizer": optimizer},
         "export": config_dict.placeholder(str),
     }
     return c

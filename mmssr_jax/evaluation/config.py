@@ -12,7 +12,7 @@ from mmssr_jax.evaluation.ranked_options import RankBy
 from mmssr_jax.generation.prompting import PromptConfig
 
 RESERVED = frozenset(("scorer", "judge", "comparison"))  # results/<name>.json that do not belong to a run
-CAPABILITIES = "capabilities"
+CAPABILITIES, TILES = "capabilities", "tiles"
 Answering = Literal["write", "rank"]
 
 
@@ -23,7 +23,8 @@ class SyntheticBenchmarkConfig:
     Attributes:
       questions: number of rows.
       seed: seed of the generator.
-      task: "capabilities" for the questions of the synthetic pool (kind "mixed"), or one of `synthetic.tasks.TASKS`:
+      task: "capabilities" for the questions of the synthetic pool and "tiles" for those of the tile world (kind
+        "mixed"), or one of `synthetic.tasks.TASKS`:
         grounding, referring, multi_image, few_shot, video, caption, screen_grounding, screen_referring, screen_taps,
         screen_summary. The task determines the default of `kind`. `synthetic.task_files` makes training pools of the
         same tasks, with the same prompts as under `instruction=""`.

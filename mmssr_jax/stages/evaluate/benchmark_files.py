@@ -16,7 +16,7 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.evaluation import runner
 from mmssr_jax.evaluation.benchmark import Question, Row, benchmark_digest, check_columns, read_benchmark
 from mmssr_jax.evaluation.benchmark_registry import get_benchmark
-from mmssr_jax.evaluation.config import CAPABILITIES, BenchmarkConfig, EvaluateConfig, ShotsConfig
+from mmssr_jax.evaluation.config import CAPABILITIES, TILES, BenchmarkConfig, EvaluateConfig, ShotsConfig
 from mmssr_jax.evaluation.ranked_options import complete_options
 from mmssr_jax.evaluation.ranking import RankedQuestion
 from mmssr_jax.evaluation.shots import subsample_frames, with_shots
@@ -25,6 +25,7 @@ from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.synthetic.questions import write_benchmark
 from mmssr_jax.synthetic.task_files import write_task_benchmark
 from mmssr_jax.synthetic.tasks import TASKS
+from mmssr_jax.synthetic.tiles import benchmark as tile_benchmark
 
 STAGE = "evaluate"
 _DEFAULT_KIND = "mixed"
@@ -39,12 +40,12 @@ def with_defaults(config: EvaluateConfig) -> EvaluateConfig:
     filled = {}
     for name, bench in config.benchmarks.items():
         task = bench.synthetic.task if bench.synthetic is not None else CAPABILITIES
-        if task != CAPABILITIES and task not in TASKS:
+        if task not in (CAPABILITIES, TILES, *TASKS):
             raise UserError(
                 f"config.evaluate.benchmarks.{name}.synthetic.task: there is no task {task!r}; "
-                f"known are {', '.join([CAPABILITIES, *TASKS])}"
+                f"known are {', '.join([CAPABILITIES, TILES, *TASKS])}"
             )
-        default = _DEFAULT_KIND if task == CAPABILITIES else TASKS[task].kind
+        default = TASKS[task].kind if task in TASKS else _DEFAULT_KIND
         filled[name] = dataclasses.replace(
             bench, kind=bench.kind or default, answering=bench.answering or config.answering,
             rank_by=bench.rank_by or config.rank_by,
@@ -78,6 +79,8 @@ def benchmark_file(ctx: StageContext, name: str, config: BenchmarkConfig) -> Pat
             return
         if settings.task == CAPABILITIES:
             write_benchmark(path, questions=settings.questions, seed=settings.seed)
+        elif settings.task == TILES:
+            tile_benchmark.write_benchmark(path, questions=settings.questions, seed=settings.seed)
         else:
             write_task_benchmark(path, task=settings.task, questions=settings.questions, seed=settings.seed)
         artifact.seal({"questions": settings.questions})
