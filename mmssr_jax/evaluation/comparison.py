@@ -12,6 +12,7 @@
                           standard_error: over the runs of both, null if either has one run,
                           lowest, highest: over all pairs of a run and a baseline run,
                           interval: 95 % bootstrap over the questions, the same resamples for all runs}
+    cost                  if there is a full group; break_even.py describes it. Its seconds differ between equal runs
     replicates            if replicates are configured; replicate_comparison.py describes it
 
 The standard error and the range measure variation over seeds, the interval variation over questions; a significant

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from mmssr_jax.evaluation.api_grader import GraderConfig
+from mmssr_jax.evaluation.prompt_kits import Kit
 from mmssr_jax.evaluation.ranked_options import RankBy
 from mmssr_jax.generation.prompting import PromptConfig
 
@@ -81,7 +82,9 @@ class BenchmarkConfig:
       path: the TSV; None if `synthetic` is set.
       images: the folder of `image_path` and `video_path`; by default the TSV's folder.
       synthetic: generates the TSV instead of reading one.
-      instruction: replaces the prompt's closing instruction ("" omits it); None keeps VLMEvalKit's.
+      prompt: the kit whose form of the prompt is used: closing line, place of the hint, format of the options; see
+        prompt_kits.py.
+      instruction: replaces the prompt's closing instruction ("" omits it); None keeps the kit's.
       max_new_tokens: overrides the stage's value for this benchmark.
       shots: few-shot examples.
       frames: maximum number of evenly spaced images per question, for videos (24 by default) and for videos given as
@@ -97,6 +100,7 @@ class BenchmarkConfig:
     path: str | None = None
     images: str | None = None
     synthetic: SyntheticBenchmarkConfig | None = None
+    prompt: Kit = "vlmevalkit"
     instruction: str | None = None
     max_new_tokens: int | None = None
     shots: ShotsConfig | None = None
@@ -176,6 +180,8 @@ class EvaluateConfig:
       baseline: the group that the others are compared with (">Rand").
       full: the group trained on all data ("/FULL").
       replicates: replicate -> its runs. Groups are then also compared paired inside the replicates.
+      workdirs: name -> the folder of another workdir, where replicates with a pool of their own were evaluated; groups
+        and replicates name its runs NAME/RUN.
       primary: the primary endpoint.
       family: the measures whose comparisons are adjusted together (Holm); by default that of the primary endpoint, or
         "all" without one.
@@ -200,6 +206,7 @@ class EvaluateConfig:
     baseline: str | None = None
     full: str | None = None
     replicates: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    workdirs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     primary: PrimaryConfig | None = None
     family: tuple[str, ...] = ()
     split: SplitConfig | None = None
@@ -213,8 +220,8 @@ class EvaluateConfig:
             raise ValueError("benchmarks is empty; name at least one")
         if min(self.save_every, self.max_new_tokens) < 1:
             raise ValueError("save_every and max_new_tokens must be at least 1")
-        if not self.replicates and (self.primary or self.split or self.family):
-            raise ValueError("primary, split and family need replicates")
+        if not self.replicates and (self.primary or self.split or self.family or self.workdirs):
+            raise ValueError("primary, split, family and workdirs need replicates")
         for name in [*self.benchmarks, *self.runs]:
             if not name or name != Path(name).name or name.startswith("."):
                 raise ValueError(f"{name!r} must be a plain file name")

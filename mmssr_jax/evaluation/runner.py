@@ -6,6 +6,7 @@ The prediction table has only string columns: `index`, `question`, `answer`, `pr
 in their order, without the images; an empty cell is null. A result holds `run`, `averages` (in percent: "all", the mean
 over every benchmark, and the configured averages) and `benchmarks`, with an entry for each:
 
+    prompt                the kit whose form the prompts had: "vlmevalkit", "lmms_eval" or "llava"
     kind, metric          the benchmark's kind and its metric; `value` is in the metric's unit (MME: 0-2800)
     value, interval       the metric and its 95 % bootstrap interval over the units (seeded)
     percent               value on a scale of 0-100, for averages over benchmarks
@@ -43,11 +44,13 @@ from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.core.shards import Processes, ShardedJob
 from mmssr_jax.evaluation.benchmark import Question, Row
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.prompt_kits import Kit
 from mmssr_jax.evaluation.ranking import COLUMNS, Ranker
 from mmssr_jax.evaluation.score import Fields, Score, bootstrap, summary
 
 LEADING_COLUMNS = ("index", "question", "answer", "prediction")
-TRIVIAL_BASELINES = ("chance", "constant box", "always yes")
+NO_IMAGE_SUFFIX = "_blind"  # the no-image baseline of run X is run X_blind
+TRIVIAL_BASELINES = ("chance", "constant box", "always yes", 'always "unanswerable"')
 """Names in `more` of scores that need no model."""
 _GRAY = (127, 127, 127)
 
@@ -65,17 +68,21 @@ class Predictor(Ranker, Protocol):
         ...
 
 
-def make_questions(benchmark: Benchmark, rows: list[Row], *, instruction: str | None = None) -> list[Question]:
+def make_questions(
+    benchmark: Benchmark, rows: list[Row], *, instruction: str | None = None, kit: Kit = "vlmevalkit"
+) -> list[Question]:
     """The questions of a benchmark.
 
     Args:
       benchmark: selects the rows and makes their prompts.
       rows: of the benchmark file.
       instruction: replaces the prompt's closing instruction.
+      kit: whose form the prompts have.
 
     Raises:
-      UserError: no row is left, or a row does not fit the benchmark.
+      UserError: no row is left, a row does not fit the benchmark, or the kit's form is not known.
     """
+    ask = benchmark.asks(kit)
     selected = benchmark.load(rows)
     if not selected:
         raise UserError("the benchmark has no question")
@@ -83,7 +90,7 @@ def make_questions(benchmark: Benchmark, rows: list[Row], *, instruction: str | 
         reserved = next((name for name in ("prediction", *COLUMNS) if name in row.fields), None)
         if reserved is not None:
             raise UserError(f"the file has a column {reserved!r}, which is reserved for the output; rename it")
-    return [benchmark.ask(row, instruction) for row in selected]
+    return [ask(row, instruction) for row in selected]
 
 
 def without_images(questions: Sequence[Question]) -> list[Question]:

@@ -37,6 +37,7 @@ class Throughput:
         now = time.monotonic()
         seconds = max(now - self._start, 1e-9)
         scalars = {
+            "time/seconds": seconds,
             "time/tokens_per_s": self._tokens / seconds,
             "time/input_wait_s": self._input_wait,
             "time/input_wait_share": self._input_wait / seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,28 @@ def test_a_matched_selection_follows_the_one_it_is_like(workdir: Workdir, caplog
     assert ids(workdir, "control") != ids(workdir, "main")
     method = files.read_json(workdir.selection("control") / "manifest.json")["counts"]["method"]
     both = len(set(ids(workdir, "control")) & set(ids(workdir, "main")))
-    assert method == {"jaccard": pytest.approx(both / (30 - both)), "exhausted_share": 0.0}
+    overlap = pytest.approx(both / (30 - both))
+    assert method == {"jaccard": overlap, "exhausted_share": 0.0, "contested_jaccard": overlap}
     run(workdir, selections, verify=True)
     run(workdir, {"control": selections["control"] | {"seed": 1}}, overwrite=frozenset({"select"}))
     assert cells(ids(workdir, "control")) == cells(ids(workdir, "main"))
+
+
+def test_two_halves_of_the_contested_cells(workdir: Workdir) -> None:
+    """In cells of which main left a sample, both halves hold equally many; made, verified and explained."""
+    halves = {"method": "matched", "cells": "contested"}, {"method": "contested"}
+    selections = {"main": {"budget": {"count": 45}}} | {
+        name: {**half, "like": "main", "budget": {"count": 45}}
+        for name, half in zip(("control", "own"), halves, strict=True)
+    }
+    run(workdir, selections)
+    size, taken = Counter(cells(IDS)), Counter(cells(ids(workdir, "main")))
+    whole = {cell for cell, count in taken.items() if count == size[cell]}
+    assert set(ids(workdir, "own")) <= set(ids(workdir, "main"))
+    expected = Counter({cell: count for cell, count in taken.items() if cell not in whole})
+    assert Counter(cells(ids(workdir, "own"))) == Counter(cells(ids(workdir, "control"))) == expected
+    assert expected
+    run(workdir, selections, verify=True, explain=tuple(IDS[:3]))
 
 
 def test_a_changed_reference_is_noticed(workdir: Workdir) -> None:

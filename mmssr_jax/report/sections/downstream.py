@@ -10,8 +10,9 @@ from mmssr_jax.report.blocks import Block, Dot, Fold, Grid, KeyFigure, Note, Sec
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import NONE, count, fixed, format_interval, signed
 from mmssr_jax.report.sections.replicate_statistics import replicate_blocks, replicate_notes
+from mmssr_jax.report.sections.selection_cost import cost_blocks
 from mmssr_jax.report.sections.significance import HIGHER, LOWER, verdict
-from mmssr_jax.report.sections.training_gain import gain_notes
+from mmssr_jax.report.sections.training_gain import as_group, gain_notes, start_results
 from mmssr_jax.report.svg_charts import nice_ticks
 
 COMPARISON = "comparison"
@@ -35,13 +36,16 @@ def downstream_section(inputs: Inputs, config: ReportConfig) -> Section:
         summary = [Note(_sentence(comparison, n), "finding") for n in _compared(comparison)]
         gains, missing = gain_notes(inputs, comparison)
         summary += gains
-        replicates = comparison.get("replicates")
-        if replicates is not None:
-            summary = replicate_notes(replicates) + summary
-        blocks += [*summary, *_comparison(comparison)]
-        blocks += replicate_blocks(replicates) if replicates is not None else []
-    else:
+    replicates = comparison.get("replicates") if comparison is not None else None
+    if replicates is not None:
+        summary = replicate_notes(replicates) + summary
+    blocks += summary
+    if comparison is not None and comparison["groups"]:
+        blocks += _comparison(inputs, comparison)
+        blocks += cost_blocks(comparison["cost"]) if "cost" in comparison else []
+    elif replicates is None:
         missing.append("No comparison over seeds yet: results/comparison.json does not exist or has no groups.")
+    blocks += replicate_blocks(replicates) if replicates is not None else []
     if runs:
         blocks += [_results(runs), Fold("Categories", [_categories(runs)])]
     lead = "Results of the models trained on the selections, on questions that no pool contains."
@@ -80,12 +84,16 @@ def _name(measure: str) -> str:
     return "mean of all" if measure == ALL else measure
 
 
-def _comparison(comparison: Mapping[str, Any]) -> list[Block]:
-    names = _ordered(comparison)
-    measures = list(_measures(comparison["groups"][names[0]]))
-    plots = [_plot(comparison, names, m) for m in measures[:MAX_PLOTS]]
+def _comparison(inputs: Inputs, comparison: Mapping[str, Any]) -> list[Block]:
+    """The groups, with the models that they were trained from beside them."""
+    measures = list(_measures(comparison["groups"][_ordered(comparison)[0]]))
+    starts = {f"start model {init}": as_group(result) for init, result in start_results(inputs, comparison).items()}
+    starts = {name: group for name, group in starts.items() if set(measures) <= _measures(group).keys()}
+    shown = {**comparison, "groups": {**comparison["groups"], **starts}}
+    names = [*_ordered(comparison), *starts]
+    plots = [_plot(shown, names, m) for m in measures[:MAX_PLOTS]]
     blocks: list[Block] = [plots[0]] if len(plots) == 1 else [Grid(plots)] if plots else []
-    blocks.append(_group_table(comparison, names, measures))
+    blocks.append(_group_table(shown, names, measures))
     if comparison["differences"]:
         blocks.append(_difference_table(comparison))
     return blocks
@@ -146,7 +154,7 @@ def _group_table(comparison: Mapping[str, Any], names: Sequence[str], measures: 
         cells = [_mean_and_deviation(_measures(group)[m]) for m in measures]
         cells += [_wins(comparison, name)] if baseline is not None else []
         cells += [fixed(group.get("over_full"))] if full else []
-        rows.append((name, count(len(group["runs"])), *cells))
+        rows.append((name, count(len(group["runs"])) if group["runs"] else NONE, *cells))
     header = ["trained on", "seeds", *measures]
     header += [f"benchmarks with a higher mean than {baseline}"] if baseline is not None else []
     header += ["% of full"] if full else []

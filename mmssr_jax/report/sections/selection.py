@@ -15,6 +15,7 @@ from mmssr_jax.core.saved import read_saved
 from mmssr_jax.report.blocks import Block, Cell, Fold, Grid, Heat, KeyFigure, Note, Section, Table
 from mmssr_jax.report.inputs import Inputs, ReportConfig, flaws, main_styles, row_indices, value_counts
 from mmssr_jax.report.numbers import NONE, count, fixed, percent, readable
+from mmssr_jax.report.sections.matched_controls import matched_blocks
 
 MAX_ROUNDS = 12
 
@@ -46,6 +47,7 @@ def selection_section(inputs: Inputs, config: ReportConfig) -> Section:
     if flaw_column is not None and inputs.truth is not None:
         scored.append(_flaw_shares(inputs.truth, flaw_column, compared))
     blocks += [Grid(part) for part in (shares, scored) if part]
+    blocks += matched_blocks(inputs)
     for name, picks in compared.items():
         if picks["capability"].null_count < picks.num_rows:
             blocks.append(Fold(f"Capabilities and rounds of {name}", [_rounds(picks)]))

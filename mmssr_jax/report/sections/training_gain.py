@@ -17,13 +17,8 @@ _DEFAULT_INIT = "base"  # of `config.train.phases.<run>.init`
 
 def gain_notes(inputs: Inputs, comparison: Mapping[str, Any]) -> tuple[list[Note], list[str]]:
     """One note per start model, and a message per start model that was not evaluated."""
-    by_init: dict[str, list[str]] = {}
-    for name, group in comparison["groups"].items():
-        init = _init(inputs, group["runs"])
-        if init is not None:
-            by_init.setdefault(init, []).append(name)
     notes, missing = [], []
-    for init, names in by_init.items():
+    for init, names in _groups_by_init(inputs, comparison).items():
         result = inputs.results(init)
         if result is None:
             missing.append(
@@ -32,6 +27,35 @@ def gain_notes(inputs: Inputs, comparison: Mapping[str, Any]) -> tuple[list[Note
         else:
             notes.append(_note(init, result, {name: comparison["groups"][name] for name in names}))
     return notes, missing
+
+
+def start_results(inputs: Inputs, comparison: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The results of the start models of the groups, of those that were evaluated."""
+    results = {init: inputs.results(init) for init in _groups_by_init(inputs, comparison)}
+    return {init: result for init, result in results.items() if result is not None}
+
+
+def as_group(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The results of one model in the form of a group of `results/comparison.json`, without runs."""
+    benchmarks = {
+        name: {"metric": entry["metric"], **_single(entry["value"])} for name, entry in result["benchmarks"].items()
+    }
+    averages = {name: _single(value) for name, value in result.get("averages", {}).items()}
+    return {"runs": [], "benchmarks": benchmarks, "averages": averages}
+
+
+def _single(value: float) -> dict[str, Any]:
+    return {"values": [value], "mean": value, "sd": None}
+
+
+def _groups_by_init(inputs: Inputs, comparison: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Start model -> the groups trained from it."""
+    by_init: dict[str, list[str]] = {}
+    for name, group in comparison["groups"].items():
+        init = _init(inputs, group["runs"])
+        if init is not None:
+            by_init.setdefault(init, []).append(name)
+    return by_init
 
 
 def _init(inputs: Inputs, runs: list[str]) -> str | None:

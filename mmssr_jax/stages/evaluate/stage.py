@@ -36,6 +36,7 @@ from mmssr_jax.stages.evaluate.benchmark_files import (  # fmt: skip
     STAGE,
     benchmark_file,
     check_rankable,
+    existing_file,
     image_clusters,
     input_digests,
     kit_name,
@@ -44,9 +45,9 @@ from mmssr_jax.stages.evaluate.benchmark_files import (  # fmt: skip
     with_defaults,
     with_options,
 )
+from mmssr_jax.stages.evaluate.other_workdirs import groups_here, runs_elsewhere, scores_elsewhere
 from mmssr_jax.stages.evaluate.predictor import MakePredictor, load_predictor
-
-NO_IMAGE_SUFFIX = "_blind"  # the no-image baseline of run X is run X_blind
+from mmssr_jax.stages.evaluate.selection_cost import cost
 
 
 def run(
@@ -68,6 +69,7 @@ def run(
         trained_runs = tuple(ctx.config.get("train", {}).get("phases", {}))
     runs = config.runs or trained_runs
     _check(config, runs)
+    ctx.would("evaluate: would evaluate %s on %s", ", ".join(runs), ", ".join(config.benchmarks))
     if ctx.dry_run:
         _inspect(ctx, config, runs)
         return
@@ -87,27 +89,38 @@ def _score_runs(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]
     if config.cluster_by_image:
         clusters = {name: image_clusters(bench, paths[name]) for name, bench in config.benchmarks.items()}
     for name in reversed(_with_baselines(config, runs)):
-        scores[name] = _score_all(ctx, config, name, grader, clusters, scores.get(name + NO_IMAGE_SUFFIX))
+        scores[name] = _score_all(ctx, config, name, grader, clusters, scores.get(name + runner.NO_IMAGE_SUFFIX))
         if config.export:
             _export(ctx, config, name)
     if config.groups:
-        comparison = compare(
-            scores, groups=config.groups, averages=config.averages, baseline=config.baseline, full=config.full,
-            seed=config.seed,
-        )  # fmt: skip
-        if config.replicates:
-            comparison["replicates"] = compare_replicates(scores, config)
-        _write_if_changed(ctx.workdir.results("comparison"), comparison)
+        _write_if_changed(ctx.workdir.results("comparison"), _comparison(ctx, config, scores))
+
+
+def _comparison(ctx: StageContext, config: EvaluateConfig, scores: Mapping[str, Mapping[str, Score]]) -> dict[str, Any]:
+    """The content of `results/comparison.json`; `scores` are those of this workdir's runs."""
+    groups = groups_here(config)
+    baseline, full = (name if name in groups else None for name in (config.baseline, config.full))
+    comparison: dict[str, Any] = {"baseline": baseline, "full": full, "groups": {}, "differences": {}}
+    if groups:
+        averages, seed = config.averages, config.seed
+        comparison = compare(scores, groups=groups, averages=averages, baseline=baseline, full=full, seed=seed)
+    if full is not None:
+        comparison["cost"] = cost(ctx.workdir, groups, full=full)
+    if config.replicates:
+        elsewhere = scores_elsewhere(config, runs_elsewhere(config))
+        comparison["replicates"] = compare_replicates({**scores, **elsewhere}, config)
+    return comparison
 
 
 def _with_baselines(config: EvaluateConfig, runs: tuple[str, ...]) -> list[str]:
     """The runs, then their no-image baselines."""
-    return [*runs, *(name + NO_IMAGE_SUFFIX for name in config.blind)]
+    return [*runs, *(name + runner.NO_IMAGE_SUFFIX for name in config.blind)]
 
 
 def _check(config: EvaluateConfig, runs: tuple[str, ...]) -> None:
     """Checks the names of runs, groups and exports before the predictions, which may take hours."""
-    if not runs:
+    elsewhere = runs_elsewhere(config)
+    if not runs and not elsewhere:
         raise UserError("config.evaluate.runs is empty and config.train has no phases; name a run to evaluate")
     for name in runs:
         if name in RESERVED:
@@ -116,8 +129,8 @@ def _check(config: EvaluateConfig, runs: tuple[str, ...]) -> None:
         if name not in runs:
             raise UserError(f"config.evaluate.blind names {name!r}, which is not among the runs: {', '.join(runs)}")
     check_names(
-        _with_baselines(config, runs), list(config.benchmarks), groups=config.groups, averages=config.averages,
-        baseline=config.baseline, full=config.full,
+        [*_with_baselines(config, runs), *elsewhere], list(config.benchmarks), groups=config.groups,
+        averages=config.averages, baseline=config.baseline, full=config.full,
     )  # fmt: skip
     for name, bench in config.benchmarks.items():
         check_rankable(name, bench)
@@ -142,7 +155,7 @@ def _predict_all(
     """All predictions of one run and of its no-image baseline; the checkpoint is loaded at most once."""
     predictor: runner.Predictor | None = None
     for blind in (False, True) if run_name in config.blind else (False,):
-        name = run_name + NO_IMAGE_SUFFIX * blind
+        name = run_name + runner.NO_IMAGE_SUFFIX * blind
         for bench_name, bench in config.benchmarks.items():
             settings = prediction_settings(bench, config, blind=blind)
             artifact = processes.claim(
@@ -198,7 +211,7 @@ def _score_all(
             answered, judge = add_grades(answered, benchmark, grader, ctx.workdir.grades, name=name)
         answered = [_with_cluster(row, clusters.get(name, {})) for row in answered]
         if bench.answering == "rank":
-            blank_table = _table(ctx, run_name + NO_IMAGE_SUFFIX, name)
+            blank_table = _table(ctx, run_name + runner.NO_IMAGE_SUFFIX, name)
             blank = runner.read_predictions(blank_table) if no_image is not None else None
             scores[name] = ranked_score(benchmark, answered, blank)
         else:
@@ -208,7 +221,7 @@ def _score_all(
             entry["blind"] = no_image_gain(scores[name], no_image[name], seed=config.seed)
         if bench.answering == "rank":
             entry |= {"answering": "rank", "rank_by": bench.rank_by}
-        entries[name] = {"kind": bench.kind, **entry}
+        entries[name] = {"kind": bench.kind, "prompt": bench.prompt, **entry}
         logging.info("%s on %s: %s", run_name, name, runner.format_entry(entry))
     averages = run_averages(scores, config.averages)
     if len(averages) > 1:
@@ -251,8 +264,7 @@ def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -
             if bench.synthetic is not None:
                 logging.info("%s: %d questions would be generated", name, bench.synthetic.questions)
                 continue
-            assert bench.path is not None
-            questions = read_questions(name, bench, Path(bench.path))
+            questions = read_questions(name, bench, existing_file(name, bench))
             if bench.answering == "rank":
                 with_options(name, bench, questions)
         except UserError as e:
@@ -267,5 +279,7 @@ def _inspect(ctx: StageContext, config: EvaluateConfig, runs: tuple[str, ...]) -
     for run_name in runs:
         done = [n for n in config.benchmarks if (ctx.workdir.predictions(run_name) / n / MANIFEST).exists()]
         logging.info("%s: predictions exist for %d of %d benchmarks", run_name, len(done), len(config.benchmarks))
+    for name, members in config.groups.items():
+        logging.info("evaluate: would compare the group %s: %s", name, ", ".join(members))
     if problems:
         raise UserError(f"{len(problems)} of {len(config.benchmarks)} benchmarks cannot be used: {problems[0]}")

@@ -47,6 +47,42 @@ def test_tables_equal_the_files(inputs, config):
     )
 
 
+def with_start(tmp_path, value=40.0):
+    """The fake comparison, whose runs were trained from a start model that was evaluated."""
+    workdir = Workdir(tmp_path)
+    files.write_json(workdir.results("comparison"), fake.comparison())
+    runs = [run for group in fake.comparison()["groups"].values() for run in group["runs"]]
+    files.write_json(workdir.config, {"train": {"phases": {run: {} for run in runs}}})
+    entry = {"kind": "mixed", "metric": "accuracy", "value": value, "interval": [value - 5, value + 5], "n": 9}
+    result = {"run": "base", "benchmarks": {"quiz": entry}, "averages": {"all": value}}
+    files.write_json(workdir.results("base"), result)
+    return workdir
+
+
+def test_the_start_model_stands_beside_the_groups(tmp_path, config):
+    section = downstream_section(read_inputs(with_start(tmp_path), "x"), config)
+    assert table(section, "Trained on each selection").rows[-1] == ("start model base", "–", "40.00", "–")
+    (tracks,) = blocks(section, Tracks)
+    assert [(r.label, r.shown) for r in tracks.rows][-1] == ("start model base", "40.00")
+    assert "Training gained over the start model base" in " ".join(n.text for n in blocks(section, Note))
+
+
+def test_replicates_of_other_workdirs_are_shown_without_groups_here(tmp_path, config):
+    workdir = Workdir(tmp_path)
+    entry = {"mean": 2.0, "low": 1.0, "high": 3.0, "p": 0.01, "p_holm": 0.02, "replicates": 3}
+    replicates = {
+        "names": ["0", "1", "2"], "baseline": "random", "family": ["all"], "unpaired": [],
+        "comparisons": {"mmssr": {"all": entry}},
+    }  # fmt: skip
+    empty = {"baseline": None, "full": None, "groups": {}, "differences": {}, "replicates": replicates}
+    files.write_json(workdir.results("comparison"), empty)
+    section = downstream_section(read_inputs(workdir, "x"), config)
+    assert table(section, "Difference from random over replicates").rows[0][:4] == (
+        "mmssr", "mean of all", "+2.00", "1.00 to 3.00",
+    )  # fmt: skip
+    assert not section.missing
+
+
 @pytest.mark.parametrize(
     ("mean", "error", "interval", "expected"),
     [
