@@ -125,14 +125,14 @@ def compiled(
 
     def answering(encoder: Any) -> Callable[[Any, Any], Any]:
         def run(params: Any, batch: Any) -> Any:
-            logits = forward.leaf_logits(module_params.merge(graphdef, params), batch, encoder.tree)
+            logits, _ = forward.leaf_logits(module_params.merge(graphdef, params), batch, encoder.tree)
             digits = forward.read_digits(logits[:, : len(encoder.capabilities)], jnp.asarray(encoder.digits))
             return digits, forward.read_styles(logits, encoder.style_steps)
 
         return run
 
     def alone(params: Any, batch: Any) -> Any:
-        return forward.leaf_logits(module_params.merge(graphdef, params), batch, one)
+        return forward.leaf_logits(module_params.merge(graphdef, params), batch, one)[0]
 
     device = jax.device_put(batch)
     made = {}

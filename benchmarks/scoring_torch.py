@@ -105,6 +105,6 @@ def _agreement(config: Any, graphdef: Any, params: Any, batch: Any, tokens: Any,
     from mmssr_jax.scoring import forward
 
     same = dataclasses.replace(batch, tokens=np.asarray(tokens, np.int32))
-    run = jax.jit(lambda p, b: forward.leaf_logits(module_params.merge(graphdef, p), b, encoder.tree))
+    run = jax.jit(lambda p, b: forward.leaf_logits(module_params.merge(graphdef, p), b, encoder.tree)[0])
     ours = np.asarray(run(params, same))[0, : len(theirs)]
     return float(np.abs(ours - theirs.float().numpy()).max())

@@ -1,6 +1,9 @@
 """The tables between the stages: judgments and scores, as Parquet with one column a capability.
 
 id: string | source: string | <slug>: int8 (judgments) or float32 (scores) ... | styles: list<string>, main first
+
+A score table may also hold `<slug>_calibrated` (see `scoring.calibration`), `nll` and `nll_blind` (mean -log p of the
+answers with and without the images); they are no capabilities.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 
 _PART = re.compile(r"part-(\d{5})-of-(\d{5})\.parquet")
-_NOT_CAPABILITIES = ("id", "source", "styles", "n_tokens", "judge", "prompt_hash")
+_NOT_CAPABILITIES = ("id", "source", "styles", "n_tokens", "nll", "nll_blind", "judge", "prompt_hash")
+_CALIBRATED = "_calibrated"
 
 
 def judgment_schema(slugs: Sequence[str]) -> pa.Schema:
@@ -28,19 +32,27 @@ def judgment_schema(slugs: Sequence[str]) -> pa.Schema:
     )
 
 
-def score_schema(slugs: Sequence[str]) -> pa.Schema:
-    """Columns of `scores/part-*.parquet`: one row a sample; expected scores, 0-5."""
+def score_schema(slugs: Sequence[str], further: Sequence[str] = ()) -> pa.Schema:
+    """Columns of `scores/part-*.parquet`: one row a sample; expected scores, 0-5, and `further` columns of numbers."""
     return pa.schema(
         [("id", pa.string()), ("source", pa.string())]
         + [(s, pa.float32()) for s in slugs]
         + [("styles", pa.list_(pa.string())), ("n_tokens", pa.int32())]
+        + [(name, pa.float32()) for name in further]
     )
 
 
 def capability_slugs(table: pa.Table | pa.Schema) -> tuple[str, ...]:
     """The capability columns of a judgment or score table, in order."""
     schema = table.schema if isinstance(table, pa.Table) else table
-    return tuple(n for n in schema.names if n not in _NOT_CAPABILITIES)
+    names = set(schema.names)
+    calibrated = {calibrated_name(n) for n in names}
+    return tuple(n for n in schema.names if n not in _NOT_CAPABILITIES and n not in calibrated)
+
+
+def calibrated_name(slug: str) -> str:
+    """The column of a capability's calibrated scores."""
+    return f"{slug}{_CALIBRATED}"
 
 
 def matrix(table: pa.Table, slugs: Sequence[str]) -> np.ndarray:

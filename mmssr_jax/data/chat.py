@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
@@ -22,27 +22,45 @@ Labels = Literal["answers", "llava_next"]
 LLaVA-NeXT's loader, also every `<|im_start|>`, `<|im_end|>` and newline of all turns."""
 
 
-def text_and_images(text: str, tokenizer: Tokenizer, images: Iterator[Segment]) -> list[Segment]:
+def text_and_images(
+    text: str, tokenizer: Tokenizer, images: Iterator[Segment], *, targets: Sequence[tuple[int, int]] = ()
+) -> list[Segment]:
     """Encodes `text` and replaces each `<image>` tag by the next of `images`.
 
     Args:
       text: the text between two special tokens; each stretch between tags is tokenized as a whole.
       tokenizer: for the text.
       images: the segments of the images, in order.
+      targets: spans (begin, end) of characters, in order; every token with a character of one is a loss target.
 
     Raises:
       ValueError: there are more tags than images.
     """
-    segments = []
+    segments, begin = [], 0
     for k, part in enumerate(text.split(IMAGE_TAG)):
         if k:
             image = next(images, None)
             if image is None:
                 raise ValueError("it has more <image> tags than images")
             segments.append(image)
-        if part:
+            begin += len(IMAGE_TAG)
+        if part and targets:
+            tokens, spans = tokenizer.encode_with_spans(part)
+            segments.append(Segment(tokens, loss_mask=_overlaps([(a + begin, b + begin) for a, b in spans], targets)))
+        elif part:
             segments.append(Segment(tokenizer.encode(part)))
+        begin += len(part)
     return segments
+
+
+def _overlaps(spans: Sequence[tuple[int, int]], targets: Sequence[tuple[int, int]]) -> list[bool]:
+    """For each span whether it shares a character with a target; both are in order."""
+    found, first = [], 0
+    for begin, end in spans:
+        while first < len(targets) and targets[first][1] <= begin:
+            first += 1
+        found.append(first < len(targets) and max(begin, targets[first][0]) < min(end, targets[first][1]))
+    return found
 
 
 def chat_segments(

@@ -63,12 +63,12 @@ class Segment:
     Attributes:
       tokens: n ids.
       slots: the `Example.image_slot` of an image's tokens, [n]; None for text.
-      loss_mask: whether the tokens are loss targets.
+      loss_mask: whether the tokens are loss targets: all or none of them, or one value a token.
     """
 
     tokens: Sequence[int]
     slots: FeatureIndex | None = None
-    loss_mask: bool = False
+    loss_mask: bool | Sequence[bool] = False
 
 
 def image_segment(token: int, image: int, tokens_per_image: int, *, newline: bool = True) -> Segment:
@@ -96,7 +96,8 @@ def flatten(segments: Sequence[Segment]) -> tuple[np.ndarray, FeatureIndex, np.n
     for segment in segments:
         tokens.extend(segment.tokens)
         slots.append(segment.slots if segment.slots is not None else [TEXT_INDEX] * len(segment.tokens))
-        loss_mask.extend([segment.loss_mask] * len(segment.tokens))
+        mask = segment.loss_mask
+        loss_mask.extend([mask] * len(segment.tokens) if isinstance(mask, bool) else mask)
     return np.array(tokens, np.int32), concat(slots), np.array(loss_mask, bool)
 
 
@@ -139,17 +140,20 @@ def causal_example(
     return _causal(tokens, slots, pixels, *targets, cut=cut)
 
 
-def prompt_example(tokens: np.ndarray, slots: FeatureIndex, pixels: np.ndarray, *, cut: int = 0) -> Example:
-    """A causal sequence without loss targets, for a model to continue.
+def prompt_example(
+    tokens: np.ndarray, slots: FeatureIndex, pixels: np.ndarray, *, cut: int = 0, loss_mask: np.ndarray | None = None
+) -> Example:
+    """A causal sequence for a model to continue.
 
     Args:
       tokens: int32 [L].
       slots: `Example.image_slot`, [L].
       pixels: uint8 [I, S, S, 3].
       cut: number of text tokens that were truncated.
+      loss_mask: bool [L], the tokens whose probability is read too; by default there are no loss targets.
     """
-    none = np.zeros(0, np.int32)
-    return _causal(tokens, slots, pixels, none, none, np.zeros(0, np.float32), cut=cut)
+    mask = np.zeros(len(tokens), bool) if loss_mask is None else loss_mask
+    return _causal(tokens, slots, pixels, *causal_targets(tokens, mask), cut=cut)
 
 
 def _causal(

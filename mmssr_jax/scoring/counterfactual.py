@@ -13,8 +13,8 @@ from PIL import Image
 from mmssr_jax.core.sample import ImageRef, Sample
 from mmssr_jax.data.example import Example
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
-from mmssr_jax.scoring.quality import Counterfactual
 from mmssr_jax.scoring.score_pool import RejectedSample, read_prompts
+from mmssr_jax.scoring.scorer import ScorerOutput
 
 _BLANK_SIDE = 64
 
@@ -32,8 +32,8 @@ def with_blank_images(sample: Sample) -> Sample:
     return dataclasses.replace(sample, images=tuple(blank for _ in sample.images))
 
 
-def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble) -> np.ndarray:
-    """Scores of samples that are all expected to be readable, float32 [n, C].
+def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble) -> ScorerOutput:
+    """The output for n samples that are all expected to be readable.
 
     Raises:
       ValueError: a sample is rejected.
@@ -45,24 +45,17 @@ def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble) -> np.nda
                 raise ValueError(f"sample {item.sample.id}: {item.detail}")
             yield item[1]
 
-    return ensemble.score(prompts()).scores
+    return ensemble.score(prompts())
 
 
-def counterfactual(
-    samples: Sequence[Sample], visual: np.ndarray, ensemble: ScorerEnsemble, *, seed: int
-) -> Counterfactual:
-    """Scores every sample with its image and with an altered one: blank for even indices, swapped for odd ones.
+def with_altered_images(samples: Sequence[Sample], *, seed: int) -> tuple[list[Sample], list[str]]:
+    """Every sample with an altered image, and how each was altered: "blank" for even indices, "swapped" for odd ones.
 
     A swapped image comes from another of the samples, sampled among those with the same number of images.
 
     Args:
-      samples: n samples with at least one image each.
-      visual: bool [n, C], see `Counterfactual`.
-      ensemble: the models.
+      samples: with at least one image each.
       seed: seed of the sampling.
-
-    Raises:
-      ValueError: a sample is rejected.
     """
     rng = np.random.default_rng(seed)
     altered, kinds = [], []
@@ -75,8 +68,7 @@ def counterfactual(
         else:
             altered.append(with_blank_images(sample))
             kinds.append("blank")
-    original = score_samples(samples, ensemble)
-    return Counterfactual(original, score_samples(altered, ensemble), kinds, visual)
+    return altered, kinds
 
 
 def _image_key(sample: Sample) -> tuple[Any, ...]:

@@ -11,10 +11,11 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
 from mmssr_jax.core.vocabulary import MAX_SCORE, STYLES, Capability
 from mmssr_jax.data.chat import SYSTEM, text_and_images
-from mmssr_jax.data.example import Example, Segment, flatten, prompt_example
+from mmssr_jax.data.example import Example, Segment, causal_targets, flatten, prompt_example
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.images.anyres import TEXT_INDEX, FeatureIndex, concat, is_image, slice_index
 from mmssr_jax.scoring import instructions
+from mmssr_jax.scoring.answer_likelihood import without_images
 from mmssr_jax.scoring.prompt_tree import PromptTree, build_tree
 
 # The training signal is the digit. That an answer ends after its digit is learned quickly, so only one capability per
@@ -134,21 +135,27 @@ class ScorerEncoder:
         Raises:
           ValueError: the images do not fit into `max_prefix` tokens.
         """
+        return self._prefix_and_answers(sample)[:3]
+
+    def _prefix_and_answers(self, sample: Sample) -> tuple[np.ndarray, FeatureIndex, int, np.ndarray]:
+        """`prefix`, and bool [L]: the tokens with a character of the assistant's turns."""
         t = self.tokenizer
         newline = t.encode_fixed("\n")  # follows each image in addition to the text's newline, as in the official code
         head = [t.im_start, *t.encode_fixed(f"system\n{SYSTEM}"), t.im_end, *newline, t.im_start]
         pieces = [Segment(head)]
-        text = "user\n" + instructions.render_conversation(sample, strip_characters=self.strip_characters)
+        text, answers = instructions.render_with_answers(sample, strip_characters=self.strip_characters)
+        header = "user\n"
+        text, answers = header + text, [(begin + len(header), end + len(header)) for begin, end in answers]
         beyond = text[MAX_CHARACTERS:]
         if beyond:
             text = text.removesuffix(beyond) + "\n"
             if text.count(IMAGE_TAG) < len(sample.images):
                 raise ValueError(f"its images do not fit into {self.max_prefix} tokens")
-        for piece in text_and_images(text, t, self.processor.image_segments(sample)):
+        for piece in text_and_images(text, t, self.processor.image_segments(sample), targets=answers):
             pieces.append(piece)
             if piece.slots is not None:
                 pieces.append(Segment(newline))
-        tokens, slots, _ = flatten(pieces)
+        tokens, slots, is_answer = flatten(pieces)
         cut = max(len(tokens) - self.max_prefix, 0)
         if cut:
             keep = self.max_prefix - len(newline)
@@ -156,17 +163,29 @@ class ScorerEncoder:
                 raise ValueError(f"its images do not fit into {self.max_prefix} tokens")
             tokens = np.concatenate([tokens[:keep], np.array(newline, np.int32)])
             slots = concat([slice_index(slots, slice(keep)), np.full(len(newline), TEXT_INDEX, np.int32)])
-        return tokens, slots, cut
+            is_answer = np.concatenate([is_answer[:keep], np.zeros(len(newline), bool)])
+        return tokens, slots, cut, is_answer
 
     def prompt(self, sample: Sample, pixels: np.ndarray) -> Example:
         """Encodes the sample without questions, as a causal sequence; the questions (`tree`) are shared by all samples.
+
+        The loss targets are the tokens of the assistant's turns, none where truncation leaves none.
 
         Args:
           sample: see `prefix`.
           pixels: uint8 [I, S, S, 3], the sample's views.
         """
-        tokens, slots, cut = self.prefix(sample)
-        return prompt_example(tokens, slots, pixels, cut=cut)
+        tokens, slots, cut, is_answer = self._prefix_and_answers(sample)
+        return prompt_example(tokens, slots, pixels, cut=cut, loss_mask=is_answer)
+
+    def blind_prompt(self, sample: Sample, pixels: np.ndarray) -> Example:
+        """`prompt` of the sample without its images and their tags.
+
+        Args:
+          sample: see `prefix`.
+          pixels: uint8 [I, S, S, 3], the sample's views, of which none is kept.
+        """
+        return self.prompt(without_images(sample), pixels[:0])
 
     def question(self, sample: Sample, pixels: np.ndarray) -> Example:
         """Encodes the sample and the questions as one sequence with explicit visibility, like a training example.
@@ -184,15 +203,18 @@ class ScorerEncoder:
             tokens, slots, pixels, self.tree, leaves, np.zeros_like(leaves), np.zeros(len(leaves), np.float32), cut
         )
 
-    def training_example(self, sample: Sample, pixels: np.ndarray, labels: ScorerLabels) -> Example:
+    def training_example(
+        self, sample: Sample, pixels: np.ndarray, labels: ScorerLabels, *, answer_weight: float = 0.0
+    ) -> Example:
         """Encodes the sample, the questions and the judge's answers as a training example.
 
         Args:
           sample: see `prefix`.
           pixels: uint8 [I, S, S, 3], the sample's views.
           labels: the judge's answers; all of `capabilities` must have a score.
+          answer_weight: loss weight of each token of the sample's own answers; 0 leaves them out.
         """
-        tokens, slots, cut = self.prefix(sample)
+        tokens, slots, cut, is_answer = self._prefix_and_answers(sample)
         branches: list[list[int]] = []
         starts: list[int] = []  # index of the first answer token of each branch
         weights: list[list[float]] = []
@@ -207,7 +229,8 @@ class ScorerEncoder:
             starts.append(len(self.style_query))
             weights.append(weight)
         tree = build_tree([branch[:-1] for branch in branches])  # the last token of an answer is only a target
-        positions, targets, target_weights = [], [], []
+        own = causal_targets(tokens, is_answer if answer_weight else np.zeros_like(is_answer))
+        positions, targets, target_weights = own[0].tolist(), own[1].tolist(), [answer_weight] * len(own[0])
         for branch, start, weight, path in zip(branches, starts, weights, tree.paths, strict=True):
             for k, w in enumerate(weight):
                 if w > 0:

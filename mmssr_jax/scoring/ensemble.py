@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from mmssr_jax.core.sample import Sample
@@ -23,10 +22,14 @@ class DoesNotFitError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class ScorerEnsemble:
-    """`scorer` answers the capability questions; `styler`, if any, the style question instead of `scorer`."""
+    """`scorer` answers the capability questions; `styler`, if any, the style question instead of `scorer`.
+
+    With `blind`, `scorer` also reads the conversations without their images, for `ScorerOutput.nll_blind`.
+    """
 
     scorer: Scorer
     styler: Scorer | None = None
+    blind: bool = False
 
     @property
     def scorers(self) -> tuple[Scorer, ...]:
@@ -44,7 +47,9 @@ class ScorerEnsemble:
         return TokenCounts(counts[0].samples, sum(c.tokens for c in counts), sum(c.computed for c in counts))
 
     def prompts(self, sample: Sample) -> tuple[Example, ...]:
-        """Encodes a sample for each model; images are decoded once if both models use the same views.
+        """Encodes a sample for each model, and with `blind` once more without images.
+
+        Images are decoded once if both models use the same views.
 
         Raises:
           OSError, ValueError: an image cannot be read.
@@ -64,7 +69,9 @@ class ScorerEnsemble:
             except ValueError as e:
                 raise DoesNotFitError(str(e)) from None
             examples.append(example)
-        return tuple(examples)
+            if scorer is self.scorer and self.blind:
+                blind = scorer.encoder.blind_prompt(preprocessed, pixels)
+        return (*examples, blind) if self.blind else tuple(examples)
 
     def score(self, prompts: Iterable[tuple[Example, ...]]) -> ScorerOutput:
         """Scores samples given as their `prompts`; the output is in their order.
@@ -76,28 +83,40 @@ class ScorerEnsemble:
           ValueError: a prompt is larger than the largest bucket.
         """
         scorers = self.scorers
+        passes = len(scorers) + self.blind  # forward passes of a sample
 
         def items() -> Iterator[tuple[int, Example]]:
             for examples in prompts:
                 yield from enumerate(examples)
 
         def bucket(item: tuple[int, Example]) -> tuple[int, BatchShape]:
-            return item[0], scorers[item[0]].shape(item[1])
+            k, example = item
+            return k, scorers[k].shape(example) if k < len(scorers) else self.scorer.blind_shape(example)
 
-        def dispatch(batch: list[tuple[int, Example]], key: tuple[int, BatchShape]) -> tuple[jax.Array, ...]:
-            return scorers[key[0]].dispatch([example for _, example in batch], key[1])
+        def dispatch(batch: list[tuple[int, Example]], key: tuple[int, BatchShape]) -> Any:
+            (k, shape), examples = key, [example for _, example in batch]
+            if k < len(scorers):
+                return scorers[k].dispatch(examples, shape)
+            return self.scorer.dispatch_blind(examples, shape)
 
-        def fetch(pending: tuple[jax.Array, ...], batch: list[tuple[int, Example]]) -> list[SampleOutput]:
-            return scorers[batch[0][0]].fetch(pending, [example for _, example in batch])
+        def fetch(pending: Any, batch: list[tuple[int, Example]]) -> Sequence[Any]:
+            k = batch[0][0]
+            if k < len(scorers):
+                return scorers[k].fetch(pending, [example for _, example in batch])
+            return list(np.asarray(pending)[: len(batch)])
 
-        outputs: list[dict[int, SampleOutput]] = [{} for _ in scorers]
+        outputs: list[dict[int, Any]] = [{} for _ in range(passes)]
         for index, (k, _), output in run_batched(
-            items(), rows=self.scorer.buckets.rows, bucket=bucket, dispatch=dispatch, fetch=fetch,
-            in_flight=1 + len(scorers),
-        ):  # fmt: skip
-            outputs[k][index // len(scorers)] = output
-        first, *rest = [_stack(by_index, s) for by_index, s in zip(outputs, scorers, strict=True)]
-        return dataclasses.replace(first, style_share=rest[0].style_share, styles=rest[0].styles) if rest else first
+            items(), rows=self.scorer.buckets.rows, bucket=bucket, dispatch=dispatch, fetch=fetch, in_flight=1 + passes
+        ):
+            outputs[k][index // passes] = output
+        result, *rest = [_stack(by_index, s) for by_index, s in zip(outputs, scorers, strict=False)]
+        if rest:
+            result = dataclasses.replace(result, style_share=rest[0].style_share, styles=rest[0].styles)
+        if self.blind:
+            blind = np.array([outputs[-1][n] for n in range(len(outputs[-1]))], np.float32)
+            result = dataclasses.replace(result, nll_blind=blind)
+        return result
 
 
 def _stack(by_index: dict[int, SampleOutput], scorer: Scorer) -> ScorerOutput:
@@ -109,5 +128,5 @@ def _stack(by_index: dict[int, SampleOutput], scorer: Scorer) -> ScorerOutput:
 
     return ScorerOutput(
         column("scores", C, np.float32), column("digit_mass", C, np.float32), column("best", C, np.int32),
-        column("style_share", styles, np.float32), [row.styles for row in rows],
+        column("style_share", styles, np.float32), [row.styles for row in rows], column("nll", 1, np.float32)[:, 0],
     )  # fmt: skip

@@ -22,13 +22,16 @@ from mmssr_jax.models.vlm import VLM
 from mmssr_jax.scoring.prompt_tree import PromptTree
 
 
-def leaf_logits(model: VLM, batch: Batch, tree: PromptTree) -> jax.Array:
-    """Next-token logits at the leaves of the tree, float32 [B, N, V]; logits of other positions are not computed.
+def leaf_logits(model: VLM, batch: Batch, tree: PromptTree) -> tuple[jax.Array, jax.Array]:
+    """Next-token logits at the leaves of the tree; logits of other positions are not computed.
 
     Args:
       model: the scorer.
       batch: samples without questions (`ScorerEncoder.prompt`), tokens [B, P].
       tree: the questions; static.
+
+    Returns:
+      float32 [B, N, V], and the hidden states of the samples' own tokens, [B, P, D].
     """
     B, P = batch.tokens.shape
     lengths_B = _lengths(batch)
@@ -39,12 +42,12 @@ def leaf_logits(model: VLM, batch: Batch, tree: PromptTree) -> jax.Array:
         jnp.concatenate([batch.positions, lengths_B[:, None] + _tile(tree.positions, B)], axis=1),
         PrefixTreeMask(lengths_B, P, tuple(tree.visible_until.tolist())),
     )
-    return model.logits(hidden_BSD[:, P + _leaves(tree)])
+    return model.logits(hidden_BSD[:, P + _leaves(tree)]), hidden_BSD[:, :P]
 
 
 def leaf_logits_and_list(
     model: VLM, batch: Batch, tree: PromptTree, *, steps: int, stop: int
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`leaf_logits`, and the model's greedy answer to the last prompt of the tree, from the same prefill.
 
     The tokens of the answer attend to the prefix, the last prompt's branch and each other.
@@ -56,7 +59,7 @@ def leaf_logits_and_list(
       stop: the token id that ends the answer.
 
     Returns:
-      float32 [B, N, V] and int32 [B, steps]; the latter is `sampler.PAD` from the stop token on.
+      as `leaf_logits`, and the answer, int32 [B, steps], `sampler.PAD` from the stop token on.
     """
     B, P = batch.tokens.shape
     T, decoder = len(tree.tokens), model.decoder
@@ -73,14 +76,14 @@ def leaf_logits_and_list(
     visible_until_BS = _tile(visible_until, B).at[:, :P].set(prefix_BP)
     cache = KVCache(cache.keys, cache.values, visible_until_BS)
     prefix_BPD = model.embed(batch.tokens, batch.pixels, batch.image_index)
-    _, cache = decoder.extend(prefix_BPD, batch.positions, cache, jnp.zeros(B, jnp.int32))
+    hidden_BPD, cache = decoder.extend(prefix_BPD, batch.positions, cache, jnp.zeros(B, jnp.int32))
     starts_B = jnp.full(B, P, jnp.int32)
     hidden_BTD, cache = decoder.extend(tree_BTD, lengths_B[:, None] + _tile(tree.positions, B), cache, starts_B)
     list_BS = decode(
         decoder, hidden_BTD[:, -1], cache, jnp.zeros(B, jnp.int32), GenerationConfig(steps, stop=(stop,)),
         positions=lengths_B + int(tree.positions[-1]) + 1, slots=jnp.full(B, P + T, jnp.int32),
     )  # fmt: skip
-    return model.logits(hidden_BTD[:, _leaves(tree)]), list_BS
+    return model.logits(hidden_BTD[:, _leaves(tree)]), hidden_BPD, list_BS
 
 
 def read_digits(logits: jax.Array, digits: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -43,9 +43,16 @@ def render_conversation(sample: Sample, *, strip_characters: bool = False) -> st
       strip_characters: reproduce the official code's `q.strip('Question: ')`, which strips any of these characters from
         both ends of a question ("... in the sentence" loses its last e). The released models were trained this way.
     """
-    rounds = []
+    return render_with_answers(sample, strip_characters=strip_characters)[0]
+
+
+def render_with_answers(sample: Sample, *, strip_characters: bool = False) -> tuple[str, list[tuple[int, int]]]:
+    """`render_conversation`, and the characters (begin, end) of each answer in it."""
+    text, answers = "", []
     for question, answer in zip(sample.turns[::2], sample.turns[1::2], strict=True):
         hint = question.text.removeprefix("<image>\n").startswith("Hint:")
-        text = question.text.strip(PREFIX) if strip_characters and not hint else question.text
-        rounds.append(f"{'' if hint else PREFIX}{text} Answer: {answer.text}")
-    return "\n".join(rounds) + "\n"
+        asked = question.text.strip(PREFIX) if strip_characters and not hint else question.text
+        text += f"{'' if hint else PREFIX}{asked} Answer: "
+        answers.append((len(text), len(text) + len(answer.text)))
+        text += f"{answer.text}\n"
+    return text, answers

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 from flax import nnx
@@ -21,7 +20,6 @@ from mmssr_jax.data.batch import Batch, BatchShape
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.models.module_params import Params
-from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
 from mmssr_jax.scoring.feature_kind import FeatureKind, Models
@@ -119,20 +117,6 @@ class ModelFeatureExtractor:
     def columns(self, values: list[np.ndarray], examples: list[tuple[Example, ...]]) -> dict[str, pa.Array]:
         """Table columns of n samples, from float32 [n, ...] for each sequence."""
         return self._feature.columns(values, examples)
-
-
-def answer_nll(model: VLM, batch: Batch) -> jax.Array:
-    """Mean -log p of each row's loss targets, float32 [B]; row by row, to bound the memory for logits."""
-    hidden_BLD = model(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)
-    target_hidden_BKD = jnp.take_along_axis(hidden_BLD, batch.loss_position[:, :, None], axis=1)
-
-    def row(x: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        hidden_KD, target_K, weight_K = x
-        log_p_KV = jax.nn.log_softmax(model.logits(hidden_KD), axis=-1)
-        target_log_p_K = jnp.take_along_axis(log_p_KV, target_K[:, None], axis=1)[:, 0]
-        return -(target_log_p_K * weight_K).sum() / jnp.maximum(weight_K.sum(), 1.0)
-
-    return jax.lax.map(row, (target_hidden_BKD, batch.loss_target, batch.loss_weight))
 
 
 def vector_column(vectors: np.ndarray) -> pa.Array:

@@ -189,14 +189,16 @@ def score_table(
 ) -> pa.Table:
     """The output for n samples as rows of the public score table; `lengths` are their token counts."""
     slugs = [c.slug for c in ensemble.capabilities]
+    further = {"nll": output.nll} | ({} if output.nll_blind is None else {"nll_blind": output.nll_blind})
     columns = {
         "id": [s.id for s in samples],
         "source": [s.source for s in samples],
         **{slug: output.scores[:, k] for k, slug in enumerate(slugs)},
         "styles": output.styles,
         "n_tokens": list(lengths),
+        **{name: pa.array(values, pa.float32(), from_pandas=True) for name, values in further.items()},
     }
-    return pa.table(columns, schema=tables.score_schema(slugs))
+    return pa.table(columns, schema=tables.score_schema(slugs, list(further)))
 
 
 def score_readable(samples: Sequence[Sample] | SampleSource, ensemble: ScorerEnsemble) -> ScorerOutput:

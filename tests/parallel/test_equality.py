@@ -92,7 +92,7 @@ def run_in(model, batch, mesh):
         lengths = np.array([12, 11, 10, 9, 8, 7, 12, 12], np.int32)
         return generate(model.decoder, x, lengths, lengths, GenerationConfig(max_tokens=6))
 
-    logits = jax.jit(lambda p, b: leaf_logits(module_params.merge(graphdef, p), b, TREE))(params, batch)
+    logits = jax.jit(lambda p, b: leaf_logits(module_params.merge(graphdef, p), b, TREE)[0])(params, batch)
     return after, metrics, logits, answers(params, batch)
 
 

@@ -116,9 +116,9 @@ def test_over_long_text_is_cut_before_the_queries():
 
 def test_a_text_of_many_mib_is_cut_before_it_is_tokenised(monkeypatch):
     lengths = []
-    encode = type(tokenizer()).encode
+    encode = type(tokenizer()).encode_with_spans
     monkeypatch.setattr(
-        type(tokenizer()), "encode", lambda self, text: lengths.append(len(text)) or encode(self, text)
+        type(tokenizer()), "encode_with_spans", lambda self, text: lengths.append(len(text)) or encode(self, text)
     )  # fmt: skip
     tokens, _, cut = ENCODER.prefix(sample("huge", answer="A red cat sat. " * 200_000, images=1))
     assert len(tokens) == 120
@@ -158,6 +158,7 @@ def test_scores_are_in_order_whatever_the_buckets_and_the_mesh():
     for k in range(3):
         np.testing.assert_allclose(one.scores[4 * k : 4 * k + 4], one.scores[:4], atol=1e-5)
     np.testing.assert_allclose(eight.scores, one.scores, atol=1e-4)
+    np.testing.assert_allclose(eight.nll, one.nll, atol=1e-4)
     np.testing.assert_allclose(one.style_share.sum(-1), 1, atol=1e-5)
 
 

@@ -163,7 +163,7 @@ def test_questions_behind_a_tiled_picture(bundle, reference):
     example = encoder.prompt(*bundle.processor().preprocess(one))
     shape = BatchShape(1, 512, 10, 0, weighted=True)
     batch = bundle.processor().collate([example], shape)
-    found = jax.jit(lambda b: forward.leaf_logits(merge(bundle.graphdef, bundle.params), b, encoder.tree))(batch)
+    found = jax.jit(lambda b: forward.leaf_logits(merge(bundle.graphdef, bundle.params), b, encoder.tree)[0])(batch)
     tokens = np.concatenate([example.tokens, encoder.queries[0]]).astype(np.int32)
     np.testing.assert_allclose(found[0, 0], reference(one, tokens)[-1], atol=ATOL, rtol=0)
 

@@ -26,7 +26,8 @@ from mmssr_jax.data.batch import Batch
 from mmssr_jax.data.example import Example
 from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.parallel import paths
-from mmssr_jax.scoring.model_feature import ModelFeature, answer_nll, vector_column
+from mmssr_jax.scoring.answer_likelihood import answer_nll
+from mmssr_jax.scoring.model_feature import ModelFeature, vector_column
 from mmssr_jax.training.bundle import ModelBundle
 from mmssr_jax.training.step import split_batch
 

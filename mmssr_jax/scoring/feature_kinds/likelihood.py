@@ -10,19 +10,19 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import jax
 import numpy as np
 import pyarrow as pa
 from flax import nnx
 
-from mmssr_jax.core.sample import IMAGE_TAG, Sample
+from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.models.module_params import Params, merge
-from mmssr_jax.scoring.model_feature import ModelFeature, answer_nll
+from mmssr_jax.scoring.answer_likelihood import answer_nll, without_images
+from mmssr_jax.scoring.model_feature import ModelFeature
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Likelihood(ModelFeature):
 
     def encode(self, sample: Sample, processor: Processor) -> tuple[Example, ...]:
         """The conversation, and the conversation without images."""
-        both = (sample, _without_images(sample))
+        both = (sample, without_images(sample))
         return tuple(processor.encode_chat(s, max_length=self.max_length) for s in both)
 
     def compute(self, graphdef: nnx.GraphDef, params: Params, batch: Batch) -> jax.Array:
@@ -43,11 +43,6 @@ class Likelihood(ModelFeature):
         tokens = [int((with_images.loss_weight > 0).sum()) for with_images, _ in examples]
         named = dict(zip(("nll", "nll_blind"), values, strict=True))
         return {n: pa.array(v, pa.float32()) for n, v in named.items()} | {"tokens": pa.array(tokens, pa.int32())}
-
-
-def _without_images(sample: Sample) -> Sample:
-    turns = (dataclasses.replace(t, text=re.sub(f"{IMAGE_TAG}\n?", "", t.text)) for t in sample.turns)
-    return dataclasses.replace(sample, turns=tuple(turns), images=())
 
 
 FEATURE = Likelihood

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,17 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.subset import held_out_mask
 from mmssr_jax.pool.pool import Pool
 from mmssr_jax.scoring.baselines import ngram_ridge, source_mean, source_style_mean
-from mmssr_jax.scoring.counterfactual import counterfactual, score_samples, with_blank_images
+from mmssr_jax.scoring.counterfactual import score_samples, with_altered_images, with_blank_images
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
+from mmssr_jax.scoring.flaw_ranking import flaw_ranking
 from mmssr_jax.scoring.instructions import render_conversation
-from mmssr_jax.scoring.quality import scorer_report
+from mmssr_jax.scoring.quality import Counterfactual, scorer_report
 from mmssr_jax.scoring.ranking_metrics import GOOD
+from mmssr_jax.scoring.scorer import ScorerOutput
+from mmssr_jax.stages.score.calibrate import Calibrated
 from mmssr_jax.stages.train_scorer import ScorerConfig, judgments_path
+
+Read = Callable[[pa.Table, ScorerOutput], np.ndarray]  # rows of the score table, and another output for them -> scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +80,13 @@ def measure(
     pool: Pool,
     ensemble: ScorerEnsemble,
     mass: np.ndarray,
+    calibrated: Calibrated | None = None,
 ) -> dict[str, Any] | None:
-    """The content of `results/scorer.json` (see `quality.scorer_report`), or None if there is no truth.
+    """The content of `results/scorer.json`, or None if there is no truth.
+
+    It is `quality.scorer_report` of the expected scores, with `flaws` (`flaw_ranking`, and `blind`: of the same scorer
+    with blank images) where the pool's flaws are known. With a calibration, `calibrated` is the same of the calibrated
+    scores; there the expected scores are the baseline `raw`, and `blind` is calibrated too.
 
     Args:
       ctx: the stage's context; the score table must be complete.
@@ -85,44 +95,63 @@ def measure(
       pool: the samples.
       ensemble: the models, to score altered images.
       mass: [C], mean probability mass of the digits.
+      calibrated: the calibration, if there is one.
     """
-    truth = find_truth(ctx, scorer)
-    if truth is None:
-        logging.info("score: no truth and no held-out judgments; results/scorer.json is not written")
+    found = _measured_rows(ctx, config, scorer)
+    if found is None:
         return None
-    slugs = [c.slug for c in ensemble.capabilities]
-    scores = tables.read_parts(ctx.workdir.scores)
-    row_of = {i: n for n, i in enumerate(scores["id"].to_pylist())}
-    known = truth.table.filter(pa.array([i in row_of for i in truth.table["id"].to_pylist()]))
-    rng = np.random.default_rng(config.seed)
-    sampled = np.sort(rng.permutation(known.num_rows)[: config.samples])
-    known = known.take(pa.array(sampled))
-    if known.num_rows == 0:
-        logging.info("score: no scored sample has a truth; results/scorer.json is not written")
-        return None
-    rows = scores.take(pa.array([row_of[i] for i in known["id"].to_pylist()]))
+    truth, rows = found
+    known, slugs = truth.table, [c.slug for c in ensemble.capabilities]
     samples = [pool[pool.position(i)] for i in known["id"].to_pylist()]
     true_scores = tables.matrix(known, slugs)
     logging.info("score: measuring on %d samples outside the training set", len(samples))
     blank = score_samples([with_blank_images(s) for s in samples], ensemble)
     # An altered image can only lower the scores of visual capabilities that the sample really trains.
     visual = (true_scores >= GOOD) & np.array([c.seeing for c in ensemble.capabilities])
-    paired = [n for n, s in enumerate(samples) if s.images and visual[n].any()][: config.pairs]
-    pairs = counterfactual([samples[n] for n in paired], visual[paired], ensemble, seed=config.seed)
+    paired = np.array([n for n, s in enumerate(samples) if s.images and visual[n].any()][: config.pairs], np.int64)
+    seen = [samples[n] for n in paired]
+    altered, kinds = with_altered_images(seen, seed=config.seed)
+    pair = (score_samples(seen, ensemble), score_samples(altered, ensemble)) if seen else None
     main_styles = [s[0] if s else "" for s in known["styles"].to_pylist()]
     baselines = _baselines(ctx, scorer, pool, slugs, samples, main_styles)
-    return scorer_report(
-        tables.matrix(rows, slugs),
-        true_scores,
-        slugs=slugs,
-        truth_kind=truth.kind,
-        styles=rows["styles"].to_pylist(),
-        true_styles=known["styles"].to_pylist(),
-        baselines={**baselines, "blind": blank},
-        counterfactual=pairs if paired else None,
-        digit_mass=np.broadcast_to(mass, true_scores.shape),
-        seed=config.seed,
-    )
+
+    def report(scores: np.ndarray, read: Read, more: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        blind, pairs = read(rows, blank), None
+        if pair is not None:
+            original, changed = (read(rows.take(pa.array(paired)), output) for output in pair)
+            pairs = Counterfactual(original, changed, kinds, visual[paired])
+        result = scorer_report(
+            scores, true_scores, slugs=slugs, truth_kind=truth.kind, styles=rows["styles"].to_pylist(),
+            true_styles=known["styles"].to_pylist(), baselines={**baselines, **more, "blind": blind},
+            counterfactual=pairs, digit_mass=np.broadcast_to(mass, true_scores.shape), seed=config.seed,
+        )  # fmt: skip
+        if {"flaw", "kind"} <= set(known.schema.names):
+            flaws, forms = known["flaw"].to_pylist(), known["kind"].to_pylist()
+            result["flaws"] = {**flaw_ranking(scores, flaws, forms), "blind": flaw_ranking(blind, flaws, forms)}
+        return result
+
+    raw = tables.matrix(rows, slugs)
+    both = report(raw, lambda _, output: output.scores, {})
+    if calibrated is not None:
+        both["calibrated"] = report(calibrated.scores(rows), calibrated.scores_of_output, {"raw": raw})
+    return both
+
+
+def _measured_rows(ctx: StageContext, config: QualityConfig, scorer: ScorerConfig) -> tuple[Truth, pa.Table] | None:
+    """The truth of the samples to measure on, and their rows of the score table; None if there is none."""
+    truth = find_truth(ctx, scorer)
+    if truth is None:
+        logging.info("score: no truth and no held-out judgments; results/scorer.json is not written")
+        return None
+    scores = tables.read_parts(ctx.workdir.scores)
+    row_of = {i: n for n, i in enumerate(scores["id"].to_pylist())}
+    known = truth.table.filter(pa.array([i in row_of for i in truth.table["id"].to_pylist()]))
+    rng = np.random.default_rng(config.seed)
+    known = known.take(pa.array(np.sort(rng.permutation(known.num_rows)[: config.samples])))
+    if known.num_rows == 0:
+        logging.info("score: no scored sample has a truth; results/scorer.json is not written")
+        return None
+    return Truth(truth.kind, known), scores.take(pa.array([row_of[i] for i in known["id"].to_pylist()]))
 
 
 def _baselines(ctx: StageContext, scorer: ScorerConfig, pool: Pool, slugs, samples, styles) -> dict[str, np.ndarray]:

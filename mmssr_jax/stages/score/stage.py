@@ -12,6 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -35,6 +36,7 @@ from mmssr_jax.scoring.feature_kind import FeatureConfig
 from mmssr_jax.scoring.precision import Precision, load_with_precision, precision_deviation
 from mmssr_jax.scoring.score_pool import is_done, read_shard_statistics, score_pool, score_readable
 from mmssr_jax.scoring.scorer import Buckets, Scorer
+from mmssr_jax.stages.score.calibrate import Calibrated, calibrate, calibration_inputs, write_calibrated
 from mmssr_jax.stages.score.feature_tables import write_all
 from mmssr_jax.stages.score.official_answers import read_answers, write_answers
 from mmssr_jax.stages.score.scorer_quality import QualityConfig, measure, transfer_report
@@ -52,6 +54,9 @@ class ScoreConfig:
       max_pixels: images with more pixels are rejected.
       threads: threads that decode images and tokenise ahead of the model.
       details: also write `features/digits/part-*.parquet`: the most likely digit and the digits' probability mass.
+      nll_blind: also read the conversations without their images, for the column `nll_blind`: a text pass more.
+      calibration: calibrated scores beside the expected ones: "none", "fit" on the judged samples that are not held
+        out, or the path of the `calibration.json` of another score table; see `scoring.calibration`.
       official: also write `official/`, answer files of the official code, see `official_answers`.
       answers: folder of official answer files to read the scores from, instead of running a model.
       precision: compute dtype: "model" (as saved), "float32", "bfloat16", or "int8" weights.
@@ -66,6 +71,8 @@ class ScoreConfig:
     max_pixels: int = 100_000_000
     threads: int = 2
     details: bool = False
+    nll_blind: bool = False
+    calibration: str = "none"
     official: bool = False
     answers: str | None = None
     precision: Precision = "model"
@@ -83,6 +90,9 @@ def run(ctx: StageContext) -> None:
     """
     config = ctx.section("score", ScoreConfig)
     scorer = ctx.section("scorer", ScorerConfig)
+    ctx.would("score: would score the pool with %s into %d shards", config.answers or config.model, config.shards)
+    if config.features.kinds:
+        ctx.would("score: would write the features %s", ", ".join(kind.name for kind in config.features.kinds))
     pool = open_pool(ctx.workdir.pool)
     if config.answers is not None:
         _take_answers(ctx, config, Path(config.answers), pool)
@@ -95,6 +105,7 @@ def run(ctx: StageContext) -> None:
     inputs = {"pool": input_digest(ctx.workdir.pool), "model": model_digest(folders[0])}
     if scorer.styler is not None:
         inputs["styler"] = model_digest(folders[1])
+    inputs |= calibration_inputs(ctx, config.calibration)
     if judgments_path(ctx).exists():
         inputs["judgments"] = input_digest(judgments_path(ctx))
     # Settings that only affect speed may differ between the processes and runs that write one table.
@@ -165,7 +176,7 @@ def make_ensemble(
                 mesh=mesh,
             )
         )
-    return ScorerEnsemble(*scorers)
+    return ScorerEnsemble(scorers[0], scorers[1] if len(scorers) > 1 else None, blind=config.nll_blind)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,9 +198,12 @@ class _Scoring:
         notes = read_shard_statistics(scores, self.config.shards)
         rejects = [r for note in notes for r in note.rejects]
         scored = sum(n.scored for n in notes)
+        calibrated = self._calibrate()
         mass = np.sum([note.digit_mass for note in notes], axis=0) / max(scored, 1)
-        report = measure(self.ctx, self.config.quality, self.scorer, self.pool, ensemble, mass)
-        extra = {"agreement": self._agreement()} if self.config.agreement else {}
+        report = measure(self.ctx, self.config.quality, self.scorer, self.pool, ensemble, mass, calibrated)
+        extra: dict[str, Any] = {"agreement": self._agreement()} if self.config.agreement else {}
+        if calibrated is not None:
+            extra["calibration"] = calibrated.note
         if not self.job.writes:
             return
         files.write_jsonl(scores / "rejects.jsonl", rejects)
@@ -208,6 +222,16 @@ class _Scoring:
             digit_mass={c.slug: round(float(m), 6) for c, m in zip(ensemble.capabilities, mass, strict=True)},
             **extra,
         )
+
+    def _calibrate(self) -> Calibrated | None:
+        """Fits or reads the calibration and adds its scores to the table."""
+        slugs = [c.slug for c in self.ensemble.capabilities]
+        calibrated = calibrate(self.ctx, self.scorer, self.config.calibration, slugs)
+        if calibrated is not None and self.job.writes:
+            write_calibrated(self.ctx.workdir.scores, calibrated)
+        if self.job.processes.joint:  # the others read the whole table next
+            self.job.processes.wait("calibrated")
+        return calibrated
 
     def _agreement(self) -> dict[str, float]:
         """Deviation of `config.precision` from float32 on samples spread evenly over the pool."""

@@ -1,0 +1,157 @@
+"""Adds calibrated scores to a finished score table: `<slug>_calibrated` beside `<slug>`.
+
+scores/calibration.json   the calibration (`scoring.calibration.Calibration`); also `config.score.calibration` of a run
+                          on another pool, whose judge rated nothing
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from absl import logging
+
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.artifact import input_digest
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.json_format import json_number
+from mmssr_jax.core.saved import read_saved
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.data.subset import held_out_mask
+from mmssr_jax.scoring import calibration as calibration_lib
+from mmssr_jax.scoring.calibration import Calibration, Predictors
+from mmssr_jax.scoring.ranking_metrics import macro_concordance
+from mmssr_jax.scoring.scorer import ScorerOutput
+from mmssr_jax.stages.train_scorer import ScorerConfig, judgments_path
+
+FILE = "calibration.json"
+NONE, FIT = "none", "fit"  # values of `config.score.calibration` beside a path
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibrated:
+    """A calibration with what the table and the manifest say of it.
+
+    Attributes:
+      calibration: the calibration.
+      judged: id -> calibrated scores [C] of the samples that it was fitted on, each from folds without it.
+      note: for the manifest.
+    """
+
+    calibration: Calibration
+    judged: Mapping[str, np.ndarray]
+    note: Mapping[str, Any]
+
+    def scores(self, rows: pa.Table) -> np.ndarray:
+        """Calibrated scores of rows of the score table, float32 [n, C]."""
+        scores = self.calibration.scores(Predictors.of(rows))
+        for n, sample_id in enumerate(rows["id"].to_pylist()):
+            if sample_id in self.judged:
+                scores[n] = self.judged[sample_id]
+        return scores
+
+    def scores_of_output(self, rows: pa.Table, output: ScorerOutput) -> np.ndarray:
+        """Calibrated scores, float32 [n, C], of an output for altered images of the samples of `rows`."""
+        columns = dict(zip(self.calibration.capabilities, output.scores.T, strict=True)) | {"nll": output.nll}
+        if output.nll_blind is not None:
+            columns["nll_blind"] = output.nll_blind
+        for name, values in columns.items():
+            at = rows.schema.get_field_index(name)
+            rows = rows.set_column(at, pa.field(name, pa.float32()), pa.array(values, pa.float32(), from_pandas=True))
+        return self.calibration.scores(Predictors.of(rows))
+
+
+def calibration_inputs(ctx: StageContext, setting: str) -> dict[str, str]:
+    """The digests of what `config.score.calibration` reads besides the judgments; checked before anything is scored.
+
+    Raises:
+      UserError: there are no judgments to fit on, or there is no such file.
+    """
+    if setting == FIT and not judgments_path(ctx).exists():
+        raise UserError(f"config.score.calibration=fit: there are no judgments to fit on ({judgments_path(ctx)})")
+    if setting in (NONE, FIT):
+        return {}
+    path = Path(setting)
+    if not path.is_file():
+        raise UserError(f"config.score.calibration={path}: neither none, fit, nor a calibration.json of a score table")
+    return {"calibration": input_digest(path)}
+
+
+def calibrate(ctx: StageContext, scorer: ScorerConfig, setting: str, slugs: Sequence[str]) -> Calibrated | None:
+    """The calibration that `config.score.calibration` names; None for "none".
+
+    Args:
+      ctx: the run of the program; all parts of the score table are written.
+      scorer: for the held-out judgments, which are not used.
+      setting: "none", "fit", or the path of a `calibration.json`.
+      slugs: [C], the scored capabilities.
+
+    Raises:
+      UserError: there are too few judgments, or the file is no calibration or one of other capabilities.
+    """
+    if setting == NONE:
+        return None
+    if setting != FIT:
+        return Calibrated(_read(Path(setting), slugs), {}, {"file": setting})
+    judged = files.read_parquet(judgments_path(ctx))
+    mask = held_out_mask(judged["id"].to_pylist(), share=scorer.holdout, seed=scorer.holdout_seed)
+    judged = judged.filter(pa.array(~mask))
+    rating_of = dict(zip(judged["id"].to_pylist(), tables.matrix(judged, slugs), strict=True))
+    rating_of = {i: rating for i, rating in rating_of.items() if np.isfinite(rating).all()}
+    parts = map(files.read_parquet, tables.part_files(ctx.workdir.scores))
+    of_judged = (t.filter(pa.array([i in rating_of for i in t["id"].to_pylist()], pa.bool_())) for t in parts)
+    rows = pa.concat_tables(_without_calibrated(t) for t in of_judged).sort_by("id")
+    ids = rows["id"].to_pylist()
+    ratings = np.array([rating_of[i] for i in ids], np.float64).reshape(len(ids), len(slugs))
+    fitted, scores = calibration_lib.fit(Predictors.of(rows), ratings, slugs)
+    note = _note(fitted, tables.matrix(rows, slugs), scores, ratings)
+    logging.info("score: calibrated on %d judged samples: %s", len(ids), note)
+    return Calibrated(fitted, dict(zip(ids, scores, strict=True)), note)
+
+
+def _note(fitted: Calibration, raw: np.ndarray, calibrated: np.ndarray, ratings: np.ndarray) -> dict[str, Any]:
+    """What the manifest says: the method, and concordance with the ratings, the calibrated scores' out of fold.
+
+    The raw scores' is in sample where the scorer was trained on these ratings, so that it flatters them.
+    """
+    return {
+        "method": "ridge on the numbers and the source, then a monotone map to the ratings' distribution",
+        "numbers": list(fitted.design.names),
+        "sources": len(fitted.design.sources),
+        "penalty": fitted.penalty,
+        "samples": fitted.samples,
+        "concordance_in_sample_raw": json_number(macro_concordance(raw, ratings)),
+        "concordance_out_of_fold_calibrated": json_number(macro_concordance(calibrated, ratings)),
+    }
+
+
+def _read(path: Path, slugs: Sequence[str]) -> Calibration:
+    """Reads a calibration of the given capabilities."""
+    try:
+        found = Calibration.from_json(read_saved(path, {"capabilities": list, "design": dict}, stage="score"))
+    except (KeyError, TypeError, ValueError) as e:
+        raise UserError(f"{path}: is no calibration ({e}); score again with calibration=fit to remake it") from None
+    if found.capabilities != tuple(slugs):
+        raise UserError(f"{path}: calibrates {', '.join(found.capabilities)}, but {', '.join(slugs)} are scored")
+    return found
+
+
+def write_calibrated(folder: Path, calibrated: Calibrated) -> None:
+    """Writes the calibration, and its columns to every part of a score table; replaces them after an interruption."""
+    files.write_json(folder / FILE, calibrated.calibration.to_json())
+    names = [tables.calibrated_name(slug) for slug in calibrated.calibration.capabilities]
+    for path in tables.part_files(folder):
+        rows = _without_calibrated(files.read_parquet(path))
+        scores = calibrated.scores(rows)
+        for name, column in zip(names, scores.T, strict=True):
+            rows = rows.append_column(pa.field(name, pa.float32()), pa.array(column, pa.float32()))
+        files.write_parquet(path, rows)
+
+
+def _without_calibrated(table: pa.Table) -> pa.Table:
+    names = {tables.calibrated_name(slug) for slug in tables.capability_slugs(table)}
+    return table.select([n for n in table.schema.names if n not in names])

@@ -1,0 +1,163 @@
+"""The calibration against closed forms; a sample's own rating never reaches its own prediction."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmssr_jax.core import files, tables
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.scoring.calibration import (
+    Calibration,
+    CalibrationConfig,
+    Predictors,
+    cross_fit,
+    fit,
+    ridge,
+    scale_knots,
+)
+
+SLUGS = ("reading", "counting")
+ONE = CalibrationConfig(folds=4, penalties=(0.1,))
+
+
+def _predictors(count: int = 60, seed: int = 0) -> Predictors:
+    rng = np.random.default_rng(seed)
+    numbers = {name: rng.normal(size=count) for name in (*SLUGS, "nll")}
+    return Predictors(numbers, [("web", "book", "rare")[n % 7 // 3] for n in range(count)])
+
+
+def _ratings(predictors: Predictors, seed: int = 1) -> np.ndarray:
+    """Ratings that fall with nll, and differ by source."""
+    rng = np.random.default_rng(seed)
+    value = predictors.numbers["reading"] - 0.8 * predictors.numbers["nll"] + 2.5
+    shift = np.array([s == "book" for s in predictors.sources])
+    noisy = np.stack([value + shift, value - shift], 1) + rng.normal(0, 0.3, (len(value), 2))
+    return np.clip(np.rint(noisy), 0, 5)
+
+
+def test_ridge_is_least_squares_with_the_penalty_as_rows():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)) + 3, rng.normal(size=(30, 2)) - 1
+    weights, intercept = ridge(x, y, 2.5)
+    rows = np.concatenate([x - x.mean(0), np.sqrt(2.5) * np.eye(4)])
+    expected = np.linalg.lstsq(rows, np.concatenate([y - y.mean(0), np.zeros((4, 2))]), rcond=None)[0]
+    np.testing.assert_allclose(weights, expected, atol=1e-10)
+    np.testing.assert_allclose(intercept, y.mean(0) - x.mean(0) @ expected, atol=1e-10)
+
+
+def test_each_fold_is_predicted_by_least_squares_on_the_others():
+    predictors = _predictors()
+    ratings = _ratings(predictors)
+    found = cross_fit(predictors, ratings, ONE)[0]
+    fold = np.random.default_rng(ONE.seed).permutation(60) % 4
+    values = np.stack([predictors.numbers[n] for n in (*SLUGS, "nll")], 1)
+    groups = np.array([[s == g for g in ("book", "rare", "web")] for s in predictors.sources], float)
+    for k in range(4):
+        rest = fold != k
+        low, high = np.quantile(values[rest], [0.01, 0.99], axis=0)
+        clipped = np.clip(values, low, high)
+        x = np.concatenate([(clipped - clipped[rest].mean(0)) / clipped[rest].std(0), groups], 1)
+        mean, y = x[rest].mean(0), ratings[rest]
+        gram = (x[rest] - mean).T @ (x[rest] - mean) + 0.1 * rest.sum() * np.eye(6)
+        weights = np.linalg.inv(gram) @ (x[rest] - mean).T @ (y - y.mean(0))
+        np.testing.assert_allclose(found[~rest], (x[~rest] - mean) @ weights + y.mean(0), atol=1e-9)
+
+
+@given(st.integers(0, 59))
+def test_a_samples_own_rating_does_not_reach_its_prediction(row: int):
+    predictors = _predictors()
+    ratings = _ratings(predictors)
+    changed = ratings.copy()
+    changed[row] = 5 - changed[row]
+    before, after = (cross_fit(predictors, r, ONE)[0] for r in (ratings, changed))
+    assert (before[row] == after[row]).all()
+    assert (before != after).any()
+
+
+def test_it_uses_what_the_scores_do_not_see():
+    predictors, unseen = _predictors(300), _predictors(300, seed=5)
+    fitted, held_out = fit(predictors, _ratings(predictors), SLUGS)
+    truth = _ratings(unseen, seed=6)
+    for c, slug in enumerate(SLUGS):
+        alone = np.corrcoef(unseen.numbers[slug], truth[:, c])[0, 1]
+        assert np.corrcoef(fitted.scores(unseen)[:, c], truth[:, c])[0, 1] > alone + 0.1
+    assert held_out.shape == (300, 2)
+    assert fitted.scores(unseen).dtype == held_out.dtype == np.float32
+    assert fitted.scores(unseen).min() >= 0
+    assert fitted.scores(unseen).max() <= 5
+
+
+def test_a_threshold_keeps_the_share_that_the_judge_rated_above_it():
+    predictors = _predictors(400)
+    ratings = _ratings(predictors)
+    _, held_out = fit(predictors, ratings, SLUGS)
+    for level in range(5):
+        share = (ratings > level).mean(axis=0)
+        np.testing.assert_allclose((held_out > level + 0.5).mean(axis=0), share, atol=0.006)
+
+
+@given(
+    st.lists(st.tuples(st.floats(-9, 9), st.integers(0, 5)), min_size=1, max_size=30),
+    st.lists(st.floats(-20, 20), min_size=2, max_size=2),
+)
+def test_the_scale_is_monotone_and_within_the_ratings(rows, two):
+    predictions, ratings = np.array([p for p, _ in rows]), np.array([r for _, r in rows], float)
+    x, y = np.array(scale_knots(predictions, ratings)).T
+    assert (np.diff(x) > 0).all()
+    assert (np.diff(y) >= 0).all()
+    low, high = np.interp(sorted(two), x, y)
+    assert max(ratings.min() - 0.5, 0) <= low <= high <= min(ratings.max() + 0.5, 5)
+
+
+def test_knots_of_a_small_table():
+    predictions, ratings = np.arange(8.0), np.array([0, 0, 0, 0, 3, 3, 5, 5.0])
+    knots = scale_knots(predictions, ratings)
+    # levels 0, 1 and 2 all end at half of the ratings, 3 and 4 at three quarters
+    assert knots == ((0.0, 0.0), (3.5, 1.5), (5.25, 4.0), (7.0, 5.0))
+
+
+def test_json_there_and_back():
+    predictors = _predictors()
+    fitted, _ = fit(predictors, _ratings(predictors), SLUGS)
+    again = Calibration.from_json(json.loads(files.dump_json(fitted.to_json())))
+    assert (again.scores(predictors) == fitted.scores(predictors)).all()
+    assert again.to_json() == fitted.to_json()
+
+
+def test_unknown_numbers_and_sources_count_as_the_mean():
+    predictors = _predictors()
+    fitted, _ = fit(predictors, _ratings(predictors), SLUGS)
+    mean = {n: np.full(2, v) for n, v in zip(fitted.design.names, fitted.design.mean, strict=True)}
+    unknown = Predictors({**mean, "nll": np.full(2, np.nan)}, ["elsewhere", "web"])
+    np.testing.assert_allclose(
+        fitted.scores(unknown), fitted.scores(Predictors(mean, ["elsewhere", "web"])), atol=1e-6
+    )  # fmt: skip
+    with pytest.raises(UserError, match="needs nll, which the scores lack"):
+        fitted.scores(Predictors({slug: np.zeros(1) for slug in SLUGS}, ["web"]))
+    with pytest.raises(UserError, match="at least 10 judged samples, got 3"):
+        fit(_predictors(3), np.zeros((3, 2)), SLUGS)
+
+
+def test_predictors_of_a_score_table():
+    table = pa.table(
+        {
+            "id": ["a", "b"], "source": ["s", "t"], "reading": pa.array([1.0, 2.0], pa.float32()),
+            "styles": [["x"], []], "n_tokens": pa.array([10, 100], pa.int32()),
+            "nll": pa.array([1.5, None], pa.float32()), "nll_blind": pa.array([2.0, None], pa.float32()),
+            "reading_calibrated": pa.array([0.0, 5.0], pa.float32()),
+        }
+    )  # fmt: skip
+    assert tables.capability_slugs(table) == ("reading",)
+    found = Predictors.of(table)
+    assert set(found.numbers) == {"reading", "nll", "nll_gain", "log_tokens"}
+    assert found.numbers["nll_gain"][0] == -0.5
+    assert np.isnan(found.numbers["nll_gain"][1])
+    assert found.numbers["log_tokens"][1] == pytest.approx(np.log(100))
+    assert found.sources == ["s", "t"]
+    assert set(Predictors.of(table.drop_columns(["nll", "nll_blind", "n_tokens"])).numbers) == {"reading"}
