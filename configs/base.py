@@ -28,7 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "pool": {"captions": {"size": 12_000, "seed": 1, "world": "tiles"}},
         "preset": "mini",
         "vocab_size": 1024,
-        "phase": {"steps": 700, "rows": 8, "length": 448, "images": 8, "targets": 256},
+        "phase": {"steps": 350, "rows": 8, "length": 448, "images": 8, "targets": 256},
     },
     "matching": {
         "pool": {"captions": {"size": 40_000, "seed": 1, "world": "matching"}},

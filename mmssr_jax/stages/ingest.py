@@ -35,8 +35,8 @@ from mmssr_jax.synthetic.generate import SyntheticConfig
 from mmssr_jax.synthetic.matching.pairs import write_matching
 from mmssr_jax.synthetic.task_files import write_exercises
 from mmssr_jax.synthetic.tasks import TASKS
-from mmssr_jax.synthetic.tiles import captions as tile_captions
-from mmssr_jax.synthetic.tiles.pool import TilesConfig, write_tiles
+from mmssr_jax.synthetic.tiles import tile_captions
+from mmssr_jax.synthetic.tiles.tile_pool import TilesConfig, write_tiles
 
 _SHOWN_IDS = 3
 _WORLDS = {"scenes": write_captions, "tiles": tile_captions.write_captions, "matching": write_matching}

@@ -25,7 +25,7 @@ from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.synthetic.questions import write_benchmark
 from mmssr_jax.synthetic.task_files import write_task_benchmark
 from mmssr_jax.synthetic.tasks import TASKS
-from mmssr_jax.synthetic.tiles import benchmark as tile_benchmark
+from mmssr_jax.synthetic.tiles import tile_benchmark
 
 STAGE = "evaluate"
 _DEFAULT_KIND = "mixed"

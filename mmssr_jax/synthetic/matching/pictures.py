@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from mmssr_jax.synthetic.canvas import RGB, Point, font, regular_polygon, star
 from mmssr_jax.synthetic.scene import chance, pick, several, without
 from mmssr_jax.synthetic.tiles import drawing
-from mmssr_jax.synthetic.tiles.scene import CELLS, draw_scene
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, draw_scene
 
 HUES: dict[str, tuple[float, float, float]] = {  # hue, saturation, value
     "red": (0.0, 0.9, 0.88), "orange": (0.08, 0.95, 0.97), "yellow": (0.15, 0.9, 0.97), "green": (0.36, 0.8, 0.62),

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmssr_jax.synthetic.canvas import RGB, Point, font, star
-from mmssr_jax.synthetic.tiles.scene import BARS, NUMBERS, Card, TileScene
+from mmssr_jax.synthetic.tiles.tile_scene import BARS, NUMBERS, TileCard, TileScene
 
 SIZE, CELL = 64, 32
 _INK: RGB = (25, 25, 30)
@@ -74,7 +74,7 @@ def _weave(pen: ImageDraw.ImageDraw, cloth: str, rng: np.random.Generator) -> No
                 pen.point((int(x), at), fill=light)
 
 
-def _card(pen: ImageDraw.ImageDraw, card: Card, centre: Point, rng: np.random.Generator) -> None:
+def _card(pen: ImageDraw.ImageDraw, card: TileCard, centre: Point, rng: np.random.Generator) -> None:
     x, y = centre
     if card.kind == "object":
         size, colour, shape = card.value

@@ -33,7 +33,7 @@ from mmssr_jax.synthetic.scene import (  # fmt: skip
     without,
 )
 from mmssr_jax.synthetic.styles import CHOICE, COMPARISON, COORDINATE, DETAILED, SHORT, SPECIFIED, STEPS, WORD, YES_NO
-from mmssr_jax.synthetic.tiles.scene import (  # fmt: skip
+from mmssr_jax.synthetic.tiles.tile_scene import (  # fmt: skip
     BALLS,
     BARS,
     CELLS,
@@ -48,8 +48,8 @@ from mmssr_jax.synthetic.tiles.scene import (  # fmt: skip
     POSES,
     SHAPES,
     SIZES,
-    Card,
     Part,
+    TileCard,
     TileScene,
     draw_card,
     place_cards,
@@ -70,7 +70,7 @@ _NATIONS = ("Omar", "Beld", "Tiro", "Quen", "Sudi", "Vask")
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
+class SkillQuestion:
     """One question about a scene.
 
     Attributes:
@@ -104,7 +104,7 @@ def _known(values: Sequence[str], level: int) -> Sequence[str]:
 
 
 def _among(
-    rng: np.random.Generator, cards: list[Card], level: int, cloth: str | None = None
+    rng: np.random.Generator, cards: list[TileCard], level: int, cloth: str | None = None
 ) -> tuple[TileScene, tuple[int, ...]]:
     """The asked cards among `level - 1` others (of other kinds) and the cells of the asked ones."""
     kinds = without(KINDS, *(card.kind for card in cards))
@@ -114,26 +114,26 @@ def _among(
 
 
 def _looked_up(skill: str, scene: TileScene, asked: tuple[int, ...], topic: str, words: Sequence[str], index: int,
-               **more: object) -> Question:  # fmt: skip
+               **more: object) -> SkillQuestion:  # fmt: skip
     others = tuple(w for k, w in enumerate(words) if k != index)
-    return Question(skill, scene, asked, topic, words[index], others, words[(index + 1) % len(words)], **more)  # type: ignore[arg-type]
+    return SkillQuestion(skill, scene, asked, topic, words[index], others, words[(index + 1) % len(words)], **more)  # type: ignore[arg-type]
 
 
-def _object(rng: np.random.Generator, level: int) -> Card:
-    return Card("object", (pick(rng, SIZES), pick(rng, _known(COLOURS, level)), pick(rng, _known(SHAPES, level))))
+def _object(rng: np.random.Generator, level: int) -> TileCard:
+    return TileCard("object", (pick(rng, SIZES), pick(rng, _known(COLOURS, level)), pick(rng, _known(SHAPES, level))))
 
 
-def _two_objects(rng: np.random.Generator, level: int) -> tuple[Card, Card]:
+def _two_objects(rng: np.random.Generator, level: int) -> tuple[TileCard, TileCard]:
     """Two objects that agree in colour, in shape, in both or in none, each alike often."""
     first, second = _object(rng, level), _object(rng, level)
     size, colour, shape = second.value
     own = first.value
     colour = own[1] if chance(rng, 0.5) else pick(rng, without(_known(COLOURS, level), own[1]))
     shape = own[2] if chance(rng, 0.5) else pick(rng, without(_known(SHAPES, level), own[2]))
-    return first, Card("object", (size, colour, shape))
+    return first, TileCard("object", (size, colour, shape))
 
 
-def spatial(rng: np.random.Generator, level: int) -> Question:
+def spatial(rng: np.random.Generator, level: int) -> SkillQuestion:
     """Where a card is."""
     asked = _object(rng, level)
     scene, cells = _among(rng, [asked], level)
@@ -144,7 +144,7 @@ def spatial(rng: np.random.Generator, level: int) -> Question:
     return _looked_up(SPATIAL, scene, cells, topic, _PLACES, index, also={ATTRIBUTE: 1})
 
 
-def attribute(rng: np.random.Generator, level: int) -> Question:
+def attribute(rng: np.random.Generator, level: int) -> SkillQuestion:
     """The colour of an object."""
     asked = _object(rng, level)
     scene, cells = _among(rng, [asked], level)
@@ -152,7 +152,7 @@ def attribute(rng: np.random.Generator, level: int) -> Question:
                       also={SPATIAL: 1})  # fmt: skip
 
 
-def logic(rng: np.random.Generator, level: int) -> Question:
+def logic(rng: np.random.Generator, level: int) -> SkillQuestion:
     """What two objects have in common: colour, shape, both or nothing."""
     first, second = _two_objects(rng, level)
     scene, cells = _among(rng, [first, second], level)
@@ -162,24 +162,24 @@ def logic(rng: np.random.Generator, level: int) -> Question:
                       style=STEPS if steps else "", also={COMPARE: 2})  # fmt: skip
 
 
-def region(rng: np.random.Generator, level: int) -> Question:
+def region(rng: np.random.Generator, level: int) -> SkillQuestion:
     """The table cloth."""
     cloth = pick(rng, _known(CLOTHS, level))
     scene, _ = _among(rng, [_object(rng, level)], level, cloth)
     return _looked_up(SCENE, scene, (), "region", _REGIONS, CLOTHS.index(cloth), also={ATTRIBUTE: 1})
 
 
-def breed(rng: np.random.Generator, level: int) -> Question:
+def breed(rng: np.random.Generator, level: int) -> SkillQuestion:
     """The marks of a bug."""
     mark = pick(rng, _known(MARKS, level))
-    scene, cells = _among(rng, [Card("bug", (mark,))], level)
+    scene, cells = _among(rng, [TileCard("bug", (mark,))], level)
     return _looked_up(FINE, scene, cells, "breed of the bug", _BREEDS, MARKS.index(mark), also={ATTRIBUTE: 2})
 
 
-def language(rng: np.random.Generator, level: int) -> Question:
+def language(rng: np.random.Generator, level: int) -> SkillQuestion:
     """A phrase in the language Dov: noun, then colour."""
     size, colour, shape = _object(rng, level).value
-    scene, cells = _among(rng, [Card("object", (size, colour, shape))], level)
+    scene, cells = _among(rng, [TileCard("object", (size, colour, shape))], level)
 
     def say(colour: str, shape: str) -> str:
         phrase = f"{_NOUNS[SHAPES.index(shape)]} {_TONES[COLOURS.index(colour)]}"
@@ -189,11 +189,11 @@ def language(rng: np.random.Generator, level: int) -> Question:
     stale = say(colour, SHAPES[(SHAPES.index(shape) + 1) % len(SHAPES)])
     one, two = (say(c, shape) for c in several(rng, other_colours, 2))
     others = (one, stale, two, say(pick(rng, other_colours), pick(rng, other_shapes)))
-    return Question(LANGUAGE, scene, cells, f"{shape} in Dov", say(colour, shape), others, stale,
+    return SkillQuestion(LANGUAGE, scene, cells, f"{shape} in Dov", say(colour, shape), others, stale,
                     style=DETAILED if level == 3 else SHORT, also={ATTRIBUTE: 2})  # fmt: skip
 
 
-def context(rng: np.random.Generator, level: int) -> Question:
+def context(rng: np.random.Generator, level: int) -> SkillQuestion:
     """A colour in the form that the question names."""
     asked = _object(rng, level)
     scene, cells = _among(rng, [asked], level)
@@ -202,11 +202,11 @@ def context(rng: np.random.Generator, level: int) -> Question:
     stale = _FORMS[forms[tuple(_FORMS).index(form) % len(forms)]].format(colour)
     other = _FORMS[pick(rng, forms)].format(pick(rng, wrong))
     others = (stale, _FORMS[form].format(pick(rng, wrong)), other)
-    return Question(CONTEXT, scene, cells, f"{form} of the {asked.value[2]}", _FORMS[form].format(colour), others,
+    return SkillQuestion(CONTEXT, scene, cells, f"{form} of the {asked.value[2]}", _FORMS[form].format(colour), others,
                     stale, style=SPECIFIED, also={ATTRIBUTE: 2})  # fmt: skip
 
 
-def compare(rng: np.random.Generator, level: int) -> Question:
+def compare(rng: np.random.Generator, level: int) -> SkillQuestion:
     """The sizes of two objects: the first bigger, the second bigger, both big, both small."""
     first, second = _object(rng, level), _object(rng, level)
     scene, cells = _among(rng, [first, second], level)
@@ -216,40 +216,40 @@ def compare(rng: np.random.Generator, level: int) -> Question:
                       also={SPATIAL: 2})  # fmt: skip
 
 
-def deed(rng: np.random.Generator, level: int) -> Question:
+def deed(rng: np.random.Generator, level: int) -> SkillQuestion:
     """What a stick figure does."""
     pose = pick(rng, _known(POSES, level))
-    scene, cells = _among(rng, [Card("man", (pose,))], level)
+    scene, cells = _among(rng, [TileCard("man", (pose,))], level)
     return _looked_up(ACTIVITY, scene, cells, "deed of the man", _DEEDS, POSES.index(pose), also={SCENE: 1})
 
 
-def fate(rng: np.random.Generator, level: int) -> Question:
+def fate(rng: np.random.Generator, level: int) -> SkillQuestion:
     """What becomes of a ball that falls."""
     ball, ground = pick(rng, BALLS), pick(rng, _known(GROUNDS, level))
-    scene, cells = _among(rng, [Card("ball", (ball, ground))], level)
+    scene, cells = _among(rng, [TileCard("ball", (ball, ground))], level)
     index = 2 * GROUNDS.index(ground) + BALLS.index(ball)
     return _looked_up(CAUSAL, scene, cells, "fate of the ball", _FATES, index, also={STEM: 1})
 
 
-def nation(rng: np.random.Generator, level: int) -> Question:
+def nation(rng: np.random.Generator, level: int) -> SkillQuestion:
     """Whose flag it is."""
     flag = pick(rng, _known(FLAGS, level))
-    scene, cells = _among(rng, [Card("flag", (flag,))], level)
+    scene, cells = _among(rng, [TileCard("flag", (flag,))], level)
     return _looked_up(HUMANITIES, scene, cells, "nation of the flag", _NATIONS, FLAGS.index(flag), also={FINE: 1})
 
 
-def total(rng: np.random.Generator, level: int) -> Question:
+def total(rng: np.random.Generator, level: int) -> SkillQuestion:
     """A sum."""
     numbers = _known(NUMBERS, level)
     a, b = pick(rng, numbers), pick(rng, numbers)
-    scene, cells = _among(rng, [Card("sum", (a, b))], level)
+    scene, cells = _among(rng, [TileCard("sum", (a, b))], level)
     index = NUMBERS.index(a) + NUMBERS.index(b)
     steps = f"{a} plus {b}: " if chance(rng, 0.3) else ""
     return _looked_up(STEM, scene, cells, "sum", tuple(str(n) for n in range(2, 9)), index, steps=steps,
                       style=STEPS if steps else "", also={OCR: 2})  # fmt: skip
 
 
-def data(rng: np.random.Generator, level: int) -> Question:
+def data(rng: np.random.Generator, level: int) -> SkillQuestion:
     """The bar of a rank: the tallest at level 1, also the lowest at level 2, any at level 3."""
     card = draw_card(rng, "bars")
     scene, cells = _among(rng, [card], level)
@@ -259,21 +259,23 @@ def data(rng: np.random.Generator, level: int) -> Question:
     right = by_height[(0, 3, 1, 2)[rank]]
     others = without(tuple(by_height), right)
     stale = by_height[(by_height.index(right) + 1) % len(by_height)]
-    return Question(DATA, scene, cells, f"{names[rank]} of the bars", right, others, stale, also={COMPARE: 1})
+    return SkillQuestion(DATA, scene, cells, f"{names[rank]} of the bars", right, others, stale, also={COMPARE: 1})
 
 
-def reading(rng: np.random.Generator, level: int) -> Question:
+def reading(rng: np.random.Generator, level: int) -> SkillQuestion:
     """The letters of a sign."""
     letters = several(rng, _known(tuple(LETTERS), level), 2)
-    scene, cells = _among(rng, [Card("sign", tuple(letters))], level)
+    scene, cells = _among(rng, [TileCard("sign", tuple(letters))], level)
     right = "".join(letters)
     foreign = [pick(rng, without(tuple(LETTERS), *letters)) for _ in range(2)]
     stale = "".join(tuple(LETTERS)[(tuple(LETTERS).index(letter) + 1) % len(LETTERS)] for letter in letters)
     others = dict.fromkeys((letters[0] + foreign[0], foreign[1] + letters[1], "".join(letters[::-1]), stale))
-    return Question(OCR, scene, cells, "spelling of the sign", right, tuple(o for o in others if o != right), stale)
+    return SkillQuestion(
+        OCR, scene, cells, "spelling of the sign", right, tuple(o for o in others if o != right), stale
+    )
 
 
-SKILLS: dict[str, Callable[[np.random.Generator, int], Question]] = {
+SKILLS: dict[str, Callable[[np.random.Generator, int], SkillQuestion]] = {
     SPATIAL: spatial, ATTRIBUTE: attribute, LOGIC: logic, SCENE: region, FINE: breed, LANGUAGE: language,
     CONTEXT: context, COMPARE: compare, ACTIVITY: deed, CAUSAL: fate, HUMANITIES: nation, STEM: total, DATA: data,
     OCR: reading,
@@ -281,7 +283,7 @@ SKILLS: dict[str, Callable[[np.random.Generator, int], Question]] = {
 STYLES_OF_ALL = (WORD, YES_NO, CHOICE)
 
 
-def draw_question(rng: np.random.Generator, skill: str, level: int, part: Part) -> Question:
+def draw_question(rng: np.random.Generator, skill: str, level: int, part: Part) -> SkillQuestion:
     """A question about a scene that belongs to `part`."""
     while True:
         question = SKILLS[skill](rng, level)

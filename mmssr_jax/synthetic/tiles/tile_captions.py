@@ -14,7 +14,7 @@ from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.generate import IMAGES, POOL, image_names, record, write_records
 from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tiles import drawing
-from mmssr_jax.synthetic.tiles.scene import CELLS, TileScene, draw_scene
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, TileScene, draw_scene
 
 ASK = ("Describe the picture.", "What does the picture show?", "Tell me what you see.", "Name or say all of it.")
 _STREAM = 41  # apart from those of pools and benchmarks

@@ -34,8 +34,8 @@ from mmssr_jax.synthetic.scene import (
 )
 from mmssr_jax.synthetic.styles import CHOICE, DETAILED, SHORT, SPECIFIED, STEPS, WORD, YES_NO
 from mmssr_jax.synthetic.tiles import drawing
-from mmssr_jax.synthetic.tiles.scene import draw_scene
-from mmssr_jax.synthetic.tiles.skills import Question, draw_question
+from mmssr_jax.synthetic.tiles.skills import SkillQuestion, draw_question
+from mmssr_jax.synthetic.tiles.tile_scene import draw_scene
 
 STALE, COVERED = "stale_word", "covered_card"
 _FLAWS = {
@@ -48,7 +48,7 @@ _LEVELS = (0.5, 0.3, 0.2)
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class TileSource:
     """One source.
 
     Attributes:
@@ -63,15 +63,15 @@ class Source:
 
 
 # In order of size: the n-th has a share proportional to 1 / (n + 3), as real mixtures are skewed.
-SOURCES: tuple[Source, ...] = (
-    Source("cards", {ATTRIBUTE: 3.0, SPATIAL: 2.0, SCENE: 2.0}, 0.7),
-    Source("pairs", {COMPARE: 2.0, LOGIC: 1.0, ATTRIBUTE: 1.0}, 1.0),
-    Source("signs", {OCR: 2.0, DATA: 1.0, STEM: 1.0}, 1.5),
-    Source("album", {ACTIVITY: 2.0, SCENE: 2.0, FINE: 1.0}, 0.7),
-    Source("phrasebook", {LANGUAGE: 2.0, CONTEXT: 1.0}, 1.0),
-    Source("atlas", {HUMANITIES: 1.0, SCENE: 1.0}, 1.5),
-    Source("school", {STEM: 1.0, DATA: 1.0, CAUSAL: 1.0, LOGIC: 1.0}, 0.7),
-    Source("web", dict.fromkeys(SLUGS, 1.0), 2.0),
+SOURCES: tuple[TileSource, ...] = (
+    TileSource("cards", {ATTRIBUTE: 3.0, SPATIAL: 2.0, SCENE: 2.0}, 0.7),
+    TileSource("pairs", {COMPARE: 2.0, LOGIC: 1.0, ATTRIBUTE: 1.0}, 1.0),
+    TileSource("signs", {OCR: 2.0, DATA: 1.0, STEM: 1.0}, 1.5),
+    TileSource("album", {ACTIVITY: 2.0, SCENE: 2.0, FINE: 1.0}, 0.7),
+    TileSource("phrasebook", {LANGUAGE: 2.0, CONTEXT: 1.0}, 1.0),
+    TileSource("atlas", {HUMANITIES: 1.0, SCENE: 1.0}, 1.5),
+    TileSource("school", {STEM: 1.0, DATA: 1.0, CAUSAL: 1.0, LOGIC: 1.0}, 0.7),
+    TileSource("web", dict.fromkeys(SLUGS, 1.0), 2.0),
 )
 SHARES = tuple(1 / (n + 3) for n in range(len(SOURCES)))
 
@@ -155,7 +155,7 @@ def make(config: TilesConfig, index: int, *, flaw: str | None = None) -> Generat
     return GeneratedSample(record(name, SOURCES[source].name, list(images), [(asked, answer)]), images, truth)
 
 
-def _flaw(config: TilesConfig, source: int, question: Question, rng: np.random.Generator) -> str:
+def _flaw(config: TilesConfig, source: int, question: SkillQuestion, rng: np.random.Generator) -> str:
     mean = sum(share * s.flawed for share, s in zip(SHARES, SOURCES, strict=True)) / sum(SHARES)
     if not chance(rng, min(0.9, config.flaw_share * SOURCES[source].flawed / mean)):
         return ""
@@ -172,9 +172,9 @@ def _capped(scores: Mapping[str, int], flaw: str) -> dict[str, int]:
 
 
 def _text(
-    question: Question, content: np.random.Generator, flaw: str, rng: np.random.Generator
+    question: SkillQuestion, content: np.random.Generator, flaw: str, rng: np.random.Generator
 ) -> tuple[str, str, str]:
-    """Question, answer and style; near-repeats have the same, but for the flaw."""
+    """SkillQuestion, answer and style; near-repeats have the same, but for the flaw."""
     told = question.answer
     if flaw == corruptions.WRONG:
         told = pick(rng, question.others)
@@ -202,14 +202,14 @@ def _text(
     return asked, answer, style
 
 
-def ask(question: Question, rng: np.random.Generator) -> str:
+def ask(question: SkillQuestion, rng: np.random.Generator) -> str:
     """The question in words, without options."""
     if question.style in (SHORT, DETAILED, SPECIFIED):
         return f"Say the {question.topic}."
     return pick(rng, ("What is the {}?", "Name the {}.", "Tell me the {}.")).format(question.topic)
 
 
-def _image(question: Question, flaw: str, rng: np.random.Generator) -> Image.Image:
+def _image(question: SkillQuestion, flaw: str, rng: np.random.Generator) -> Image.Image:
     if flaw == corruptions.BLANK:
         return drawing.blank(rng)
     if flaw == corruptions.MISMATCHED:

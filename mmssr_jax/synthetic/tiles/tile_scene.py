@@ -34,7 +34,7 @@ _PARTS: tuple[Part, ...] = ("base",) * 5 + ("pool",) * 4 + ("benchmark",)
 
 
 @dataclasses.dataclass(frozen=True)
-class Card:
+class TileCard:
     """What is on a card.
 
     Attributes:
@@ -77,7 +77,7 @@ class TileScene:
     """
 
     cloth: str
-    cards: tuple[Card | None, ...]
+    cards: tuple[TileCard | None, ...]
 
     @property
     def caption(self) -> str:
@@ -90,26 +90,28 @@ class TileScene:
         return _PARTS[hashlib.sha256(self.caption.encode()).digest()[0] % len(_PARTS)]
 
 
-def draw_card(rng: np.random.Generator, kind: Kind) -> Card:
+def draw_card(rng: np.random.Generator, kind: Kind) -> TileCard:
     """A random card of a kind."""
     if kind == "object":
-        return Card(kind, (pick(rng, SIZES), pick(rng, COLOURS), pick(rng, SHAPES)))
+        return TileCard(kind, (pick(rng, SIZES), pick(rng, COLOURS), pick(rng, SHAPES)))
     if kind == "ball":
-        return Card(kind, (pick(rng, BALLS), pick(rng, GROUNDS)))
+        return TileCard(kind, (pick(rng, BALLS), pick(rng, GROUNDS)))
     if kind == "sum":
-        return Card(kind, (pick(rng, NUMBERS), pick(rng, NUMBERS)))
+        return TileCard(kind, (pick(rng, NUMBERS), pick(rng, NUMBERS)))
     if kind == "bars":
-        return Card(kind, tuple(NUMBERS[i] for i in rng.permutation(4)))
+        return TileCard(kind, tuple(NUMBERS[i] for i in rng.permutation(4)))
     if kind == "sign":
         letters = tuple(LETTERS)
-        return Card(kind, tuple(letters[i] for i in rng.permutation(len(letters))[:2]))
-    return Card(kind, (pick(rng, {"man": POSES, "bug": MARKS, "flag": FLAGS}[kind]),))
+        return TileCard(kind, tuple(letters[i] for i in rng.permutation(len(letters))[:2]))
+    return TileCard(kind, (pick(rng, {"man": POSES, "bug": MARKS, "flag": FLAGS}[kind]),))
 
 
-def place_cards(rng: np.random.Generator, cards: list[Card], cloth: str | None = None) -> tuple[TileScene, list[int]]:
+def place_cards(
+    rng: np.random.Generator, cards: list[TileCard], cloth: str | None = None
+) -> tuple[TileScene, list[int]]:
     """Cards at random cells of a cloth (a random one by default): the scene and the cell of each card."""
     cells = [int(i) for i in rng.permutation(len(CELLS))[: len(cards)]]
-    placed: list[Card | None] = [None] * len(CELLS)
+    placed: list[TileCard | None] = [None] * len(CELLS)
     for cell, card in zip(cells, cards, strict=True):
         placed[cell] = card
     return TileScene(cloth or pick(rng, CLOTHS), tuple(placed)), cells

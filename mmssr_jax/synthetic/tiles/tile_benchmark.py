@@ -15,8 +15,8 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.scene import several
 from mmssr_jax.synthetic.tiles import drawing
-from mmssr_jax.synthetic.tiles.pool import ask
 from mmssr_jax.synthetic.tiles.skills import SKILLS, draw_question
+from mmssr_jax.synthetic.tiles.tile_pool import ask
 
 COLUMNS = ("index", "question", "answer", "distractors", "category", "level", "image")
 _STREAM, _LEVELS, _DISTRACTORS = 51, 3, 3
