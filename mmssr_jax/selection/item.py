@@ -29,6 +29,13 @@ class Item:
         """The parsed record."""
         return json.loads(self.record)
 
+    @property
+    def conversations(self) -> list[dict[str, str]]:
+        """The turns in LLaVA's form; a system prompt is the first."""
+        turns = [{"from": "human" if t.role == "user" else "gpt", "value": t.text} for t in self.sample.turns]
+        system = self.sample.system
+        return turns if system is None else [{"from": "system", "value": system}, *turns]
+
 
 _MAX_NAME = 240  # bytes of a file name; file systems allow 255, and a suffix follows
 

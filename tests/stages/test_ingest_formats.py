@@ -134,7 +134,7 @@ def test_what_a_selection_writes_is_read_back(tmp_path: Path, format: str):
     if format == "hf_parquet":
         hf_parquet.write(path, by_source)
     elif format == "webdataset":
-        webdataset.write(path, [i for items in by_source.values() for i in items], total=len(pool), per_shard=2)
+        webdataset.write(path, [i for items in by_source.values() for i in items], per_shard=2)
     else:
         mixture.write(path, by_source)
         path = path / mixture.FILE

@@ -65,8 +65,8 @@ def write_packed_formats(folder: Path) -> None:
     pool = open_pool(folder / "sound" / "pool")
     items = [Item(pool[i], pool.record_bytes(i)) for i in range(len(pool))]
     hf_parquet.write(folder / "parquet", {s: [i for i in items if i.sample.source == s] for s in ("s0", "s1")})
-    webdataset.write(folder / "tar" / "a", items[:9], total=9)
-    webdataset.write(folder / "tar" / "b", [*items[9:], items[3]], total=len(items) - 8)
+    webdataset.write(folder / "tar" / "a", items[:9])
+    webdataset.write(folder / "tar" / "b", [*items[9:], items[3]])
 
 
 @pytest.fixture(scope="module")

@@ -89,8 +89,8 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_webdataset_by_tar_alone(tmp_path: Path, items: list[Item]) -> None:
-    webdataset.write(tmp_path / "a", items, total=4, per_shard=3)
-    webdataset.write(tmp_path / "b", items, total=4, per_shard=3)
+    webdataset.write(tmp_path / "a", items, per_shard=3)
+    webdataset.write(tmp_path / "b", items, per_shard=3)
     found: dict[str, bytes] = {}
     for shard in ("00000.tar", "00001.tar"):
         assert (tmp_path / "a" / shard).read_bytes() == (tmp_path / "b" / shard).read_bytes()
@@ -98,23 +98,27 @@ def test_webdataset_by_tar_alone(tmp_path: Path, items: list[Item]) -> None:
             found |= {m.name: tar.extractfile(m).read() for m in tar}  # type: ignore[union-attr]
     one, two = items[1].sample.images[0].data, items[2].sample.images[0].data
     assert list(found) == [
+        "zwei%20%C3%BC.0.png",
+        "zwei%20%C3%BC.1.jpg",
+        "zwei%20%C3%BC.json",  # it has the most images
         "text%2Fonly%2E1.json",
         "one.jpg",
         "one.json",
-        "zwei%20%C3%BC.0.png",
-        "zwei%20%C3%BC.1.jpg",
-        "zwei%20%C3%BC.json",
         "last.webp",
         "last.json",
     ]
     assert (found["one.jpg"], found["zwei%20%C3%BC.0.png"]) == (one, two)
     records = [json.loads(data) for name, data in found.items() if name.endswith(".json")]
-    assert records == [i.value for i in items]
+    images = {"one": ["one.jpg"], "zwei ü": ["zwei%20%C3%BC.0.png", "zwei%20%C3%BC.1.jpg"], "last": ["last.webp"]}
+    ordered = [items[2], items[0], items[1], items[3]]
+    assert records == [
+        {**i.value, "source": i.sample.source, "images": images.get(i.sample.id, [])} for i in ordered
+    ]  # fmt: skip
 
 
 def test_a_full_shard_leaves_no_empty_one(tmp_path: Path, items: list[Item]) -> None:
-    webdataset.write(tmp_path, items, total=4, per_shard=2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["00000.tar", "00001.tar"]
+    webdataset.write(tmp_path, items, per_shard=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["00000.tar", "00001.tar", "README.md"]
 
 
 def test_hugging_face_layout_by_pyarrow_alone(tmp_path: Path, items: list[Item]) -> None:
@@ -127,14 +131,31 @@ def test_hugging_face_layout_by_pyarrow_alone(tmp_path: Path, items: list[Item])
         "coco%2Ftrain%282017%29/train-00001-of-00002.parquet",
     ]
     tables = [pq.read_table(tmp_path / name) for name in names]
-    assert tables[0].schema.equals(hf_parquet.schema(several=False))
+    expected = hf_parquet.schema(several=True)
+    assert all(t.schema.equals(expected) and t.schema.metadata == expected.metadata for t in tables)
     chart, chat, one, two = (t.to_pylist()[0] for t in tables)
-    assert chat["image"] is None
-    assert chart["image"] == {"bytes": items[3].sample.images[0].data, "path": "last.webp"}
+    assert chat["images"] == []
+    assert chart["images"] == [{"bytes": items[3].sample.images[0].data, "path": "last.webp"}]
     assert [p["bytes"] for p in one["images"]] == [items[1].sample.images[0].data]
     assert [p["bytes"] for p in two["images"]] == [i.data for i in items[2].sample.images]
     assert two["conversations"] == items[2].value["conversations"]
     assert two["data_source"] == "coco/train(2017)"
+
+
+def test_hugging_face_layout_with_one_image_at_most(tmp_path: Path, items: list[Item]) -> None:
+    hf_parquet.write(tmp_path, by_source([items[0], items[1], items[3]]), title="Mine")
+    rows = {r["id"]: r for p in tmp_path.rglob("*.parquet") for r in pq.ParquetFile(p).read().to_pylist()}
+    schemas = [pq.read_schema(p) for p in tmp_path.rglob("*.parquet")]
+    expected = hf_parquet.schema(several=False)
+    assert all(s.equals(expected) and s.metadata == expected.metadata for s in schemas)
+    assert rows["text/only.1"]["image"] is None
+    assert rows["last"]["image"] == {"bytes": items[3].sample.images[0].data, "path": "last.webp"}
+    _, front, text = (tmp_path / "README.md").read_text().split("---\n")
+    configs = {c["config_name"]: c["data_files"] for c in yaml.safe_load(front)["configs"]}
+    assert list(configs) == ["default", "chart", "chat", "coco%2Ftrain%282017%29"]
+    assert configs["default"] == [{"split": "train", "path": "*/train-*.parquet"}]
+    assert configs["chat"] == [{"split": "train", "path": "chat/train-*.parquet"}]
+    assert text == "\n# Mine\n\nA selection made by mmssr_jax.\n"
 
 
 def test_mixture(tmp_path: Path, items: list[Item]) -> None:
