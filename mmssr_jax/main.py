@@ -154,6 +154,8 @@ def _run(config: dict[str, Any]) -> None:
             run_stages(context, stages)
     else:
         run_stages(context, stages)
+    if context.dry_run and "plan" in config:
+        importlib.import_module("mmssr_jax.stages.planner").log_plan(context, stages)
 
 
 def _shipped_config(path: str) -> str:

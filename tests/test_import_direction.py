@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": _GENERATION | {"judge"},
     "serving": _GENERATION,
     "selection": {"core", "parallel"},
+    "planning": _MODEL | _DATA | {"training"},
     "report": _IMAGES,
     "synthetic": _IMAGES,
     "main": {"core", "parallel", "stages"},

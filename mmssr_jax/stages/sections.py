@@ -8,6 +8,7 @@ from typing import Any
 
 _CLASSES = {
     "mesh": "parallel.mesh.MeshConfig",
+    "plan": "planning.config.PlanConfig",
     "convert": "stages.convert.ConvertConfig",
     "pretrain": "stages.pretrain.PretrainConfig",
     "captions": "stages.captions.CaptionsStageConfig",

@@ -97,6 +97,17 @@ def write_bundle_checksums(folder: Path) -> None:
     write_checksums(folder, [folder / _DESCRIPTION, folder / _TOKENIZER, *([params] if params else [])])
 
 
+def read_config(folder: Path) -> VLMConfig:
+    """The description of a folder's model; no weights are read.
+
+    Raises:
+      UserError: the folder holds no model.
+    """
+    if not (folder / _DESCRIPTION).exists():
+        raise UserError(f"{folder}: holds no model ({_DESCRIPTION} is missing)")
+    return config_lib.to_dataclass(VLMConfig, files.read_json(folder / _DESCRIPTION), f"{folder}/{_DESCRIPTION}")
+
+
 def load_bundle(
     folder: Path, *, mesh: Mesh | None = None, compute: Literal["model", "float32", "bfloat16"] | None = None,
     on_host: bool = False,
@@ -116,9 +127,7 @@ def load_bundle(
       UserError: the folder holds no model, its files are damaged, or its weights do not match `model.json`.
     """
     verify_checksums(folder, repair=how_to_remake(folder))
-    if not (folder / _DESCRIPTION).exists():
-        raise UserError(f"{folder}: holds no model ({_DESCRIPTION} is missing)")
-    config = config_lib.to_dataclass(VLMConfig, files.read_json(folder / _DESCRIPTION), f"{folder}/{_DESCRIPTION}")
+    config = read_config(folder)
     if compute in ("float32", "bfloat16"):
         config = dataclasses.replace(config, dtype=compute)
     tokenizer = load_tokenizer(folder / _TOKENIZER)
