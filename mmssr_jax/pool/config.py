@@ -53,6 +53,25 @@ class SourceConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class TurnsConfig:
+    """Which turns of a conversation are kept: questions with their answers, by lists of ratings in the record.
+
+    Attributes:
+      ratings: fields of the record that hold one number for each question with its answer; all turns stay if empty.
+      minimum: a turn is kept if all its ratings reach this.
+      unrated: whether a rating that is null, or absent, drops the turn.
+    """
+
+    ratings: tuple[str, ...] = ()
+    minimum: float = 0.0
+    unrated: Literal["drop", "keep"] = "drop"
+
+    def __post_init__(self) -> None:
+        if self.minimum and not self.ratings:
+            raise ValueError("minimum needs ratings, fields of the records such as relevance_ratings")
+
+
+@dataclasses.dataclass(frozen=True)
 class RecordConfig:
     """How a record becomes a sample.
 
@@ -62,6 +81,7 @@ class RecordConfig:
       repair: "strict" rejects records that break the format; "llava" repairs what LLaVA-NeXT's loader accepts.
       follow_links: accept symbolic links in the images folder that lead out of it; otherwise such images are rejected.
       frames: number of evenly spaced frames that represent a video.
+      turns: drops low-rated turns of a conversation; each is counted as a repair.
     """
 
     id: str = "id"
@@ -69,6 +89,7 @@ class RecordConfig:
     repair: Literal["strict", "llava"] = "strict"
     follow_links: bool = False
     frames: int = DEFAULT_FRAMES
+    turns: TurnsConfig = dataclasses.field(default_factory=TurnsConfig)
 
     def __post_init__(self) -> None:
         if self.frames < 1:

@@ -22,6 +22,7 @@ from mmssr_jax.pool.media import image_names, video_names
 from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import Reason, RejectedError
 from mmssr_jax.pool.record import Record, image_refs, video_refs
+from mmssr_jax.pool.turn_ratings import drop_turns
 
 ROWS = pa.schema(
     [
@@ -144,6 +145,7 @@ def read(record: Record, rules: RecordConfig) -> tuple[Conversation, str | None,
         raise RejectedError(Reason.NOT_AN_OBJECT, f"is a {type(value).__name__}, expected an object")
     orig_id, id_repairs = original_id(value, rules)
     conversation = parse_conversation(value, repair=rules.repair == "llava")
+    conversation = drop_turns(conversation, value, rules.turns)
     source = source_of(value, conversation.images or conversation.videos, rules.source)
     return dataclasses.replace(conversation, repairs=id_repairs + conversation.repairs), orig_id, source
 

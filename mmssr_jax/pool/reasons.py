@@ -28,6 +28,8 @@ class Reason(enum.StrEnum):
     BAD_IMAGE_FIELD = "bad_image_field"
     BAD_VIDEO_FIELD = "bad_video_field"
     UNSUPPORTED_MEDIA = "unsupported_media"  # audio, or a message part of an unknown type
+    BAD_RATINGS = "bad_ratings"
+    LOW_RATED = "low_rated"  # no turn reaches the ratings that the settings ask for
     PATH_OUTSIDE = "path_outside"
     MISSING_IMAGE = "missing_image"
     UNREADABLE_IMAGE = "unreadable_image"
@@ -45,6 +47,7 @@ class Repair(enum.StrEnum):
     ADDED_IMAGE_TAG = "added_image_tag"
     EXPANDED_IMAGE_TAG = "expanded_image_tag"  # one tag for a list `images`, repeated per image; also with "strict"
     DROPPED_IMAGE_TAG = "dropped_image_tag"
+    DROPPED_LOW_RATED_TURN = "dropped_low_rated_turn"  # by `pool.turns`; once for each question with its answer
     NUMBER_AS_ID = "number_as_id"
 
 

@@ -23,7 +23,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
 from mmssr_jax.images.frames import DEFAULT_FRAMES
-from mmssr_jax.pool.config import IngestConfig, RecordConfig, SettingError, SourceConfig, Verify
+from mmssr_jax.pool.config import IngestConfig, RecordConfig, SettingError, SourceConfig, TurnsConfig, Verify
 from mmssr_jax.pool.distributed import beam
 from mmssr_jax.pool.distributed.beam import BeamConfig
 from mmssr_jax.pool.reader import open_reader, pool_formats
@@ -100,6 +100,8 @@ class PoolConfig:
       verify_images: decode every image ("full"), or read its header only ("header").
       limit: read only the first N records.
       frames: number of evenly spaced frames that represent a video (MM1.5-Video uses 24).
+      turns: keeps the turns of a conversation whose ratings, lists in the record, reach a minimum (FineVision's
+        `relevance_ratings`); the others are dropped and counted. `pool.json` of a selection holds the whole records.
       beam: ingest on Apache Beam, for pools too large for one machine; the result is the same.
     """
 
@@ -117,6 +119,7 @@ class PoolConfig:
     verify_images: Verify = "full"
     limit: int | None = None
     frames: int = DEFAULT_FRAMES
+    turns: TurnsConfig = dataclasses.field(default_factory=TurnsConfig)
     beam: BeamConfig = dataclasses.field(default_factory=BeamConfig)
 
     def __post_init__(self) -> None:
@@ -133,8 +136,9 @@ class PoolConfig:
     def ingest(self) -> IngestConfig:
         """The settings of the ingestion proper."""
         rules = RecordConfig(
-            id=self.id, source=self.source, repair=self.repair, follow_links=self.follow_links, frames=self.frames
-        )
+            id=self.id, source=self.source, repair=self.repair, follow_links=self.follow_links, frames=self.frames,
+            turns=self.turns,
+        )  # fmt: skip
         return IngestConfig(rules, verify_images=self.verify_images, max_pixels=self.max_pixels, limit=self.limit)
 
 
