@@ -107,11 +107,16 @@ def strip_punctuation(text: str) -> str:
 
     Source: the VQA evaluation (https://github.com/GT-Vision-Lab/VQA), as implemented by VLMEvalKit.
     """
+    return remove_punctuation(text, period=_PERIOD)
+
+
+def remove_punctuation(text: str, *, period: re.Pattern[str]) -> str:
+    """`strip_punctuation` with another rule for periods; implementations of VQA's evaluation differ in it."""
     result = text
     for sign in _PUNCTUATION:
         drop = f"{sign} " in text or f" {sign}" in text or _DIGIT_COMMA.search(text) is not None
         result = result.replace(sign, "" if drop else " ")
-    return _PERIOD.sub("", result, count=_PERIODS_REMOVED)
+    return period.sub("", result, count=_PERIODS_REMOVED)
 
 
 _NUMBERS = ("none", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -141,6 +146,10 @@ def normalise(answer: str) -> str:
 
     `"The Two dogs."` -> `"2 dogs"`. Source: as `strip_punctuation`.
     """
-    text = strip_punctuation(answer.replace("\n", " ").replace("\t", " ").strip())
+    return replace_words(strip_punctuation(answer.replace("\n", " ").replace("\t", " ").strip()))
+
+
+def replace_words(text: str) -> str:
+    """The second half of VQA's normalisation: lower case, number words as digits, no articles, apostrophes repaired."""
     words = [_WORD_VALUES.get(word, word) for word in text.lower().split()]
     return " ".join(_REPAIRS.get(word, word) for word in words if word not in _ARTICLES)

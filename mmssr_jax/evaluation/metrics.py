@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rapidfuzz.distance.Levenshtein import distance as edit_distance
 
@@ -19,13 +19,18 @@ def exact(prediction: str, references: Sequence[str]) -> float:
     return float(normalise(prediction) in {normalise(reference) for reference in references})
 
 
-def vqa_accuracy(prediction: str, references: Sequence[str]) -> float:
+def vqa_accuracy(prediction: str, references: Sequence[str], *, normaliser: Callable[[str], str] = normalise) -> float:
     """VQA's accuracy against ten annotators: the mean over leave-one-out subsets of min(1, matches / 3).
+
+    Args:
+      prediction: the model's answer.
+      references: the annotators' answers.
+      normaliser: of all answers.
 
     Source: Antol et al. 2015 (VQA), https://visualqa.org/evaluation.html; TextVQA uses the same.
     """
-    answer = normalise(prediction)
-    matches = [normalise(reference) == answer for reference in references]
+    answer = normaliser(prediction)
+    matches = [normaliser(reference) == answer for reference in references]
     matches_without = [sum(matches) - match for match in matches]
     return sum(min(1.0, count / 3) for count in matches_without) / len(references)
 

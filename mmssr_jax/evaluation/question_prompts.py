@@ -26,7 +26,12 @@ def with_image_tags(row: Row, text: str) -> Question:
     return Question(row.index, tags + text, row.images, row.fields)
 
 
-def _question(row: Row) -> str:
+def question_text(row: Row) -> str:
+    """The question of a row.
+
+    Raises:
+      UserError: it has none.
+    """
     if "question" not in row.fields:
         raise UserError(f"index {row.index}: has no question")
     return row.fields["question"]
@@ -41,7 +46,7 @@ def multiple_choice_text(row: Row, instruction: str | None = None) -> str:
     """
     closing = CHOICE_INSTRUCTION if instruction is None else instruction
     text = f"Hint: {row.fields['hint']}\n" if "hint" in row.fields else ""
-    text += f"Question: {_question(row)}\n"
+    text += f"Question: {question_text(row)}\n"
     choices = options(row.fields)
     if choices:
         text += "Options:\n" + "".join(f"{letter}. {option}\n" for letter, option in choices.items())
@@ -62,7 +67,7 @@ def short_answer(row: Row, instruction: str | None = None) -> Question:
 
 def question_only(row: Row, instruction: str | None = None) -> Question:
     """The question unchanged, and the instruction, if there is one, on a new line."""
-    return with_image_tags(row, _question(row) + (f"\n{instruction}" if instruction else ""))
+    return with_image_tags(row, question_text(row) + (f"\n{instruction}" if instruction else ""))
 
 
 def quoted(parts: Mapping[str, str]) -> str:

@@ -113,6 +113,15 @@ def by_group(score: Score, column: str) -> dict[str, dict[str, float]]:
     }
 
 
+def grouped(
+    answered: Sequence[Fields], scored: Callable[[Fields], float], columns: Sequence[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """`Score.groups` for the columns that the file has: 100 x the mean score of the rows of each value."""
+    units = mean_score("", answered, scored)
+    found = {column: by_group(units, column) for column in columns}
+    return {column: members for column, members in found.items() if members}
+
+
 def bootstrap_weights(score: Score, *, seed: int | tuple[int, ...], resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """Yields bootstrap weights in chunks `[b, n]`: how often each of n units occurs in n draws with replacement.
 

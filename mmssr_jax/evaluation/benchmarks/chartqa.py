@@ -8,5 +8,7 @@ from __future__ import annotations
 
 from mmssr_jax.evaluation import metrics
 from mmssr_jax.evaluation.benchmarks.short_answer import image_short_answers
+from mmssr_jax.evaluation.prompt_kits import OtherKits, closed
 
-BENCHMARK = image_short_answers("relaxed accuracy", metrics.relaxed_match)
+_KITS: OtherKits = {"lmms_eval": closed("Answer the question with a single word.")}
+BENCHMARK = image_short_answers("relaxed accuracy", metrics.relaxed_match, kits=_KITS)

@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from mmssr_jax.evaluation import metrics
 from mmssr_jax.evaluation.benchmarks.short_answer import image_short_answers
+from mmssr_jax.evaluation.prompt_kits import SHORT
 
-BENCHMARK = image_short_answers("ANLS", metrics.anls)
+BENCHMARK = image_short_answers("ANLS", metrics.anls, kits={"lmms_eval": SHORT["lmms_eval"]})

@@ -12,6 +12,7 @@ from mmssr_jax.evaluation import question_prompts
 from mmssr_jax.evaluation.benchmark import Question, Row, options, require_answers
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import multiple_choice, short_answer, yes_no
+from mmssr_jax.evaluation.prompt_kits import CHOICES, SHORT, YES_NO, Ask, Kit
 from mmssr_jax.evaluation.ranked_options import (
     RankedOptions,
     lettered_options,
@@ -65,4 +66,15 @@ def _is_yes_no(fields: Fields) -> bool:
     return fields["answer"].lower() in ("yes", "no")
 
 
-BENCHMARK = Benchmark(("index", "question", "answer"), load, ask, score, options=ranked_options)
+def _in_kit(kit: Kit) -> Ask:
+    def ask_in_kit(row: Row, instruction: str | None) -> Question:
+        forms = CHOICES if options(row.fields) else YES_NO if _is_yes_no(row.fields) else SHORT
+        return forms[kit](row, instruction)
+
+    return ask_in_kit
+
+
+BENCHMARK = Benchmark(
+    ("index", "question", "answer"), load, ask, score, options=ranked_options,
+    kits={"lmms_eval": _in_kit("lmms_eval"), "llava": _in_kit("llava")},
+)  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation.benchmark import Row, options
 from mmssr_jax.evaluation.benchmarks import multiple_choice
+from mmssr_jax.evaluation.prompt_kits import LETTER, lettered, several_options
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
 
 _ROTATION = 1_000_000
@@ -52,4 +53,6 @@ def _group(fields: Fields) -> int:
     return int(fields["g_index"]) if "g_index" in fields else int(fields["index"]) % _ROTATION
 
 
-BENCHMARK = multiple_choice.image_choices(load=load, score=score)
+BENCHMARK = multiple_choice.image_choices(
+    load=load, score=score, kits={"lmms_eval": several_options(LETTER), "llava": lettered(LETTER)}
+)

@@ -15,6 +15,7 @@ from mmssr_jax.evaluation import question_prompts
 from mmssr_jax.evaluation.benchmark import Row, with_images
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import yes_no
+from mmssr_jax.evaluation.prompt_kits import closed, without_request
 from mmssr_jax.evaluation.ranked_options import yes_no_options
 from mmssr_jax.evaluation.score import Fields, Score, Unit, by_group
 
@@ -86,4 +87,8 @@ def score(answered: Sequence[Fields]) -> Score:
     )
 
 
-BENCHMARK = Benchmark(_COLUMNS, load, question_prompts.question_only, score, options=yes_no_options)
+_ASK = closed(question_prompts.SHORT_INSTRUCTION, change=without_request)
+BENCHMARK = Benchmark(
+    _COLUMNS, load, question_prompts.question_only, score, options=yes_no_options,
+    kits={"lmms_eval": _ASK, "llava": _ASK},
+)  # fmt: skip

@@ -22,4 +22,4 @@ def score(answered: Sequence[Fields]) -> Score:
     return mean_score("accuracy", answered, hit, groups={"l2-category": groups}, more=more)
 
 
-BENCHMARK = image_choices("category", "l2-category", score=score)
+BENCHMARK = image_choices("category", "l2-category", score=score, kits={})

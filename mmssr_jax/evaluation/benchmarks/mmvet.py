@@ -13,6 +13,7 @@ from mmssr_jax.evaluation import question_prompts
 from mmssr_jax.evaluation.answers import normalise
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import short_answer
+from mmssr_jax.evaluation.prompt_kits import closed
 from mmssr_jax.evaluation.question_prompts import quoted
 from mmssr_jax.evaluation.score import GRADE, NO_JUDGE, Fields, Score, mean_score
 
@@ -79,10 +80,15 @@ def score(answered: Sequence[Fields]) -> Score:
     )
 
 
+_REASONING = closed(
+    change="First please perform reasoning, and think step by step to provide best answer to the following question: "
+    "\n\n{}".format
+)
 BENCHMARK = Benchmark(
     ("index", "image", "question", "answer", "category"),
     short_answer.load_with_images,
     question_prompts.question_only,
     score,
     grading_prompt,
+    kits={"lmms_eval": _REASONING, "llava": closed()},
 )

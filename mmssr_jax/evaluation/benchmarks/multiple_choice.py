@@ -12,6 +12,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation import answers, question_prompts
 from mmssr_jax.evaluation.benchmark import Row, options, with_images
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.prompt_kits import CHOICES, OtherKits
 from mmssr_jax.evaluation.ranked_options import lettered_options
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
@@ -55,6 +56,7 @@ def image_choices(
     *columns: str,
     load: Callable[[list[Row]], list[Row]] = load_with_images,
     score: Callable[[Sequence[Fields]], Score] = score,
+    kits: OtherKits = CHOICES,
 ) -> Benchmark:
     """A benchmark of multiple-choice questions about images.
 
@@ -62,11 +64,13 @@ def image_choices(
       columns: required columns besides those of every such benchmark.
       load: see Benchmark; by default rows without an image are dropped.
       score: see Benchmark; by default accuracy.
+      kits: see Benchmark; by default a lettered line an option.
     """
     required = ("index", "image", "question", "A", "B", "answer", *columns)
-    return Benchmark(required, load, question_prompts.multiple_choice, score, options=lettered_options)
+    return Benchmark(required, load, question_prompts.multiple_choice, score, options=lettered_options, kits=kits)
 
 
 BENCHMARK = Benchmark(
-    ("index", "question", "A", "B", "answer"), load, question_prompts.multiple_choice, score, options=lettered_options
-)
+    ("index", "question", "A", "B", "answer"), load, question_prompts.multiple_choice, score, options=lettered_options,
+    kits=CHOICES,
+)  # fmt: skip

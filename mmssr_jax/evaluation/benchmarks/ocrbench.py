@@ -13,6 +13,7 @@ from mmssr_jax.evaluation import metrics, question_prompts
 from mmssr_jax.evaluation.benchmark import parse_list
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import short_answer
+from mmssr_jax.evaluation.prompt_kits import closed
 from mmssr_jax.evaluation.score import Fields, Score, Unit
 
 _FORMULAS = "Handwritten Mathematical Expression Recognition"
@@ -42,4 +43,5 @@ BENCHMARK = Benchmark(
     short_answer.load_with_images,
     question_prompts.question_only,
     score,
+    kits={"lmms_eval": closed(change=str.strip)},
 )

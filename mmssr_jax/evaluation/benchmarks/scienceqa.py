@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from mmssr_jax.evaluation.benchmarks.multiple_choice import image_choices
+from mmssr_jax.evaluation.prompt_kits import LETTER, lettered
 
-BENCHMARK = image_choices()
+_ASK = lettered(LETTER, hint="Context: {}\n")
+BENCHMARK = image_choices(kits={"lmms_eval": _ASK, "llava": _ASK})

@@ -8,6 +8,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation import answers, question_prompts
 from mmssr_jax.evaluation.benchmark import Row
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
+from mmssr_jax.evaluation.prompt_kits import YES_NO
 from mmssr_jax.evaluation.ranked_options import yes_no_options
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
@@ -38,4 +39,4 @@ def score(answered: Sequence[Fields]) -> Score:
 
 
 # The question is the whole prompt: VLMEvalKit's yes/no files include the instruction in it.
-BENCHMARK = Benchmark(COLUMNS, load, question_prompts.question_only, score, options=yes_no_options)
+BENCHMARK = Benchmark(COLUMNS, load, question_prompts.question_only, score, options=yes_no_options, kits=YES_NO)

@@ -13,6 +13,7 @@ import numpy as np
 from mmssr_jax.evaluation import answers, question_prompts
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import yes_no
+from mmssr_jax.evaluation.prompt_kits import YES_NO
 from mmssr_jax.evaluation.ranked_options import yes_no_options
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
 
@@ -44,4 +45,6 @@ def score(answered: Sequence[Fields]) -> Score:
     return Score("F1", units, f1, more={name: float(value) for name, value in more.items()})
 
 
-BENCHMARK = Benchmark(yes_no.COLUMNS, yes_no.load, question_prompts.question_only, score, options=yes_no_options)
+BENCHMARK = Benchmark(
+    yes_no.COLUMNS, yes_no.load, question_prompts.question_only, score, options=yes_no_options, kits=YES_NO
+)

@@ -66,9 +66,9 @@ def benchmark_file(ctx: StageContext, name: str, config: BenchmarkConfig) -> Pat
     """
     benchmark = get_benchmark(config.kind)
     if config.synthetic is None:
-        assert config.path is not None
-        check_columns(Path(config.path), benchmark.columns)
-        return Path(config.path)
+        path = existing_file(name, config)
+        check_columns(path, benchmark.columns)
+        return path
     folder = ctx.workdir.benchmark(name)
     artifact = processes.claim(ctx, folder, stage=STAGE, settings=config.synthetic)
     path = folder / f"{name}.tsv"
@@ -89,17 +89,31 @@ def benchmark_file(ctx: StageContext, name: str, config: BenchmarkConfig) -> Pat
     return path
 
 
+def existing_file(name: str, config: BenchmarkConfig) -> Path:
+    """The TSV that the config names.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    assert config.path is not None
+    if not Path(config.path).exists():
+        flag = f"--config.evaluate.benchmarks.{name}.path=BENCHMARK.tsv"
+        raise UserError(f"{config.path}: no such file; give the benchmark's TSV as {flag}")
+    return Path(config.path)
+
+
 def read_questions(name: str, config: BenchmarkConfig, path: Path) -> list[Question]:
     """Reads and checks one benchmark, with few-shot examples; error messages name it."""
     benchmark = get_benchmark(config.kind)
     rows = _rows(config, path)
     try:
-        questions = runner.make_questions(benchmark, rows, instruction=config.instruction)
+        make = functools.partial(runner.make_questions, instruction=config.instruction, kit=config.prompt)
+        questions = make(benchmark, rows)
         if config.shots is not None:
             examples = questions
             if config.shots.path is not None:
                 example_rows = _rows(config, Path(config.shots.path))
-                examples = runner.make_questions(benchmark, example_rows, instruction=config.instruction)
+                examples = make(benchmark, example_rows)
             questions = with_shots(questions, examples, count=config.shots.count, seed=config.shots.seed)
     except UserError as e:
         raise UserError(f"benchmark {name} ({path}): {e}") from None
@@ -164,6 +178,8 @@ def prediction_settings(config: BenchmarkConfig, stage: EvaluateConfig, *, blind
         del settings["max_new_tokens"]
         distractors = dataclasses.asdict(config.distractors)
         settings |= {"answering": "rank", "rank_by": config.rank_by, "distractors": distractors}
+    if config.prompt != "vlmevalkit":
+        settings["prompt"] = config.prompt
     return settings if config.frames is None else {**settings, "frames": config.frames}
 
 
