@@ -26,6 +26,7 @@ from mmssr_jax.selection.methods.proportional import ProportionalSelector
 from mmssr_jax.selection.methods.random import RandomSelector
 from mmssr_jax.selection.methods.rating_threshold import RatingThresholdSelector
 from mmssr_jax.selection.methods.reversed import ReversedSelector
+from mmssr_jax.selection.methods.unflawed import UnflawedSelector
 from mmssr_jax.selection.table import ScoreTable
 from tests.selection.tables_for_tests import candidates_of, make_table, score_tables
 
@@ -35,6 +36,7 @@ CONTROLS = [
     ProportionalSelector(), MatchedSelector("other"), MatchedSelector("other", length_deciles=True), PlaceboSelector(),
     ReversedSelector(), OracleSelector(), RatingThresholdSelector(), RatingThresholdSelector(("a",), minimum=2.0),
     DeduplicatedSelector(), MatchedSelector("other", cells="contested"), ContestedSelector("other"),
+    UnflawedSelector(),
 ]  # fmt: skip
 
 
@@ -245,3 +247,10 @@ def test_needs_of_the_controls() -> None:
         SelectionConfig.from_section({"method": "deduplicated"}, "here")
     config = SelectionConfig.from_section({"method": "deduplicated", "near_duplicates": {}}, "here")
     assert not config.needs_scores
+
+
+def test_unflawed_takes_only_samples_above_the_cap_of_flaws() -> None:
+    scores = [(1.0, 0.0), (4.0, 1.0), (0.0, 1.0), (1.0, 3.0), (3.0, None)]
+    taken = run(UnflawedSelector(), candidates_of(make_table([(0, [0], row) for row in scores])), Budget(count=5))
+    assert sorted(taken.selection.rows.tolist()) == [1, 3, 4]
+    assert "flawed" in taken.selector.why_not(taken, 0)
