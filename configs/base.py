@@ -31,10 +31,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "phase": {"steps": 350, "rows": 8, "length": 448, "images": 8, "targets": 256},
     },
     "matching": {
-        "pool": {"captions": {"size": 40_000, "seed": 1, "world": "matching"}},
+        "pool": {"captions": {"size": 16_000, "seed": 1, "world": "matching"}},
         "preset": "mini",
         "vocab_size": 1024,
-        "phase": {"steps": 1200, "rows": 8, "length": 448, "images": 8, "targets": 256},
+        "phase": {"steps": 500, "rows": 8, "length": 448, "images": 8, "targets": 192},
     },
 }
 
