@@ -64,6 +64,8 @@ class SelectionConfig:
       extra_scores: score files or folders, or other files of numbers, whose capabilities are joined to the table by id;
         a missing id has no score. This adds a capability without scoring the others again. A column is a capability if
         the vocabulary or the method's `capabilities` name it; if they name none of a file's, all its numbers are.
+      calibrated: select by the scores that the score stage calibrated (`config.score.calibration`) instead of the
+        scorer's expected scores.
       near_duplicates: keep only one sample of each group of near-duplicates as a candidate; None keeps all.
       decontaminate: exclude, or only report, samples that match a benchmark's images or questions; None does not look.
     """
@@ -85,6 +87,7 @@ class SelectionConfig:
     source_caps: Mapping[str, int] = dataclasses.field(default_factory=dict)
     extra_scores: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
+    calibrated: bool = False
     near_duplicates: NearDuplicates | None = None
     decontaminate: Decontaminate | None = None
 

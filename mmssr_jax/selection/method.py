@@ -160,6 +160,10 @@ class Selector(abc.ABC):
         """float64 [rows]: of near-duplicates the one with the highest value is kept; 0 by default, so ties decide."""
         return np.zeros(len(table))
 
+    def shares(self, table: ScoreTable) -> Mapping[str, float]:
+        """By capability, the share of the picks that it would get if it had enough; empty by default."""
+        return {}
+
     def report(self, run: SelectionRun) -> Mapping[str, float]:
         """Numbers about the selection for the log and the manifest; none by default."""
         return {}

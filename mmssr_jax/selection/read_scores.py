@@ -75,13 +75,14 @@ def read_official(path: Path, sources: Callable[[], Mapping[str, str]]) -> Score
     return None
 
 
-def read_scores(path: Path, capabilities: Sequence[str] = ()) -> ScoreTable:
+def read_scores(path: Path, capabilities: Sequence[str] = (), *, calibrated: bool = False) -> ScoreTable:
     """Reads a score table in the layout of `core.tables`.
 
     Args:
       path: a folder of parts or a Parquet file: `id`, `source`, `styles`, one column per capability, optionally
         `n_tokens`.
       capabilities: the columns to read, in this order; all if empty.
+      calibrated: take the capabilities' calibrated scores.
 
     Raises:
       UserError: a file is missing or unreadable, a column is missing or has a wrong type, or a score is out of range.
@@ -92,6 +93,13 @@ def read_scores(path: Path, capabilities: Sequence[str] = ()) -> ScoreTable:
     unknown = [c for c in chosen if c not in available]
     if unknown:
         raise UserError(f"{path}: has no capability {unknown[0]!r}; there are {', '.join(available) or 'none'}")
+    columns = {slug: tables.calibrated_name(slug) if calibrated else slug for slug in chosen}
+    lacking = sorted(set(columns.values()) - set(files.read_parquet_schema(parts[0]).names))
+    if lacking:
+        raise UserError(
+            f"{path}: has no calibrated scores ({lacking[0]}); score with --config.score.calibration=fit, or set "
+            "calibrated=false"
+        )
     progress = Progress(f"reading {path.name}", len(chosen) + 3, "columns")
     ids = score_columns.strings(parts, "id")
     progress.add()
@@ -104,7 +112,7 @@ def read_scores(path: Path, capabilities: Sequence[str] = ()) -> ScoreTable:
         if "n_tokens" in files.read_parquet_schema(parts[0]).names
         else None
     )
-    scores = {slug: score_columns.numbers(parts, slug, np.float32) for slug in progress.over(chosen)}
+    scores = {slug: score_columns.numbers(parts, columns[slug], np.float32) for slug in progress.over(chosen)}
     table = ScoreTable(ids, source, source_names, styles, style_names, scores, n_tokens)
     table.check_scores()
     return table

@@ -26,12 +26,26 @@ def counts(run: SelectionRun) -> dict[str, Any]:
     result["per_source"] = _by_name(table.source[rows], table.source_names)
     result["per_style"] = style_counts(table, rows)
     result["per_capability"] = _by_name(selection.capability, selection.capability_names)
+    few = below_half_share(result["per_capability"], run.selector.shares(table))
+    if few:
+        result["below_half_share"] = few
     result["no_candidates"] = run.excluded.counts()
     result["no_style"] = int(np.count_nonzero((table.styles < 0).all(axis=1))) if table.style_names else 0
     report = run.selector.report(run)
     if report:
         result["method"] = dict(report)
     return result
+
+
+def below_half_share(picks: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, int]:
+    """The capabilities with less than half of their fair share of the picks, with their picks.
+
+    Args:
+      picks: number of picks by capability, without zeros.
+      shares: by capability, the share of the picks that it would get if all had enough candidates.
+    """
+    total = sum(picks.values())
+    return {name: picks.get(name, 0) for name, share in shares.items() if picks.get(name, 0) < share * total / 2}
 
 
 def style_counts(table: ScoreTable, rows: np.ndarray) -> Mapping[str, int]:

@@ -23,6 +23,7 @@ from mmssr_jax.report.blocks import (  # fmt: skip
 )
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import count, fixed, format_interval, in_order, percent, readable, signed
+from mmssr_jax.report.sections.calibrated_scores import calibration_blocks
 
 NAMES = {
     "blind": "same scorer, blank image",
@@ -58,6 +59,7 @@ def scorer_section(inputs: Inputs, config: ReportConfig) -> Section:
         KeyFigures(facts),
         *_alarms(report),
         _macro(report),
+        *calibration_blocks(report),
         _by_capability(report),
         _details(report),
     ]

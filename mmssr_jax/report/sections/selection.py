@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +48,7 @@ def selection_section(inputs: Inputs, config: ReportConfig) -> Section:
         scored.append(_flaw_shares(inputs.truth, flaw_column, compared))
     blocks += [Grid(part) for part in (shares, scored) if part]
     blocks += matched_blocks(inputs)
+    blocks += [note for name in inputs.selections for note in _starved(inputs, name)]
     for name, picks in compared.items():
         if picks["capability"].null_count < picks.num_rows:
             blocks.append(Fold(f"Capabilities and rounds of {name}", [_rounds(picks)]))
@@ -95,9 +96,25 @@ def _overview(inputs: Inputs) -> Table:
 
 
 def _method(inputs: Inputs, name: str) -> str:
+    settings = _manifest(inputs, name)["config"]
+    chosen = settings.get("selection", settings)
+    return str(chosen.get("method", NONE)) + (", calibrated scores" if chosen.get("calibrated") else "")
+
+
+def _starved(inputs: Inputs, name: str) -> list[Block]:
+    """An alarm, if capabilities have less than half of their fair share of a selection's picks."""
+    few = _manifest(inputs, name).get("counts", {}).get("below_half_share", {})
+    if not few:
+        return []
+    named = ", ".join(f"{readable(slug)} ({count(picks)})" for slug, picks in few.items())
+    text = f"{name}: too few samples exceed the threshold; less than half of a fair share of the picks is for {named}."
+    return [Note(text, "alarm")]
+
+
+def _manifest(inputs: Inputs, name: str) -> dict[str, Any]:
+    """The manifest of a selection, or one without settings."""
     path = inputs.workdir.selection(name) / MANIFEST
-    settings = read_saved(path, {"config": dict}, stage="select")["config"] if path.exists() else {}
-    return str(settings.get("selection", settings).get("method", NONE))
+    return read_saved(path, {"config": dict}, stage="select") if path.exists() else {"config": {}}
 
 
 def _flawed(truth: pa.Table | None, flaw_column: pa.ChunkedArray | None, picks: pa.Table | None = None) -> str:

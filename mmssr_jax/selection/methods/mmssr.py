@@ -126,6 +126,11 @@ class MmssrSelector(Selector):
             f"gave {nearest.taken} down to a score of {nearest.last_score:.4g}; it has {nearest.score:.4g}"
         )
 
+    def shares(self, table: ScoreTable) -> Mapping[str, float]:
+        """See `Selector.shares`: the weights."""
+        weights = self.weighted(table.capabilities)
+        return {name: float(weight / sum(weights.values())) for name, weight in weights.items()}
+
     def report(self, run: SelectionRun) -> Mapping[str, float]:
         """The thresholds, where they are quantiles; see `Selector.report`."""
         if self.threshold_quantile is None:

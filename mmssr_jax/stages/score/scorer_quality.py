@@ -109,21 +109,19 @@ def measure(
     # An altered image can only lower the scores of visual capabilities that the sample really trains.
     visual = (true_scores >= GOOD) & np.array([c.seeing for c in ensemble.capabilities])
     paired = np.array([n for n, s in enumerate(samples) if s.images and visual[n].any()][: config.pairs], np.int64)
-    seen = [samples[n] for n in paired]
-    altered, kinds = with_altered_images(seen, seed=config.seed)
-    pair = (score_samples(seen, ensemble), score_samples(altered, ensemble)) if seen else None
+    altered, kinds = with_altered_images([samples[n] for n in paired], seed=config.seed)
+    original, changed = score_samples([samples[n] for n in paired], ensemble), score_samples(altered, ensemble)
     main_styles = [s[0] if s else "" for s in known["styles"].to_pylist()]
     baselines = _baselines(ctx, scorer, pool, slugs, samples, main_styles)
 
     def report(scores: np.ndarray, read: Read, more: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        blind, pairs = read(rows, blank), None
-        if pair is not None:
-            original, changed = (read(rows.take(pa.array(paired)), output) for output in pair)
-            pairs = Counterfactual(original, changed, kinds, visual[paired])
+        blind, of_pairs = read(rows, blank), rows.take(pa.array(paired))
+        pairs = Counterfactual(read(of_pairs, original), read(of_pairs, changed), kinds, visual[paired])
         result = scorer_report(
             scores, true_scores, slugs=slugs, truth_kind=truth.kind, styles=rows["styles"].to_pylist(),
             true_styles=known["styles"].to_pylist(), baselines={**baselines, **more, "blind": blind},
-            counterfactual=pairs, digit_mass=np.broadcast_to(mass, true_scores.shape), seed=config.seed,
+            counterfactual=pairs if len(paired) else None, seed=config.seed,
+            digit_mass=np.broadcast_to(mass, true_scores.shape),
         )  # fmt: skip
         if {"flaw", "kind"} <= set(known.schema.names):
             flaws, forms = known["flaw"].to_pylist(), known["kind"].to_pylist()

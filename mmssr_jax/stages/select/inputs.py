@@ -59,6 +59,7 @@ class SelectionInputs:
         needs, features = config.selector.needs, config.features
         named = (bool(config.capabilities), *sorted(set(config.capabilities) - set(SLUGS)))
         scored: tuple[Any, ...] = (config.needs_scores, needs.truth, needs.scores, config.extra_scores, named)
+        scored = (*scored, config.calibrated)
         tables_alone = self.pool is None and not config.needs_scores
         if tables_alone:
             scored = (*scored, features[:1], needs.features)
@@ -93,6 +94,8 @@ class SelectionInputs:
         else:
             path = self.scores
             official = read_official(path, self._sources)
+            if config.calibrated and official is not None:
+                raise UserError(f"{path}: the official program's scores are not calibrated; set calibrated=false")
             table = self._own_scores(config) if official is None else official
         for extra in config.extra_scores:
             table = join_scores(table, Path(extra), config.capabilities)
@@ -139,7 +142,7 @@ class SelectionInputs:
         if config.capabilities and self.pool is not None and not is_score_table(self.scores):
             return join_scores(self._unscored(config), self.scores, config.capabilities)
         columns = capability_columns(self.scores, config.capabilities, refuse=config.selector.needs.scores)
-        return read_scores(self.scores, columns)
+        return read_scores(self.scores, columns, calibrated=config.calibrated)
 
     def has_reference(self, job: SelectionJob) -> bool:
         """Whether the selection that a job refers to exists, on disk or in this run."""

@@ -150,6 +150,8 @@ def _ids_to_explain(texts: Sequence[str], table: ScoreTable) -> Iterator[str]:
 def _log(job: SelectionJob, counts: Mapping[str, Any]) -> None:
     """Logs what was selected and what could not be."""
     logging.info("%s: %d of %d samples selected", job.folder, counts["selected"], counts["pool"])
+    if job.config.selector.needs.scores:
+        logging.info("%s: by the %s scores", job.folder, "calibrated" if job.config.calibrated else "expected")
     for what in ("per_capability", "per_source"):
         if counts[what]:
             logging.info(
@@ -163,6 +165,11 @@ def _log(job: SelectionJob, counts: Mapping[str, Any]) -> None:
         logging.info("%s: %d samples are not candidates: %s", job.folder, number, reason)
     for name, value in counts.get("method", {}).items():
         logging.info("%s: %s %.4g", job.folder, name.replace("_", " "), value)
+    for name, picks in counts.get("below_half_share", {}).items():
+        logging.warning(
+            "%s: %s has %d picks, less than half of its fair share; set its threshold lower, threshold_quantile, or "
+            "calibrated=true", job.folder, name, picks,
+        )  # fmt: skip
     if counts.get("short"):
         logging.warning(
             "%s: %d samples short of the budget: no further sample is eligible", job.folder, counts["short"]
