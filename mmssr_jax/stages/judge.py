@@ -18,7 +18,7 @@ from mmssr_jax.core.artifact import CLAIM, MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
-from mmssr_jax.judge.api.retry import TRANSIENT
+from mmssr_jax.judge.api.retry import ASKED_AGAIN
 from mmssr_jax.judge.backend import JudgeContext
 from mmssr_jax.judge.base import Estimate, Request
 from mmssr_jax.judge.config import JudgeConfig, judge_config_class
@@ -65,7 +65,7 @@ def run(ctx: StageContext) -> None:
         return
     estimates = _log_estimates(rounds, artifact.path / LEDGER)
     if config.ask:
-        with Ledger(artifact.path / LEDGER, ask_again=(*TRANSIENT, *config.ask_again)) as ledger:
+        with Ledger(artifact.path / LEDGER, ask_again=(*ASKED_AGAIN, *config.ask_again)) as ledger:
             run_rounds(rounds, ledger)
     sources = dict(zip(pool.ids, pool.sources, strict=True))
     results = read_results(artifact.path / LEDGER, rounds, rubric, sources=sources)

@@ -9,7 +9,7 @@ from mmssr_jax.core.sample import Sample, Turn
 from mmssr_jax.judge.api.config import ApiConfig
 from mmssr_jax.judge.api.live import LiveJudge
 from mmssr_jax.judge.api.rate_limit import Clock
-from mmssr_jax.judge.api.retry import TRANSIENT
+from mmssr_jax.judge.api.retry import ASKED_AGAIN
 from mmssr_jax.judge.base import Request
 from mmssr_jax.judge.ledger import Ledger, read_ledger
 from mmssr_jax.judge.rubric import Rubric
@@ -62,7 +62,7 @@ class Bench:
         return LiveJudge(config, Rubric(), self.samples, origin="a test", clock=self.clock)
 
     def run(self, numbers):
-        with self.server, Ledger(self.ledger_path, commit_every=0.01, ask_again=TRANSIENT) as ledger:
+        with self.server, Ledger(self.ledger_path, commit_every=0.01, ask_again=ASKED_AGAIN) as ledger:
             judge = self.judge()
             wanted = [Request(f"s{n}") for n in numbers]
             missing = [r for r in wanted if (judge.name, judge.prompt_hash, r.id, r.repeat) not in ledger.settled]

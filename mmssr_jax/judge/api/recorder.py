@@ -45,7 +45,8 @@ class OutcomeRecorder:
 
     A `bad_request` is about its sample or about a setting, and only the next requests show which. So the ledger lines
     of consecutive ones with the same error are held back: they are written as "skip" when the model answers a request,
-    and as "stop" when there are `limits.max_same_errors` of them, which ends the run.
+    and as "stop" when there are `limits.max_same_errors` of them, which ends the run. One alone, with no answer before
+    or after it, decides nothing: it is written as "unconfirmed", and the next run requests it again.
 
     Attributes:
       budget: the caps.
@@ -61,6 +62,8 @@ class OutcomeRecorder:
         )
         self.response_format = ResponseFormat(self._config.structured)
         self._held: list[LedgerEntry] = []
+        self._about_sample = False  # the last of them
+        self._refused = 0
         self._stopped_by: str | None = None
         judge = (builder.name, builder.prompt_hash)
         self._answered = any(key[:2] == judge for key in ledger.settled)
@@ -131,6 +134,8 @@ class OutcomeRecorder:
         if self._held and self._held[-1].detail != entry.detail:
             self._write_held("skip")
         self._held.append(entry)
+        self._about_sample = outcome.about_sample
+        self._refused += 1
         if len(self._held) < self._config.limits.max_same_errors and entry.detail != self._stopped_by:
             return outcome
         return self._same_error(outcome)
@@ -159,7 +164,8 @@ class OutcomeRecorder:
         if completed and len(self._held) > 1 and not self._answered:
             last = self._held[-1]
             return self.stop_error(self._same_error(ServerOutcome("skip", last.reason, last.detail)))
-        self._write_held("skip" if completed else "retry")
+        alone = completed and self._refused == 1 and not self._answered and not self._about_sample
+        self._write_held("skip" if completed else "retry", "unconfirmed" if alone else "bad_request")
         return None
 
     def stop_error(self, outcome: ServerOutcome) -> RunStoppedError:

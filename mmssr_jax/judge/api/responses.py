@@ -97,7 +97,7 @@ def _classify_bad_request(param: str, detail: str) -> ServerOutcome:
     if _CONTEXT.search(text):
         return ServerOutcome("skip", "too_large", detail)
     if param.startswith(_SAMPLE_PARAMS):
-        return ServerOutcome("skip", "bad_request", detail)
+        return ServerOutcome("skip", "bad_request", detail, about_sample=True)
     if _FORMAT.search(text):
         return ServerOutcome("retry", "no_schema", detail)
     if param:

@@ -17,6 +17,7 @@
     bad_request       400, 422 about this sample                             skip
     too_long          a conversation longer than `max_chars`                 skip: nothing is sent
     unreadable_image  an image that cannot be decoded                        skip: nothing is sent
+    unconfirmed       the only request, refused without naming a part        skip; the next run requests it again
     same_error        the same `bad_request` for several samples in a row    stop
     bad_setting       400, 422 about a setting of the request                stop
     no_vision         400, 422: the model takes no images                    stop
@@ -33,7 +34,7 @@
 
 "Skip" gives the sample up, with the reason in the ledger and in rejects.jsonl. "Stop" waits for the requests in
 flight, keeps their answers and ends the run with one line; the same command continues from there. The next run
-requests again what was skipped because of the server (`TRANSIENT`) and what was refused with `same_error`.
+requests again what was skipped because of the server (`ASKED_AGAIN`) and what was refused with `same_error`.
 
 `responses` assigns the reasons. An error inside a 200 counts as the HTTP status that it names.
 """
@@ -45,6 +46,8 @@ import dataclasses
 from mmssr_jax.judge.ledger import Action
 
 TRANSIENT = ("server_error", "connection", "timeout", "expired")
+ASKED_AGAIN = (*TRANSIENT, "unconfirmed")
+"""Reasons of skipped samples that the next run requests again."""
 
 _MAX_DETAIL_CHARS = 300
 _MAX_REPAIR_CHARS = 4_000
@@ -74,6 +77,7 @@ class ServerOutcome:
       wait_s: seconds to wait before any request, if the server says so.
       raw: the answer's text, if there is one.
       free: the request cost nothing, because the server answered with an error or was never reached.
+      about_sample: the server named the part of the request that it refuses, and that part is the sample's.
     """
 
     action: Action
@@ -82,6 +86,7 @@ class ServerOutcome:
     wait_s: float | None = None
     raw: str | None = None
     free: bool = False
+    about_sample: bool = False
 
     @property
     def is_transient(self) -> bool:

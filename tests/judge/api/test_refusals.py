@@ -136,6 +136,26 @@ def test_a_first_try_of_a_few_samples_is_not_lost(bench):
     assert len(again.server.calls) == 3
 
 
+def test_one_refused_alone_is_requested_again(bench):
+    """Whether the sample or a setting is refused shows only at the next request."""
+    b = bench(lambda call: UNKNOWN)
+    b.run([0])
+    assert b.story(0) == [("skip", "unconfirmed")]
+    mended = bench()
+    mended.run(range(3))
+    assert len(mended.server.calls) == 3
+    assert mended.story(0)[-1] == ("ok", "")
+
+
+def test_one_refused_alone_for_its_content_is_skipped(bench):
+    b = bench(lambda call: error(400, None, "bad image", param="messages[1].content"))
+    b.run([0])
+    assert b.story(0) == [("skip", "bad_request")]
+    again = bench()
+    again.run([0])
+    assert not again.server.calls
+
+
 def test_equal_refusals_stop_a_batch(tmp_path, key):
     b = BatchBench(tmp_path, Batches(lambda call: UNKNOWN))
     with pytest.raises(UserError, match=r"same_error.*unknown argument: --foo"):

@@ -85,7 +85,7 @@ STOPPED = {
     "cap_usd": (good, r"cap of \$0.02 is reached"),
     "cap_requests": (good, "cap of 3 requests is reached"),
 }
-ELSEWHERE = {"expired", "batch_failed", "interrupted"}  # test_batch_judge.py, test_live.py
+ELSEWHERE = {"expired", "batch_failed", "interrupted", "unconfirmed"}  # test_batch_judge, test_live, test_refusals
 
 
 def rows():
