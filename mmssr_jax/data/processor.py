@@ -20,6 +20,7 @@ from mmssr_jax.data.example import (
     prompt_example,
     tiled_segment,
 )
+from mmssr_jax.data.text_limit import drop_text_beyond
 from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.data.vicuna import vicuna_segments
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
@@ -90,14 +91,14 @@ class Processor:
           OSError: an image cannot be read.
           ValueError: likewise, or the images alone do not fit, or no loss target is left.
         """
-        sample, pixels = self.preprocess(sample)
+        sample, pixels = self.preprocess(drop_text_beyond(sample, max_length))
         segments = self._chat_segments(sample)
         always = marker_ids(self.tokenizer) if labels == "llava_next" else ()
         return causal_example(segments, pixels, max_length=max_length, always=always)
 
     def encode_document(self, document: Document, *, max_length: int) -> Example:
         """A text without roles as a training sequence; arguments and errors are those of `encode_chat`."""
-        preprocessed, pixels = self.preprocess(document)
+        preprocessed, pixels = self.preprocess(drop_text_beyond(document, max_length))
         segments = document_segments(preprocessed, self.tokenizer, self.image_segments(preprocessed))
         return causal_example(segments, pixels, max_length=max_length)
 
