@@ -152,7 +152,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Atomically writes a Parquet file (zstd)."""
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -166,7 +166,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}; it has {', '.join(schema.names)}")
     with reading_parquet(path):
-        table = pq.read_table(path, columns=columns)
+        table = pq.read_table(path, columns=columns, page_checksum_verification=True)
         table.validate(full=True)  # a flipped byte in a text column is found here, not where the text is used
         return table
 

@@ -81,3 +81,22 @@ def test_a_flipped_byte_in_a_text_column_is_found_when_it_is_read(tmp_path: Path
     path.write_bytes(b"PAR1 nothing")
     with pytest.raises(UserError, match=r"not a readable Parquet file"):
         files.read_parquet_schema(path)
+
+
+def test_a_flipped_bit_of_a_number_is_found_when_it_is_read(tmp_path: Path):
+    """Each byte of the data pages: without checksums, a compressed page can decode to other numbers."""
+    path = tmp_path / "scores.parquet"
+    table = pa.table({"id": ["a", "b", "c"], "score": pa.array([0.5, 1.25, 4.75], pa.float32())})
+    files.write_parquet(path, table)
+    whole = path.read_bytes()
+    pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # the footer and its length end the file
+    silent = []
+    for at in range(4, pages):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        path.write_bytes(damaged)
+        try:
+            silent += [] if files.read_parquet(path).equals(table) else [at]
+        except UserError as e:
+            assert "not a readable Parquet file" in str(e)
+    assert silent == []
