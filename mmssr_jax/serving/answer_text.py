@@ -26,7 +26,7 @@ class AnswerText:
     def __init__(self, tokenizer: Tokenizer, *, end_ids: Collection[int], stop: Sequence[str], max_tokens: int):
         self._tokenizer, self._end_ids, self._stop, self._max_tokens = tokenizer, end_ids, stop, max_tokens
         self._ids: list[int] = []
-        self._sent = 0
+        self._sent = self._covered = 0
         self.finish_reason: Literal["stop", "length"] | None = None
 
     @property
@@ -34,8 +34,23 @@ class AnswerText:
         """Number of generated tokens, without the one that ended the answer."""
         return len(self._ids)
 
-    def add(self, tokens: Iterable[int]) -> str:
+    @property
+    def ids(self) -> Sequence[int]:
+        """The generated tokens, without the one that ended the answer."""
+        return self._ids
+
+    def covered(self) -> int:
+        """How many of the tokens are in the text that was returned so far, with all of their text."""
+        while self._covered < len(self._ids):
+            if len(self._tokenizer.decode(self._ids[: self._covered + 1])) > self._sent:
+                break
+            self._covered += 1
+        return self._covered
+
+    def add(self, tokens: Iterable[int], *, ended: bool = False) -> str:
         """Adds the next tokens, drops those after the end, and returns the text that can be sent now.
+
+        After the last of them the answer is complete if `ended`.
 
         Text that may be the start of a stop text, and an incomplete character, are held back.
         """
@@ -56,6 +71,8 @@ class AnswerText:
             if len(self._ids) == self._max_tokens:
                 self.finish_reason = "length"
                 break
+        if ended:
+            self.finish_reason = "stop"
         text = self._tokenizer.decode(self._ids)
         return self._send(text if self.finish_reason is not None else self._final_part(text))
 

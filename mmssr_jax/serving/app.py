@@ -8,29 +8,27 @@ Source: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
-import json
-import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from absl import logging
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from mmssr_jax.serving.api_error import ApiError
 from mmssr_jax.serving.body import BodyReader
-from mmssr_jax.serving.chat_requests import GenerationRequest, read_request
+from mmssr_jax.serving.chat_requests import read_request
+from mmssr_jax.serving.completion import Completion
 from mmssr_jax.serving.config import ServeConfig
-from mmssr_jax.serving.engine import Engine, GenerationJob, TextDelta
+from mmssr_jax.serving.engine import Engine
 
 _PARSERS = 2  # threads that parse and tokenise: the tokenizer holds the GIL, and the event loop needs it too
-_DISCONNECT_POLL_S = 1.0  # time between checks whether the client is still connected
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -55,9 +53,10 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
             generation_request = await asyncio.to_thread(
                 read_request, body, model=config.served_name, max_tokens=config.max_tokens, max_chars=config.max_chars,
                 max_images=config.max_images, max_pixels=config.prompts.max_pixels,
+                max_choices=min(config.max_choices, config.queue),
             )  # fmt: skip
-            job = await engine.submit(generation_request)
-        completion = _Completion(job, config, created=int(time.time()))
+            jobs = await engine.submit(generation_request)
+        completion = Completion(jobs, config, engine.tokenizer, created=int(time.time()))
         if generation_request.stream:
             return StreamingResponse(completion.stream(), media_type="text/event-stream")
         return JSONResponse(await completion.complete(request))
@@ -90,95 +89,12 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
         Route("/v1/models/{name:path}", authenticated(one_model)),
         Route("/health", health),
     ]
+    browsers = Middleware(CORSMiddleware, allow_origins=config.cors, allow_methods=["GET", "POST"], allow_headers=["*"])
     return Starlette(
         routes=routes,
+        middleware=[browsers] if config.cors else [],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _unexpected},
     )
-
-
-class _Completion:
-    """The response to one job, at once or as a stream."""
-
-    def __init__(self, job: GenerationJob, config: ServeConfig, *, created: int):
-        self._job, self._config = job, config
-        self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": created, "model": config.served_name}
-
-    @property
-    def _request(self) -> GenerationRequest:
-        return self._job.request
-
-    def _usage(self) -> dict[str, int]:
-        prompt, answer = len(self._job.prompt.tokens), self._job.answer.num_tokens
-        return {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
-
-    async def _deltas(self, request: Request | None = None) -> AsyncGenerator[TextDelta, None]:
-        """The job's text until its end; a disconnected client or the timeout cancels the job.
-
-        Raises:
-          ApiError: the engine failed, or the timeout was reached.
-        """
-        try:
-            while True:
-                delta = await self._next(request)
-                if delta is None:
-                    return
-                if delta.error is not None:
-                    raise delta.error
-                yield delta
-                if delta.finish_reason is not None:
-                    logging.info(
-                        "answered a prompt of %d tokens with %d tokens in %.2f s",
-                        len(self._job.prompt.tokens), self._job.answer.num_tokens,
-                        time.monotonic() - self._job.arrived,
-                    )  # fmt: skip
-                    return
-        finally:
-            self._job.cancelled = True
-
-    async def _next(self, request: Request | None) -> TextDelta | None:
-        """The next text; None if the client has disconnected."""
-        while True:
-            left = self._job.arrived + self._config.timeout_s - time.monotonic()
-            if left <= 0:
-                raise ApiError(504, f"no answer within {self._config.timeout_s:g} s", code="timeout")
-            with contextlib.suppress(asyncio.TimeoutError):
-                return await asyncio.wait_for(self._job.deltas.get(), min(left, _DISCONNECT_POLL_S))
-            if request is not None and await request.is_disconnected():
-                return None
-
-    async def complete(self, request: Request) -> dict[str, Any]:
-        """A `chat.completion`."""
-        text, finish_reason = "", None
-        async for delta in self._deltas(request):
-            text, finish_reason = text + delta.text, delta.finish_reason
-        message = {"role": "assistant", "content": text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
-        return {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage()}
-
-    async def stream(self) -> AsyncIterator[str]:
-        """`chat.completion.chunk` objects as server-sent events; an error is the last one."""
-        try:
-            yield self._chunk({"role": "assistant", "content": ""})
-            async with contextlib.aclosing(self._deltas()) as deltas:  # a disconnected client cancels the job at once
-                async for delta in deltas:
-                    if delta.text:
-                        yield self._chunk({"content": delta.text})
-                    if delta.finish_reason is not None:
-                        yield self._chunk({}, delta.finish_reason)
-            if self._request.include_usage:
-                yield _sse({**self._head, "object": "chat.completion.chunk", "choices": [], "usage": self._usage()})
-        except ApiError as e:
-            yield _sse(e.body())
-        yield "data: [DONE]\n\n"
-
-    def _chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        chunk = {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
-        return _sse({**chunk, "usage": None} if self._request.include_usage else chunk)
-
-
-def _sse(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
 async def _api_error(_: Request, error: Exception) -> Response:

@@ -28,12 +28,15 @@ class ServeConfig:
       max_body_mib: maximum size of a request.
       max_chars: maximum number of characters of a request's text, checked before it is tokenised.
       max_images: maximum number of images in a request.
+      max_choices: maximum number of answers to a request (`n`); at most `queue`.
+      cors: origins whose pages may send requests from a browser, such as "http://localhost:3000"; "*" is all of them.
       timeout_s: a request that is not finished by then is answered with 504.
       header_timeout_s: a connection that has not sent a request's headers by then is closed.
       body_timeout_s: a request whose body has not arrived by then is answered with 408.
       send_timeout_s: a connection that does not read its answer for this long is closed.
       shutdown_s: how long requests in flight may take after SIGTERM or Ctrl-C.
-      warm_up: compile for a prompt without and one with an image before the first request.
+      warm_up: compile for common shapes before the first request: prompts with the numbers of images in
+        `warm_up_images`, square, wide and tall, and the `warm_up_lengths` shortest padded lengths of each.
     """
 
     model: str = "base"
@@ -49,12 +52,16 @@ class ServeConfig:
     max_body_mib: int = 32
     max_chars: int = 32_768
     max_images: int = 8
+    max_choices: int = 8
+    cors: tuple[str, ...] = ()
     timeout_s: float = 600.0
     header_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
     send_timeout_s: float = 60.0
     shutdown_s: float = 30.0
     warm_up: bool = True
+    warm_up_images: tuple[int, ...] = (0, 1)
+    warm_up_lengths: int = 2
 
     def __post_init__(self) -> None:
         if self.token_env is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", self.token_env):
@@ -63,9 +70,11 @@ class ServeConfig:
             raise ValueError(
                 f"host={self.host!r} is open to other machines: set token_env, the variable that holds a token"
             )
-        counts = ("max_tokens", "chunk", "queue", "max_body_mib", "max_chars")
+        counts = ("max_tokens", "chunk", "queue", "max_body_mib", "max_chars", "max_choices", "warm_up_lengths")
         if any(getattr(self, name) < 1 for name in counts) or self.max_images < 0:
             raise ValueError(f"{', '.join(counts)} must be at least 1, max_images at least 0")
+        if any("/" in origin.partition("://")[2] for origin in self.cors):
+            raise ValueError(f"cors: {self.cors} are origins, scheme://host:port without a path")
         if self.max_tokens % self.chunk:
             raise ValueError(f"chunk={self.chunk} does not divide max_tokens={self.max_tokens}")
         if not 0 <= self.port < 2**16:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import io
 import signal
@@ -18,11 +19,15 @@ from starlette.applications import Starlette
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
+from mmssr_jax.data.batch import BatchShape
+from mmssr_jax.serving.api_error import ApiError
 from mmssr_jax.serving.chat_requests import GenerationRequest
 from mmssr_jax.serving.config import ServeConfig
 from mmssr_jax.serving.connection import TimedProtocol
 from mmssr_jax.serving.engine import Engine
 
+_IMAGE_SIZES = ((480, 480), (640, 480), (480, 640))  # which models that tile images by their shape see differently
+_WARM_UP = GenerationRequest(Sample("", "", ()), None, 1, 0.0, 1.0, 0, (), stream=False, include_usage=False)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -45,18 +50,32 @@ def address(bound: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
-async def warm_up(engine: Engine) -> None:
-    """Answers a prompt without and one with an image, so that no client waits for compilation."""
+async def warm_up(engine: Engine, config: ServeConfig) -> None:
+    """Answers prompts of the common shapes, so that no client waits for compilation; see `ServeConfig.warm_up`."""
+    done: set[BatchShape] = set()
+    for images in config.warm_up_images:
+        for size in _IMAGE_SIZES if images else _IMAGE_SIZES[:1]:
+            for length in range(config.warm_up_lengths):
+                sample = _warm_up_sample(images, size, words=1 + length * config.prompts.length_step)
+                try:
+                    jobs = await engine.submit(dataclasses.replace(_WARM_UP, sample=sample), unless=done)
+                except ApiError as e:
+                    logging.info("no warm-up for %d images of %d x %d: %s", images, *size, e)
+                    continue
+                for job in jobs:
+                    done.add(engine.shape(job))
+                    delta = await job.deltas.get()
+                    while delta.finish_reason is None and delta.error is None:
+                        delta = await job.deltas.get()
+    logging.info("compiled for %d shapes of prompts", len(done))
+
+
+def _warm_up_sample(images: int, size: tuple[int, int], *, words: int) -> Sample:
+    """A prompt with some images and about as many tokens as words."""
     buffer = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(buffer, "PNG")
-    image = ImageRef(data=buffer.getvalue())
-    for text, images in (("Hello", ()), (f"{IMAGE_TAG}\nHello", (image,))):
-        sample = Sample("warm-up", "warm-up", (Turn("user", text),), images)
-        request = GenerationRequest(sample, None, 1, 0.0, 1.0, 0, (), stream=False, include_usage=False)
-        job = await engine.submit(request)
-        delta = await job.deltas.get()
-        while delta.finish_reason is None and delta.error is None:
-            delta = await job.deltas.get()
+    Image.new("RGB", size).save(buffer, "PNG")
+    text = f"{IMAGE_TAG}\n" * images + " ".join(["a"] * words)
+    return Sample("warm-up", "warm-up", (Turn("user", text),), (ImageRef(data=buffer.getvalue()),) * images)
 
 
 def make_server(app: Starlette, config: ServeConfig) -> uvicorn.Server:

@@ -51,7 +51,7 @@ def run(ctx: StageContext) -> None:
         Engine(generator, prompter, wait_s=config.wait_ms / 1000, queue=config.queue) as engine,
     ):
         if config.warm_up:
-            asyncio.run(server.warm_up(engine))
+            asyncio.run(server.warm_up(engine, config))
         logging.info("serving %r at %s", config.served_name, server.address(bound))
         app = make_app(engine, config, token=token)
         server.serve(server.make_server(app, config), bound)

@@ -167,12 +167,17 @@ def test_models(client):
         ({"model": "large"}, 404, "model", "this server has 'small'"),
         ({"temperature": 3}, 400, "temperature", "less than or equal to 2"),
         ({"max_tokens": 0}, 400, "max_tokens", "greater than or equal to 1"),
-        ({"n": 2}, 400, "n", "not supported"),
-        ({"logprobs": True}, 400, "logprobs", "not supported"),
+        ({"n": 0}, 400, "n", "greater than or equal to 1"),
+        ({"n": 9}, 400, "n", "up to 4 answers"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs", "less than or equal to 20"),
+        ({"top_logprobs": 2}, 400, "top_logprobs", "logprobs must be true"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, 400, "response_format.type",
+         "Input should be"),
+        ({"extra_body": {"top_k": 5}}, 400, "top_k", "not supported"),
         ({"stop": [""]}, 400, "stop", "none of them empty"),
         ({"extra_body": {"guided_json": {}}}, 400, "guided_json", "not supported"),
         ({"messages": []}, 400, "messages", "at least 1 item"),
-        ({"messages": [{"role": "user"}, {"role": "user"}]}, 400, "messages.1", "must alternate"),
+        ({"messages": [{"role": "assistant"}, {"role": "user"}]}, 400, "messages.0", "must be the user's"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}, 400, "messages.1",
          "must come before"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, 400, "messages",
@@ -280,8 +285,8 @@ class SlowGenerator:
         time.sleep(self._seconds)
         return self._generator.start(batch, sampling)
 
-    def next_tokens(self, stream):
-        return self._generator.next_tokens(stream)
+    def next_tokens(self, stream, **more):
+        return self._generator.next_tokens(stream, **more)
 
 
 def test_a_full_queue_sends_clients_away_until_later(generator, prompter, client):

@@ -36,7 +36,15 @@ def connect(url):
 
 
 def read(body, **more):
-    settings = {"model": "small", "max_tokens": 16, "max_chars": 1000, "max_images": 3, "max_pixels": 10_000, **more}
+    settings = {
+        "model": "small",
+        "max_tokens": 16,
+        "max_chars": 1000,
+        "max_images": 3,
+        "max_pixels": 10_000,
+        "max_choices": 8,
+        **more,
+    }
     return read_request(body if isinstance(body, bytes) else json.dumps(body).encode(), **settings)
 
 
