@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from mmssr_jax.models.visual_embeddings import Embeddings, VisualEmbeddings
 from mmssr_jax.parallel.rules import constrain_batch
 
 CosSin = tuple[jax.Array, jax.Array]
+T = TypeVar("T")
 
 
 class DecoderAttention(nnx.Module):
@@ -73,9 +75,16 @@ class DecoderLayer(nnx.Module):
         self, x_BLD: jax.Array, cos_sin: CosSin, visible_until: AttentionMask
     ) -> tuple[jax.Array, RouterLosses | None]:
         """[B, L, D] -> [B, L, D], and the router losses (None without a router)."""
+        return self._feed_forward(x_BLD + self.attention(x_BLD, cos_sin, visible_until))
+
+    def attention(self, x_BLD: jax.Array, cos_sin: CosSin, visible_until: AttentionMask) -> jax.Array:
+        """What attention adds to the layer's input: [B, L, D] -> [B, L, D]."""
         q_BLNH, k_BLKH, v_BLKH = self.attn.project(self.norm1(x_BLD), cos_sin)
-        y_BLNH = self.attn.attend(q_BLNH, k_BLKH, v_BLKH, visible_until)
-        return self._feed_forward(x_BLD + self.attn.output(y_BLNH))
+        return self.attn.output(self.attn.attend(q_BLNH, k_BLKH, v_BLKH, visible_until))
+
+    def after_attention(self, x_BLD: jax.Array, attention_BLD: jax.Array) -> jax.Array:
+        """The layer's output from its input and `attention`, [B, L, D]."""
+        return self._feed_forward(x_BLD + attention_BLD)[0]
 
     def extend(
         self, x_BLD: jax.Array, cos_sin: CosSin, cache: KVCache, layer: jax.Array, starts: jax.Array
@@ -214,6 +223,35 @@ class Decoder(nnx.Module):
 
         x_BLD, inputs = scan(self.layers, step, first_BLD, jnp.arange(self.blocks))
         return jnp.concatenate([inputs, self.norm(x_BLD)[None]])
+
+    def read_layers(
+        self,
+        embeddings: Embeddings,
+        positions: jax.Array,
+        visible_until: AttentionMask,
+        read: Callable[[DecoderLayer, jax.Array, jax.Array], T],
+        *,
+        depth: int | None = None,
+    ) -> tuple[jax.Array, T]:
+        """Runs the layers of a dense decoder and reads each on the way.
+
+        Args:
+          embeddings, positions, visible_until: as of `run`.
+          read: (layer, its input [B, L, D], what its attention adds [B, L, D]) -> a tree of arrays.
+          depth: the number of layers to run; None runs all.
+
+        Returns:
+          the last layer's output [B, L, D], before the final norm; and what was read, stacked over layers.
+        """
+        cos_sin, (first_BLD, add) = self.cos_sin(embeddings, positions), _unpacked(embeddings)
+
+        def step(layer: DecoderLayer, x_BLD: jax.Array, index: jax.Array) -> tuple[jax.Array, T]:
+            attention_BLD = layer.attention(x_BLD, cos_sin, visible_until)
+            values = read(layer, x_BLD, attention_BLD)
+            return add(layer.after_attention(x_BLD, attention_BLD), index), values
+
+        depth = self.blocks if depth is None else depth
+        return scan(jax.tree.map(lambda p: p[:depth], self.layers), step, first_BLD, jnp.arange(depth))
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """[..., D] -> float32 [..., V]."""

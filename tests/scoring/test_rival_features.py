@@ -1,0 +1,155 @@
+"""The features of published selection methods, against numpy from their definitions."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import jax
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mmssr_jax.core.sample import ImageRef, Sample, Turn
+from mmssr_jax.data.batch import BatchShape
+from mmssr_jax.models.module_params import merge
+from mmssr_jax.parallel import paths
+from mmssr_jax.parallel.mesh import make_mesh
+from mmssr_jax.scoring.feature_kinds.attention_outputs import AttentionOutputs
+from mmssr_jax.scoring.feature_kinds.first_layer import FirstLayer
+from mmssr_jax.scoring.feature_kinds.question_losses import QuestionLosses, without_questions
+from mmssr_jax.scoring.feature_kinds.weighted_states import WeightedStates
+from mmssr_jax.scoring.feature_run import write_features
+from mmssr_jax.scoring.model_feature import ModelFeatureExtractor
+from mmssr_jax.scoring.scorer import Buckets
+from mmssr_jax.selection.methods.rds_plus import weighted_mean
+from mmssr_jax.selection.methods.scalselect import attended_tokens
+from tests.scoring import numpy_decoder
+from tests.small import SIZE, bundle, one_part, processor, sample
+
+MODEL = bundle()
+FLAT = paths.flatten(MODEL.params)
+
+
+def noisy(one: Sample) -> Sample:
+    """With images of noise, so that no two tokens get the same attention."""
+    rng = np.random.default_rng(len(one.images))
+    pixels = [rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for _ in one.images]
+    return dataclasses.replace(one, images=tuple(ImageRef(data=png(p)) for p in pixels))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+ONE = noisy(sample("one"))
+MORE = (Turn("user", "And now?"), Turn("assistant", "Still."))
+ROUNDS = dataclasses.replace(ONE, id="rounds", turns=(*ONE.turns, *MORE))
+TWO = noisy(sample("two", question="Which is red?", images=2))
+SAMPLES = [ONE, TWO, sample("text", "How many?", "Eight", 0), ROUNDS]
+
+
+@dataclasses.dataclass
+class Sequence:
+    """One sample without padding: its tokens' kinds, and what the decoder computes for it."""
+
+    image: np.ndarray
+    answer: np.ndarray
+    layers: list[numpy_decoder.Layer]
+    hidden: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def sequences() -> list[Sequence]:
+    return [sequence(one) for one in SAMPLES]
+
+
+def sequence(one) -> Sequence:
+    example = processor().encode_chat(one, max_length=120)
+    batch = processor().collate([example], shape_of(example))
+    x = merge(MODEL.graphdef, MODEL.params).embed(batch.tokens, batch.pixels, batch.image_index)[0]
+    layers, hidden = numpy_decoder.run(FLAT, MODEL.config.decoder, np.asarray(x), np.asarray(batch.positions[0]))
+    answer = np.zeros(len(example), bool)
+    answer[example.loss_position[example.loss_weight > 0] + 1] = True
+    return Sequence(np.asarray(batch.image_index[0]) >= 0, answer, layers, hidden)
+
+
+def shape_of(example):
+    return BatchShape(1, len(example), len(example.pixels), len(example.loss_position))
+
+
+def table(kind, folder):
+    """The features of all samples, from one padded batch."""
+    extractor = ModelFeatureExtractor(kind, MODEL, mesh=make_mesh(devices=jax.devices()[:1]), max_pixels=10_000)
+    with one_part(folder) as job:
+        write_features(SAMPLES, extractor, folder, name=kind.name, job=job, buckets=Buckets(4, (128,), (2,)))
+    return pq.read_table(folder / "part-00000-of-00001.parquet")
+
+
+def test_the_numpy_decoder_is_the_model(sequences):
+    example = processor().encode_chat(ROUNDS, max_length=120)
+    batch = processor().collate([example], shape_of(example))
+    model = merge(MODEL.graphdef, MODEL.params)
+    hidden = model(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)
+    np.testing.assert_allclose(hidden[0], sequences[3].hidden, atol=2e-5)
+
+
+@pytest.mark.parametrize("unit", [False, True])
+def test_attention_outputs(tmp_path, sequences, unit):
+    found = table(AttentionOutputs(max_length=120, layers=(0, 1), unit=unit), tmp_path)
+    for row, one in enumerate(sequences):
+        last = np.flatnonzero(one.image)[-1] if one.image.any() else -1
+        language = np.arange(len(one.image)) > last
+        for k in (0, 1):
+            for name, mask in (("image", one.image), ("text", language)):
+                added = one.layers[k].attention_output
+                expected = added[mask].mean(0) if mask.any() else np.zeros(added.shape[1])
+                if unit and mask.any():
+                    expected = np.tanh(expected) / np.linalg.norm(np.tanh(expected))
+                np.testing.assert_allclose(found[f"layer{k}_{name}"][row].as_py(), expected, atol=1e-4)
+    assert not np.any(found["layer0_image"][2].as_py())  # a text-only sample has no image part
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_first_layer(tmp_path, sequences, share):
+    found = table(FirstLayer(max_length=120, share=share), tmp_path)
+    for row, one in enumerate(sequences):
+        if not one.image.any():
+            assert found["attended"][row].as_py() is None
+            assert found["attended_tokens"][row].as_py() == 0
+            continue
+        first = one.layers[0]
+        user = ~one.image & ~one.answer
+        at = np.flatnonzero(one.image)[attended_tokens(first.attention.mean(0)[user][:, one.image], share)]
+        assert 0 < len(at) <= one.image.sum() - (share < 0.9)  # at half of the attention, not all tokens
+        assert found["attended_tokens"][row].as_py() == len(at)
+        np.testing.assert_allclose(found["attended"][row].as_py(), first.output[at].mean(0), atol=1e-4)
+
+
+def test_weighted_states(tmp_path, sequences):
+    found = table(WeightedStates(max_length=120), tmp_path)
+    for row, one in enumerate(sequences):
+        expected = weighted_mean(one.hidden[None], np.array([len(one.hidden)]))[0]
+        np.testing.assert_allclose(found["weighted"][row].as_py(), expected, atol=1e-4)
+
+
+def test_question_losses(tmp_path):
+    found = table(QuestionLosses(max_length=120), tmp_path)
+    for row, one in enumerate(SAMPLES):
+        for name, asked in (("loss_with_question", one), ("loss_without_question", without_questions(one))):
+            example = processor().encode_chat(asked, max_length=120)
+            hidden = sequence(asked).hidden
+            logits = hidden[example.loss_position] @ np.asarray(FLAT["decoder.head.kernel"], np.float64)
+            log_p = np.log(numpy_decoder.softmax(logits))[np.arange(len(logits)), example.loss_target]
+            expected = -np.average(log_p, weights=example.loss_weight)
+            assert found[name][row].as_py() == pytest.approx(expected, abs=1e-4)
+
+
+def test_without_questions():
+    assert [(t.role, t.text) for t in without_questions(ROUNDS).turns] == [
+        ("user", "<image>"), ("assistant", "A red cat. Still."),
+    ]  # fmt: skip
+    assert without_questions(SAMPLES[1]).turns[0].text == "<image>\n<image>"
