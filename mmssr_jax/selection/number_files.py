@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,18 @@ class NumberFiles:
             for _, fields in _objects(path):
                 found.update(name for name, value in _flat(fields) if _is_value(value))
         return tuple(sorted(found - set(ID_COLUMNS)))
+
+    def rows(self) -> int:
+        """The number of rows; 0 for JSON, which does not say.
+
+        Raises:
+          UserError: a file is not readable.
+        """
+        rows = 0
+        for path in self.paths if self.is_parquet else ():
+            with files.reading_parquet(path):
+                rows += pq.read_metadata(path).num_rows
+        return rows
 
     def pieces(self, names: Collection[str]) -> Iterator[Piece]:
         """All rows with the columns `names`, as far as a file has them.
@@ -248,7 +260,27 @@ def _identified(rows: Iterable[Any], path: Path) -> Iterator[tuple[str, Object]]
         yield str(id), row
 
 
-def concatenated(columns: Sequence[np.ndarray], lengths: Sequence[int]) -> np.ndarray:
-    """float32 [rows]: the pieces of a column, NaN of the given lengths where a piece is empty."""
-    full = [c if len(c) else np.full(n, np.nan, np.float32) for c, n in zip(columns, lengths, strict=True)]
-    return np.concatenate([np.zeros(0, np.float32), *full])
+class Column:
+    """A column of numbers that grows by pieces; unlike a list of pieces it is never in memory twice.
+
+    Args:
+      rows: the number of rows if it is known, else 0.
+    """
+
+    def __init__(self, rows: int):
+        self._values: np.ndarray = np.empty(rows, np.float32)
+        self._length = 0
+
+    def extend(self, piece: np.ndarray | None, count: int) -> None:
+        """Appends a piece, float32 [count], or missing values."""
+        end = self._length + count
+        if end > len(self._values):
+            grown: np.ndarray = np.empty(max(end, 2 * len(self._values)), np.float32)
+            grown[: self._length] = self._values[: self._length]
+            self._values = grown
+        self._values[self._length : end] = np.nan if piece is None else piece
+        self._length = end
+
+    def array(self) -> np.ndarray:
+        """float32 [rows]: all pieces."""
+        return self._values[: self._length]

@@ -17,7 +17,7 @@ from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.selection import score_columns
 from mmssr_jax.selection.formats import official
 from mmssr_jax.selection.id_index import IdIndex
-from mmssr_jax.selection.number_files import NumberFiles, concatenated, is_number
+from mmssr_jax.selection.number_files import Column, NumberFiles, is_number
 from mmssr_jax.selection.score_columns import is_list
 from mmssr_jax.selection.table import ScoreTable, encode_strings, encode_styles
 
@@ -260,20 +260,21 @@ def read_numbers(path: Path, names: Sequence[str] | None) -> ScoreTable:
     names = found.names() if names is None else names
     ids: list[pa.Array] = []
     sources: list[pa.Array] = []
-    pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    missing: np.ndarray = np.zeros(0, np.float32)
+    columns: dict[str, Column] = {}
+    rows = found.rows()
     for piece in found.pieces(names):
+        count = len(piece.ids)
         ids.append(piece.ids)
-        unknown = pa.array([UNKNOWN_SOURCE]).take(pa.array(np.zeros(len(piece.ids), np.int64)))
+        unknown = pa.array([UNKNOWN_SOURCE]).take(pa.array(np.zeros(count, np.int64)))
         sources.append((unknown if piece.sources is None else piece.sources).dictionary_encode())
-        for name, columns in pieces.items():
-            columns.append(piece.numbers.get(name, missing))
-    lengths = [len(i) for i in ids]
+        for name in names:
+            if name not in columns and name in piece.numbers:
+                columns[name] = Column(rows)
+                columns[name].extend(None, sum(map(len, ids[:-1])))
+            if name in columns:
+                columns[name].extend(piece.numbers.get(name), count)
+    pa.default_memory_pool().release_unused()  # the buffers of all pieces, which it would keep
     source, source_names = encode_strings(pa.chunked_array(sources, pa.dictionary(pa.int32(), pa.string())))
-    features = {}
-    for name in names:
-        columns = pieces.pop(name)
-        if any(len(c) for c in columns):
-            features[name] = concatenated(columns, lengths)
-    styles: np.ndarray = np.zeros((sum(lengths), 0), np.int16)
+    features = {name: columns[name].array() for name in names if name in columns}
+    styles: np.ndarray = np.zeros((len(source), 0), np.int16)
     return ScoreTable(pa.chunked_array(ids, pa.string()), source, source_names, styles, (), {}, None, features)
