@@ -7,7 +7,7 @@ worker processes, not through the command line; a worker is replaced only when i
 (`result`) or refused in one line (`refused`); anything else fails the run:
 
     crashes      another exception, or the end of the process (target: 0)
-    hangs        inputs that took longer than --seconds (target: 0)
+    hangs        inputs that took more than --seconds of CPU time, or ten times as long (target: 0)
     memory       inputs that added more than --memory_mib to the resident memory (target: 0)
     peak_mib     the most that one input added
     slowest_s    the longest that one input took
@@ -22,6 +22,7 @@ from __future__ import annotations
 import collections
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ _FAILED = flags.DEFINE_string("failed", None, "where failures are kept; by defau
 _REPLAY = flags.DEFINE_string("replay", None, "read this one input and stop")
 
 _START_S = 120.0  # importing and making the seeds
+_PROGRESS = 10_000  # inputs from one line of progress to the next
 
 
 class Worker:
@@ -59,7 +61,7 @@ class Worker:
         self.process = self._context.Process(target=_work, args=arguments, daemon=True)
         self.process.start()
         end.close()
-        self.at, self.since = None, time.monotonic()
+        self.at, self.since, self.used = None, time.monotonic(), 0.0
 
     def poll(self) -> list[worker.Outcome]:
         """What has ended since the last call; a process that died or hangs is replaced."""
@@ -67,7 +69,7 @@ class Worker:
         try:
             while self.pipe.poll(0):
                 message = self.pipe.recv()
-                self.since = time.monotonic()
+                self.since, self.used = time.monotonic(), _cpu_seconds(self.process.pid)
                 if isinstance(message, int):
                     self.at = message
                 else:
@@ -80,7 +82,8 @@ class Worker:
                 outcomes.append(self._ended("crash", f"the process ended with status {self.process.exitcode}"))
             return outcomes
         allowed = _SECONDS.value if self.at is not None else _START_S
-        if self.numbers and time.monotonic() - self.since > allowed:
+        used, since = _cpu_seconds(self.process.pid) - self.used, time.monotonic() - self.since
+        if self.numbers and (used > allowed or since > 10 * allowed):  # a busy machine is no hang
             self.process.kill()
             self.process.join()
             outcomes.append(self._ended("hang", f"longer than {allowed:g} s"))
@@ -103,6 +106,15 @@ class Worker:
         return outcome
 
 
+def _cpu_seconds(process: int | None) -> float:
+    """What a process has used; 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _work(pipe: Connection, numbers: list[int], seed: int, failed: Path, memory_mib: int) -> None:
     worker.run(numbers, seed, failed, memory_mib, pipe.send)
 
@@ -120,6 +132,8 @@ def fuzz(failed: Path) -> dict[str, Any]:
             kinds[outcome.kind] += 1
             readers[outcome.target][outcome.kind] += 1
             peak, slowest = max(peak, outcome.grown_mib), max(slowest, outcome.seconds)
+            if sum(kinds.values()) % _PROGRESS == 0:
+                print(f"{sum(kinds.values())} inputs, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             if outcome.kind not in ("result", "refused"):
                 failure = f"{outcome.target}: {outcome.kind}: {outcome.error}"
                 if failure not in failures:

@@ -562,9 +562,9 @@ def _request(rng: random.Random) -> Files:
 
 
 def _read_request(folder: Path) -> object:
-    return read_request(
-        (folder / "body.json").read_bytes(), model="m", max_tokens=16, max_chars=20_000, max_images=4, max_pixels=10_000
-    )
+    body = (folder / "body.json").read_bytes()
+    limits = {"max_tokens": 16, "max_chars": 20_000, "max_images": 4, "max_pixels": 10_000, "max_choices": 2}
+    return read_request(body, model="m", **limits)
 
 
 def _completion(rng: random.Random) -> Files:

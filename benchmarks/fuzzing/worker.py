@@ -99,7 +99,7 @@ def _read(target: Any, name: str, number: int, folder: Path, refusals: tuple[typ
         target.read(folder)
     except refusals:
         kind = "refused"
-    except Exception as e:
+    except BaseException as e:  # a panic of a Rust library is no Exception
         kind, error = "crash", _place(e)
     seconds = time.monotonic() - began
     grown = _memory("VmHWM") - before
@@ -108,7 +108,7 @@ def _read(target: Any, name: str, number: int, folder: Path, refusals: tuple[typ
     return Outcome(number, name, kind, error, seconds, grown)
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f"/{_PACKAGE}/" in f.filename] or frames
     place = own[-1].filename.rpartition(f"/{_PACKAGE}/")[2]

@@ -152,7 +152,9 @@ def load_tokenizer(folder: Path, *, add_image: bool = False) -> Tokenizer:
         raise UserError(f"{folder}: holds no tokenizer.json")
     try:
         fast = transformers.AutoTokenizer.from_pretrained(str(folder))
-    except Exception as e:  # the Rust parser raises Exception itself; transformers many kinds
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as e:  # transformers raises many kinds; a panic of the Rust parser is not even an Exception
         reason = " ".join(str(e).split())[:200] or type(e).__name__
         raise UserError(f"{folder}: its tokenizer cannot be read ({reason}); {how_to_remake(folder)}") from e
     if not isinstance(fast, transformers.PreTrainedTokenizerFast):
