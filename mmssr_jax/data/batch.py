@@ -11,6 +11,9 @@ import numpy as np
 
 from mmssr_jax.data.example import Example
 from mmssr_jax.images.anyres import TEXT_INDEX, FeatureIndex, WeightedIndex, as_weighted, shift
+from mmssr_jax.images.image_blocks import IMAGE, ImageBlocks, Pixels, block_room, put, zeros_like
+
+_IMAGES_OF_AN_EXAMPLE = 1 << 16
 
 Array = Any  # numpy on the host, jax.Array inside a step
 
@@ -26,7 +29,7 @@ class Batch:
     | positions | int32 [B, L] | for the rotary embedding |
     | visible_until | int32 [B, L] | token i attends to token j iff j <= i < visible_until[j] |
     | image_index | int32 [B, L] | feature index: 0 newline, 1 + n T + t, -1 text; or a `WeightedIndex` [B, L, 4] |
-    | pixels | uint8 [N, S, S, 3] | padded with zeros |
+    | pixels | uint8 [N, S, S, 3] | padded with zeros; or `ImageBlocks` of N blocks |
     | loss_position | int32 [B, K] | the token whose next-token distribution is read |
     | loss_target | int32 [B, K] | the token to predict there |
     | loss_weight | float32 [B, K] | 0 for padding |
@@ -36,7 +39,7 @@ class Batch:
     positions: Array
     visible_until: Array
     image_index: FeatureIndex
-    pixels: Array
+    pixels: Pixels
     loss_position: Array
     loss_target: Array
     loss_weight: Array
@@ -48,7 +51,7 @@ class BatchShape:
 
     Attributes:
       rows, length, targets: B, L, K.
-      images: the most images of a row; N = rows * images.
+      images: the most images (or blocks) of a row; N = rows * images.
       weighted: `Batch.image_index` is a `WeightedIndex` (mode "anyres").
     """
 
@@ -60,7 +63,7 @@ class BatchShape:
 
 
 def collate(
-    examples: Sequence[Example], shape: BatchShape, *, tokens_per_image: int, image_size: int, pad: int
+    examples: Sequence[Example], shape: BatchShape, *, tokens_per_image: int, no_pixels: Pixels, pad: int
 ) -> Batch:
     """A batch with one example a row; remaining rows are padding.
 
@@ -68,21 +71,20 @@ def collate(
       examples: at most `shape.rows`, none larger than the shape.
       shape: the shape to pad to.
       tokens_per_image: T, features of one image.
-      image_size: S.
+      no_pixels: the pixels of no image, [0, ...].
       pad: id of the padding token.
     """
     B, L, K = shape.rows, shape.length, shape.targets
     tokens = np.full((B, L), pad, np.int32)
     positions = np.zeros((B, L), np.int32)
     visible_until = np.tile(np.arange(1, L + 1, dtype=np.int32), (B, 1))
-    pixels = np.zeros((B * shape.images, image_size, image_size, 3), np.uint8)
+    pixels = zeros_like(no_pixels, B * shape.images)
     position, target = np.zeros((B, K), np.int32), np.zeros((B, K), np.int32)
     weight = np.zeros((B, K), np.float32)
     for row, e in enumerate(examples):
         n, k = len(e), len(e.loss_position)
         tokens[row, :n], positions[row, :n], visible_until[row, :n] = e.tokens, e.positions, e.visible_until
-        first = row * shape.images
-        pixels[first : first + len(e.pixels)] = e.pixels
+        put(pixels, row * shape.images, e.pixels)
         position[row, :k], target[row, :k], weight[row, :k] = e.loss_position, e.loss_target, e.loss_weight
     slots = [e.image_slot for e in examples]
     index = batch_index(slots, rows=B, length=L, step=shape.images * tokens_per_image, weighted=shape.weighted)
@@ -132,8 +134,8 @@ def unpack_packed(packed: dict[str, np.ndarray], *, tokens_per_image: int, fixed
     row = np.arange(B)[:, None]
     visible_until = np.where(segment > 0, packed["visible_until"] + starts[row, segment], np.arange(1, L + 1))
     used, capacity = int((packed["pixels_segment_ids"] > 0).sum(1).max()), packed["pixels"].shape[1]
-    images = capacity if fixed_images else min(1 << max(used - 1, 0).bit_length(), capacity)
-    pixels = packed["pixels"][:, :images]
+    images = capacity if fixed_images else min(_room(used, blocks="place" in packed), capacity)
+    pixels = packed["pixels"][:, :images].reshape(-1, *packed["pixels"].shape[2:])
     first_image = _segment_starts(packed["pixels_segment_ids"], segments=int(segment.max()))
     offset = (first_image[row, segment] + row * images) * tokens_per_image
     loss_segment = packed["loss_position_segment_ids"]
@@ -142,11 +144,23 @@ def unpack_packed(packed: dict[str, np.ndarray], *, tokens_per_image: int, fixed
         positions=packed["positions"].astype(np.int32),
         visible_until=visible_until.astype(np.int32),
         image_index=_unpacked_index(packed, offset),
-        pixels=pixels.reshape(-1, *pixels.shape[2:]),
+        pixels=ImageBlocks(pixels, _unpacked_places(packed, images)) if "place" in packed else pixels,
         loss_position=(packed["loss_position"] + starts[row, loss_segment] * (loss_segment > 0)).astype(np.int32),
         loss_target=packed["loss_target"].astype(np.int32),
         loss_weight=packed["loss_weight"].astype(np.float32),
     )
+
+
+def _room(used: int, *, blocks: bool) -> int:
+    """The images of a row that there is room for, the next power of two; blocks have finer steps."""
+    return block_room(used) if blocks else 1 << max(used - 1, 0).bit_length()
+
+
+def _unpacked_places(packed: dict[str, np.ndarray], images: int) -> np.ndarray:
+    """`ImageBlocks.place`, int32 [N, 5], in which images of one row have different numbers."""
+    place, segment = packed["place"][:, :images].astype(np.int32), packed["place_segment_ids"][:, :images]
+    place[..., IMAGE] += np.where(segment > 0, (segment - 1) * _IMAGES_OF_AN_EXAMPLE, 0)
+    return place.reshape(-1, place.shape[-1])
 
 
 def _unpacked_index(packed: dict[str, np.ndarray], offset: np.ndarray) -> FeatureIndex:

@@ -70,6 +70,7 @@ def chat_segments(
     *,
     prompt_only: bool = False,
     system: str | None = None,
+    default_system: str | None = SYSTEM,
 ) -> list[Segment]:
     """The segments of a conversation, with `loss_mask` on the assistant's text.
 
@@ -79,16 +80,21 @@ def chat_segments(
       images: the segments of the images, in order.
       prompt_only: stop where the last answer would begin; nothing has a loss.
       system: the system message; None for the sample's, or else the template's.
+      default_system: the template's; None if it has none (Qwen3-VL).
 
     Raises:
       ValueError: there are more tags than images.
     """
     system = sample.system if system is None else system
-    header = tokenizer.encode_fixed(f"system\n{SYSTEM}") if system is None else tokenizer.encode(f"system\n{system}")
-    segments = [Segment([tokenizer.im_start, *header, tokenizer.im_end])]
+    segments = []
+    if system is not None:
+        segments.append(Segment([tokenizer.im_start, *tokenizer.encode(f"system\n{system}"), tokenizer.im_end]))
+    elif default_system is not None:
+        header = tokenizer.encode_fixed(f"system\n{default_system}")
+        segments.append(Segment([tokenizer.im_start, *header, tokenizer.im_end]))
     turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns
     for turn in turns:
-        segments.append(Segment([*tokenizer.encode_fixed("\n"), tokenizer.im_start]))
+        segments.append(Segment([*(tokenizer.encode_fixed("\n") if segments else ()), tokenizer.im_start]))
         text = f"user\n{turn.text}" if turn.role == "user" else turn.text
         content = [*text_and_images(text, tokenizer, images), Segment([tokenizer.im_end])]
         if turn.role == "assistant":

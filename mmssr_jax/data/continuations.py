@@ -44,7 +44,7 @@ def with_continuations(prompt: Example, continuations: Sequence[Sequence[int]]) 
     return dataclasses.replace(
         prompt,
         tokens=np.concatenate([prompt.tokens, tokens]),
-        positions=np.concatenate([prompt.positions, P + within]),
+        positions=np.concatenate([prompt.positions, prompt.positions[-1] + 1 + within]),
         visible_until=np.concatenate([np.full(P, starts[-1]), np.repeat(starts[1:], lengths)]).astype(np.int32),
         image_slot=concat([prompt.image_slot, np.full(len(tokens), TEXT_INDEX, np.int32)]),
         loss_position=np.where(within == 0, P - 1, index - 1).astype(np.int32),

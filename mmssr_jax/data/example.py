@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.images.anyres import (
     NEWLINE_INDEX,
     TEXT_INDEX,
+    AnyresSpec,
     FeatureIndex,
     TileLayout,
     concat,
@@ -17,7 +20,12 @@ from mmssr_jax.images.anyres import (
     is_image,
     shift,
     slice_index,
+    video_feature_index,
+    video_tokens,
 )
+from mmssr_jax.images.image_blocks import Pixels, count, token_positions
+from mmssr_jax.images.native import BlocksRef
+from mmssr_jax.images.native_video import timestamp
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +43,8 @@ class Example:
       visible_until: int32 [L]; token i attends to token j iff j <= i < visible_until[j].
       image_slot: int32 [L], the feature index within the example: -1 text, 0 the image newline, 1 + n * T + t feature t
         of image n. Where features are downsampled (mode "anyres") it is a `WeightedIndex`, and each tile is an image.
-      pixels: uint8 [I, S, S, 3].
+      pixels: uint8 [I, S, S, 3]; or `ImageBlocks`, of which each is an image of one feature. All blocks of an image
+        then have the same position, see `image_blocks.sequence_positions`.
       loss_position: int32 [K], the token whose next-token distribution is trained.
       loss_target: int32 [K], the token to predict there.
       loss_weight: float32 [K].
@@ -46,7 +55,7 @@ class Example:
     positions: np.ndarray
     visible_until: np.ndarray
     image_slot: FeatureIndex
-    pixels: np.ndarray
+    pixels: Pixels
     loss_position: np.ndarray
     loss_target: np.ndarray
     loss_weight: np.ndarray
@@ -54,6 +63,11 @@ class Example:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def images(self) -> int:
+        """I, the number of images, or of blocks."""
+        return count(self.pixels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +96,33 @@ def tiled_segment(token: int, first_tile: int, layout: TileLayout) -> Segment:
     """An image of mode "anyres"; its tiles are the example's images from `first_tile` on."""
     index = shift(feature_index(layout), first_tile * layout.side**2)
     return Segment([token] * layout.tokens, slots=index if layout.is_downsampled else index.indices[:, 0])
+
+
+def blocks_segment(tokenizer: Tokenizer, first_block: int, ref: BlocksRef) -> Segment:
+    """An image or video of mode "native" between its marks; its blocks are the example's from `first_block` on."""
+    count = ref.grid[0] * ref.grid[1]
+    start, end = tokenizer.vision_start, tokenizer.vision_end
+
+    def image(number: int) -> tuple[list[int], list[int]]:
+        first = 1 + first_block + number * count
+        slots = [TEXT_INDEX, *range(first, first + count), TEXT_INDEX]
+        return [start, *[tokenizer.image_pad] * count, end], slots
+
+    if ref.times is None:
+        return Segment(*image(0))
+    tokens, slots = [start], [TEXT_INDEX]
+    for number, time in enumerate(ref.times):
+        text, (pair, pair_slots) = tokenizer.encode(timestamp(time)), image(number)
+        tokens += [*text, *pair]
+        slots += [*[TEXT_INDEX] * len(text), *pair_slots]
+    return Segment([*tokens, end], [*slots, TEXT_INDEX])
+
+
+def clip_segment(token: int, first: int, frames: int, tokens_per_image: int) -> Segment:
+    """A video of pooled frames, which are the example's images from `first` on, of T = `tokens_per_image` features."""
+    grid = AnyresSpec(tile=math.isqrt(tokens_per_image), patch=1)  # of features
+    index = shift(video_feature_index(frames, grid), first * tokens_per_image)
+    return Segment([token] * video_tokens(frames, grid), slots=index)
 
 
 def flatten(segments: Sequence[Segment]) -> tuple[np.ndarray, FeatureIndex, np.ndarray]:
@@ -116,7 +157,7 @@ def causal_targets(tokens: np.ndarray, loss_mask: np.ndarray) -> tuple[np.ndarra
 
 
 def causal_example(
-    segments: Sequence[Segment], pixels: np.ndarray, *, max_length: int, always: Sequence[int] = ()
+    segments: Sequence[Segment], pixels: Pixels, *, max_length: int, always: Sequence[int] = ()
 ) -> Example:
     """A causal training sequence, truncated to `max_length` tokens.
 
@@ -141,7 +182,7 @@ def causal_example(
 
 
 def prompt_example(
-    tokens: np.ndarray, slots: FeatureIndex, pixels: np.ndarray, *, cut: int = 0, loss_mask: np.ndarray | None = None
+    tokens: np.ndarray, slots: FeatureIndex, pixels: Pixels, *, cut: int = 0, loss_mask: np.ndarray | None = None
 ) -> Example:
     """A causal sequence for a model to continue.
 
@@ -157,13 +198,13 @@ def prompt_example(
 
 
 def _causal(
-    tokens: np.ndarray, slots: FeatureIndex, pixels: np.ndarray, position: np.ndarray, target: np.ndarray,
+    tokens: np.ndarray, slots: FeatureIndex, pixels: Pixels, position: np.ndarray, target: np.ndarray,
     weight: np.ndarray, *, cut: int,
 ) -> Example:  # fmt: skip
     n = len(tokens)
     return Example(
         tokens=tokens,
-        positions=np.arange(n, dtype=np.int32),
+        positions=token_positions(slots, pixels),
         visible_until=np.full(n, n, np.int32),
         image_slot=slots,
         pixels=pixels,

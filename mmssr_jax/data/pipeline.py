@@ -19,6 +19,8 @@ from mmssr_jax.data.mixture import as_mixture
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.subset import SampleSource
 from mmssr_jax.images.anyres import as_weighted, shift
+from mmssr_jax.images.image_blocks import ImageBlocks, count
+from mmssr_jax.images.native import NativeViewConfig
 
 Encode = Callable[[Any], Example]
 """sample -> Example; raises OSError or ValueError for a sample that cannot be used."""
@@ -78,19 +80,21 @@ class _Encode:
             return None
         self._misses = 0
         features = {name: getattr(example, name) for name in _FEATURES}
+        if isinstance(example.pixels, ImageBlocks):
+            features["pixels"], features["place"] = example.pixels
         if self._shape.weighted:
             features["image_slot"], features["image_weight"] = as_weighted(example.image_slot)
         return {**features, "sample": np.array([number], np.int32), "cut": np.array([example.cut], np.int32)}
 
     def _encode_checked(self, sample: Sample) -> Example:
         example = self._encode(sample)
-        for count, capacity, what in (
+        for found, capacity, what in (
             (len(example), self._shape.length, "tokens"),
             (len(example.loss_position), self._shape.targets, "targets"),
-            (len(example.pixels), self._shape.images, "images"),
+            (example.images, self._shape.images, "images"),
         ):
-            if count > capacity:
-                raise ValueError(f"it has {count} {what}, a row has room for {capacity}")
+            if found > capacity:
+                raise ValueError(f"it has {found} {what}, a row has room for {capacity}")
         return example
 
     def _skip(self, number: int, name: str, cause: Exception) -> None:
@@ -143,7 +147,8 @@ def training_batches(
         ds = ds.slice(slice(process, draws, processes))
     ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
-    packed = _packed(stream, shape, rows, seed=seed).batch(rows, drop_remainder=draws is None)
+    blocks = isinstance(processor.views, NativeViewConfig)
+    packed = _packed(stream, shape, rows, seed=seed, blocks=blocks).batch(rows, drop_remainder=draws is None)
     convert = _ToBatch(processor.tokens_per_image, rows, fixed_images=processes > 1, first_row=process * rows)
     batches = packed.map(convert)
     return batches if draws is None else _ThenEmpty(batches, _empty(shape, rows, processor))
@@ -158,17 +163,20 @@ def validation_batches(
     """
     ds = as_mixture(samples).ordered().map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=16))
-    packed = _packed(stream, shape, shape.rows, seed=0).batch(shape.rows, drop_remainder=False)
+    blocks = isinstance(processor.views, NativeViewConfig)
+    packed = _packed(stream, shape, shape.rows, seed=0, blocks=blocks).batch(shape.rows, drop_remainder=False)
     yield from packed.map(_ToBatch(processor.tokens_per_image, shape.rows))
 
 
-def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: int) -> grain.IterDataset:
+def _packed(
+    stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: int, blocks: bool
+) -> grain.IterDataset:
     """Rows of several examples each, as dicts; see `unpack_packed`."""
     lengths = {
         **dict.fromkeys(("tokens", "positions", "visible_until", "image_slot"), shape.length),
         **dict.fromkeys(("loss_position", "loss_target", "loss_weight"), shape.targets),
         **({"image_weight": shape.length} if shape.weighted else {}),
-        "pixels": shape.images,
+        **dict.fromkeys(("pixels", "place") if blocks else ("pixels",), shape.images),
         **dict.fromkeys(("sample", "cut"), _sequences(shape)),
     }
     return grain.experimental.FirstFitPackIterDataset(
@@ -199,7 +207,7 @@ class _ToBatch:
         provenance = BatchProvenance(np.where(used, packed["sample"], -1), np.where(used, packed["cut"], 0))
         batch = unpack_packed(packed, tokens_per_image=self.tokens_per_image, fixed_images=self.fixed_images)
         if self.first_row:
-            offset = self.first_row * len(batch.pixels) // len(batch.tokens) * self.tokens_per_image
+            offset = self.first_row * count(batch.pixels) // len(batch.tokens) * self.tokens_per_image
             batch = dataclasses.replace(batch, image_index=shift(batch.image_index, offset))
         return batch, provenance
 

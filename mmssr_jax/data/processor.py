@@ -9,12 +9,14 @@ import numpy as np
 
 from mmssr_jax.core.sample import ChatTemplate, Sample
 from mmssr_jax.data.batch import Batch, BatchShape, collate
-from mmssr_jax.data.chat import Labels, chat_segments, marker_ids
+from mmssr_jax.data.chat import SYSTEM, Labels, chat_segments, marker_ids
 from mmssr_jax.data.documents import Document, document_segments
 from mmssr_jax.data.example import (
     Example,
     Segment,
+    blocks_segment,
     causal_example,
+    clip_segment,
     flatten,
     image_segment,
     prompt_example,
@@ -23,7 +25,10 @@ from mmssr_jax.data.example import (
 from mmssr_jax.data.text_limit import drop_text_beyond
 from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.data.vicuna import vicuna_segments
+from mmssr_jax.images.clips import ClipRef
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
+from mmssr_jax.images.image_blocks import Pixels
+from mmssr_jax.images.native import BlocksRef, NativeViewConfig, joined
 from mmssr_jax.images.preprocess import preprocess
 from mmssr_jax.images.tiles import TiledRef
 from mmssr_jax.images.views import SINGLE, ViewConfig
@@ -60,7 +65,14 @@ class Processor:
     template: ChatTemplate = "chatml"
     max_pixels: int = DEFAULT_MAX_PIXELS
 
-    def preprocess(self, sample: Sample) -> tuple[Sample, np.ndarray]:
+    @property
+    def no_pixels(self) -> Pixels:
+        """The pixels of a sample without images, uint8 [0, S, S, 3] or no `ImageBlocks`."""
+        if isinstance(self.views, NativeViewConfig):
+            return joined([], self.views)
+        return np.zeros((0, self.image_size, self.image_size, 3), np.uint8)
+
+    def preprocess(self, sample: Sample) -> tuple[Sample, Pixels]:
         """The sample with one tag a view, and the views, uint8 [V, S, S, 3]; see `images.preprocess.preprocess`.
 
         Raises:
@@ -72,7 +84,13 @@ class Processor:
         """The tokens of a preprocessed sample's images, in order."""
         first = 0
         for ref in sample.images:
-            if isinstance(ref, TiledRef):
+            if isinstance(ref, BlocksRef):
+                yield blocks_segment(self.tokenizer, first, ref)
+                first += ref.grid[0] * ref.grid[1] * len(ref.times or [0.0])
+            elif isinstance(ref, ClipRef):
+                yield clip_segment(self.tokenizer.image, first, ref.frames, self.tokens_per_image)
+                first += ref.frames
+            elif isinstance(ref, TiledRef):
                 yield tiled_segment(self.tokenizer.image, first, ref.layout)
                 first += ref.layout.tiles
             else:
@@ -118,9 +136,12 @@ class Processor:
 
     def _chat_segments(self, sample: Sample, *, prompt_only: bool = False, system: str | None = None) -> list[Segment]:
         """A preprocessed conversation in the model's template."""
-        render = vicuna_segments if self.template == "vicuna" else chat_segments
-        return render(
-            sample, self.tokenizer, self.image_segments(sample), prompt_only=prompt_only, system=system
+        images = self.image_segments(sample)
+        if self.template == "vicuna":
+            return vicuna_segments(sample, self.tokenizer, images, prompt_only=prompt_only, system=system)
+        default = None if self.template == "qwen3_vl" else SYSTEM
+        return chat_segments(
+            sample, self.tokenizer, images, prompt_only=prompt_only, system=system, default_system=default
         )  # fmt: skip
 
     def collate(self, examples: Sequence[Example], shape: BatchShape) -> Batch:
@@ -134,6 +155,6 @@ class Processor:
             examples,
             shape,
             tokens_per_image=self.tokens_per_image,
-            image_size=self.image_size,
+            no_pixels=self.no_pixels,
             pad=self.tokenizer.pad,
         )

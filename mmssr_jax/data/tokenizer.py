@@ -19,6 +19,7 @@ IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 IMAGE = "<image>"
 SPECIALS = (END_OF_TEXT, IM_START, IM_END, IMAGE)
+IMAGE_PAD, VISION_START, VISION_END = "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"  # of Qwen3-VL
 BOS, EOS, UNKNOWN, PAD = "<s>", "</s>", "<unk>", "<pad>"  # of Llama
 
 # Qwen2's pre-tokenization: contractions, words with one leading symbol, single digits, symbols, spaces.
@@ -31,7 +32,8 @@ class Tokenizer:
     """Encodes and decodes text, and knows the ids of the special tokens of ChatML (Qwen2) or of Llama.
 
     Attributes:
-      image: id of `<image>`. Llama's tokenizers need not have it: `<unk>`, which no text encodes to, takes its place.
+      image: id of `<image>`, or Qwen3-VL's `<|image_pad|>`. Llama's tokenizers need not have it: `<unk>`, which no text
+        encodes to, takes its place.
       end: id that ends an answer, `<|im_end|>` or Llama's `</s>`.
       pad: id of `<|endoftext|>`, or Llama's `<pad>` or `<unk>`.
       vocab_size: the largest id plus one.
@@ -45,7 +47,9 @@ class Tokenizer:
             self.end = self._special(EOS)
             self.image, self.pad = (self._special(s, instead=UNKNOWN) for s in (IMAGE, PAD))
         else:
-            self.end, self.image, self.pad = self.im_end, self._special(IMAGE), self._special(END_OF_TEXT)
+            self.end, self.pad = self.im_end, self._special(END_OF_TEXT)
+            has_pad = self._core.token_to_id(IMAGE_PAD) is not None
+            self.image = self._special(IMAGE, instead=IMAGE_PAD if has_pad else None)
         self.vocab_size = max(self._core.get_vocab(with_added_tokens=True).values()) + 1
         self._encode_cached = functools.lru_cache(maxsize=4096)(self._encode)
 
@@ -58,6 +62,21 @@ class Tokenizer:
     def im_end(self) -> int:
         """Id of ChatML's `<|im_end|>`; a `UserError` for Llama's tokenizers."""
         return self._special(IM_END)
+
+    @functools.cached_property
+    def image_pad(self) -> int:
+        """Id of Qwen3-VL's `<|image_pad|>`; a `UserError` for others."""
+        return self._special(IMAGE_PAD)
+
+    @functools.cached_property
+    def vision_start(self) -> int:
+        """Id of Qwen3-VL's `<|vision_start|>`; a `UserError` for others."""
+        return self._special(VISION_START)
+
+    @functools.cached_property
+    def vision_end(self) -> int:
+        """Id of Qwen3-VL's `<|vision_end|>`; a `UserError` for others."""
+        return self._special(VISION_END)
 
     @functools.cached_property
     def bos(self) -> int:

@@ -17,6 +17,7 @@ from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.images.anyres import FeatureIndex, WeightedIndex
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
+from mmssr_jax.images.image_blocks import Pixels, room
 
 LITERAL_IMAGE = "\ue000image\ue001"
 """Replaces an `<image>` that a user wrote as text; it is encoded as that text and is no image tag."""
@@ -66,13 +67,13 @@ class PromptBatch:
 
     Attributes:
       tokens: int32 [B, L].
-      pixels: uint8 [N, S, S, 3], row b has the views from b * N / B on; None for a shape without images.
+      pixels: uint8 [N, S, S, 3] or `ImageBlocks`, row b has those from b * N / B on; None for no images.
       image_index: int32 [B, L], or a `WeightedIndex` [B, L, 4].
       lengths: int32 [B]; 0 for padding rows.
     """
 
     tokens: np.ndarray
-    pixels: np.ndarray | None
+    pixels: Pixels | None
     image_index: FeatureIndex
     lengths: np.ndarray
 
@@ -119,10 +120,10 @@ class Prompter:
           ValueError: the prompt is larger than the largest shape.
         """
         step = self.config.length_step
-        images = next((n for n in self.config.images if n >= len(prompt.pixels)), None)
+        images = room(prompt.pixels, self.config.images)
         if len(prompt) > self.config.max_length or images is None:
             raise ValueError(
-                f"{len(prompt)} tokens and {len(prompt.pixels)} images do not fit "
+                f"{len(prompt)} tokens and {prompt.images} images do not fit "
                 f"({self.config.max_length} and {self.config.images[-1]} do)"
             )
         weighted = isinstance(prompt.image_slot, WeightedIndex)

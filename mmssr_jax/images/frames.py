@@ -60,11 +60,12 @@ def frame_refs(path: Path, count: int) -> tuple[ImageRef, ...]:
       ImageError: the folder holds no images.
     """
     if not path.is_dir():
-        return tuple(FrameRef(path=path, number=n, count=count) for n in range(count))
+        return tuple(FrameRef(path=path, number=n, count=count, clip=(str(path), n)) for n in range(count))
     files = sorted((p for p in path.iterdir() if p.suffix.lower() in _FRAME_FILES), key=_as_numbers)
     if not files:
         raise ImageError(ImageDefect.UNREADABLE_VIDEO, f"{path.name}: a folder without images")
-    return tuple(ImageRef(path=files[k]) for k in nearest(range(len(files)), count))
+    chosen = nearest(range(len(files)), count)
+    return tuple(ImageRef(path=files[k], clip=(str(path), n)) for n, k in enumerate(chosen))
 
 
 def _as_numbers(path: Path) -> tuple[Any, ...]:
@@ -91,6 +92,15 @@ def read_frames(path: Path, count: int, *, max_pixels: int) -> list[Image.Image]
       UserError: PyAV is not installed.
     """
     return [image for n, image in sorted(_frames(path, count, max_pixels), key=lambda f: f[0])]
+
+
+@functools.lru_cache(maxsize=2)
+def frame_times(path: Path, count: int) -> tuple[float, ...]:
+    """The time of each of the frames of `read_frames`, in seconds from the first frame of the video; raises as it."""
+    with _opened(path, PILLOW_MAX_PIXELS) as container:
+        times, _ = _timeline(container)
+        unit = container.streams.video[0].time_base
+        return tuple(float((times[k] - times[0]) * unit) for k in nearest(times, count))
 
 
 @functools.lru_cache(maxsize=2)

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmssr_jax.images.anyres import FeatureIndex, is_image
+
 IMAGE, ROW, COLUMN, ROWS, COLUMNS = range(5)
 """Columns of `ImageBlocks.place`."""
 
@@ -44,6 +46,40 @@ def take(pixels: Pixels, at: slice) -> Pixels:
     return ImageBlocks(pixels.pixels[at], pixels.place[at]) if isinstance(pixels, ImageBlocks) else pixels[at]
 
 
+def zeros_like(pixels: Pixels, count: int) -> Pixels:
+    """`count` views or blocks of zeros, of the form of `pixels`, [count, ...]."""
+    if isinstance(pixels, ImageBlocks):
+        return ImageBlocks(*(zeros_like(part, count) for part in pixels))
+    return np.zeros((count, *pixels.shape[1:]), pixels.dtype)
+
+
+def put(pixels: Pixels, first: int, part: Pixels) -> None:
+    """Writes views or blocks, [n, ...], over those from `first` on."""
+    if isinstance(pixels, ImageBlocks):
+        pixels.place[first : first + len(part.place)] = part.place
+        pixels, part = pixels.pixels, part.pixels
+    pixels[first : first + len(part)] = part
+
+
+def block_room(blocks: int) -> int:
+    """The number of blocks that a row is padded to: steps of 1/8 of the next lower power of two, at least 32.
+
+    So few sizes occur, and a row of more than 256 blocks has less than 12.5 % padding.
+    """
+    step = max(32, 1 << max(blocks - 1, 0).bit_length() >> 4)
+    return -(-blocks // step) * step
+
+
+def room(pixels: Pixels, sizes: Sequence[int]) -> int | None:
+    """The number of views that these are padded to, one of the ascending `sizes`; None if they are more.
+
+    Blocks, which are hundreds, have sizes of their own (`block_room`).
+    """
+    if isinstance(pixels, ImageBlocks):
+        return block_room(count(pixels))
+    return next((n for n in sizes if n >= count(pixels)), None)
+
+
 def places(grids: Sequence[tuple[int, int]]) -> np.ndarray:
     """The places of all blocks of images with (rows, columns) blocks, int32 [M, 5]."""
     parts = [np.zeros((0, 5), np.int32)]
@@ -69,3 +105,15 @@ def sequence_positions(is_block: Any, place: Any) -> Any:
     longer = rows * (rows >= columns) + columns * (rows < columns)
     advance = (1 - is_block) + is_block * last * longer
     return (advance.cumsum(-1) - advance).astype("int32")
+
+
+def token_positions(slots: FeatureIndex, pixels: Pixels) -> np.ndarray:
+    """Positions of one sequence, int32 [L]; 0, 1, 2, ... unless it has blocks.
+
+    Args:
+      slots: `data.example.Example.image_slot`, [L].
+      pixels: the sequence's views or blocks.
+    """
+    if not isinstance(pixels, ImageBlocks) or not len(pixels.place):
+        return np.arange(len(is_image(slots)), dtype=np.int32)
+    return np.asarray(sequence_positions(slots > 0, pixels.place[np.maximum(slots - 1, 0)]))

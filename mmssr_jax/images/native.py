@@ -19,8 +19,6 @@ from mmssr_jax.images.image_blocks import ImageBlocks, places
 from mmssr_jax.images.views import ViewConfig
 
 _MAX_RATIO = 200
-VIDEO_PIXELS = (4096, 25_165_824)
-"""The fewest and most pixels of a video, frames x height x width, of the released Qwen3-VL."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,25 +27,26 @@ class NativeViewConfig(ViewConfig):
 
     Attributes:
       block: side of a block in pixels; a block becomes one token.
-      frames: frames of a block; a still image is repeated.
+      block_frames: frames of a block; a still image is repeated.
     """
 
     mode: Literal["single", "static", "dynamic", "anyres", "native"] = "native"
     newline: bool = False
     block: int = 32
-    frames: int = 2
+    block_frames: int = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class BlocksRef(ImageRef):
-    """An image that is cut into `grid` = (rows, columns) blocks; `time` in seconds of a video's frame pair."""
+    """An image or video that is cut into blocks; it has one tag.
+
+    Attributes:
+      grid: (rows, columns) of the image, or of each frame pair of the video.
+      times: seconds of each frame pair of a video; None for an image.
+    """
 
     grid: tuple[int, int] = dataclasses.field(kw_only=True)
-    time: float | None = dataclasses.field(default=None, kw_only=True)
-
-    @property
-    def tokens(self) -> int:
-        return self.grid[0] * self.grid[1]
+    times: tuple[float, ...] | None = dataclasses.field(default=None, kw_only=True)
 
 
 def native_size(height: int, width: int, *, block: int, pixels: tuple[int, int]) -> tuple[int, int]:
@@ -110,26 +109,23 @@ def cut(frames: Sequence[np.ndarray], block: int) -> np.ndarray:
     return pixels.transpose(1, 3, 0, 2, 4, 5).reshape(-1, len(frames), block, block, 3)
 
 
-def image_blocks(images: Sequence[Image.Image], config: NativeViewConfig) -> tuple[ImageBlocks, list[tuple[int, int]]]:
-    """The blocks of a prompt's still images, and each image's grid (rows, columns).
+def image_frames(image: Image.Image, config: NativeViewConfig) -> list[np.ndarray]:
+    """A still image, resized and repeated as the frames of its blocks: uint8 [height, width, 3] each.
 
     Args:
-      images: mode RGB.
+      image: mode RGB.
       config: of the model.
 
     Raises:
-      ValueError: an image is too thin.
+      ValueError: the image is too thin.
     """
-    sizes = [native_size(i.height, i.width, block=config.block, pixels=config.pixels) for i in images]
-    frames = [resized(image, size) for image, size in zip(images, sizes, strict=True)]
-    return joined([[frame] * config.frames for frame in frames], config)
+    size = native_size(image.height, image.width, block=config.block, pixels=config.pixels)
+    return [resized(image, size)] * config.block_frames
 
 
-def joined(
-    images: Sequence[Sequence[np.ndarray]], config: NativeViewConfig
-) -> tuple[ImageBlocks, list[tuple[int, int]]]:
-    """The blocks of images whose frames, uint8 [height, width, 3], have their final size; and their grids."""
+def joined(images: Sequence[Sequence[np.ndarray]], config: NativeViewConfig) -> ImageBlocks:
+    """The blocks of images behind each other, given each image's resized frames, uint8 [height, width, 3]."""
     S = config.block
-    none = np.zeros((0, config.frames, S, S, 3), np.uint8)
+    none = np.zeros((0, config.block_frames, S, S, 3), np.uint8)
     grids = [(frames[0].shape[0] // S, frames[0].shape[1] // S) for frames in images]
-    return ImageBlocks(np.concatenate([none, *(cut(frames, S) for frames in images)]), places(grids)), grids
+    return ImageBlocks(np.concatenate([none, *(cut(frames, S) for frames in images)]), places(grids))

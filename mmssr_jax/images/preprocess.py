@@ -9,13 +9,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
+from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
+from mmssr_jax.images.clips import ClipRef, merge_clips
+from mmssr_jax.images.image_blocks import Pixels
+from mmssr_jax.images.native import NativeViewConfig
+from mmssr_jax.images.native_sample import in_blocks
 from mmssr_jax.images.resize import centre_view, letterbox, padded_view, sample_images, square_view
 from mmssr_jax.images.tiles import TiledRef, prompt_tiles
 from mmssr_jax.images.views import AnyresViewConfig, View, ViewConfig, place, views
 
 
-def preprocess(sample: Sample, config: ViewConfig, resolution: int, *, max_pixels: int) -> tuple[Sample, np.ndarray]:
+def preprocess(sample: Sample, config: ViewConfig, resolution: int, *, max_pixels: int) -> tuple[Sample, Pixels]:
     """The views of a sample, and the sample with a tag for each of them.
 
     Args:
@@ -25,6 +29,7 @@ def preprocess(sample: Sample, config: ViewConfig, resolution: int, *, max_pixel
       max_pixels: larger images are an error.
 
     Returns:
+      In mode "native" see `native_sample.in_blocks`; otherwise
       the sample with one `<image>` tag a view and the indicators around them, and the views, uint8 [V, S, S, 3]. With
       single views the sample is unchanged; in mode "anyres" a tiled image is a `TiledRef`, with one tag for all tiles.
 
@@ -32,20 +37,56 @@ def preprocess(sample: Sample, config: ViewConfig, resolution: int, *, max_pixel
       OSError, ValueError: an image cannot be read (see `open_rgb`).
     """
     images = sample_images(sample, max_pixels=max_pixels)
+    if config.frames == "pooled" and any(ref.clip for ref in sample.images):
+        return _with_clips(sample, images, config, resolution)
     if isinstance(config, AnyresViewConfig):
         return _tiled(sample, images, config)
+    if isinstance(config, NativeViewConfig):
+        return in_blocks(sample, images, config)
     prompt_views = views([(i.height, i.width) for i in images], config, resolution)
     return with_views(sample, prompt_views), view_pixels(images, prompt_views, config, resolution)
 
 
+def _with_clips(
+    sample: Sample, images: Sequence[Image.Image], config: ViewConfig, resolution: int
+) -> tuple[Sample, np.ndarray]:
+    """A sample with videos whose frames are pooled: each a `ClipRef` with one tag; its other images as without them."""
+    merged, taken = merge_clips(sample), iter(images)
+    groups = [[next(taken) for _ in range(ref.frames if isinstance(ref, ClipRef) else 1)] for ref in merged.images]
+    pairs = list(zip(merged.images, groups, strict=True))
+    stills = [(ref, group[0]) for ref, group in pairs if not isinstance(ref, ClipRef)]
+    if isinstance(config, AnyresViewConfig):
+        own = iter(_tiles(stills, config))
+    else:
+        own = iter([(ref, whole_view(image, config, resolution)[None]) for ref, image in stills])
+    shown = [
+        (ref, np.stack([square_view(frame, resolution) for frame in group])) if isinstance(ref, ClipRef) else next(own)
+        for ref, group in pairs
+    ]
+    return _joined(merged, shown, resolution)
+
+
 def _tiled(sample: Sample, images: Sequence[Image.Image], config: AnyresViewConfig) -> tuple[Sample, np.ndarray]:
-    tiles, layouts = prompt_tiles(images, config.spec, mean=config.mean)
-    refs = tuple(
-        TiledRef(ref.path, ref.data, layout=layout) if layout.tiles > 1 else ref
-        for ref, layout in zip(sample.images, layouts, strict=True)
-    )
-    none = np.zeros((0, config.spec.tile, config.spec.tile, 3), np.uint8)
-    return dataclasses.replace(sample, images=refs), np.concatenate([none, *tiles])
+    shown = _tiles(list(zip(sample.images, images, strict=True)), config)
+    return _joined(sample, shown, config.spec.tile)
+
+
+def _tiles(
+    images: Sequence[tuple[ImageRef, Image.Image]], config: AnyresViewConfig
+) -> list[tuple[ImageRef, np.ndarray]]:
+    """The tiles of a prompt's images, uint8 [tiles, S, S, 3]; a tiled image is a `TiledRef`."""
+    tiles, layouts = prompt_tiles([image for _, image in images], config.spec, mean=config.mean)
+    return [
+        (TiledRef(ref.path, ref.data, layout=layout) if layout.tiles > 1 else ref, pixels)
+        for (ref, _), layout, pixels in zip(images, layouts, tiles, strict=True)
+    ]
+
+
+def _joined(sample: Sample, shown: Sequence[tuple[ImageRef, np.ndarray]], resolution: int) -> tuple[Sample, np.ndarray]:
+    """The sample with these images, and the pixels of all of them."""
+    none = np.zeros((0, resolution, resolution, 3), np.uint8)
+    refs = tuple(ref for ref, _ in shown)
+    return dataclasses.replace(sample, images=refs), np.concatenate([none, *(pixels for _, pixels in shown)])
 
 
 def with_views(sample: Sample, prompt_views: Sequence[Sequence[View | str]]) -> Sample:

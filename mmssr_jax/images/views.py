@@ -40,9 +40,13 @@ class ViewConfig:
       fit: how a whole image becomes a square: "stretch" (SigLIP), "pad" (centred on a square of `pad_colour`; how
         LLaVA-1.5 was trained) or "crop" (the middle of the longer side; Hugging Face's processor of LLaVA-1.5).
       pad_colour: 8-bit red, green and blue; CLIP's mean colour by default.
-      pixels: the fewest and most pixels of an image in mode "native"; by default those of Qwen3-VL.
+      frames: what the frames of a video become: images, or "pooled" as LLaVA-OneVision was trained: a quarter of an
+        image's tokens for each frame, and one newline after the last; in modes "single" and "anyres".
+      pixels, video_pixels: the fewest and most pixels of an image, and of all frames of a video, in mode "native"; by
+        default those of Qwen3-VL.
 
-    In mode "anyres" the model's `VLMConfig.anyres` holds the rules, and all fields but `mode` keep their defaults.
+    In mode "anyres" the model's `VLMConfig.anyres` holds the rules, and all fields but `mode` and `frames` keep their
+    defaults.
 
     Raises:
       ValueError: a field has a value that the mode does not allow.
@@ -56,17 +60,22 @@ class ViewConfig:
     newline: bool = True
     fit: Fit = "stretch"
     pad_colour: tuple[int, int, int] = (122, 116, 104)
+    frames: Literal["images", "pooled"] = "images"
     pixels: tuple[int, int] = (65_536, 16_777_216)
+    video_pixels: tuple[int, int] = (4096, 25_165_824)
 
     def __post_init__(self) -> None:
         if not 1 <= self.tiles[0] <= self.tiles[1]:
             raise ValueError(f"tiles must be (n_min, n_max) with 1 <= n_min <= n_max, not {self.tiles}")
-        if not 1 <= self.pixels[0] <= self.pixels[1]:
-            raise ValueError(f"pixels must be (least, most) with 1 <= least <= most, not {self.pixels}")
+        for name, (least, most) in (("pixels", self.pixels), ("video_pixels", self.video_pixels)):
+            if not 1 <= least <= most:
+                raise ValueError(f"{name} must be (least, most) with 1 <= least <= most, not {(least, most)}")
         if self.whole_from < 1:
             raise ValueError(f"whole_from is {self.whole_from}; expected 1 or more")
+        if self.frames == "pooled" and (self.mode not in ("single", "anyres") or not self.newline):
+            raise ValueError("frames = 'pooled' needs mode single or anyres, and a newline")
         for field in dataclasses.fields(ViewConfig)[1:]:
-            if self.mode == "anyres" and getattr(self, field.name) != field.default:
+            if self.mode == "anyres" and field.name != "frames" and getattr(self, field.name) != field.default:
                 raise ValueError(f"mode anyres takes its rules from the model: {field.name} cannot be set")
 
 

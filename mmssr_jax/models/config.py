@@ -272,13 +272,17 @@ class VLMConfig:
         if self.views.mode == "native":
             assert self.vision.native is not None
             block, frames = self.vision.image_size, self.vision.native.frames
-            return NativeViewConfig(pixels=self.views.pixels, block=block, frames=frames)
+            return NativeViewConfig(
+                pixels=self.views.pixels, video_pixels=self.views.video_pixels, block=block, block_frames=frames
+            )  # fmt: skip
         spec = self.anyres or AnyresSpec(self.vision.image_size, self.vision.patch_size)
-        return AnyresViewConfig(spec=spec, mean=self.vision.mean)
+        return AnyresViewConfig(spec=spec, mean=self.vision.mean, frames=self.views.frames)
 
     def __post_init__(self) -> None:
         if self.views.mode == "anyres" and self.connector.kind != "mlp":
             raise ValueError("mode anyres needs one token per patch: the connector must be 'mlp'")
+        if self.views.frames == "pooled" and self.connector.kind != "mlp":
+            raise ValueError("pooled frames need one token per patch: the connector must be 'mlp'")
         native = {self.vision.native is not None, self.views.mode == "native", self.connector.kind == "merger"}
         if len(native) > 1:
             raise ValueError("a native tower, the connector 'merger' and views of mode native go together")

@@ -66,6 +66,19 @@ def sequential_positions(embeddings: Embeddings) -> jax.Array:
     return jnp.broadcast_to(jnp.arange(L), (B, L))
 
 
+def chunks(embeddings: Embeddings, size: int) -> Embeddings:
+    """Inputs [B, L, D] split into stretches of `size` tokens along a new leading axis: [L / size, B, size, D]."""
+
+    def split(x: jax.Array, axis: int) -> jax.Array:
+        shape = (*x.shape[:axis], -1, size, *x.shape[axis + 1 :])
+        return jnp.moveaxis(x.reshape(shape), axis, 0)
+
+    if isinstance(embeddings, VisualEmbeddings):
+        e = embeddings
+        return VisualEmbeddings(split(e.tokens, 1), split(e.deepstack, 2), split(e.offsets, 1), split(e.positions, 1))
+    return split(embeddings, 1)
+
+
 def next_positions(positions: jax.Array, lengths: jax.Array) -> jax.Array:
     """The position after the last of each row's `lengths` [B] tokens at `positions` [B, L], int32 [B].
 

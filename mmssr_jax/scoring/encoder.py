@@ -14,6 +14,7 @@ from mmssr_jax.data.chat import SYSTEM, text_and_images
 from mmssr_jax.data.example import Example, Segment, causal_targets, flatten, prompt_example
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.images.anyres import TEXT_INDEX, FeatureIndex, concat, is_image, slice_index
+from mmssr_jax.images.image_blocks import Pixels, take, token_positions
 from mmssr_jax.scoring import instructions
 from mmssr_jax.scoring.answer_likelihood import without_images
 from mmssr_jax.scoring.prompt_tree import PromptTree, build_tree
@@ -166,7 +167,7 @@ class ScorerEncoder:
             is_answer = np.concatenate([is_answer[:keep], np.zeros(len(newline), bool)])
         return tokens, slots, cut, is_answer
 
-    def prompt(self, sample: Sample, pixels: np.ndarray) -> Example:
+    def prompt(self, sample: Sample, pixels: Pixels) -> Example:
         """Encodes the sample without questions, as a causal sequence; the questions (`tree`) are shared by all samples.
 
         The loss targets are the tokens of the assistant's turns, none where truncation leaves none.
@@ -178,16 +179,16 @@ class ScorerEncoder:
         tokens, slots, cut, is_answer = self._prefix_and_answers(sample)
         return prompt_example(tokens, slots, pixels, cut=cut, loss_mask=is_answer)
 
-    def blind_prompt(self, sample: Sample, pixels: np.ndarray) -> Example:
+    def blind_prompt(self, sample: Sample, pixels: Pixels) -> Example:
         """`prompt` of the sample without its images and their tags.
 
         Args:
           sample: see `prefix`.
           pixels: uint8 [I, S, S, 3], the sample's views, of which none is kept.
         """
-        return self.prompt(without_images(sample), pixels[:0])
+        return self.prompt(without_images(sample), take(pixels, slice(0)))
 
-    def question(self, sample: Sample, pixels: np.ndarray) -> Example:
+    def question(self, sample: Sample, pixels: Pixels) -> Example:
         """Encodes the sample and the questions as one sequence with explicit visibility, like a training example.
 
         `forward.leaf_logits` uses another layout with the same result. `loss_position` holds the leaves
@@ -204,7 +205,7 @@ class ScorerEncoder:
         )
 
     def training_example(
-        self, sample: Sample, pixels: np.ndarray, labels: ScorerLabels, *, answer_weight: float = 0.0
+        self, sample: Sample, pixels: Pixels, labels: ScorerLabels, *, answer_weight: float = 0.0
     ) -> Example:
         """Encodes the sample, the questions and the judge's answers as a training example.
 
@@ -262,10 +263,10 @@ class ScorerEncoder:
 
     def _attach(self, tokens, slots, pixels, tree: PromptTree, positions, targets, weights, cut: int) -> Example:
         n = len(tokens)
-        total = n + len(tree.tokens)
+        total, own = n + len(tree.tokens), token_positions(slots, pixels)
         return Example(
             tokens=np.concatenate([tokens, tree.tokens]),
-            positions=np.concatenate([np.arange(n, dtype=np.int32), tree.positions + n]),
+            positions=np.concatenate([own, tree.positions + own[-1] + 1]),
             visible_until=np.concatenate([np.full(n, total, np.int32), tree.visible_until + n]),
             image_slot=concat([slots, np.full(len(tree.tokens), TEXT_INDEX, np.int32)]),
             pixels=pixels,

@@ -20,6 +20,7 @@ from mmssr_jax.core.shards import ShardedJob, part_rows
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.subset import SampleSource, Subset
 from mmssr_jax.generation.batched import run_batched
+from mmssr_jax.images.image_blocks import take
 from mmssr_jax.scoring.feature_kind import FeatureExtractor
 from mmssr_jax.scoring.scorer import Buckets
 
@@ -73,7 +74,7 @@ class _Shard:
             for sequence, example in enumerate(examples):
                 yield _Item(len(self.ids), sequence, example)
             self.ids.append(sample.id)
-            self.examples.append(tuple(dataclasses.replace(e, pixels=e.pixels[:0]) for e in examples))
+            self.examples.append(tuple(dataclasses.replace(e, pixels=take(e.pixels, slice(0))) for e in examples))
 
 
 def write_features(

@@ -18,6 +18,7 @@ from mmssr_jax.generation.sampler import GenerationConfig, decode
 from mmssr_jax.models.attention.tree import PrefixTreeMask
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.packing import with_text
+from mmssr_jax.models.visual_embeddings import next_positions
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.scoring.prompt_tree import PromptTree
 
@@ -35,11 +36,12 @@ def leaf_logits(model: VLM, batch: Batch, tree: PromptTree) -> tuple[jax.Array, 
     """
     B, P = batch.tokens.shape
     lengths_B = _lengths(batch)
+    next_B = next_positions(batch.positions, lengths_B)
     hidden_BSD = model(
         jnp.concatenate([batch.tokens, _tile(tree.tokens, B)], axis=1),
         batch.pixels,
         with_text(batch.image_index, len(tree.tokens)),
-        jnp.concatenate([batch.positions, lengths_B[:, None] + _tile(tree.positions, B)], axis=1),
+        jnp.concatenate([batch.positions, next_B[:, None] + _tile(tree.positions, B)], axis=1),
         PrefixTreeMask(lengths_B, P, tuple(tree.visible_until.tolist())),
     )
     return model.logits(hidden_BSD[:, P + _leaves(tree)]), hidden_BSD[:, :P]
@@ -66,6 +68,7 @@ def leaf_logits_and_list(
     S = P + T + steps
     assert int(tree.leaves[-1]) == T - 1, "the prompt to answer must stand last in the tree"
     lengths_B = _lengths(batch)
+    next_B = next_positions(batch.positions, lengths_B)
     tree_BTD = decoder.embed(_tile(tree.tokens, B))
     cache = KVCache.empty(decoder.config, rows=B, length=S, dtype=tree_BTD.dtype)
     visible_until = np.full(S, S)
@@ -78,10 +81,10 @@ def leaf_logits_and_list(
     prefix_BPD = model.embed(batch.tokens, batch.pixels, batch.image_index)
     hidden_BPD, cache = decoder.extend(prefix_BPD, batch.positions, cache, jnp.zeros(B, jnp.int32))
     starts_B = jnp.full(B, P, jnp.int32)
-    hidden_BTD, cache = decoder.extend(tree_BTD, lengths_B[:, None] + _tile(tree.positions, B), cache, starts_B)
+    hidden_BTD, cache = decoder.extend(tree_BTD, next_B[:, None] + _tile(tree.positions, B), cache, starts_B)
     list_BS = decode(
         decoder, hidden_BTD[:, -1], cache, jnp.zeros(B, jnp.int32), GenerationConfig(steps, stop=(stop,)),
-        positions=lengths_B + int(tree.positions[-1]) + 1, slots=jnp.full(B, P + T, jnp.int32),
+        positions=next_B + int(tree.positions[-1]) + 1, slots=jnp.full(B, P + T, jnp.int32),
     )  # fmt: skip
     return model.logits(hidden_BTD[:, _leaves(tree)]), hidden_BPD, list_BS
 

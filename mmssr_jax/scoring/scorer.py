@@ -18,6 +18,7 @@ from mmssr_jax.data.batch import Batch, BatchShape
 from mmssr_jax.data.example import Example
 from mmssr_jax.generation.sampler import PAD
 from mmssr_jax.images.anyres import WeightedIndex
+from mmssr_jax.images.image_blocks import room
 from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
@@ -105,10 +106,10 @@ class Buckets:
         """
         needed = len(example) + questions
         length = next((n for n in self.lengths if n >= needed), None)
-        images = next((n for n in self.images if n >= len(example.pixels)), None)
+        images = room(example.pixels, self.images)
         if length is None or images is None:
             raise ValueError(
-                f"it has {needed} tokens and {len(example.pixels)} images; "
+                f"it has {needed} tokens and {example.images} images; "
                 f"at most {self.lengths[-1]} and {self.images[-1]} fit"
             )
         return BatchShape(self.rows, length - questions, images, 0, isinstance(example.image_slot, WeightedIndex))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mmssr_jax.data.batch import Batch
+from mmssr_jax.images import image_blocks
 from mmssr_jax.models.config import VLMConfig
 from mmssr_jax.models.module_params import Params, param_count
 
@@ -25,9 +26,9 @@ def step_flops(config: VLMConfig, params: Params) -> Callable[[Batch], float]:
     if decoder.moe is not None:
         experts = decoder.depth // decoder.moe.every * 3 * decoder.width * decoder.mlp
         layers["decoder"] -= experts * (decoder.moe.experts - decoder.moe.top_k)
+    frames = 1 if vision.native is None else vision.native.frames
     tokens_per_image = vision.tokens + vision.class_token
-    view = tokens_per_image * (layers["vision"] + 2 * vision.depth * vision.width * tokens_per_image)
-    view += tokens_per_image * 3 * vision.patch_size**2 * vision.width
+    view = tokens_per_image * (layers["vision"] + 3 * frames * vision.patch_size**2 * vision.width)
     view += config.image_tokens * param_count(params["projector"])
     width = decoder.heads * decoder.head_size
 
@@ -35,6 +36,9 @@ def step_flops(config: VLMConfig, params: Params) -> Callable[[Batch], float]:
         rows, length = batch.tokens.shape
         token = layers["decoder"] + decoder.depth * width * length  # causal: half of the scores count
         text = rows * (length * token + batch.loss_target.shape[1] * decoder.vocab * decoder.width)
-        return 6.0 * (batch.pixels.shape[0] * view + text)
+        images = image_blocks.count(batch.pixels)
+        keys = tokens_per_image * (images // rows if vision.native is not None else 1)  # blocks attend within a row
+        attention = 2 * tokens_per_image * vision.depth * vision.width * keys
+        return 6.0 * (images * (view + attention) + text)
 
     return count

@@ -13,6 +13,7 @@ from flax import nnx
 
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.images.anyres import shift
+from mmssr_jax.images.image_blocks import count
 from mmssr_jax.models.module_params import Params, merge
 from mmssr_jax.training.losses import LossSums, weighted_loss
 from mmssr_jax.training.skip_bad_steps import consecutive_skips
@@ -104,5 +105,5 @@ def split_batch(batch: Batch, parts: int, *, tokens_per_image: int) -> Batch:
     `tokens_per_image` an image.
     """
     split = jax.tree.map(lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), batch)
-    first = jnp.arange(parts)[:, None, None] * (split.pixels.shape[1] * tokens_per_image)
+    first = jnp.arange(parts)[:, None, None] * (count(batch.pixels) // parts * tokens_per_image)
     return dataclasses.replace(split, image_index=shift(split.image_index, -first))

@@ -19,6 +19,7 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.data.batch import Batch
 from mmssr_jax.data.mixture import as_mixture
 from mmssr_jax.data.subset import SampleSource
+from mmssr_jax.images.image_blocks import count
 from mmssr_jax.models.module_params import Params
 from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
@@ -161,7 +162,7 @@ class _CompiledStep:
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[Params, optax.OptState, dict[str, jax.Array]]:
         """Dispatches one step; the arrays of `state` are donated."""
-        shape = batch.pixels.shape
+        shape = (count(batch.pixels),)
         if shape not in self._compiled:
             begin = time.monotonic()
             self._compiled[shape] = self._step.lower(state.params, state.opt_state, batch).compile()

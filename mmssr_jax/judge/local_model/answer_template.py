@@ -24,6 +24,7 @@ from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.judge.rubric import MAX_STYLES, Judgment, Rubric
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.decoder import Decoder
+from mmssr_jax.models.visual_embeddings import Embeddings, chunks, next_positions, sequential_positions
 
 # A second or third style needs this share of the probability of all names.
 _MIN_STYLE_SHARE = 0.25
@@ -83,7 +84,7 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
 
 def fill_template(
     decoder: Decoder,
-    embeddings: jax.Array,
+    embeddings: Embeddings,
     lengths: jax.Array,
     seeds: jax.Array,
     template: AnswerTemplate,
@@ -103,6 +104,7 @@ def fill_template(
       Scores int32 [B, K], and each style's share of the probability of all names [B, S].
     """
     B, L, _ = embeddings.shape
+    gap = next_positions(sequential_positions(embeddings), lengths) - lengths  # of positions to slots
     empty = KVCache.empty(decoder.config, rows=B, length=L + template.cache_slots, dtype=embeddings.dtype)
     cache = _prefill(decoder, embeddings, empty)
     digits = jnp.asarray(template.digits)
@@ -116,7 +118,9 @@ def fill_template(
         tokens = jnp.broadcast_to(fixed, (B, T))
         tokens = tokens.at[:, 0].set(jnp.where(number > 0, digits[chosen], fixed[0]))
         # Padding is written to the cache too, and the next part overwrites it; no token attends to a later slot.
-        hidden, cache = decoder.extend(decoder.embed(tokens), start[:, None] + jnp.arange(T)[None], cache, start)
+        hidden, cache = decoder.extend(
+            decoder.embed(tokens), (start + gap)[:, None] + jnp.arange(T)[None], cache, start
+        )  # fmt: skip
         last = jnp.take(hidden, length - 1, axis=1)
         logits = decoder.logits(last)[:, digits]
         if temperature:
@@ -128,34 +132,38 @@ def fill_template(
 
     parts = (jnp.arange(len(template.fixed)), jnp.asarray(template.fixed), jnp.asarray(template.lengths))
     (cache, start, _), (chosen, last) = jax.lax.scan(step, (cache, lengths, jnp.zeros(B, jnp.int32)), parts)
-    return chosen[:-1].T, jax.nn.softmax(_name_likelihoods(decoder, cache, start, last[-1], template), axis=-1)
+    likelihoods = _name_likelihoods(decoder, cache, (start + gap, start), last[-1], template)
+    return chosen[:-1].T, jax.nn.softmax(likelihoods, axis=-1)
 
 
-def _prefill(decoder: Decoder, embeddings: jax.Array, cache: KVCache) -> KVCache:
+def _prefill(decoder: Decoder, embeddings: Embeddings, cache: KVCache) -> KVCache:
     """The cache with the prompts [B, L, D], in chunks: attention over all pairs at once would need L^2 memory."""
-    B, L, D = embeddings.shape
+    B, L, _ = embeddings.shape
     size = _PREFILL_CHUNK if L % _PREFILL_CHUNK == 0 else L
 
-    def step(cache: KVCache, chunk: tuple[jax.Array, jax.Array]) -> tuple[KVCache, None]:
-        start, x = chunk
-        starts = jnp.full(B, start, jnp.int32)
-        return decoder.extend(x, starts[:, None] + jnp.arange(size)[None], cache, starts)[1], None
+    def step(cache: KVCache, chunk: tuple[jax.Array, Embeddings, jax.Array]) -> tuple[KVCache, None]:
+        start, x, positions = chunk
+        return decoder.extend(x, positions, cache, jnp.full(B, start, jnp.int32))[1], None
 
-    chunks = embeddings.reshape(B, L // size, size, D).swapaxes(0, 1)
-    return jax.lax.scan(step, cache, (jnp.arange(0, L, size), chunks))[0]
+    positions = sequential_positions(embeddings).reshape(B, L // size, size).swapaxes(0, 1)
+    return jax.lax.scan(step, cache, (jnp.arange(0, L, size), chunks(embeddings, size), positions))[0]
 
 
 def _name_likelihoods(
-    decoder: Decoder, cache: KVCache, start: jax.Array, last: jax.Array, template: AnswerTemplate
+    decoder: Decoder, cache: KVCache, start: tuple[jax.Array, jax.Array], last: jax.Array, template: AnswerTemplate
 ) -> jax.Array:
-    """log p of each style's complete name after the cached text, [B, S]; `last` [B, D] is its last hidden state."""
-    B, M = len(start), template.names.shape[1]
+    """log p of each style's complete name after the cached text, [B, S]; `last` [B, D] is its last hidden state.
+
+    `start` is the position and the cache slot of the name's first token, int32 [B] each.
+    """
+    (position, slot), M = start, template.names.shape[1]
+    B = len(slot)
     first = jax.nn.log_softmax(decoder.logits(last))
 
     def log_p(name: tuple[jax.Array, jax.Array]) -> jax.Array:
         tokens, length = name
         rows = jnp.broadcast_to(tokens, (B, M))
-        hidden, _ = decoder.extend(decoder.embed(rows), start[:, None] + jnp.arange(M)[None], cache, start)
+        hidden, _ = decoder.extend(decoder.embed(rows), position[:, None] + jnp.arange(M)[None], cache, slot)
         following = jax.nn.log_softmax(decoder.logits(hidden[:, :-1]))
         later = jnp.take_along_axis(following, rows[:, 1:, None], axis=2)[..., 0]
         return first[:, tokens[0]] + jnp.sum(jnp.where(jnp.arange(1, M) < length, later, 0.0), axis=1)

@@ -30,6 +30,7 @@ from mmssr_jax.data.processor import Processor
 from mmssr_jax.generation.batched import run_batched
 from mmssr_jax.generation.prompting import collate_prompts
 from mmssr_jax.images.anyres import WeightedIndex
+from mmssr_jax.images.image_blocks import room
 from mmssr_jax.judge.api.retry import SampleError
 from mmssr_jax.judge.base import Estimate, Lookup, Request
 from mmssr_jax.judge.ledger import Ledger, LedgerEntry, now
@@ -194,11 +195,11 @@ class _Predictor:
           SampleError: the prompt is larger than the largest shape.
         """
         example, step = prompt.example, self._config.length_step
-        views = next((n for n in self._config.images if n >= len(example.pixels)), None)
+        views = room(example.pixels, self._config.images)
         if len(example) > self._config.max_length or views is None:
             raise SampleError(
                 "too_long",
-                f"{len(example)} tokens and {len(example.pixels)} views, at most {self._config.max_length} and "
+                f"{len(example)} tokens and {example.images} views, at most {self._config.max_length} and "
                 f"{self._config.images[-1]} are read",
             )
         weighted = isinstance(example.image_slot, WeightedIndex)
