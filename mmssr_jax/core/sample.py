@@ -25,10 +25,14 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True)
 class ImageRef:
-    """An encoded image: a file on disk, or bytes out of a packed pool. Exactly one of the two is set."""
+    """An encoded image: a file on disk, or bytes out of a packed pool. Exactly one of the two is set.
+
+    `clip` is the video that the image is a frame of, and the frame's number in it; None for a still image.
+    """
 
     path: Path | None = None
     data: bytes | None = None
+    clip: tuple[str, int] | None = dataclasses.field(default=None, kw_only=True)
 
     def read(self) -> bytes:
         """The encoded bytes (JPEG, PNG, ...).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from tensorflow_datasets.core import example_serializer
 from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
+from mmssr_jax.pool.conversation import parse_conversation
 
 NAME = "pool"
 SPLIT = "train"
@@ -175,14 +177,24 @@ def from_example(example: dict[str, Any]) -> PackedSample:
     """The inverse of `to_example`, for an example of the data source."""
     messages = list(zip(example["turns"]["role"], example["turns"]["text"], strict=True))
     system = _text(messages.pop(0)[1]) if messages[0][0] == b"system" else None
+    record, images = bytes(example["record"]), example["images"]
+    clips = _clips(record, len(images))
     sample = Sample(
         id=_text(example["id"]),
         source=_text(example["source"]),
         turns=tuple(Turn("user" if role == b"user" else "assistant", _text(text)) for role, text in messages),
-        images=tuple(ImageRef(data=bytes(data)) for data in example["images"]),
+        images=tuple(ImageRef(data=bytes(data), clip=clip) for data, clip in zip(images, clips, strict=True)),
         system=system,
     )
-    return PackedSample(sample, bytes(example["record"]))
+    return PackedSample(sample, record)
+
+
+def _clips(record: bytes, images: int) -> list[tuple[str, int] | None]:
+    """Of which video each image is a frame: those of a record's videos have equally many."""
+    videos = parse_conversation(json.loads(record), repair=True).videos if b"video" in record else ()
+    if not videos:
+        return [None] * images
+    return [(name, n) for name in videos for n in range(images // len(videos))]
 
 
 def _text(value: bytes) -> str:

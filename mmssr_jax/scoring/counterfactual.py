@@ -29,7 +29,8 @@ def blank_image() -> ImageRef:
 def with_blank_images(sample: Sample) -> Sample:
     """The sample with every image replaced by a blank one."""
     blank = blank_image()
-    return dataclasses.replace(sample, images=tuple(blank for _ in sample.images))
+    images = tuple(dataclasses.replace(blank, clip=ref.clip) for ref in sample.images)  # frames of a video stay such
+    return dataclasses.replace(sample, images=images)
 
 
 def score_samples(samples: Sequence[Sample], ensemble: ScorerEnsemble) -> ScorerOutput:

@@ -99,7 +99,7 @@ def _tower_folder(config: ConvertConfig, source: Path) -> Path | None:
 def _vlm_config(llava: LlavaConfig, config: ConvertConfig) -> VLMConfig:
     views = config.views
     if views is None:
-        views = llava.model.views if llava.anyres is None else ViewConfig("anyres")
+        views = llava.model.views if llava.anyres is None else ViewConfig("anyres", frames="pooled")
     elif not llava.model.image_newline:
         views = dataclasses.replace(views, newline=False)  # the model has none
     return dataclasses.replace(

@@ -126,7 +126,7 @@ def _train(
         folder, model = run / ADAPTER, adapt(model, lora, seed=phase.seed)
         config = dataclasses.replace(config, optimizer=frozen_but_lora(config.optimizer))
     encode = make_encoder(processor)
-    weighted = model.config.views.mode == "anyres"
+    weighted = model.config.views.mode == "anyres" or model.config.views.frames == "pooled"
     shape = BatchShape(batch.rows, batch.length, batch.images, batch.targets, weighted=weighted)
     components = {
         component: partial(_validation_batches, subset, encode, shape, processor)
