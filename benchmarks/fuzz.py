@@ -42,7 +42,7 @@ _FAILED = flags.DEFINE_string("failed", None, "where failures are kept; by defau
 _REPLAY = flags.DEFINE_string("replay", None, "read this one input and stop")
 
 _START_S = 120.0  # importing and making the seeds
-_PROGRESS = 10_000  # inputs from one line of progress to the next
+_PROGRESS = 5_000  # inputs from one line of progress to the next
 
 
 class Worker:
@@ -133,7 +133,12 @@ def fuzz(failed: Path) -> dict[str, Any]:
             readers[outcome.target][outcome.kind] += 1
             peak, slowest = max(peak, outcome.grown_mib), max(slowest, outcome.seconds)
             if sum(kinds.values()) % _PROGRESS == 0:
-                print(f"{sum(kinds.values())} inputs, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+                progress = {**kinds, "peak_mib": round(peak, 1), "slowest_s": round(slowest, 2)}
+                print(
+                    f"{sum(kinds.values())} inputs, {time.monotonic() - began:.0f} s: {progress}",
+                    file=sys.stderr,
+                    flush=True,
+                )
             if outcome.kind not in ("result", "refused"):
                 failure = f"{outcome.target}: {outcome.kind}: {outcome.error}"
                 if failure not in failures:

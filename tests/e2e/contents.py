@@ -10,13 +10,17 @@ import numpy as np
 
 from mmssr_jax.training.bundle import load_bundle
 
+_FOLDERS = (
+    "pool", "pools", "judge", "scores", "features", "selections", "predictions", "results", "synthetic", "benchmarks",
+    "captions", "exports",
+)  # fmt: skip
 _TIMED = ("time", "latency_s", "seconds", "peak_mib", "finished", "started")
 
 
 def contents(workdir: Path) -> dict[str, str]:
     """Path -> digest of every public file: bytes, but for checkpoints their arrays and for logs all but times."""
     found: dict[str, str] = {}
-    for folder in ("pool", "judge", "scores", "selections", "predictions", "results", "synthetic", "benchmarks"):
+    for folder in _FOLDERS:
         for path in sorted((workdir / folder).rglob("*")):
             if path.is_file() and path.name != "ledger.jsonl":
                 found[str(path.relative_to(workdir))] = hashlib.sha256(path.read_bytes()).hexdigest()
