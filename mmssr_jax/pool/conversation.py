@@ -115,7 +115,7 @@ def _check_placeholders(turns: Sequence[Turn]) -> None:
         for tag in (VIDEO_TAG, AUDIO_TAG):
             if turn.role != "user" or tag not in turn.text:
                 continue
-            text = turn.text.strip()
+            text = turn.text.replace(IMAGE_TAG, "").strip()
             if text.startswith(tag) or text.endswith(tag):
                 detail = f"turn {number} has a {tag} tag, but the record has no {tag[1:-1]}"
                 raise RejectedError(Reason.IMAGE_TAG_MISMATCH, detail)

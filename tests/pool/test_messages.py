@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmssr_jax.core.sample import IMAGE_TAG, Turn
 from mmssr_jax.pool.conversation import parse_conversation
@@ -129,3 +131,29 @@ def test_a_blank_system_turn_is_none_and_an_image_in_it_is_named():
     record["conversations"][0]["value"] = "<image>"
     with pytest.raises(RejectedError, match="the system prompt, has an image or a video"):
         parse_conversation(record, repair=False)
+
+
+_FIELDS = ("image", "images", "video", "videos", "audio", "audios")
+_VALUES = st.sampled_from(["a.jpg", ["a.jpg"], ["a.jpg", "b.jpg"], [], None, "", 3, ["http://x/a.jpg"], [None]])
+_TAGS = st.lists(st.sampled_from(["<image>", "<video>", "<audio>"]), max_size=3)
+
+
+@given(st.dictionaries(st.sampled_from(_FIELDS), _VALUES, max_size=3), _TAGS, st.booleans(), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_no_combination_of_media_and_tags_passes_as_text(
+    fields: dict[str, Any], tags: list[str], in_messages: bool, repair: bool
+):
+    """What is accepted has a tag for each medium, and no tag of another in front."""
+    turns = [{"role": "user", "content": "\n".join([*tags, "What?"])}, {"role": "assistant", "content": "That."}]
+    key = "messages" if in_messages else "conversations"
+    try:
+        found = parse_conversation({**fields, key: turns}, repair=repair)
+    except RejectedError:
+        return
+    given_media = {name for name in _FIELDS if fields.get(name)}
+    assert not {"audio", "audios"} & given_media
+    assert bool(found.images) == bool({"image", "images"} & given_media)
+    assert bool(found.videos) == bool({"video", "videos"} & given_media)
+    assert found.turns[0].text.count(IMAGE_TAG) == len(found.images) + len(found.videos)
+    assert "<video>" not in found.turns[0].text
+    assert not found.turns[0].text.startswith("<audio>")

@@ -1,13 +1,14 @@
 """Parquet files as on the Hugging Face Hub, image bytes inside the rows, usually one folder per source.
 
-    image: struct<bytes: binary, path: string>, or binary; null for text only | images: a list of such values
+    image: struct<bytes: binary, path: string>, binary, or the path of a file; null for text only
+    images: a list of such values
     conversations: list<struct<from: string, value: string>>       LLaVA-OneVision-Data
     messages: list<struct<role: string, content: ...>>             see `pool.messages`
     texts: list<struct<user: string, assistant: string>>           FineVision; rows have no id and no image tags
-    other columns of text and numbers, such as id, source or data_source, become fields of the record
+    other columns, such as id, source or data_source, become fields of the record: dates and times in ISO form
 
 Strings, lists and binaries may be of the large and view types, and strings dictionary-encoded. An image whose bytes are
-null is the file `path` beside the Parquet file.
+null is the file `path` beside the Parquet file. A column of another type is an error that names it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from absl import logging
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
@@ -40,6 +40,8 @@ _LIST = (
     pa.types.is_list, pa.types.is_large_list, pa.types.is_list_view, pa.types.is_large_list_view,
     pa.types.is_fixed_size_list,
 )  # fmt: skip
+_CAST = (pa.types.is_decimal, pa.types.is_date, pa.types.is_time, pa.types.is_timestamp)
+_FLOAT_DIGITS = 15  # decimal digits that a float64 keeps
 _SCALAR = (*_STRING, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
 
 _Images = tuple[bytes | None, ...]
@@ -102,7 +104,6 @@ def _check(path: Path) -> int:
         raise UserError(
             f"{path}: has no column {', '.join(map(repr, _CONVERSATIONS))}; it has {', '.join(schema.names)}"
         )
-    ignored = []
     for field in schema:
         if field.name in _IMAGES and not _is_image(field.type):
             raise UserError(f"{path}: its column {field.name!r} is {field.type}, expected {_EXPECTED} or a list of it")
@@ -114,9 +115,9 @@ def _check(path: Path) -> int:
                 f"rename or remove the column"
             )
         if field.name not in _IMAGES and not _is_plain(field.type):
-            ignored.append(f"{field.name} ({field.type})")
-    if ignored:
-        logging.warning("%s: columns of types without a JSON form are not kept: %s", path, ", ".join(ignored))
+            raise UserError(
+                f"{path}: its column {field.name!r} is {field.type}, which has no JSON form; remove it, or make it text"
+            )
     return metadata.num_rows
 
 
@@ -129,11 +130,14 @@ def _rows(path: Path, images: bool) -> Iterator[dict[str, Any]]:
         if field.name in _IMAGES:
             paths = [leaf for leaf in leaves if leaf.startswith(f"{field.name}.") and leaf.endswith(".path")]
             columns += [field.name] if images or not paths else paths
-        elif _is_plain(field.type):
+        else:
             columns.append(field.name)
+    casts = {f.name: _json_type(f.type) for f in file.schema_arrow if f.name not in _IMAGES and _needs_cast(f.type)}
     number = 0
     try:
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+            for name, type in casts.items():
+                batch = batch.set_column(batch.schema.get_field_index(name), name, batch[name].cast(type))
             for row in range(batch.num_rows):
                 yield batch.slice(row, 1).to_pylist()[0]
                 number += 1
@@ -153,7 +157,8 @@ def _pop_images(row: dict[str, Any], stem: str) -> _Images:
     for value in (row.pop(name, None) for name in _IMAGES):
         if value is not None:
             images += value if isinstance(value, list) else [value]
-    structs = [{"bytes": image} if isinstance(image, bytes) else image for image in images]
+    keys = {bytes: "bytes", str: "path"}
+    structs = [{keys[type(image)]: image} if type(image) in keys else image for image in images]
     names = [s if s is None else s.get("path") or f"{stem}.{i}" for i, s in enumerate(structs)]
     if names:
         row["image"] = names[0] if len(names) == 1 and names[0] is not None else names
@@ -177,7 +182,7 @@ def _is_image(type: pa.DataType) -> bool:
     if _is(type, _LIST):
         return _is_image(type.value_type)
     if not pa.types.is_struct(type):
-        return _is(type, _BINARY)
+        return _is(type, (*_BINARY, *_STRING))
     fields = {type.field(i).name: type.field(i).type for i in range(type.num_fields)}
     path = fields.get("path", pa.null())
     return "bytes" in fields and _is(fields["bytes"], _BINARY) and (_is(path, _STRING) or pa.types.is_null(path))
@@ -201,7 +206,25 @@ def _is_plain(type: pa.DataType) -> bool:
         return _is_plain(type.value_type)
     if pa.types.is_struct(type):
         return all(_is_plain(type.field(i).type) for i in range(type.num_fields))
-    return _is(type, _SCALAR)
+    return _is(type, _SCALAR) or _is(type, _CAST)
+
+
+def _needs_cast(type: pa.DataType) -> bool:
+    """Whether a type holds values that Python's JSON does not write."""
+    if _is(type, _LIST):
+        return _needs_cast(type.value_type)
+    return _is(type, _CAST) or any(_needs_cast(type.field(i).type) for i in range(type.num_fields))
+
+
+def _json_type(type: pa.DataType) -> pa.DataType:
+    """A type with `_CAST` replaced: dates and times by text, decimal numbers by numbers as long as these hold them."""
+    if _is(type, _LIST):
+        return pa.list_(_json_type(type.value_type))
+    if pa.types.is_struct(type):
+        return pa.struct([f.with_type(_json_type(f.type)) for f in (type.field(i) for i in range(type.num_fields))])
+    if pa.types.is_decimal(type) and type.precision <= _FLOAT_DIGITS:
+        return pa.float64() if type.scale > 0 else pa.int64()
+    return pa.string() if _is(type, _CAST) else type
 
 
 def _is(type: pa.DataType, checks: tuple[Any, ...]) -> bool:
