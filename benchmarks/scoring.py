@@ -12,6 +12,7 @@ prefix pass is vision tower, connector, decoder, and logits at the last position
 | key | meaning |
 | --- | --- |
 | tree_over_prefix | 14 scores and one-pass styles / a prefix pass, 0.5B shape |
+| likelihood_over_tree | the same pass with -log p of the answers (a third of the text) / without |
 | tree_over_prefix_7b | the same at 7B shape, by default with two layers per tower and a smaller vocabulary |
 | pair_over_prefix | two models, one for the scores and one for the styles / a prefix pass of one |
 | tree_over_separate | one pass for all / 15 passes, extrapolated from `--calls` |
@@ -48,13 +49,14 @@ def measure_shape(name: str, layers: int, dtype: str, *, more: bool) -> dict[str
     """Ratios for one model shape; `more` adds the pair of models and the separate prompts."""
     config = shape_config(name, layers, dtype)
     graphdef, params = random_params(config)
-    batch = sample_batch(config, rows=_ROWS.value, text=_TEXT.value)
-    chosen = ("prefix", "tree", "scores", "styles", "alone") if more else ("prefix", "tree")
+    batch = sample_batch(config, rows=_ROWS.value, text=_TEXT.value, answer=_TEXT.value // 3)
+    chosen = ("prefix", "tree", "likelihood", "scores", "styles", "alone") if more else ("prefix", "tree", "likelihood")
     seconds = rounds(
         compiled(config, graphdef, params, batch, names=chosen, tokenizer=_TOKENIZER.value), _REPEATS.value
     )
     found: dict[str, Any] = {
         "tree_over_prefix": ratio(seconds["tree"], seconds["prefix"]),
+        "likelihood_over_tree": ratio(seconds["likelihood"], seconds["tree"]),
         "seconds": {n: round(statistics.median(s), 3) for n, s in seconds.items()},
         "prefix_tokens": batch.tokens.shape[1], "question_tokens": len(questions("all", _TOKENIZER.value).tree.tokens),
         "layers": [config.decoder.depth, config.vision.depth],
@@ -80,7 +82,7 @@ def main(_: list[str]) -> None:
     result: dict[str, Any] = {"backend": jax.default_backend(), "dtype": dtype, "rows": _ROWS.value}
     if "0.5b" in only:
         result["0.5b"] = measure_shape("llava_ov_0_5b", _LAYERS.value, dtype, more=True)
-        moved = ("tree_over_prefix", "pair_over_prefix", "tree_over_separate")
+        moved = ("tree_over_prefix", "likelihood_over_tree", "pair_over_prefix", "tree_over_separate")
         result |= {key: result["0.5b"].pop(key) for key in moved}
     if "7b" in only:
         result["7b"] = measure_shape("llava_ov_7b", _LAYERS_7B.value, dtype, more=False)

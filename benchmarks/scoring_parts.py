@@ -80,8 +80,8 @@ def questions(part: str, folder: str | None = None) -> Any:
     return ScorerEncoder(processor, capabilities, max_prefix=4096, styles=styles)
 
 
-def sample_batch(config: Any, *, rows: int, text: int, vocab: int = 600) -> Any:
-    """Samples without questions: text, one view with its newline, text."""
+def sample_batch(config: Any, *, rows: int, text: int, answer: int = 0, vocab: int = 600) -> Any:
+    """Samples without questions: text, one view with its newline, text; the last `answer` tokens are targets."""
     import numpy as np
 
     from mmssr_jax.data.batch import Batch
@@ -92,24 +92,31 @@ def sample_batch(config: Any, *, rows: int, text: int, vocab: int = 600) -> Any:
     index = np.full((rows, L), -1, np.int32)
     index[:, first : first + T] = 1 + np.arange(rows * T).reshape(rows, T)
     index[:, first + T] = 0
-    none = np.zeros((rows, 0), np.int32)
+    tokens = rng.integers(0, vocab, (rows, L)).astype(np.int32)
+    room = L if answer else 0  # as in scoring, a batch has room for a target at every token
+    position = np.zeros((rows, room), np.int32)
+    position[:, :answer] = np.arange(L - 1 - answer, L - 1)
+    weight = np.tile((np.arange(room) < answer).astype(np.float32), (rows, 1))
     return Batch(
-        rng.integers(0, vocab, (rows, L)).astype(np.int32), np.tile(np.arange(L, dtype=np.int32), (rows, 1)),
+        tokens, np.tile(np.arange(L, dtype=np.int32), (rows, 1)),
         np.full((rows, L), L, np.int32), index, rng.integers(0, 255, (rows, size, size, 3)).astype(np.uint8),
-        none, none, none.astype(np.float32),
+        position, np.take_along_axis(tokens, position + 1, axis=1), weight,
     )  # fmt: skip
 
 
 def compiled(
     config: Any, graphdef: Any, params: Any, batch: Any, *, names: Sequence[str], tokenizer: str | None = None
 ) -> dict[str, Callable[[], Any]]:
-    """The named programs: prefix, tree (all questions), scores, styles, alone (one question). They block."""
+    """The named programs: prefix, tree (all questions), likelihood (tree, and that of the answers), scores, styles,
+    alone (one question). They block.
+    """
     import jax
     import jax.numpy as jnp
 
     from mmssr_jax.models import module_params
     from mmssr_jax.models.attention.tree import PrefixTreeMask
     from mmssr_jax.scoring import forward
+    from mmssr_jax.scoring.answer_likelihood import mean_answer_nll
     from mmssr_jax.scoring.prompt_tree import build_tree
 
     all_questions, scores, styles = (questions(part, tokenizer) for part in ("all", "scores", "styles"))
@@ -123,11 +130,13 @@ def compiled(
         )
         return module_params.merge(graphdef, params).logits(hidden[:, -1])
 
-    def answering(encoder: Any) -> Callable[[Any, Any], Any]:
+    def answering(encoder: Any, *, likelihood: bool = False) -> Callable[[Any, Any], Any]:
         def run(params: Any, batch: Any) -> Any:
-            logits, _ = forward.leaf_logits(module_params.merge(graphdef, params), batch, encoder.tree)
+            model = module_params.merge(graphdef, params)
+            logits, hidden = forward.leaf_logits(model, batch, encoder.tree)
             digits = forward.read_digits(logits[:, : len(encoder.capabilities)], jnp.asarray(encoder.digits))
-            return digits, forward.read_styles(logits, encoder.style_steps)
+            result = digits, forward.read_styles(logits, encoder.style_steps)
+            return (*result, mean_answer_nll(model, hidden, batch)) if likelihood else result
 
         return run
 
@@ -139,6 +148,7 @@ def compiled(
     functions = {
         "prefix": prefix,
         "tree": answering(all_questions),
+        "likelihood": answering(all_questions, likelihood=True),
         "scores": answering(scores),
         "styles": answering(styles),
         "alone": alone,

@@ -1,8 +1,8 @@
 """Calibration of a scorer: from all that one pass computes of a sample to the judge's rating of each capability.
 
-    predictors     expected scores of all capabilities, nll, nll - nll_blind, log tokens, source
-    ridge          one linear model a capability, fitted on the judged samples; the penalty is the one with the smallest
-                   error on folds that were left out
+    predictors     expected scores of all capabilities and their logarithms, nll, nll - nll_blind, log tokens, source
+    ridge          one linear model a capability of log (rating + 1/2), fitted on the judged samples: a flaw lowers all
+                   ratings of a sample by a factor. The penalty is the one with the smallest error on left-out folds
     scale          a monotone map, so that as many samples lie above k + 1/2 as the judge rated k + 1 or more: expected
                    scores and ridge predictions shrink towards the mean, and a threshold would mean little
 
@@ -25,6 +25,7 @@ from mmssr_jax.core.vocabulary import MAX_SCORE
 
 _WINSOR = 0.01  # share of the fitted values at each end that are clipped, and all values beyond them
 _MIN_SAMPLES = 10
+_LOG_OFFSET = 0.1  # added to expected scores before their logarithm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Predictors:
     @classmethod
     def of(cls, table: pa.Table) -> Predictors:
         """From rows of a score table."""
-        names = [*tables.capability_slugs(table), *(n for n in ("nll", "nll_blind") if n in table.schema.names)]
+        slugs = tables.capability_slugs(table)
+        names = [*slugs, *(n for n in ("nll", "nll_blind") if n in table.schema.names)]
         numbers = {n: tables.matrix(table, [n])[:, 0].astype(np.float64) for n in names}
+        numbers |= {f"log_{slug}": np.log(np.maximum(numbers[slug], 0) + _LOG_OFFSET) for slug in slugs}
         if "nll_blind" in numbers:  # how much the image helps: the two alone are almost one
             numbers["nll_gain"] = numbers["nll"] - numbers.pop("nll_blind")
         if "n_tokens" in table.schema.names:
@@ -192,31 +195,32 @@ def fit(
     if count < max(_MIN_SAMPLES, config.folds):
         raise UserError(f"a calibration needs at least {max(_MIN_SAMPLES, config.folds)} judged samples, got {count}")
     ratings = ratings.astype(np.float64)
-    held_out = cross_fit(predictors, ratings, config)
-    best = int(np.argmin(np.square(held_out - ratings).mean(axis=(1, 2))))
+    targets = np.log(ratings + 0.5)
+    held_out = cross_fit(predictors, targets, config)
+    best = int(np.argmin(np.square(held_out - targets).mean(axis=(1, 2))))
     design, penalty = Design.fit(predictors), config.penalties[best]
-    weights, intercept = ridge(design.matrix(predictors), ratings, penalty * count)
+    weights, intercept = ridge(design.matrix(predictors), targets, penalty * count)
     knots = tuple(scale_knots(held_out[best][:, c], ratings[:, c]) for c in range(ratings.shape[1]))
     fitted = Calibration(tuple(slugs), design, weights, intercept, knots, penalty, count)
     return fitted, fitted.to_scale(held_out[best])
 
 
-def cross_fit(predictors: Predictors, ratings: np.ndarray, config: CalibrationConfig) -> np.ndarray:
+def cross_fit(predictors: Predictors, targets: np.ndarray, config: CalibrationConfig) -> np.ndarray:
     """The linear model's predictions for each judged sample, fitted without its fold: float64 [penalties, m, C].
 
     Args:
       predictors: of m samples.
-      ratings: float64 [m, C].
+      targets: float64 [m, C].
       config: the folds and penalties.
     """
-    fold = np.random.default_rng(config.seed).permutation(len(ratings)) % config.folds
-    held_out = np.zeros((len(config.penalties), *ratings.shape))
+    fold = np.random.default_rng(config.seed).permutation(len(targets)) % config.folds
+    held_out = np.zeros((len(config.penalties), *targets.shape))
     for k in range(config.folds):
         rest, left = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         design = Design.fit(predictors.take(rest))
         x, x_left = design.matrix(predictors.take(rest)), design.matrix(predictors.take(left))
         for p, penalty in enumerate(config.penalties):
-            weights, intercept = ridge(x, ratings[rest], penalty * len(rest))
+            weights, intercept = ridge(x, targets[rest], penalty * len(rest))
             held_out[p, left] = x_left @ weights + intercept
     return held_out
 

@@ -155,9 +155,13 @@ def test_predictors_of_a_score_table():
     )  # fmt: skip
     assert tables.capability_slugs(table) == ("reading",)
     found = Predictors.of(table)
-    assert set(found.numbers) == {"reading", "nll", "nll_gain", "log_tokens"}
+    assert set(found.numbers) == {"reading", "log_reading", "nll", "nll_gain", "log_tokens"}
+    assert found.numbers["log_reading"][1] == pytest.approx(np.log(2.1))
     assert found.numbers["nll_gain"][0] == -0.5
     assert np.isnan(found.numbers["nll_gain"][1])
     assert found.numbers["log_tokens"][1] == pytest.approx(np.log(100))
     assert found.sources == ["s", "t"]
-    assert set(Predictors.of(table.drop_columns(["nll", "nll_blind", "n_tokens"])).numbers) == {"reading"}
+    assert set(Predictors.of(table.drop_columns(["nll", "nll_blind", "n_tokens"])).numbers) == {
+        "reading",
+        "log_reading",
+    }
