@@ -157,7 +157,7 @@ def _pop_images(row: dict[str, Any], stem: str) -> _Images:
     for value in (row.pop(name, None) for name in _IMAGES):
         if value is not None:
             images += value if isinstance(value, list) else [value]
-    keys = {bytes: "bytes", str: "path"}
+    keys: dict[type, str] = {bytes: "bytes", str: "path"}
     structs = [{keys[type(image)]: image} if type(image) in keys else image for image in images]
     names = [s if s is None else s.get("path") or f"{stem}.{i}" for i, s in enumerate(structs)]
     if names:
