@@ -38,6 +38,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,9 +78,11 @@ class Chaos:
       scratch: a folder for all files.
       disk: the file system of the workdir.
       timeout_s: of one run.
+      stages: the first of all stages; the others are left out.
     """
 
-    def __init__(self, scratch: Path, disk: faults.Disk, timeout_s: float):
+    def __init__(self, scratch: Path, disk: faults.Disk, timeout_s: float, stages: Sequence[str] = STAGES):
+        self._stages = stages
         self._scratch, self._disk, self._timeout_s = scratch, disk, timeout_s
         self.workdir = disk.folder / "workdir"
         self._log = scratch / "run.log"
@@ -100,7 +103,8 @@ class Chaos:
         program.call(functools.partial(_make_models, self._scratch), self._log)
         self.workdir.mkdir(parents=True, exist_ok=True)
         shutil.copytree(self.workdir, self._snapshot(STAGES[0]))
-        for before, stage in zip(STAGES, (*STAGES[1:], "end"), strict=True):
+        for before in self._stages:
+            stage = _next(before)
             for _ in range(2):  # the first run compiles, so that the second shows how long the stage takes
                 faults.replace_folder(self._snapshot(before), self.workdir)
                 counts = self._scratch / f"{before}.counts"
@@ -115,7 +119,7 @@ class Chaos:
 
     def fault(self, rng: random.Random) -> tuple[str, Result]:
         """Draws a fault; returns its name and what came of it."""
-        stage = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        stage = rng.choices(self._stages, [WEIGHTS[s] for s in self._stages])[0]
         kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
         faults.replace_folder(self._snapshot(stage), self.workdir)
         self._disk.resize(4 << 30) if self._disk.real else None
@@ -180,11 +184,14 @@ class Chaos:
     def _damage(self, rng: random.Random, stage: str) -> tuple[str, Result]:
         after = self._snapshot(_next(stage))
         faults.replace_folder(after, self.workdir)
-        path = rng.choice(_written(self._snapshot(stage), after))
+        kinds = collections.defaultdict(list)
+        for written in _written(self._snapshot(stage), after):
+            kinds[written.parent, written.suffix].append(written)
+        path = rng.choice(kinds[rng.choice(sorted(kinds))])  # an image of hundreds is as likely as the one manifest
         kind = rng.choice(faults.DAMAGES)
         faults.damage(rng, self.workdir / path, kind)
         name = f"{stage}: {kind} {path}"
-        stages = _READERS[stage]
+        stages = tuple(s for s in _READERS[stage] if s in self._stages)
         expected = self._chain(stages)
         ended = self._run(stages)
         if ended.hung or (ended.status != 0 and not ended.clear_error):
@@ -266,7 +273,7 @@ def _make_models(scratch: Path) -> None:
 def run(arguments: argparse.Namespace, scratch: Path, disk: faults.Disk) -> dict[str, object]:
     """The line."""
     began = time.monotonic()
-    chaos = Chaos(scratch, disk, arguments.timeout)
+    chaos = Chaos(scratch, disk, arguments.timeout, STAGES[: STAGES.index(arguments.last) + 1])
     chaos.prepare()
     counts: collections.Counter[str] = collections.Counter()
     kinds: collections.Counter[str] = collections.Counter()
@@ -291,6 +298,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="the number of the first fault, to repeat one alone")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds that one run may take")
+    parser.add_argument("--last", choices=STAGES, default=STAGES[-1], help="leave out the stages after this one")
     parser.add_argument("--scratch", help="a folder for all files; by default a temporary one")
     arguments = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")

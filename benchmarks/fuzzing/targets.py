@@ -44,6 +44,7 @@ from mmssr_jax.judge.parse_answer import read_ratings
 from mmssr_jax.judge.rubric import Rubric
 from mmssr_jax.models.config import VLMConfig
 from mmssr_jax.pool.pool import open_pool
+from mmssr_jax.scoring.supervision import labels_by_id
 from mmssr_jax.selection import id_files
 from mmssr_jax.selection.formats import official
 from mmssr_jax.selection.read_scores import join_features, read_scores
@@ -346,6 +347,17 @@ def _read_scores(folder: Path) -> object:
     return join_features(table, folder / "features", ("vector",)), tables.read_parts(folder / "scores")
 
 
+def _judgment_table() -> pa.Table:
+    columns = {slug: np.array([0, 3, 5], np.int8) for slug in SLUGS}
+    ids = {"id": [f"s{n}" for n in range(_N)], "source": ["a"] * _N}
+    more = {
+        "styles": [[STYLES[0]], [STYLES[1], STYLES[0]], [STYLES[2]]],
+        "judge": ["j"] * _N,
+        "prompt_hash": ["h"] * _N,
+    }
+    return pa.table({**ids, **columns, **more})
+
+
 def _scores(rng: random.Random) -> Files:
     features = pa.table({"id": [f"s{n}" for n in range(_N)], "loss": [0.5, 1.0, 2.0], "vector": [[1.0, 2.0]] * _N})
     whole = {f"scores/{tables.part_name(n, 2)}": _score_table().slice(2 * n, 2) for n in range(2)} | {
@@ -608,6 +620,10 @@ TARGETS: Mapping[str, Target] = {
     "packed_pool": Target(lambda r: _mutated_folder(r, _packed()), _read_packed),
     "tsv": Target(_tsv, _read_tsv),
     "judgments": Target(lambda r: {"r.jsonl": _lines(r, _RATINGS)}, lambda f: read_recorded(f / "r.jsonl", _RUBRIC)),
+    "judgment_table": Target(
+        lambda r: {"j.parquet": _table(r, _judgment_table())},
+        lambda f: labels_by_id(files.read_parquet(f / "j.parquet"), SLUGS),
+    ),
     "ledger": Target(lambda r: {"ledger.jsonl": _lines(r, [_entry(n) for n in range(_N)])}, _read_ledger),
     "scores": Target(_scores, _read_scores),
     "official": Target(_official, _read_official),
