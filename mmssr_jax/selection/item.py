@@ -9,7 +9,7 @@ import urllib.parse
 from typing import Any
 
 from mmssr_jax.core import files
-from mmssr_jax.core.sample import Sample
+from mmssr_jax.core.sample import ImageRef, Sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Item:
         return turns if system is None else [{"from": "system", "value": system}, *turns]
 
 
+_HEAD = 16  # bytes that tell the format of an image
 _MAX_NAME = 240  # bytes of a file name; file systems allow 255, and a suffix follows
 
 
@@ -59,6 +60,14 @@ def file_name(name: str, *, dots: bool = True) -> str:
     digest = files.digest(name)
     start = quoted[: _MAX_NAME - len(digest) - 1]
     return f"{re.sub('%.?$', '', start)}~{digest}"  # no half of a percent-encoded byte
+
+
+def suffix_of(image: ImageRef) -> str:
+    """`image_suffix` of an image, of whose file only the first bytes are read."""
+    if type(image) is ImageRef and image.path is not None:
+        with open(image.path, "rb") as file:
+            return image_suffix(file.read(_HEAD))
+    return image_suffix(image.read())
 
 
 def image_suffix(data: bytes) -> str:

@@ -19,6 +19,7 @@ from mmssr_jax.images.decode import open_rgb
 from mmssr_jax.images.frames import DEFAULT_FRAMES
 from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.stages import ingest
+from mmssr_jax.stages.select import stage as select
 
 Reject = dict[str, Any]
 
@@ -147,6 +148,17 @@ def test_orientation_is_applied_by_its_tag_alone(cases: Path, tmp_path: Path):
     pool, rejects = _ingest(tmp_path, cases / "exif_pool" / "pool.json")
     assert (len(pool), rejects) == (12, {})
     assert {open_rgb(image.read()).size for s in pool for image in s.images} == {(48, 64)}
+
+
+def test_later_stages_decode_every_image_that_ingest_took(cases: Path, tmp_path: Path):
+    _ingest(tmp_path, cases / "exif_pool" / "pool.json")
+    settings = {
+        "method": "random", "budget": {"count": 12}, "near_duplicates": {"by": "image"},
+        "formats": ("hf_parquet", "webdataset", "packed"),
+    }  # fmt: skip
+    select.run(StageContext({"select": {"selections": {"main": settings}}}, Workdir(tmp_path)))
+    picked = open_pool(Workdir(tmp_path).selection("main") / "packed")
+    assert all(open_rgb(image.read()).size == (48, 64) for s in picked for image in s.images)
 
 
 @pytest.mark.parametrize("name", ["pq_list_item", "pq_large", "pq_dict_source"])

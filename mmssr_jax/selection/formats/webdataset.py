@@ -23,7 +23,7 @@ from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.selection.dataset_card import CONVERSATIONS, DEFAULT, write_card
 from mmssr_jax.selection.format import SelectedSamples
-from mmssr_jax.selection.item import Item, file_name, image_suffix
+from mmssr_jax.selection.item import Item, file_name, suffix_of
 
 _FIRST = 5  # the samples from which `datasets` takes the features
 _TEXT = [{"name": name, "dtype": "string"} for name in ("id", "source")]
@@ -69,7 +69,7 @@ def _order(layouts: Sequence[Layout]) -> list[int]:
 
 def _suffixes(item: Item) -> Layout:
     """What follows the key in the names of the images: ("jpg",), or ("0.png", "1.jpg")."""
-    suffixes = [image_suffix(image.read()) for image in item.sample.images]
+    suffixes = [suffix_of(image) for image in item.sample.images]
     return tuple(suffixes if len(suffixes) == 1 else (f"{n}.{suffix}" for n, suffix in enumerate(suffixes)))
 
 
