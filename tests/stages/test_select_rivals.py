@@ -132,7 +132,7 @@ def test_a_dry_run_says_what_a_selection_needs(workdir: Workdir, caplog: pytest.
         "icons: its features are computed from images; it uses target data; text-only samples are ranked like all",
         "xmas: its features are computed from images; it uses no target data; text-only samples are sampled at random",
         "deita: its features are computed as published not from images",
-        "embedding [5], trajectory [5]; 60 rows x 19 numbers, 0.0 MiB",
+        "coincide: the feature table all: embedding [5], trajectory [5]; 60 rows x 10 numbers, 0.0 MiB",
         "rds_plus: 12 of 60 samples selected",
     ):
         assert line in caplog.text

@@ -17,7 +17,7 @@ from mmssr_jax.selection.eligible import check_whole, eligible_rows
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
-_ROWS_AT_ONCE = 256
+_ROWS_AT_ONCE, _KEPT_AT_ONCE = 1024, 2048
 _MISSING_DIGIT = 3.0  # the official score where the server did not return all six digits
 
 
@@ -57,29 +57,43 @@ def diverse_walk(
       count: stop after that many rows; None for no limit.
       batch_size: as in the official program, a row is also rejected by any earlier row of its batch; 1 as published.
     """
-    unit = unit_vectors(embedding)
-    limit = len(order) if count is None else count
-    kept = np.empty(min(limit, len(order)), np.int64)
-    size = 0
+    return walk_units(order, unit_vectors(embedding), threshold=threshold, count=count, batch_size=batch_size)
+
+
+def walk_units(
+    order: np.ndarray, unit: np.ndarray, *, threshold: float, count: int | None = None, batch_size: int = 1
+) -> np.ndarray:
+    """`diverse_walk` over rows that `unit_vectors` has made, float32 [rows, d]; several walks make them once."""
+    limit = len(order) if count is None else min(count, len(order))
+    kept, vectors, size = np.empty(limit, np.int64), np.empty((limit, unit.shape[1]), np.float32), 0
     step = batch_size if batch_size > 1 else _ROWS_AT_ONCE
     for begin in range(0, len(order), step):
         if size >= limit:
             break
         rows = order[begin : begin + step]
-        rejected = (unit[rows] @ unit[kept[:size]].T > threshold).any(axis=1)
-        near = np.tril(unit[rows] @ unit[rows].T > threshold, k=-1)
+        block = unit[rows]
+        left = np.arange(len(rows))  # without the rows that are rejected: most of them, where the threshold is low
         if batch_size > 1:
-            rejected |= near.any(axis=1)
-        for i, row in enumerate(rows):
-            if size >= limit:
-                break
-            if rejected[i]:
-                continue
-            kept[size] = row
-            size += 1
-            if batch_size == 1:
-                rejected |= near[:, i]
+            left = left[~np.tril(block @ block.T > threshold, k=-1).any(axis=1)]
+        for first in range(0, size, _KEPT_AT_ONCE):
+            near = block[left] @ vectors[first : min(first + _KEPT_AT_ONCE, size)].T > threshold
+            left = left[~near.any(axis=1)]
+        if batch_size == 1:
+            left = left[_first_of_each(block[left], threshold)]
+        left = left[: limit - size]
+        kept[size : size + len(left)], vectors[size : size + len(left)] = rows[left], block[left]
+        size += len(left)
     return kept[:size]
+
+
+def _first_of_each(block: np.ndarray, threshold: float) -> np.ndarray:
+    """bool [N]: which rows of `block` (float32 [N, d]) have no earlier kept row within the threshold."""
+    near = np.tril(block @ block.T > threshold, k=-1)
+    rejected = np.zeros(len(block), bool)
+    for i in range(len(block)):
+        if not rejected[i]:
+            rejected |= near[:, i]
+    return ~rejected
 
 
 def unit_vectors(rows: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from mmssr_jax.selection.cells import rank_in_cell
 from mmssr_jax.selection.eligible import check_whole, eligible_rows
 from mmssr_jax.selection.kmeans import kmeans
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
-from mmssr_jax.selection.methods.deita import diverse_walk, unit_vectors
+from mmssr_jax.selection.methods.deita import unit_vectors, walk_units
 from mmssr_jax.selection.picks import in_order
 
 _ROWS_PER_CLUSTER = 100
@@ -54,7 +54,7 @@ def cosine_to_centroid(unit: np.ndarray, label: np.ndarray, centroid: np.ndarray
 
 
 def budget_walk(embedding: np.ndarray, count: int) -> np.ndarray:
-    """int64 [count]: what `diverse_walk` keeps at a low threshold that reaches the count; else the first rows.
+    """int64 [count]: what `deita.diverse_walk` keeps at a low threshold that reaches the count; else the first rows.
 
     Bisection over the thresholds 0, 1/128, ..., 127/128. A lower threshold need not keep fewer rows, so that the result
     is a threshold that reaches the count next to one that does not.
@@ -63,11 +63,11 @@ def budget_walk(embedding: np.ndarray, count: int) -> np.ndarray:
       embedding: float [N, d], in the order of the walk.
       count: the number of rows.
     """
-    order, count = np.arange(len(embedding)), min(count, len(embedding))
+    order, unit, count = np.arange(len(embedding)), unit_vectors(embedding), min(count, len(embedding))
     low, high, kept = 0, _STEPS, order[:count]
     while low < high:
         middle = (low + high) // 2
-        walk = diverse_walk(order, embedding, threshold=middle / _STEPS, count=count)
+        walk = walk_units(order, unit, threshold=middle / _STEPS, count=count)
         if len(walk) == count:
             high, kept = middle, walk
         else:
