@@ -159,13 +159,24 @@ def test_several_tables_join_by_id(workdir: Workdir, tmp_path: Path):
     assert set(run(alone, {**settings, "features": (str(shards), str(other))}, ids_only=True)) == expected
 
 
-@pytest.mark.parametrize("kind", ["parquet", "jsonl", "shards"])
-def test_numbers_as_scores_of_named_capabilities(workdir: Workdir, tmp_path: Path, kind: str):
-    (tmp_path / "numbers").mkdir()
-    path = tmp_path / "numbers" / "r.jsonl"
-    path.write_text("".join(json.dumps({"id": id, "clarity": QUALITY[id] / 3}) + "\n" for id in IDS))
+@pytest.mark.parametrize("form", ["r.parquet", "r.jsonl", "r.json"])
+def test_numbers_as_scores_of_named_capabilities(workdir: Workdir, tmp_path: Path, form: str):
+    path = tmp_path / form
+    rows = [{"id": id, "clarity": QUALITY[id] / 3, "words": 500} for id in IDS]
+    if form == "r.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text(json.dumps(rows) if form == "r.json" else "".join(json.dumps(r) + "\n" for r in rows))
     rated = {"method": "rating_threshold", "capabilities": ("clarity",), "budget": {"count": 4}}
     assert run(workdir, rated, scores=str(path)) == BEST[:4]
+
+
+def test_scores_alone(extra: Path, tmp_path: Path):
+    """Without a pool, from a score table: the same picks as with it."""
+    work, settings = Workdir(tmp_path / "w"), {"method": "mmssr", "budget": {"count": 30}}
+    ingest.run(StageContext({"pool": {"path": str(extra / "pool.json")}}, work))
+    expected = run(work, settings, scores=str(extra / "ok.parquet"))
+    assert run(Workdir(tmp_path / "alone"), settings, scores=str(extra / "ok.parquet"), ids_only=True) == expected
 
 
 FINEVISION = {"relevance": [4, 2, 5, 3, 5, 1], "formatting": [5, 5, 4, 5, 2, 5]}
