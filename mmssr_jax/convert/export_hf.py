@@ -9,7 +9,7 @@ from typing import Literal
 import ml_dtypes
 import numpy as np
 
-from mmssr_jax.convert import checkpoint, llava, read_config, write_config
+from mmssr_jax.convert import checkpoint, llava, qwen3_vl, read_config, write_config
 from mmssr_jax.convert.keymap import Entry, expand
 from mmssr_jax.core import files
 from mmssr_jax.models import module_params
@@ -45,6 +45,20 @@ def export_vlm(
     files.write_json(folder / "config.json", values | {"torch_dtype": dtype})
     table = llava.entries(layout, clip_tower=config.model.vision.class_token)
     checkpoint.write(folder, _tensors(table, params, dtype), shard_bytes=shard_bytes)
+
+
+def export_qwen3_vl(
+    config: qwen3_vl.Qwen3VLConfig,
+    params: module_params.Params,
+    folder: Path,
+    *,
+    layout: Literal["hf", "hf4"] = "hf",
+    dtype: DType = "float32",
+    shard_bytes: int = 4 << 30,
+) -> None:
+    """`export_vlm` for Qwen3-VL; the layouts of transformers 5 ("hf") and 4.57 ("hf4") differ in the config.json."""
+    files.write_json(folder / "config.json", qwen3_vl.to_hf(config, modern=layout == "hf") | {"torch_dtype": dtype})
+    checkpoint.write(folder, _tensors(qwen3_vl.entries(), params, dtype), shard_bytes=shard_bytes)
 
 
 def _tensors(table: Sequence[Entry], params: module_params.Params, dtype: DType) -> Iterator[tuple[str, np.ndarray]]:

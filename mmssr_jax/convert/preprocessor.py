@@ -30,7 +30,7 @@ def with_preprocessor(config: LlavaConfig, folder: Path) -> LlavaConfig:
     Raises:
       UserError: a setting is not supported, or the image size differs from the tower's.
     """
-    values = _read(folder)
+    values = image_processor(folder)
     if values is None:
         return config
     s, where = _section(*values)
@@ -44,7 +44,7 @@ def with_preprocessor(config: LlavaConfig, folder: Path) -> LlavaConfig:
         s.expect("crop_size", square, vision.image_size)
     if size not in allowed:
         raise UserError(f"{where}: size = {size}, but the tower takes {vision.image_size} x {vision.image_size}")
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, vision=_with_mean_std(vision, s)))
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vision=with_mean_std(vision, s)))
 
 
 def with_pair_preprocessor(config: ClipConfig, folder: Path) -> ClipConfig:
@@ -53,7 +53,7 @@ def with_pair_preprocessor(config: ClipConfig, folder: Path) -> ClipConfig:
     Raises:
       UserError: as `with_preprocessor`.
     """
-    values = _read(folder)
+    values = image_processor(folder)
     if values is None:
         return config
     s, where = _section(*values)
@@ -64,7 +64,7 @@ def with_pair_preprocessor(config: ClipConfig, folder: Path) -> ClipConfig:
         raise UserError(f"{where}: size = {size}, but the tower takes {side} x {side}")
     if cropped and crop not in (None, side, square):
         raise UserError(f"{where}: crop_size = {crop}, but the tower takes {side} x {side}")
-    return dataclasses.replace(config, vision=_with_mean_std(config.vision, s), crop=bool(cropped))
+    return dataclasses.replace(config, vision=with_mean_std(config.vision, s), crop=bool(cropped))
 
 
 def _section(values: dict[str, Any], where: str) -> tuple[ConfigSection, str]:
@@ -80,17 +80,18 @@ def _section(values: dict[str, Any], where: str) -> tuple[ConfigSection, str]:
     return s, where
 
 
-def _with_mean_std(vision: VisionConfig, s: ConfigSection) -> VisionConfig:
+def with_mean_std(vision: VisionConfig, s: ConfigSection, *, neutral: frozenset[str] = _NEUTRAL) -> VisionConfig:
     """The tower's config with the section's mean and std; no other keys may remain."""
     mean, std = (
         _colour(s.take(key, list(default)), key, s.where)
         for key, default in (("image_mean", vision.mean), ("image_std", vision.std))
     )
-    s.finish(_NEUTRAL)
+    s.finish(neutral)
     return dataclasses.replace(vision, mean=mean, std=std)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], str] | None:
+def image_processor(folder: Path) -> tuple[dict[str, Any], str] | None:
+    """The settings of a checkpoint's image processor and where they stand; None if it has none."""
     if (folder / FILE).exists():
         return files.read_json(folder / FILE), str(folder / FILE)
     if (folder / _INSIDE).exists():

@@ -70,7 +70,8 @@ def to_hf(config: LlavaConfig, *, modern: bool = True) -> dict[str, Any]:
     if config.anyres is None:
         return llava15.to_hf(config, modern=modern)
     model, anyres = config.model, config.anyres
-    return {
+    video = {} if config.video_token is None else {"video_token_index": config.video_token}
+    return video | {
         "architectures": ["LlavaOnevisionForConditionalGeneration"],
         "model_type": "llava_onevision",
         "image_grid_pinpoints": [[r * anyres.tile, c * anyres.tile] for r, c in anyres.grids],
@@ -79,7 +80,6 @@ def to_hf(config: LlavaConfig, *, modern: bool = True) -> dict[str, Any]:
         "projector_hidden_act": "gelu",
         "text_config": _their_decoder(model.decoder, rope_parameters=modern),
         "tie_word_embeddings": model.decoder.tie_embeddings,
-        "video_token_index": config.image_token + 1,
         "vision_aspect_ratio": f"anyres_max_{anyres.max_tiles}",
         "vision_config": _their_siglip(model.vision),
         "vision_feature_layer": -1,

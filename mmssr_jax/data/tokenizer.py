@@ -19,7 +19,8 @@ IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 IMAGE = "<image>"
 SPECIALS = (END_OF_TEXT, IM_START, IM_END, IMAGE)
-IMAGE_PAD, VISION_START, VISION_END = "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"  # of Qwen3-VL
+IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"  # of Qwen3-VL
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 BOS, EOS, UNKNOWN, PAD = "<s>", "</s>", "<unk>", "<pad>"  # of Llama
 
 # Qwen2's pre-tokenization: contractions, words with one leading symbol, single digits, symbols, spaces.
@@ -67,6 +68,11 @@ class Tokenizer:
     def image_pad(self) -> int:
         """Id of Qwen3-VL's `<|image_pad|>`; a `UserError` for others."""
         return self._special(IMAGE_PAD)
+
+    @functools.cached_property
+    def video_pad(self) -> int:
+        """Id of Qwen3-VL's `<|video_pad|>`; a `UserError` for others."""
+        return self._special(VIDEO_PAD)
 
     @functools.cached_property
     def vision_start(self) -> int:

@@ -25,6 +25,7 @@ from mmssr_jax.models.config import (
     VisionConfig,
     VLMConfig,
 )
+from mmssr_jax.models.native_config import NativeConfig
 
 _MakeConfig = Callable[[int | None], VLMConfig]
 
@@ -139,6 +140,49 @@ LLAVA15_VIEWS = ViewConfig(newline=False, fit="pad")
 _MM15_1B: dict[str, Any] = {"width": 2048, "depth": 24, "heads": 16, "kv_heads": 4, "mlp": 5632, "tied": True}
 _MM15_3B: dict[str, Any] = {"width": 3072, "depth": 28, "heads": 24, "kv_heads": 8, "mlp": 8192, "tied": True}
 
+QWEN3_VL: dict[str, Any] = {
+    "connector": ConnectorConfig("merger"), "views": ViewConfig("native", newline=False), "image_newline": False,
+    "template": "qwen3_vl",
+}  # fmt: skip
+"""What all sizes of Qwen3-VL have in common."""
+
+
+def _qwen3_vl(vision: VisionConfig, *, width: int, depth: int, heads: int, mlp: int, tied: bool) -> _MakeConfig:
+    def make(vocab: int | None) -> VLMConfig:
+        decoder = DecoderConfig(
+            vocab=vocab or 151_936, width=width, depth=depth, heads=heads, kv_heads=8, mlp=mlp, head_dim=128,
+            qkv_bias=False, qk_norm=True, rope_theta=5_000_000.0, mrope=(24, 20, 20), tie_embeddings=tied,
+        )  # fmt: skip
+        return VLMConfig(vision, decoder, **QWEN3_VL, dtype="bfloat16", remat="full")
+
+    return make
+
+
+_QWEN3_VIT = VisionConfig(
+    image_size=32, patch_size=16, width=1024, depth=24, heads=16, mlp=4096,
+    native=NativeConfig(table=48, deepstack=(5, 11, 17)),
+)  # fmt: skip
+_QWEN3_VIT_8B = VisionConfig(
+    image_size=32, patch_size=16, width=1152, depth=27, heads=16, mlp=4304,
+    native=NativeConfig(table=48, deepstack=(8, 16, 24)),
+)  # fmt: skip
+
+
+def _qwen3_vl_tiny(vocab: int | None) -> VLMConfig:
+    if vocab is None:
+        raise UserError("the preset 'qwen3_vl_tiny' has no default vocabulary; give the tokenizer's size as vocab")
+    vision = VisionConfig(
+        image_size=32, patch_size=16, width=128, depth=4, heads=4, mlp=512,
+        native=NativeConfig(table=8, deepstack=(1, 2)),
+    )  # fmt: skip
+    decoder = DecoderConfig(
+        vocab=vocab, width=160, depth=4, heads=4, kv_heads=2, mlp=480, head_dim=48, qkv_bias=False, qk_norm=True,
+        rope_theta=10_000.0, mrope=(8, 8, 8), tie_embeddings=True,
+    )  # fmt: skip
+    views = ViewConfig("native", newline=False, pixels=(4096, 65_536))
+    return VLMConfig(vision, decoder, **{**QWEN3_VL, "views": views})
+
+
 _PRESETS: dict[str, _MakeConfig] = {
     "mini": _mini,
     "tiny": _tiny,
@@ -148,6 +192,10 @@ _PRESETS: dict[str, _MakeConfig] = {
     "llava_ov_7b": _llava_ov_7b,
     "llava15_7b": _llava15(width=4096, depth=32, heads=32, mlp=11_008),
     "llava15_13b": _llava15(width=5120, depth=40, heads=40, mlp=13_824),
+    "qwen3_vl_tiny": _qwen3_vl_tiny,
+    "qwen3_vl_2b": _qwen3_vl(_QWEN3_VIT, width=2048, depth=28, heads=16, mlp=6144, tied=True),
+    "qwen3_vl_4b": _qwen3_vl(_QWEN3_VIT, width=2560, depth=36, heads=32, mlp=9728, tied=True),
+    "qwen3_vl_8b": _qwen3_vl(_QWEN3_VIT_8B, width=4096, depth=36, heads=32, mlp=12_288, tied=False),
     "mm15_1b": _mm15(**_MM15_1B),
     "mm15_3b": _mm15(**_MM15_3B),
     "mm15_7b": _mm15(width=4096, depth=32, heads=32, kv_heads=8, mlp=11520, tied=False),

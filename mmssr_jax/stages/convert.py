@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from absl import logging
 
 from mmssr_jax.convert.checkpoint import INDEX, SINGLE
 from mmssr_jax.convert.hub import locate
-from mmssr_jax.convert.import_hf import DType, llava_config, load_vlm
+from mmssr_jax.convert.import_hf import DType, llava_config, load_qwen3_vl, load_vlm
 from mmssr_jax.convert.preprocessor import with_preprocessor
-from mmssr_jax.convert.read_config import LlavaConfig
+from mmssr_jax.convert.qwen3_vl import is_qwen3_vl, qwen3_vl_config
+from mmssr_jax.convert.qwen3_vl_processor import with_processor
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
@@ -67,10 +69,10 @@ def run(ctx: StageContext) -> None:
     """
     config = ctx.section("convert", ConvertConfig)
     source = locate(config.source)
-    tokenizer = load_tokenizer(Path(config.tokenizer) if config.tokenizer else source, add_image=True)
-    tower = _tower_folder(config, source)
-    llava = with_preprocessor(llava_config(source, tower=tower), source)
-    model = _vlm_config(llava, config)
+    qwen = is_qwen3_vl(files.read_json(source / "config.json"))
+    tokenizer = load_tokenizer(Path(config.tokenizer) if config.tokenizer else source, add_image=not qwen)
+    tower = None if qwen else _tower_folder(config, source)
+    model = _qwen3_vl_model(source, config) if qwen else _llava_model(source, tower, config)
     check_vocabulary(tokenizer, model, config.source)
     if ctx.dry_run:
         logging.info("convert: would read %s into run %s", source, config.name)
@@ -79,7 +81,11 @@ def run(ctx: StageContext) -> None:
     artifact = ctx.claim(folder, stage="convert", settings=config, inputs=_digests(source, tower))
     if artifact.done:
         return
-    _, (_, params) = load_vlm(source, tower=tower, mesh=make_mesh(mesh_config(ctx)), dtype=config.dtype)
+    mesh = make_mesh(mesh_config(ctx))
+    if qwen:
+        params = load_qwen3_vl(source, mesh=mesh, dtype=config.dtype)[1][1]
+    else:
+        params = load_vlm(source, tower=tower, mesh=mesh, dtype=config.dtype)[1][1]
     describe(folder, model, tokenizer)
     with Checkpoints(folder) as checkpoints:
         checkpoints.save_params(_STEP, params)
@@ -96,7 +102,18 @@ def _tower_folder(config: ConvertConfig, source: Path) -> Path | None:
     return next((folder for folder in beside if (folder / "config.json").exists()), None)
 
 
-def _vlm_config(llava: LlavaConfig, config: ConvertConfig) -> VLMConfig:
+def _qwen3_vl_model(source: Path, config: ConvertConfig) -> VLMConfig:
+    path = source / "config.json"
+    model = with_processor(qwen3_vl_config(files.read_json(path), str(path)).model, source)
+    dtype: Literal["float32", "bfloat16"] = "bfloat16" if config.bfloat16 else "float32"
+    try:
+        return dataclasses.replace(model, views=config.views or model.views, remat=config.remat, dtype=dtype)
+    except ValueError as e:
+        raise UserError(f"config.convert.views: {e}") from None
+
+
+def _llava_model(source: Path, tower: Path | None, config: ConvertConfig) -> VLMConfig:
+    llava = with_preprocessor(llava_config(source, tower=tower), source)
     views = config.views
     if views is None:
         views = llava.model.views if llava.anyres is None else ViewConfig("anyres", frames="pooled")
