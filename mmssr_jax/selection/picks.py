@@ -146,8 +146,6 @@ def in_order(
       fill: int64 [N], rows that fill up a budget which `order` leaves unmet; their round is `FILLED`.
     """
     picks = Picks(candidates)
-    score = np.full(len(candidates.table), np.nan, np.float32) if score is None else score
-    group = np.full(len(candidates.table), -1, np.int32) if group is None else group
     ends = []
     for budget in budgets:
         picks.begin(budget)
@@ -159,7 +157,9 @@ def in_order(
                     break
                 rows = rows[: picks.affordable(rows)]  # where this leaves none, `add` drops the rows that are too long
                 picks.taken[rows] = True
-                picks.add(rows, capability=-1, group=group[rows], score=score[rows], round_=round_)
+                of_rows = np.full(len(rows), -1) if group is None else group[rows]
+                scored = np.full(len(rows), np.nan) if score is None else score[rows]
+                picks.add(rows, capability=-1, group=of_rows, score=scored, round_=round_)
         ends.append(len(picks))
     return picks.selection(ends=tuple(ends), group_names=group_names)
 

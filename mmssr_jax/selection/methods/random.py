@@ -18,7 +18,7 @@ class RandomSelector(Selector):
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`."""
-        return in_order(candidates, budgets, np.argsort(candidates.tie, kind="stable"))
+        return in_order(candidates, budgets, np.argsort(candidates.tie))  # all different
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""
