@@ -138,9 +138,9 @@ class Artifact:
     def _previous(self) -> dict[str, Any] | None:
         """The manifest, or the claim of a run that left more than its claim: one that left nothing binds nobody."""
         if (self.path / MANIFEST).exists():
-            return _read(self.path / MANIFEST)
+            return _read(self.path / MANIFEST, stage=self._claim["stage"])
         begun = any(p.name != CLAIM for p in self.path.rglob("*") if not p.is_dir())
-        return _read(self.path / CLAIM) if begun and (self.path / CLAIM).exists() else None
+        return _read(self.path / CLAIM, stage=self._claim["stage"]) if begun and (self.path / CLAIM).exists() else None
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -189,13 +189,21 @@ def how_to_remake(path: Path) -> str:
     return "remake it with --overwrite=STAGE"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *, stage: str = "STAGE") -> dict[str, Any]:
     """A manifest or claim.
+
+    Args:
+      path: the file.
+      stage: the stage that makes the folder, for the error line.
 
     Raises:
       UserError: it is empty, truncated, or another program's.
     """
-    value = files.read_json(path)
+    repair = f"remake the folder with --overwrite={stage}"
+    try:
+        value = files.read_json(path)
+    except UserError as e:
+        raise UserError(f"{e}; {repair}") from None
     if not isinstance(value, dict) or not {"stage", "config", "inputs"} <= value.keys():
-        raise UserError(f"{path}: damaged, or not made by this program; remake the folder with --overwrite=STAGE")
+        raise UserError(f"{path}: damaged, or not made by this program; {repair}")
     return value

@@ -210,6 +210,8 @@ def test_a_damaged_manifest_never_counts_as_finished(tmp_path, name, text):
     for read in (lambda: claim(tmp_path), *([lambda: input_digest(artifact.path)] if name == MANIFEST else [])):
         with pytest.raises(UserError, match=name):
             read()
+    with pytest.raises(UserError, match=f"{name}.*remake the folder with --overwrite={artifact.label.split()[0]}$"):
+        claim(tmp_path)
 
 
 def test_two_processes_at_one_folder(tmp_path):
