@@ -6,6 +6,7 @@ start ──> Stream ──candidates──> the likeliest tokens ──push─�
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
 from mmssr_jax.generation.prompting import PromptBatch
 from mmssr_jax.generation.sampler import decode_step, prefill
@@ -22,6 +24,7 @@ from mmssr_jax.generation.sampling import sample_rows
 from mmssr_jax.models import module_params
 from mmssr_jax.models.cache import KVCache
 from mmssr_jax.models.visual_embeddings import next_positions, sequential_positions
+from mmssr_jax.parallel import hosts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Stream:
     Attributes:
       last: [B, D], hidden state of each row's last token.
       cache: keys and values of all tokens.
-      lengths: int32 [B], tokens of each prompt.
+      lengths: int32 [B], tokens of each prompt; numpy, or an array on the mesh.
       positions: int32 [B], of each answer's first token.
       sampling: settings of each row.
       step: tokens generated so far.
@@ -76,7 +79,7 @@ class Stream:
 
     last: jax.Array
     cache: KVCache
-    lengths: jax.Array
+    lengths: Any
     positions: jax.Array
     sampling: RowSampling
     step: int = 0
@@ -86,22 +89,31 @@ class StreamGenerator:
     """Generates the answers of a batch in chunks; compiles two functions for each batch shape, two more for `push`.
 
     Args:
-      graphdef, params: the model.
+      graphdef, params: the model; the parameters lie on `mesh`.
       max_tokens: maximum tokens of an answer.
       chunk: tokens per call of `next_tokens`; divides `max_tokens`.
+      mesh: the devices, rows are split over them; None for one device. If it spans processes, all of them make the same
+        calls.
     """
 
-    def __init__(self, graphdef: nnx.GraphDef, params: module_params.Params, *, max_tokens: int, chunk: int):
+    def __init__(
+        self, graphdef: nnx.GraphDef, params: module_params.Params, *, max_tokens: int, chunk: int,
+        mesh: Mesh | None = None,
+    ):  # fmt: skip
         if max_tokens % chunk:
             raise ValueError(f"chunk={chunk} does not divide max_tokens={max_tokens}")
-        self.params, self.max_tokens, self.chunk = params, max_tokens, chunk
+        self.params, self.max_tokens, self.chunk, self._mesh = params, max_tokens, chunk, mesh
         self._start, self._extend, self._candidates, self._push = _programs(graphdef, max_tokens, chunk)
 
     def start(self, batch: PromptBatch, sampling: RowSampling) -> Stream:
         """Runs the prefill; the answers of padding rows (length 0) are meaningless."""
-        lengths = jnp.asarray(np.maximum(batch.lengths, 1))
-        last, cache, first = self._start(self.params, batch.tokens, batch.pixels, batch.image_index, lengths)
-        return Stream(last, cache, lengths, first, sampling)
+        lengths = np.maximum(batch.lengths, 1)
+        rows = (batch.tokens, batch.pixels, batch.image_index, lengths)
+        if self._mesh is not None:
+            rows = hosts.shard_batch(rows, self._mesh)
+        with self._on_mesh():
+            last, cache, first = self._start(self.params, *rows)
+        return Stream(last, cache, rows[-1], first, sampling)
 
     def next_tokens(self, stream: Stream, *, logprobs: bool = False) -> TokenChunk:
         """The next `chunk` tokens of every row, T = chunk; the caller drops those after a stop token.
@@ -111,17 +123,19 @@ class StreamGenerator:
         """
         self._check(stream, self.chunk)
         rows = stream.sampling
-        stream.last, stream.cache, parts = self._extend(
-            self.params, stream.last, stream.cache, (stream.positions, stream.lengths), stream.step,
-            rows.temperature, rows.top_p, rows.seeds, logprobs,
-        )  # fmt: skip
+        with self._on_mesh():
+            stream.last, stream.cache, parts = self._extend(
+                self.params, stream.last, stream.cache, (stream.positions, stream.lengths), stream.step,
+                rows.temperature, rows.top_p, rows.seeds, logprobs,
+            )  # fmt: skip
         stream.step += self.chunk
-        return TokenChunk(*(np.asarray(part) for part in parts))
+        return TokenChunk(*(hosts.to_host(part) for part in parts))
 
     def candidates(self, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
         """The likeliest next tokens of every row, in order, int32 [B, K], and their log-probabilities, float32."""
-        tokens, logprobs = self._candidates(self.params, stream.last)
-        return np.asarray(tokens), np.asarray(logprobs)
+        with self._on_mesh():
+            tokens, logprobs = self._candidates(self.params, stream.last)
+        return hosts.to_host(tokens), hosts.to_host(logprobs)
 
     def push(self, stream: Stream, tokens: np.ndarray) -> np.ndarray:
         """Takes int32 [B] as the next tokens; returns their log-probabilities, float32 [B].
@@ -130,11 +144,15 @@ class StreamGenerator:
           ValueError: all `max_tokens` have been generated.
         """
         self._check(stream, 1)
-        stream.last, stream.cache, logprobs = self._push(
-            self.params, stream.last, stream.cache, (stream.positions, stream.lengths), stream.step, tokens
-        )
+        with self._on_mesh():
+            stream.last, stream.cache, logprobs = self._push(
+                self.params, stream.last, stream.cache, (stream.positions, stream.lengths), stream.step, tokens
+            )
         stream.step += 1
-        return np.asarray(logprobs)
+        return hosts.to_host(logprobs)
+
+    def _on_mesh(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
 
     def _check(self, stream: Stream, tokens: int) -> None:
         if stream.step + tokens > self.max_tokens:

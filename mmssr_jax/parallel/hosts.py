@@ -18,6 +18,7 @@ from mmssr_jax.parallel.mesh import batch_sharding
 _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # jax reads them
 _START_TIMEOUT_S = 300
+_LEAST_MESSAGE = 4096
 
 
 def start() -> None:
@@ -87,6 +88,23 @@ def process_sum(values: Any) -> Any:
 def broadcast_from_main(values: np.ndarray) -> np.ndarray:
     """The main process's array `[...]` in every process."""
     return values if count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(values))
+
+
+def broadcast_bytes(data: bytes) -> bytes:
+    """The main process's bytes in every process; what the others pass is ignored."""
+    length = int(broadcast_from_main(np.array(len(data), np.int32)))
+    # A power of two: each size is compiled for once.
+    buffer = np.zeros(max(1 << (length - 1).bit_length(), _LEAST_MESSAGE), np.uint8)
+    if is_main():
+        buffer[:length] = np.frombuffer(data, np.uint8)
+    return broadcast_from_main(buffer)[:length].tobytes()
+
+
+def to_host(array: jax.Array) -> np.ndarray:
+    """The whole array `[...]`, in every process."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
 
 def to_global(batch: Any, mesh: Mesh) -> Any:

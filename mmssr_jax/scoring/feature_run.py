@@ -101,6 +101,8 @@ def write_features(
         read = _Shard(name)
         values = _compute(read.items(encoded.to_iter_dataset(options), progress), extractor, buckets, len(samples))
         columns = extractor.columns([v[: len(read.ids)] for v in values], read.examples) if read.ids else {}
+        if not job.writes:
+            continue
         path = folder / tables.part_name(shard, job.parts)
         files.write_jsonl(path.with_suffix(".rejects.jsonl"), read.rejects)
         files.write_parquet(path, pa.table({"id": pa.array(read.ids, pa.string()), **columns}))

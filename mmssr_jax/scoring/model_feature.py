@@ -20,7 +20,7 @@ from mmssr_jax.data.batch import Batch, BatchShape
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.models.module_params import Params
-from mmssr_jax.parallel import rules
+from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
 from mmssr_jax.scoring.feature_kind import FeatureKind, Models
 from mmssr_jax.scoring.scorer import Buckets
@@ -93,7 +93,7 @@ class ModelFeatureExtractor:
         self._feature, self._mesh = feature, mesh
         self._processor = bundle.processor(max_pixels=max_pixels)
         layout = rules.shardings(bundle.params, mesh)
-        self._params = jax.device_put(bundle.params, layout)
+        self._params = hosts.shard_pytree(bundle.params, layout)
 
         def compute(params: Params, batch: Batch) -> jax.Array:
             return feature.compute(bundle.graphdef, params, batch)
@@ -111,8 +111,9 @@ class ModelFeatureExtractor:
     def dispatch(self, examples: list[Example], shape: BatchShape) -> jax.Array:
         """Starts the computation of one batch, float32 [B, ...], padding rows included."""
         batch = self._processor.collate(examples, dataclasses.replace(shape, targets=shape.length))
+        rows = hosts.shard_batch(batch, self._mesh)
         with jax.set_mesh(self._mesh):
-            return self._compute(self._params, jax.device_put(batch, batch_sharding(self._mesh)))
+            return self._compute(self._params, rows)
 
     def columns(self, values: list[np.ndarray], examples: list[tuple[Example, ...]]) -> dict[str, pa.Array]:
         """Table columns of n samples, from float32 [n, ...] for each sequence."""

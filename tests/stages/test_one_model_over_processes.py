@@ -25,6 +25,7 @@ from tests.small import bundle
 pytestmark = pytest.mark.slow
 
 SHARDS = 6
+KINDS = ("likelihood", "embedding", "gradients")
 CONFIG = """
 from ml_collections import ConfigDict
 
@@ -36,6 +37,7 @@ def get_config():
     c.scorer = {"max_prefix": 240, "holdout": 0.0}
     c.score = {
         "model": "MODEL", "shards": SHARDS, "details": True, "agreement": 2, "quality": {"samples": 4, "pairs": 1},
+        "precision": "PRECISION", "features": {"kinds": KINDS, "max_length": 640},
         "buckets": {"rows": 4, "lengths": (704,), "images": (4,)},
     }
     c.evaluate = {
@@ -60,12 +62,15 @@ class Case:
         pool = ConfigDict({"pool": {"synthetic": {"size": 24, "seed": 3}, "packed": True}})
         main.run_stages(StageContext(config=pool, workdir=Workdir(folder / "pool")), ["ingest"])
 
-    def start(self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1) -> subprocess.Popen:
+    def start(
+        self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1, precision: str = "model"
+    ) -> subprocess.Popen:
         """Starts the program in the workdir `name`, or goes on with it."""
         workdir, config = self.folder / name, self.folder / f"{name}.py"
         if not workdir.exists():
             subprocess.run(["cp", "-r", self.folder / "pool", workdir], check=True)
         text = CONFIG.replace("MESH", str(mesh)).replace("MODEL", str(self.folder / "model"))
+        text = text.replace("PRECISION", precision).replace("KINDS", str(KINDS if precision == "model" else ()))
         config.write_text(text.replace("SHARDS", str(SHARDS)))
         group = ["launch/local.py", f"--processes={processes}", "--joined", "--"]
         program = ["-m", "mmssr_jax.main"] if processes == 1 else group
@@ -77,9 +82,9 @@ class Case:
         with open(self.folder / f"{name}.log", "a") as log:
             return subprocess.Popen(command, cwd=self.repo, env=env, stderr=log)
 
-    def finish(self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1) -> Path:
+    def finish(self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1, **settings: str) -> Path:
         """Runs it to its end; the workdir."""
-        status = self.start(name, mesh, processes=processes, devices=devices).wait(timeout=600)
+        status = self.start(name, mesh, processes=processes, devices=devices, **settings).wait(timeout=600)
         assert status == 0, (self.folder / f"{name}.log").read_text()[-3000:]
         return self.folder / name
 
@@ -100,13 +105,20 @@ def split(case: Case) -> Path:
 
 
 def same(found: Path, alone: Path) -> None:
-    """Equal but for the last digits of scores."""
+    """Equal but for the last digits of scores and likelihoods."""
     table, expected = (tables.read_parts(folder / "scores") for folder in (found, alone))
     slugs = tables.capability_slugs(expected)
-    assert table.drop_columns(slugs).equals(expected.drop_columns(slugs))
-    np.testing.assert_allclose(tables.matrix(table, slugs), tables.matrix(expected, slugs), atol=1e-4)
+    computed = [*slugs, "nll"]
+    assert table.drop_columns(computed).equals(expected.drop_columns(computed))
+    np.testing.assert_allclose(tables.matrix(table, computed), tables.matrix(expected, computed), atol=1e-4)
     digits, expected = (tables.read_parts(folder / "features" / "digits") for folder in (found, alone))
     assert digits.select(["id", *slugs]).equals(expected.select(["id", *slugs]))
+    for kind in KINDS:
+        table, expected = (tables.read_parts(folder / "features" / kind) for folder in (found, alone))
+        assert table["id"].equals(expected["id"])
+        for name in table.column_names[1:]:
+            values, others = (np.array(t[name].to_pylist(), np.float64) for t in (table, expected))
+            np.testing.assert_allclose(values, others, atol=1e-4, err_msg=f"{kind}: {name}")
     answers, expected = (files.read_parquet(f / "predictions" / "base" / "found.parquet") for f in (found, alone))
     assert answers.equals(expected)
     assert (found / "results" / "base.json").read_bytes() == (alone / "results" / "base.json").read_bytes()
@@ -134,6 +146,21 @@ def test_a_model_of_which_each_process_has_half(split, alone):
 )
 def test_other_meshes(case: Case, alone, mesh, devices):
     same(case.finish(f"mesh{len(list(case.folder.glob('mesh*.py')))}", mesh, processes=2, devices=devices), alone)
+
+
+def test_int8_weights_over_processes(case: Case, alone):
+    """The scores of int8 weights are those of one process, and the manifest has their agreement with float32."""
+    mesh = {"data": 1, "fsdp": 2, "tensor": 2}
+    split = case.finish("int8", mesh, processes=2, devices=2, precision="int8")
+    one = case.finish("int8_alone", {"data": 1}, processes=1, precision="int8")
+    found, expected, exact = (tables.read_parts(folder / "scores") for folder in (split, one, alone))
+    slugs = tables.capability_slugs(expected)
+    np.testing.assert_allclose(tables.matrix(found, slugs), tables.matrix(expected, slugs), atol=1e-4)
+    agreement, reference = (files.read_json(f / "scores" / "manifest.json")["agreement"] for f in (split, one))
+    assert agreement == pytest.approx(reference, abs=1e-4)
+    assert 0 < agreement["mean_difference"] < 0.02
+    difference = np.abs(tables.matrix(found, slugs) - tables.matrix(exact, slugs))
+    assert 0 < difference.mean() < 0.02
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -32,7 +32,7 @@ from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.images.resize import centre_view, sample_images, square_view
 from mmssr_jax.models.clip_config import ClipConfig
 from mmssr_jax.models.module_params import Params, merge
-from mmssr_jax.parallel import rules
+from mmssr_jax.parallel import hosts, rules
 from mmssr_jax.parallel.mesh import batch_sharding, replicated
 from mmssr_jax.scoring.feature_kind import FeatureKind, Models
 from mmssr_jax.scoring.scorer import Buckets
@@ -115,8 +115,7 @@ class SimilarityExtractor:
             return jnp.where(is_image_BI, cosines_BI, 0).sum(1) / jnp.maximum(counts, 1)
 
         layout, rows = rules.shardings(pair.params, mesh), batch_sharding(mesh)
-        self._params = jax.device_put(pair.params, layout)
-        self._rows = rows
+        self._params = hosts.shard_pytree(pair.params, layout)
         self._compute = jax.jit(similarity, in_shardings=(layout, rows, rows, rows), out_shardings=replicated(mesh))
 
     def examples(self, sample: Sample) -> tuple[PairExample]:
@@ -155,7 +154,7 @@ class SimilarityExtractor:
         counts = np.zeros(B, np.int32)
         for row, e in enumerate(examples):
             tokens[row], pixels[row, : len(e.pixels)], counts[row] = e.tokens, e.pixels, len(e.pixels)
-        batch = jax.device_put((tokens, pixels.reshape(-1, *pixels.shape[2:]), counts), self._rows)
+        batch = hosts.shard_batch((tokens, pixels.reshape(-1, *pixels.shape[2:]), counts), self._mesh)
         with jax.set_mesh(self._mesh):
             return self._compute(self._params, *batch)
 

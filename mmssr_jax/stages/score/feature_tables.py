@@ -21,6 +21,7 @@ from mmssr_jax.training.bundle import load_bundle
 
 def write_all(
     ctx: StageContext, config: FeatureConfig, pool: Pool, *, shards: int, buckets: Buckets, max_pixels: int, mesh: Mesh,
+    joint: bool = False,
 ) -> None:  # fmt: skip
     """Writes the missing shards of every kind in `config`; processes share the shards.
 
@@ -31,18 +32,20 @@ def write_all(
       shards: parts of each table.
       buckets: shapes to compile for.
       max_pixels: images with more pixels are rejected.
-      mesh: this process's devices.
+      mesh: this process's devices, or those of all processes.
+      joint: the latter; all processes compute every shard and the main one writes.
 
     Raises:
       UserError: a model does not exist, or does not fit its kind's settings.
     """
     load = functools.cache(functools.partial(load_bundle, mesh=mesh))
+    group = Group(joint=joint)
     models = Models(functools.partial(model_folder, ctx), load, mesh, max_pixels)
     for kind in config.kinds:
         folder = kind.folder(models.find)
         target = ctx.workdir.features(kind.name)
         is_written = functools.partial(is_done, target, shards=shards)
-        with ShardedJob(shards, is_written, lock=ctx.workdir.lock(f"features-{kind.name}"), processes=Group()) as job:
+        with ShardedJob(shards, is_written, lock=ctx.workdir.lock(f"features-{kind.name}"), processes=group) as job:
             settings = {"features": kind.settings(), "kind": kind.name, "shards": shards, "buckets": buckets}
             inputs = {"pool": input_digest(ctx.workdir.pool), **kind.inputs(folder)}
             claim = functools.partial(ctx.claim, target, stage="score", settings=settings, inputs=inputs, lock=False)
@@ -51,4 +54,5 @@ def write_all(
                 continue
             extractor = kind.extractor(folder, models)
             write_features(pool, extractor, target, name=kind.name, job=job, buckets=buckets)
-            job.finish((target / MANIFEST).exists, functools.partial(artifact.seal, {"shards": shards}))
+            seal = functools.partial(artifact.seal, {"shards": shards}) if job.writes else lambda: None
+            job.finish((target / MANIFEST).exists, seal)

@@ -20,7 +20,6 @@ from jax.sharding import Mesh
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
-from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.shards import ShardedJob
@@ -112,8 +111,6 @@ def run(ctx: StageContext) -> None:
     settings = {"score": dataclasses.replace(config, threads=0, features=FeatureConfig()), "scorer": scorer}
     mesh, joint = inference_mesh(mesh_config(ctx)), spans_processes(mesh_config(ctx))
     check_rows(config.buckets.rows, mesh, field="config.score.buckets.rows")
-    if joint and config.features.kinds:
-        raise UserError("config.score.features: the model must fit the devices of one process; lower config.mesh")
     is_written = functools.partial(is_done, ctx.workdir.scores, shards=config.shards)
     with ShardedJob(config.shards, is_written, lock=ctx.workdir.lock("scores"), processes=Group(joint=joint)) as job:
         claim = functools.partial(
@@ -125,7 +122,7 @@ def run(ctx: StageContext) -> None:
     if config.features.kinds:
         write_all(
             ctx, config.features, pool, shards=config.shards, buckets=config.buckets, max_pixels=config.max_pixels,
-            mesh=mesh,
+            mesh=mesh, joint=joint,
         )  # fmt: skip
 
 
