@@ -29,6 +29,7 @@ from mmssr_jax.core.errors import UserError
 
 SUFFIXES = (".parquet", ".jsonl", ".json")
 ID_COLUMNS = ("id", "__key__", "uid")
+_METADATA = ("dataset_info.json", "dataset_infos.json", "state.json", "manifest.json")
 _ROWS_AT_ONCE = 1 << 17
 _TEXTS = "texts"  # FineVision's conversations
 
@@ -66,6 +67,8 @@ class NumberFiles:
     def at(cls, path: Path) -> NumberFiles:
         """The files of a path: a file, the parts of a table, or all files of one kind in a folder.
 
+        Hidden files, and those with which `datasets` and this program describe a folder, are not among them.
+
         Raises:
           UserError: there is none, parts are missing, or the folder holds several kinds.
         """
@@ -77,7 +80,7 @@ class NumberFiles:
             raise UserError(f"{path}: no such score file or folder")
         if any(path.glob("part-*.parquet")):
             return cls(path, tuple(tables.part_files(path)))
-        found = [p for p in sorted(path.rglob("*")) if p.suffix in SUFFIXES and p.is_file()]
+        found = [p for p in sorted(path.rglob("*")) if p.suffix in SUFFIXES and not _is_metadata(p, path)]
         kinds = sorted({p.suffix for p in found})
         if len(kinds) > 1:
             raise UserError(f"{path}: holds files of the kinds {' and '.join(kinds)}; give a folder of one kind")
@@ -129,6 +132,11 @@ class NumberFiles:
         """The path of a file without its suffix, relative to the folder: "ai2d/000000"."""
         root = self.path if self.path.is_dir() else self.path.parent
         return path.relative_to(root).with_suffix("").as_posix()
+
+
+def _is_metadata(path: Path, root: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    return hidden or path.name in _METADATA or not path.is_file()
 
 
 def is_number(kind: pa.DataType) -> bool:
@@ -185,7 +193,10 @@ def _folder(name: str, count: int) -> pa.Array | None:
 def _json_pieces(path: Path, names: Collection[str], name: str) -> Iterator[Piece]:
     rows = _objects(path)
     while block := list(itertools.islice(rows, _ROWS_AT_ONCE)):
-        ids = pa.array([id for id, _ in block], pa.string())
+        try:
+            ids = pa.array([id for id, _ in block], pa.string())
+        except UnicodeEncodeError:
+            raise UserError(f"{path}: an id holds a lone surrogate, which UTF-8 cannot write") from None
         numbers = {n: _column(n, (fields for _, fields in block)) for n in names}
         yield Piece(ids, {n: c for n, c in numbers.items() if not np.isnan(c).all()}, _folder(name, len(ids)))
 

@@ -217,6 +217,7 @@ def test_ratings_of_finevision_select_from_its_own_files(tmp_path: Path):
         ('{"a": 1}', r"a\.json: 'a' is a int, expected an object of numbers"),
         ('[{"x": 1}]', r"a\.json: record 1 is no object with id, __key__, uid"),
         ("[1]", r"a\.json: record 1 is no object with id"),
+        ('{"\\ud800": {"quality": 1}}', r"a\.json: an id holds a lone surrogate"),
         ("3", r"a\.json: expected an object or a list, got int"),
         ('{"a"', r"a\.json: not valid JSON"),
         ('{"nobody": {"quality": 1}}', r"has no id in common with the pool"),
@@ -246,6 +247,15 @@ def test_a_folder_of_two_kinds_is_refused(workdir: Workdir, tmp_path: Path):
     write(tmp_path / "n", "parquet")
     with pytest.raises(UserError, match=r"holds files of the kinds \.jsonl and \.parquet"):
         run(workdir, by_quality(tmp_path / "n"))
+
+
+def test_files_that_describe_a_folder_hold_no_numbers(workdir: Workdir, tmp_path: Path):
+    (tmp_path / "n").mkdir()
+    write(tmp_path / "n", "shards")
+    (tmp_path / "n" / "ai2d" / "dataset_info.json").write_text('{"features": {}, "x": 1}')
+    (tmp_path / "n" / ".cache").mkdir()
+    (tmp_path / "n" / ".cache" / "a.json").write_text("[]")
+    assert run(workdir, by_quality(tmp_path / "n")) == BEST[:4]
 
 
 @pytest.mark.parametrize(
