@@ -6,6 +6,7 @@ Each rotation is a row; `g_index` is the index of its group's first row, by defa
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from mmssr_jax.core.errors import UserError
@@ -15,6 +16,7 @@ from mmssr_jax.evaluation.prompt_kits import LETTER, lettered, several_options
 from mmssr_jax.evaluation.score import Fields, Score, Unit, percent
 
 _ROTATION = 1_000_000
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 def load(rows: list[Row]) -> list[Row]:
@@ -25,8 +27,10 @@ def load(rows: list[Row]) -> list[Row]:
     """
     rows = multiple_choice.load_with_images(rows)
     for row in rows:
-        if not row.index.isdecimal():
+        if not _NUMBER.fullmatch(row.index):
             raise UserError(f"index {row.index}: must be a number, which identifies the rotations of a question")
+        if not _NUMBER.fullmatch(row.fields.get("g_index", "0")):
+            raise UserError(f"index {row.index}: its g_index is {row.fields['g_index']!r}, expected a number")
     present = {int(row.index) for row in rows}
     for row in rows:
         if _group(row.fields) not in present:

@@ -18,7 +18,7 @@ from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.score import Fields, Score, mean_score
 
 _SPLIT = "validation"
-_IMAGE_NUMBER = re.compile(r"<image (\d+)>")
+_IMAGE_NUMBER = re.compile(r"<image ([0-9]{1,9})>")
 
 
 def load(rows: list[Row]) -> list[Row]:

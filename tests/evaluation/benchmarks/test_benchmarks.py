@@ -84,6 +84,8 @@ def test_mmbench_refuses_a_group_without_its_first_row():
         get_benchmark("mmbench").load(rows)
     with pytest.raises(UserError, match=r"index a: must be a number"):
         get_benchmark("mmbench").load([Row({"index": "a", **PETS}, (IMAGE,))])
+    with pytest.raises(UserError, match=r"index 5: its g_index is 'x', expected a number"):
+        get_benchmark("mmbench").load([Row({"index": "5", "g_index": "x", **PETS}, (IMAGE,))])
 
 
 # Plain multiple choice
