@@ -174,11 +174,13 @@ class LlavaConfig:
       model: the network.
       anyres: grids and token counts; None for LLaVA-1.5, whose images are one view each.
       image_token: id of the image placeholder.
+      video_token: id of the video placeholder; None where there is none. Configs of lmms-lab do not tell it.
     """
 
     model: VLMConfig
     anyres: AnyresSpec | None
     image_token: int
+    video_token: int | None = dataclasses.field(default=None, compare=False)
 
 
 def llava_config(values: Mapping[str, Any], where: str = "config.json") -> LlavaConfig:
@@ -200,14 +202,14 @@ def _hf_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
     s.expect("vision_feature_layer", -1)
     s.expect("vision_feature_select_strategy", "full")
     s.expect("use_image_newline_parameter", True)
-    s.take("video_token_index", None)
+    video_token = s.take("video_token_index", None)
     tied = s.take("tie_word_embeddings", False)
     vision = siglip_config(s.take("vision_config"), f"{where}: vision_config", alone=False)
     decoder = decoder_config(s.take("text_config"), f"{where}: text_config", tied=tied)
     image_token = s.take("image_token_index", 151646)
     anyres = _anyres(s, vision, aspect="vision_aspect_ratio")
     s.finish()
-    return LlavaConfig(VLMConfig(vision, decoder), anyres, image_token)
+    return LlavaConfig(VLMConfig(vision, decoder), anyres, image_token, video_token)
 
 
 def _lmms_llava(values: Mapping[str, Any], where: str) -> LlavaConfig:
