@@ -8,6 +8,7 @@ Source: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import time
 from collections.abc import Callable, Coroutine
@@ -73,16 +74,7 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    def authenticated(handler: Handler) -> Handler:
-        async def wrapper(request: Request) -> Response:
-            given = request.headers.get("authorization", "").encode("latin-1")
-            if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
-                raise ApiError(401, "wrong or missing access token", code="invalid_api_key",
-                               headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
-            return await handler(request)
-
-        return wrapper
-
+    authenticated = functools.partial(_authenticated, token)
     routes = [
         Route("/v1/chat/completions", authenticated(chat), methods=["POST"]),
         Route("/v1/models", authenticated(models)),
@@ -95,6 +87,19 @@ def make_app(engine: Engine, config: ServeConfig, *, token: str | None) -> Starl
         middleware=[browsers] if config.cors else [],
         exception_handlers={ApiError: _api_error, HTTPException: _http_error, Exception: _unexpected},
     )
+
+
+def _authenticated(token: str | None, handler: Handler) -> Handler:
+    """The handler for clients that send the token, if there is one."""
+
+    async def wrapper(request: Request) -> Response:
+        given = request.headers.get("authorization", "").encode("latin-1")
+        if token is not None and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+            raise ApiError(401, "wrong or missing access token", code="invalid_api_key",
+                           headers={"WWW-Authenticate": "Bearer"})  # fmt: skip
+        return await handler(request)
+
+    return wrapper
 
 
 async def _api_error(_: Request, error: Exception) -> Response:

@@ -29,7 +29,7 @@ class StreamOptions(MessagePart):
     include_usage: bool = False
 
 
-class ResponseFormat(MessagePart):
+class AnswerFormat(MessagePart):
     """`{"type": "json_object"}`: the answer is a JSON object."""
 
     type: Literal["text", "json_object"]
@@ -53,7 +53,7 @@ class ChatRequest(pydantic.BaseModel):
     n: int | None = pydantic.Field(None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = pydantic.Field(None, ge=0, le=TOP_LOGPROBS)
-    response_format: ResponseFormat | None = None
+    response_format: AnswerFormat | None = None
 
 
 _IGNORED = frozenset(
