@@ -65,7 +65,7 @@ def _of_transformers(values: Mapping[str, Any], where: str) -> LlavaConfig:
     s.expect("vision_feature_select_strategy", "default")
     layer = s.take("vision_feature_layer", -2)
     tied = s.take("tie_word_embeddings", False)
-    image_token = s.take("image_token_index", _IMAGE_TOKEN)
+    image_token = s.take("image_token_index", s.take("image_token_id", _IMAGE_TOKEN))
     vision = _tower(s.take("vision_config"), f"{where}: vision_config", layer)
     text = s.take("text_config")
     if text.get("model_type", "llama") == "llama":

@@ -26,7 +26,7 @@ VIEWS = ViewConfig(newline=False, fit="pad")
 
 
 @functools.cache
-def core(*, image: bool) -> tokenizers.Tokenizer:
+def core(*, image: bool, vocab_size: int = 700) -> tokenizers.Tokenizer:
     """SentencePiece's BPE as in Llama's tokenizer.json: a space before the text, bytes for the rest."""
     specials = ["<unk>", "<s>", "</s>", *(f"<0x{n:02X}>" for n in range(256)), *(["<image>", "<pad>"] if image else [])]
     made = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
@@ -42,7 +42,7 @@ def core(*, image: bool) -> tokenizers.Tokenizer:
             tokenizers.decoders.Strip(" ", 1, 0),
         ]
     )
-    trainer = tokenizers.trainers.BpeTrainer(vocab_size=700, special_tokens=specials, show_progress=False)
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=specials, show_progress=False)
     made.train_from_iterator(["USER: What is it? ASSISTANT: A red cat.", SYSTEM] * 20, trainer)
     values = json.loads(made.to_str())
     values["pre_tokenizer"] = None
