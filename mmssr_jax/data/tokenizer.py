@@ -21,6 +21,7 @@ IMAGE = "<image>"
 SPECIALS = (END_OF_TEXT, IM_START, IM_END, IMAGE)
 IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"  # of Qwen3-VL
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+QWEN3_VL_SPECIALS = (*SPECIALS, VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD)
 BOS, EOS, UNKNOWN, PAD = "<s>", "</s>", "<unk>", "<pad>"  # of Llama
 
 # Qwen2's pre-tokenization: contractions, words with one leading symbol, single digits, symbols, spaces.
@@ -189,12 +190,13 @@ def load_tokenizer(folder: Path, *, add_image: bool = False) -> Tokenizer:
     return Tokenizer(fast)
 
 
-def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int, specials: Sequence[str] = SPECIALS) -> Tokenizer:
     """Trains a byte-level BPE like Qwen2's (NFC, the same pre-tokenization and special tokens, single digits).
 
     Args:
       texts: the corpus; the result depends on nothing else.
       vocab_size: number of entries, including bytes and special tokens.
+      specials: the special tokens, `SPECIALS` or `QWEN3_VL_SPECIALS`.
     """
     core = tokenizers.Tokenizer(tokenizers.models.BPE())
     core.normalizer = tokenizers.normalizers.NFC()
@@ -207,7 +209,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Tokenizer:
     core.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=list(SPECIALS),
+        special_tokens=list(specials),
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -62,11 +62,11 @@ def put(pixels: Pixels, first: int, part: Pixels) -> None:
 
 
 def block_room(blocks: int) -> int:
-    """The number of blocks that a row is padded to: steps of 1/8 of the next lower power of two, at least 32.
+    """The number of blocks that a row is padded to: steps of a quarter of the next lower power of two, at least 32.
 
-    So few sizes occur, and a row of more than 256 blocks has less than 12.5 % padding.
+    So few sizes occur, hence few programs are compiled: 13 up to 1024 blocks.
     """
-    step = max(32, 1 << max(blocks - 1, 0).bit_length() >> 4)
+    step = max(32, (1 << max(blocks - 1, 0).bit_length()) >> 3)
     return -(-blocks // step) * step
 
 

@@ -11,7 +11,7 @@ from absl import logging
 from mmssr_jax.core.artifact import input_digest
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
-from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from mmssr_jax.data.tokenizer import QWEN3_VL_SPECIALS, SPECIALS, Tokenizer, load_tokenizer, train_tokenizer
 from mmssr_jax.models.presets import preset
 from mmssr_jax.scoring import instructions
 from mmssr_jax.stages.train.mixtures import training_data
@@ -55,7 +55,9 @@ def make_tokenizer(config: PretrainConfig, samples: Any) -> Tokenizer:
     if config.tokenizer is not None:
         return load_tokenizer(Path(config.tokenizer))
     logging.info("training a tokenizer of %d entries on %d samples", config.vocab_size, len(samples))
-    return train_tokenizer(corpus(samples), vocab_size=config.vocab_size)
+    native = preset(config.preset, vocab=config.vocab_size).template == "qwen3_vl"
+    specials = QWEN3_VL_SPECIALS if native else SPECIALS
+    return train_tokenizer(corpus(samples), vocab_size=config.vocab_size, specials=specials)
 
 
 def run(ctx: StageContext) -> None:
