@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -73,3 +74,12 @@ def test_damage(tmp_path: Path, kind: str):
     assert kind != "truncate" or (len(data) < 64 and bytes(range(64)).startswith(data))
     assert kind != "empty" or data == b""
     assert kind != "null" or data == b"null"
+
+
+@pytest.mark.slow
+def test_some_faults_in_the_first_stages(repo: Path, tmp_path: Path):
+    command = [sys.executable, "benchmarks/chaos.py", "--faults=3", "--seed=3", "--last=judge", f"--scratch={tmp_path}"]
+    ended = subprocess.run(command, cwd=repo, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    line = json.loads(ended.stdout.splitlines()[-1])
+    assert line["identical"] + line["clear_error"] == line["faults"] == 3

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +27,13 @@ def test_it_is_read_or_refused_in_one_line(case: Path, tmp_path: Path):
 def test_every_case_is_of_a_reader():
     assert CASES
     assert {case.parent.name for case in CASES} <= set(targets.TARGETS)
+
+
+@pytest.mark.slow
+def test_some_new_inputs_of_every_reader(repo: Path, tmp_path: Path):
+    command = [sys.executable, "benchmarks/fuzz.py", "--inputs=440", "--seed=7", f"--failed={tmp_path}"]
+    ended = subprocess.run(command, cwd=repo, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    line = json.loads(ended.stdout.splitlines()[-1])
+    assert line["inputs"] == line["results"] + line["refused"] == 440
+    assert set(line["per_reader"]) == set(targets.TARGETS)
