@@ -3,11 +3,11 @@
     python -m mmssr_jax.main --config=configs/qwen3_vl.py --workdir=runs/qwen3_vl
     python -m mmssr_jax.main --config=configs/qwen3_vl.py:short --workdir=runs/qwen3_vl_short    every stage, few steps
 
-The model sees images at their native aspect ratio, as blocks of 32 x 32 pixels, through DeepStack and interleaved MRoPE.
-It first learns to describe images, then the scorer and the downstream models start from it. `short` shows that every
-stage runs; its scorer has learned nothing. A released checkpoint takes the place of the tiny model with
-`--stages=convert,…` and `--config.convert.source=FOLDER` (or owner/name@commit) and `--config.base=checkpoints/converted`;
-`phase.images` and `score.buckets` then count blocks, hundreds an image, and `views.pixels` limits them.
+The model sees images at their native aspect ratio, as blocks of 32 x 32 pixels, through DeepStack and interleaved
+MRoPE. It first learns to describe images, then the scorer and the downstream models start from it. `short` shows that
+every stage runs; its scorer has learned nothing. A released checkpoint takes the place of the tiny model by
+`--config.convert.source=FOLDER` (or owner/name@commit) with the stage `convert`; `phase.images` then counts hundreds of
+blocks an image, and `views.pixels` limits them.
 """
 
 from typing import Any
