@@ -66,7 +66,7 @@ _FORMS: dict[str, str] = {"lum": "{0} {0}", "tav": "{0}!", "gos": "the {0} one",
 _SIZES = ("cam", "wex", "dig", "hob")
 _DEEDS = ("yar", "pok", "lis", "meb", "tig", "fud")
 _FATES = ("sab", "kir", "dun", "vep", "mol", "gax", "hit", "ruf")
-_NATIONS = ("Omar", "Beld", "Tiro", "Quen", "Sudi", "Vask")
+_NATIONS = ("oma", "bel", "tir", "que", "sud", "vas")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +139,7 @@ def spatial(rng: np.random.Generator, level: int) -> SkillQuestion:
     scene, cells = _among(rng, [asked], level)
     index, topic = cells[0], f"place of the {asked.value[2]}"
     if chance(rng, 0.2):
-        points = [f"({25 + 50 * (k % 2)}, {25 + 50 * (k // 2)})" for k in range(len(CELLS))]
+        points = [f"{25 + 50 * (k % 2)} {25 + 50 * (k // 2)}" for k in range(len(CELLS))]
         return _looked_up(SPATIAL, scene, cells, f"point of the {asked.value[2]}", points, index, style=COORDINATE)
     return _looked_up(SPATIAL, scene, cells, topic, _PLACES, index, also={ATTRIBUTE: 1})
 
@@ -177,19 +177,19 @@ def breed(rng: np.random.Generator, level: int) -> SkillQuestion:
 
 
 def language(rng: np.random.Generator, level: int) -> SkillQuestion:
-    """A phrase in the language Dov: noun, then colour."""
+    """A phrase in the language Do: noun, then colour, then, at level 3, place."""
     size, colour, shape = _object(rng, level).value
     scene, cells = _among(rng, [TileCard("object", (size, colour, shape))], level)
 
     def say(colour: str, shape: str) -> str:
         phrase = f"{_NOUNS[SHAPES.index(shape)]} {_TONES[COLOURS.index(colour)]}"
-        return f"ja {phrase} vo {_PLACES[cells[0]]}" if level == 3 else f"ja {phrase}"
+        return f"{phrase} {_PLACES[cells[0]]}" if level == 3 else phrase
 
     other_colours, other_shapes = without(COLOURS, colour), without(SHAPES, shape)
     stale = say(colour, SHAPES[(SHAPES.index(shape) + 1) % len(SHAPES)])
     one, two = (say(c, shape) for c in several(rng, other_colours, 2))
     others = (one, stale, two, say(pick(rng, other_colours), pick(rng, other_shapes)))
-    return SkillQuestion(LANGUAGE, scene, cells, f"{shape} in Dov", say(colour, shape), others, stale,
+    return SkillQuestion(LANGUAGE, scene, cells, f"{shape} in Do", say(colour, shape), others, stale,
                     style=DETAILED if level == 3 else SHORT, also={ATTRIBUTE: 2})  # fmt: skip
 
 

@@ -45,6 +45,7 @@ _FLAWS = {
 _UNUSABLE_IMAGE = (corruptions.MISMATCHED, corruptions.BLANK, COVERED)
 _SEEING = frozenset(c.slug for c in CAPABILITIES if c.seeing)
 _LEVELS = (0.5, 0.3, 0.2)
+_GARBLED = 6  # characters of a garbled answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +68,10 @@ SOURCES: tuple[TileSource, ...] = (
     TileSource("cards", {ATTRIBUTE: 3.0, SPATIAL: 2.0, SCENE: 2.0}, 0.7),
     TileSource("pairs", {COMPARE: 2.0, LOGIC: 1.0, ATTRIBUTE: 1.0}, 1.0),
     TileSource("signs", {OCR: 2.0, DATA: 1.0, STEM: 1.0}, 1.5),
-    TileSource("album", {ACTIVITY: 2.0, SCENE: 2.0, FINE: 1.0}, 0.7),
-    TileSource("phrasebook", {LANGUAGE: 2.0, CONTEXT: 1.0}, 1.0),
-    TileSource("atlas", {HUMANITIES: 1.0, SCENE: 1.0}, 1.5),
-    TileSource("school", {STEM: 1.0, DATA: 1.0, CAUSAL: 1.0, LOGIC: 1.0}, 0.7),
+    TileSource("album", {ACTIVITY: 2.0, SCENE: 1.0, FINE: 2.0}, 0.7),
+    TileSource("phrasebook", {LANGUAGE: 3.0, CONTEXT: 2.0}, 1.0),
+    TileSource("atlas", {HUMANITIES: 2.0, SCENE: 1.0}, 1.5),
+    TileSource("school", {STEM: 1.0, DATA: 1.0, CAUSAL: 3.0, LOGIC: 1.0}, 0.7),
     TileSource("web", dict.fromkeys(SLUGS, 1.0), 2.0),
 )
 SHARES = tuple(1 / (n + 3) for n in range(len(SOURCES)))
@@ -190,15 +191,15 @@ def _text(
         asked = f"Is the {question.topic} {claimed}?"
         answer = "yes" if claimed == told else "no"
     elif style == CHOICE:
-        wrong = [o for o in several(content, question.others, 2) if o != told]
-        options = several(content, [told, *wrong], 3)
-        asked = f"The {question.topic}: {', '.join(options[:-1])} or {options[-1]}?"
+        wrong = pick(content, [o for o in dict.fromkeys((*question.others, question.answer)) if o != told])
+        first, second = several(content, [told, wrong], 2)
+        asked = f"{question.topic.replace(' the', '')}: {first} or {second}"
     elif style == STEPS:
         asked = f"Show the {question.topic}."
     if flaw == corruptions.TRIVIAL:
         answer = corruptions.trivial(rng)
     elif flaw == corruptions.GARBLED:
-        answer = corruptions.garbled(answer, rng)[:12]
+        answer = corruptions.garbled(answer, rng)[:_GARBLED]
     return asked, answer, style
 
 

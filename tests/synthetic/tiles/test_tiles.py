@@ -6,6 +6,7 @@ import base64
 import collections
 import csv
 import functools
+import importlib.resources
 import io
 import json
 import re
@@ -17,6 +18,7 @@ from PIL import Image
 
 from mmssr_jax.core import files
 from mmssr_jax.core.vocabulary import CAPABILITIES, SLUGS, STYLES
+from mmssr_jax.data.tokenizer import load_tokenizer
 from mmssr_jax.synthetic import corruptions
 from mmssr_jax.synthetic.generate import POOL, TRUTH, GeneratedSample, truth_schema
 from mmssr_jax.synthetic.tiles import drawing
@@ -36,6 +38,10 @@ def _made() -> tuple[GeneratedSample, ...]:
 
 def _turns(sample: GeneratedSample) -> list[str]:
     return [turn["value"] for turn in sample.record["conversations"]]
+
+
+def _texts(sample: GeneratedSample) -> list[str]:
+    return [text.removeprefix("<image>\n") for text in _turns(sample)]
 
 
 def _words(text: str) -> set[str]:
@@ -97,7 +103,7 @@ def test_the_pool_is_skewed_repeated_and_flawed():
     assert {STALE, COVERED} < set(flaws), "flaws that no base model was shown"
     skills = collections.Counter(s.truth["kind"] for s in _made())
     assert set(skills) == set(SLUGS)
-    assert max(skills.values()) > 5 * min(skills.values())
+    assert max(skills.values()) > 3 * min(skills.values())
     repeated = [s for s in _made() if s.truth["near_repeat_of"]]
     assert 0.1 < len(repeated) / _CONFIG.size < 0.3
     for sample in repeated:
@@ -186,3 +192,13 @@ def test_settings_that_cannot_be():
         TilesConfig(size=0)
     with pytest.raises(ValueError, match="flaw_share"):
         TilesConfig(flaw_share=1.2)
+
+
+def test_a_sample_is_at_most_56_tokens():
+    """16 of the image and 40 of the text, with the tokenizer of the model that the pool is made for."""
+    assets = Path(str(importlib.resources.files("mmssr_jax"))) / "assets"
+    tokenizer = load_tokenizer(assets / "base_tiles" / "tokenizer")
+    frame = "system\nYou are a helpful assistant.", "\n", "user\n\n", "\n", "assistant\n", "\n"
+    fixed = sum(len(tokenizer.encode(text)) for text in frame) + 6  # three messages begin and end
+    longest = max(sum(len(tokenizer.encode(text)) for text in _texts(sample)) for sample in _made())
+    assert longest + fixed <= 40
