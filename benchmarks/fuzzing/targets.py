@@ -23,7 +23,7 @@ import safetensors.numpy
 import yaml
 from PIL import Image
 
-from mmssr_jax.convert import preprocessor, read_config
+from mmssr_jax.convert import import_hf, preprocessor
 from mmssr_jax.convert.checkpoint import INDEX, SINGLE, Checkpoint
 from mmssr_jax.core import checksums, files, tables
 from mmssr_jax.core.artifact import Artifact, read_manifest
@@ -481,9 +481,7 @@ def _model_config(rng: random.Random) -> Files:
 
 def _read_model_config(folder: Path) -> object:
     where = str(folder / "config.json")
-    config = preprocessor.with_preprocessor(
-        read_config.llava_config(files.read_json(folder / "config.json"), where), folder
-    )
+    config = preprocessor.with_preprocessor(import_hf.llava_config(folder), folder)
     return config, to_dataclass(VLMConfig, files.read_json(folder / "model.json"), where)
 
 

@@ -40,7 +40,7 @@ DType = Literal["stored", "float32", "bfloat16"]
 
 def llava_config(folder: Path, *, tower: Path | None = None) -> read_config.LlavaConfig:
     """The config of a LLaVA-1.5 or LLaVA-OneVision checkpoint; arguments and errors as of `load_vlm`."""
-    values, where = files.read_json(folder / "config.json"), str(folder / "config.json")
+    values, where = files.read_json_object(folder / "config.json"), str(folder / "config.json")
     if not llava15.is_llava15(values):
         return read_config.llava_config(values, where)
     return llava15.llava15_config(values, where, tower=None if tower is None else _clip_vision(tower))
@@ -75,7 +75,7 @@ def load_qwen3_vl(
     folder: Path, *, mesh: Mesh | None = None, dtype: DType = "float32", **compute: Any
 ) -> tuple[qwen3_vl.Qwen3VLConfig, Loaded]:
     """A dense Qwen3-VL checkpoint; arguments and errors as of `load_vlm`."""
-    config = qwen3_vl.qwen3_vl_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    config = qwen3_vl.qwen3_vl_config(files.read_json_object(folder / "config.json"), str(folder / "config.json"))
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, **compute))
     checkpoint = Checkpoint(folder)
     table = qwen3_vl.found(checkpoint.keys())
@@ -84,7 +84,7 @@ def load_qwen3_vl(
 
 def load_qwen3_vl_vision(folder: Path) -> tuple[VisionConfig, Loaded]:
     """Qwen3-VL's tower and connector alone, as `models.native_vit.VisualModel`; raises as `load_vlm`."""
-    values, where = files.read_json(folder / "config.json"), str(folder / "config.json")
+    values, where = files.read_json_object(folder / "config.json"), str(folder / "config.json")
     config, width = qwen3_vl.vision_config(values, where)
     checkpoint = Checkpoint(folder)
     table = found_entries(qwen3_vl.VISUAL, checkpoint.keys(), family="Qwen3-VL vision")
@@ -93,7 +93,7 @@ def load_qwen3_vl_vision(folder: Path) -> tuple[VisionConfig, Loaded]:
 
 def load_decoder(folder: Path, *, mesh: Mesh | None = None, dtype: DType = "float32") -> Loaded:
     """A Qwen2, Qwen3 or Llama checkpoint; arguments and errors as of `load_vlm`."""
-    values, where = files.read_json(folder / "config.json"), str(folder / "config.json")
+    values, where = files.read_json_object(folder / "config.json"), str(folder / "config.json")
     headless = values.get("model_type") == "qwen3_vl_text"  # Qwen3-VL's text model alone, which has no logits
     config = read_config.decoder_config(values, where, tied=True if headless else None)
     checkpoint = Checkpoint(folder)
@@ -103,7 +103,7 @@ def load_decoder(folder: Path, *, mesh: Mesh | None = None, dtype: DType = "floa
 
 def load_clip(folder: Path, *, mesh: Mesh | None = None) -> tuple[ClipConfig, Loaded]:
     """Both towers of a CLIP or SigLIP checkpoint, as `models.clip.Clip`; raises as `load_vlm`."""
-    config = read_pair.clip_config(files.read_json(folder / "config.json"), str(folder / "config.json"))
+    config = read_pair.clip_config(files.read_json_object(folder / "config.json"), str(folder / "config.json"))
     config = with_pair_preprocessor(config, folder)
     checkpoint = Checkpoint(folder)
     parts, family = (clip.SIGLIP_PAIR, "SigLIP") if config.siglip else (clip.PAIR, "CLIP")
@@ -119,7 +119,7 @@ def load_vision(folder: Path, *, image_size: int | None = None, mesh: Mesh | Non
       image_size: side of the input images; positions are interpolated if it differs from the checkpoint's.
       mesh: as in `load_vlm`.
     """
-    values, where = files.read_json(folder / "config.json"), str(folder / "config.json")
+    values, where = files.read_json_object(folder / "config.json"), str(folder / "config.json")
     if values.get("model_type") == "clip_vision_model":
         config, part, family = read_config.clip_vision_config(values, where), clip.vision(), "CLIP"
     else:
@@ -137,7 +137,7 @@ def load_vision(folder: Path, *, image_size: int | None = None, mesh: Mesh | Non
 
 def _clip_vision(folder: Path) -> VisionConfig:
     """The vision config of a CLIP's folder, with both towers or with this one."""
-    values, where = files.read_json(folder / "config.json"), str(folder / "config.json")
+    values, where = files.read_json_object(folder / "config.json"), str(folder / "config.json")
     if values.get("model_type") == "clip":
         return read_pair.clip_config(values, where).vision
     return read_config.clip_vision_config(values, where)

@@ -93,15 +93,19 @@ def with_mean_std(vision: VisionConfig, s: ConfigSection, *, neutral: frozenset[
 def image_processor(folder: Path) -> tuple[dict[str, Any], str] | None:
     """The settings of a checkpoint's image processor and where they stand; None if it has none."""
     if (folder / FILE).exists():
-        return files.read_json(folder / FILE), str(folder / FILE)
+        return files.read_json_object(folder / FILE), str(folder / FILE)
     if (folder / _INSIDE).exists():
-        values = files.read_json(folder / _INSIDE).get("image_processor")
+        values = files.read_json_object(folder / _INSIDE).get("image_processor")
         return None if values is None else (values, f"{folder / _INSIDE}: image_processor")
     return None
 
 
 def _colour(value: Any, key: str, where: str) -> tuple[float, float, float]:
-    if not isinstance(value, list) or len(value) != 3 or not all(isinstance(v, (int, float)) for v in value):
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not all(type(v) in (int, float) and abs(v) < 1e6 for v in value)
+    ):
         raise UserError(f"{where}: {key} = {value!r}; expected three numbers")
     return float(value[0]), float(value[1]), float(value[2])
 

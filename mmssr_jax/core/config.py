@@ -20,6 +20,8 @@ from mmssr_jax.core.files import digest
 
 T = TypeVar("T")
 
+_LARGEST = 10**300  # larger integers have no float
+
 RENAMED = {"procedural": "synthetic"}
 """Keys of earlier versions and what they are called now."""
 
@@ -173,7 +175,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return to_dataclass(hint, value, where)  # type: ignore[arg-type]
     if value is None and hint is not Any:
         raise UserError(_not_set(where))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
     if isinstance(value, float) and math.isnan(value):
         raise UserError(f"{where}: expected a number, got nan")

@@ -123,6 +123,18 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON ({e})") from None
 
 
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Parses a JSON file that holds an object.
+
+    Raises:
+      UserError: as `read_json`, or it holds another value.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     """Atomically writes one JSON object a line."""
     write_text(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))

@@ -76,7 +76,7 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
     kind = table.schema.field(name).type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
         raise UserError(f"the table's column {name} holds {kind} where scores are expected")
-    return table[name].cast(pa.float32()).to_numpy(zero_copy_only=False).astype(np.float32)
+    return table[name].cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False).astype(np.float32)
 
 
 def part_name(part: int, parts: int) -> str:

@@ -54,6 +54,8 @@ def column(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
                 name
             ]
             values.validate(full=True)
+        if len(values) != (rows := _num_rows(part)):
+            raise UserError(f"{part}: damaged, its column {name} has {len(values)} of {rows} rows")
         chunks.append(values)
     try:
         return pa.chunked_array([c for values in chunks for c in values.chunks], chunks[0].type)

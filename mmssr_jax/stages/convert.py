@@ -69,7 +69,7 @@ def run(ctx: StageContext) -> None:
     """
     config = ctx.section("convert", ConvertConfig)
     source = locate(config.source)
-    qwen = is_qwen3_vl(files.read_json(source / "config.json"))
+    qwen = is_qwen3_vl(files.read_json_object(source / "config.json"))
     tokenizer = load_tokenizer(Path(config.tokenizer) if config.tokenizer else source, add_image=not qwen)
     tower = None if qwen else _tower_folder(config, source)
     model = _qwen3_vl_model(source, config) if qwen else _llava_model(source, tower, config)
@@ -96,7 +96,7 @@ def run(ctx: StageContext) -> None:
 def _tower_folder(config: ConvertConfig, source: Path) -> Path | None:
     if config.vision_tower is not None:
         return locate(config.vision_tower)
-    values = files.read_json(source / "config.json")
+    values = files.read_json_object(source / "config.json")
     name = values.get("mm_vision_tower") if isinstance(values, dict) else None
     beside = [source / name, source.parent / name] if isinstance(name, str) and name else []
     return next((folder for folder in beside if (folder / "config.json").exists()), None)
@@ -104,7 +104,7 @@ def _tower_folder(config: ConvertConfig, source: Path) -> Path | None:
 
 def _qwen3_vl_model(source: Path, config: ConvertConfig) -> VLMConfig:
     path = source / "config.json"
-    model = with_processor(qwen3_vl_config(files.read_json(path), str(path)).model, source)
+    model = with_processor(qwen3_vl_config(files.read_json_object(path), str(path)).model, source)
     dtype: Literal["float32", "bfloat16"] = "bfloat16" if config.bfloat16 else "float32"
     try:
         return dataclasses.replace(model, views=config.views or model.views, remat=config.remat, dtype=dtype)
