@@ -5,6 +5,7 @@ The vision features are those of CLIP's last layer but one without the class tok
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,8 +35,10 @@ _AUTHORS_NEUTRAL = frozenset({
 })  # fmt: skip
 
 
-def is_llava15(values: Mapping[str, Any]) -> bool:
+def is_llava15(values: Any) -> bool:
     """Whether a config.json is one of LLaVA-1.5, of transformers or of its authors."""
+    if not isinstance(values, Mapping):
+        return False
     if "vision_config" in values and "text_config" in values:
         return values.get("model_type") == "llava"
     return values.get("image_aspect_ratio") == "pad"
@@ -67,7 +70,7 @@ def _of_transformers(values: Mapping[str, Any], where: str) -> LlavaConfig:
     tied = s.take("tie_word_embeddings", False)
     image_token = s.take("image_token_index", s.take("image_token_id", _IMAGE_TOKEN))
     vision = _tower(s.take("vision_config"), f"{where}: vision_config", layer)
-    text = s.take("text_config")
+    text = _object(s.take("text_config"), f"{where}: text_config")
     if text.get("model_type", "llama") == "llama":
         text = _llama(text)
     decoder = decoder_config(text, f"{where}: text_config", tied=tied)
@@ -117,19 +120,26 @@ def _llama(values: Mapping[str, Any]) -> dict[str, Any]:
     return _LLAMA_DEFAULTS | base | {"model_type": "llama"} | dict(values)
 
 
-def _tower(values: Mapping[str, Any], where: str, layer: Any) -> VisionConfig:
-    values = {k: v for k, v in values.items() if k != "vocab_size"}  # released configs have it by mistake
+def _object(values: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: expected an object, got {str(values)[:80]!r}")
+    return values
+
+
+def _tower(values: Any, where: str, layer: Any) -> VisionConfig:
+    values = {
+        k: v for k, v in _object(values, where).items() if k != "vocab_size"
+    }  # a mistake in released ones
     return _with_layer(clip_vision_config(_CLIP_DEFAULTS | values, where), layer, where)
 
 
 def _with_layer(vision: VisionConfig, layer: Any, where: str) -> VisionConfig:
     """The tower with the layer whose output is used; as transformers counts hidden states, 0 is the first's input."""
-    if not isinstance(layer, int):
+    if not isinstance(layer, int) or isinstance(layer, bool):
         raise UserError(f"{where}: vision_feature_layer = {layer!r} is not supported, only one layer")
     layer = layer - vision.depth - 1 if layer >= 0 else layer
-    fields = {f: getattr(vision, f) for f in vision.__dataclass_fields__} | {"feature_layer": layer}
     try:
-        return VisionConfig(**fields)
+        return dataclasses.replace(vision, feature_layer=layer)
     except ValueError as e:
         raise UserError(f"{where}: {e}") from None
 
