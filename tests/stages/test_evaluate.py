@@ -69,6 +69,19 @@ def test_predictions_then_results(workdir, tsv):
     assert result["benchmarks"]["pets"]["value"] == pytest.approx(200 / 3, abs=1e-5)
 
 
+def test_a_result_names_the_form_of_its_prompts(workdir, tsv):
+    """The other form is asked for, and is another result: it is not taken for the first one's."""
+    evaluate_stage.run(context(workdir, tsv), make_predictor=Models())
+    assert files.read_json(workdir.results("first"))["benchmarks"]["pets"]["prompt"] == "vlmevalkit"
+    llava = {"path": str(tsv), "prompt": "llava"}
+    with pytest.raises(UserError, match="evaluate"):
+        evaluate_stage.run(context(workdir, tsv, benchmark=llava), make_predictor=Models())
+    models = Models()
+    evaluate_stage.run(context(workdir, tsv, benchmark=llava, overwrite=("evaluate",)), make_predictor=models)
+    assert files.read_json(workdir.results("first"))["benchmarks"]["pets"]["prompt"] == "llava"
+    assert all("from the given choices directly" in q.prompt for q in models.predictors[0].asked)
+
+
 def test_the_same_again_loads_no_model_and_leaves_every_byte(workdir, tsv):
     evaluate_stage.run(context(workdir, tsv), make_predictor=Models())
 
