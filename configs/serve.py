@@ -5,7 +5,9 @@ r"""An endpoint with OpenAI's chat API.
 Serves the run that `--config.serve.model` names, or the model that ships with the package, until Ctrl-C, and only to
 this machine. A tiny model is ready in seconds, a large one after a minute or two of compilation. Clients use
 base_url="http://127.0.0.1:8000/v1" and any key. To serve other machines, put a token into an environment variable and
-name it: --config.serve.host=0.0.0.0 --config.serve.token_env=MMSSR_TOKEN. For TLS, use a reverse proxy.
+name it: --config.serve.host=0.0.0.0 --config.serve.token_env=MMSSR_TOKEN. For TLS, use a reverse proxy. Pages of other
+origins need --config.serve.cors=http://localhost:3000. Before the first request, shapes of common prompts are compiled:
+text and one image, square, wide and tall, at the two shortest lengths (--config.serve.warm_up_images=0,1,2 for more).
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -23,6 +25,8 @@ def get_config() -> ConfigDict:
         "port": 8000,
         "token_env": config_dict.placeholder(str),
         "max_tokens": 256,
+        "cors": (),
+        "warm_up_images": (0, 1),
         "prompts": {"rows": 8, "length_step": 128, "max_length": 2048, "images": (0, 1, 2, 4, 8)},
     }
     return c

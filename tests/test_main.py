@@ -285,6 +285,21 @@ def test_as_a_program_from_anywhere(pool, tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.parametrize("program", [["-m", "mmssr_jax", "run", "tiny"], ["-m", "mmssr_jax", "--config=tiny"]])
+def test_the_console_command(tmp_path, program):
+    """`mmssr` is installed as the function that `python -m mmssr_jax` calls."""
+    command = [sys.executable, *program, "--print_config", "--config.select.selections.mmssr.formats=csv,webdataset"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=_with_repo())
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["select"]["selections"]["mmssr"]["formats"] == ["csv", "webdataset"]
+    assert 'entry_points={"console_scripts": ["mmssr = mmssr_jax.main:command"]}' in (REPO / "setup.py").read_text()
+    assert callable(main.command)
+
+
+def _with_repo() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPO)}
+
+
 def test_help_needs_no_config():
     result = subprocess.run(
         [sys.executable, "-m", "mmssr_jax.main", "--help"], capture_output=True, text=True, check=False, cwd=REPO
