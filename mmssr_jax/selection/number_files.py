@@ -94,13 +94,14 @@ class NumberFiles:
         return self.paths[0].suffix == ".parquet"
 
     def names(self) -> tuple[str, ...]:
-        """The columns of numbers, sorted for JSON, all of whose files are read for it.
+        """The columns of numbers of all files; those of JSON sorted, and read whole for it.
 
         Raises:
           UserError: a file is not readable.
         """
         if self.is_parquet:
-            return tuple(f.name for f in files.read_parquet_schema(self.paths[0]) if is_number(f.type))
+            schemas = (files.read_parquet_schema(path) for path in self.paths)
+            return tuple(dict.fromkeys(f.name for schema in schemas for f in schema if is_number(f.type)))
         found: set[str] = set()
         for path in self.paths:
             for _, fields in _objects(path):

@@ -179,6 +179,15 @@ def test_scores_alone(extra: Path, tmp_path: Path):
     assert run(Workdir(tmp_path / "alone"), settings, scores=str(extra / "ok.parquet"), ids_only=True) == expected
 
 
+def test_a_column_that_only_some_files_have(workdir: Workdir, tmp_path: Path):
+    (tmp_path / "n").mkdir()
+    pq.write_table(pa.table({"id": IDS[:6], "other": [1.0] * 6}), tmp_path / "n" / "a.parquet")
+    pq.write_table(pa.table({"id": IDS[6:], "quality": [QUALITY[i] for i in IDS[6:]]}), tmp_path / "n" / "b.parquet")
+    expected = [id for id in BEST if id in IDS[6:]][:4]
+    assert run(workdir, by_quality(tmp_path / "n")) == expected
+    assert run(Workdir(tmp_path / "alone"), by_quality(tmp_path / "n"), ids_only=True) == expected
+
+
 FINEVISION = {"relevance": [4, 2, 5, 3, 5, 1], "formatting": [5, 5, 4, 5, 2, 5]}
 
 
