@@ -158,28 +158,32 @@ def _run(config: dict[str, Any]) -> None:
         importlib.import_module("mmssr_jax.stages.planner").log_plan(context, stages)
 
 
-def _shipped_config(path: str) -> str:
-    """The file that `--config` means: itself, or `configs/NAME.py` or `NAME` of those that were installed."""
-    name = Path(path).name.removesuffix(".py")
-    if Path(path).exists() or path not in (name, f"configs/{name}.py"):
-        return path
-    folders = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # installed, or in a source tree
-    return next((str(f / f"{name}.py") for f in folders if (f / f"{name}.py").is_file()), path)
+def _shipped_configs() -> dict[str, Path]:
+    """The configs that are installed beside the package, or in a source tree, by name."""
+    folders = (_PACKAGE.parent / "configs", _PACKAGE / "configs")
+    return {p.stem: p for folder in folders for p in sorted(folder.glob("[a-z]*.py"))}
 
 
 def _config_file(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The config's file, and the arguments with its full path.
 
+    `configs/NAME.py` and `NAME` are those that were installed, unless there is such a file.
+
     Raises:
       UserError: there is no such file.
     """
-    given = [a for a in arguments if a.startswith(("--config=", "-config="))]
+    arguments = cli.joined(arguments, "--config")
+    given = [a for a in arguments if a.startswith("--config=")]
     if not given:
-        return "", list(arguments)
-    name, colon, arg = given[-1].partition("=")[2].partition(":")
-    path = _shipped_config(name)
+        return "", arguments
+    named, colon, arg = given[-1].partition("=")[2].partition(":")
+    shipped, name = _shipped_configs(), Path(named).name.removesuffix(".py")
+    path = (
+        str(shipped.get(name, named)) if named in (name, f"configs/{name}.py") and not Path(named).exists() else named
+    )
     if path and not Path(path).is_file():
-        raise UserError(f"--config={name}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}")
+        what = "a folder, not a file" if Path(path).is_dir() else "no such file"
+        raise UserError(f"--config={named}: {what}; shipped are {', '.join(shipped)}")
     return path, [f"--config={path}{colon}{arg}" if a == given[-1] else a for a in arguments]
 
 

@@ -15,8 +15,9 @@ from absl.testing import flagsaver
 from configs import mm15_tiny
 from mmssr_jax import main
 from mmssr_jax.core import cli, files
-from mmssr_jax.core.config import to_dataclass, to_plain
+from mmssr_jax.core.config import element_type, field_types, is_section, to_dataclass, to_plain, union_members
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.overrides import apply_overrides, split_arguments
 from mmssr_jax.data.mixture import group_weights
 from mmssr_jax.evaluation.config import EvaluateConfig
 from mmssr_jax.stages import sections
@@ -238,3 +239,32 @@ def test_a_wrong_path_names_the_right_one():
 def test_a_shipped_config_has_a_short_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load(cli.with_config_flag(["mmssr", "run", name])[1:])["stages"][0] == "ingest"
+
+
+def fields(hint: Any, where: str, depth: int = 7) -> Iterator[tuple[str, Any]]:
+    """Every field of a section that is a value, with its type; a mapping's entry is called x."""
+    element = element_type(hint)
+    if element is not None:
+        yield from fields(element, f"{where}.x", depth - 1) if is_section(element) else ()
+    elif is_section(hint) and depth:
+        for name, inner in field_types(hint, {}).items():
+            yield from fields(inner, f"{where}.{name}", depth - 1)
+    else:
+        yield where, hint
+
+
+def test_every_list_takes_commas_and_every_field_can_be_unset():
+    lists = 0
+    for section in sections.SECTIONS:
+        for path, hint in fields(section_type(section), section):
+            options = [o for o in union_members(hint) if o is not type(None)]
+            if options[0] == tuple[str, ...]:
+                lists += 1
+                _, overrides = split_arguments([f"--config.{path}=a,b"])
+                config: dict[str, Any] = {}
+                apply_overrides(config, overrides, section_type, sections.SECTIONS)
+                assert dict(leaves(config))[f"config.{path}"] == ("a", "b")
+            config = {}
+            apply_overrides(config, split_arguments([f"--config.{path}=none"])[1], section_type, sections.SECTIONS)
+            assert dict(leaves(config)).get(f"config.{path}") in (None, "none")
+    assert lists > 20

@@ -44,6 +44,19 @@ def with_config_flag(argv: Sequence[str]) -> list[str]:
     return [program, *arguments]
 
 
+def joined(arguments: Sequence[str], flag: str) -> list[str]:
+    """The arguments with `flag VALUE` and `-flag=VALUE` as `flag=VALUE`."""
+    found: list[str] = []
+    for argument in arguments:
+        if found and found[-1] == flag and not argument.startswith("-"):
+            found[-1] = f"{flag}={argument}"
+        elif argument == flag[1:] or argument.startswith(f"{flag[1:]}="):
+            found.append(f"-{argument}")
+        else:
+            found.append(argument)
+    return found
+
+
 def users_mistake(error: Exception) -> str | None:
     """One line for errors that a user can fix; None for bugs of this program."""
     if isinstance(error, UserError):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmssr_jax.core.cli import PrintableMessages, printable
+from mmssr_jax.core.cli import PrintableMessages, joined, printable, with_config_flag
 from mmssr_jax.core.errors import UserError
 
 
@@ -62,3 +62,30 @@ def test_a_library_logs_no_traceback_of_a_users_mistake(error, kept):
     assert PrintableMessages().filter(record)
     assert (record.exc_info is not None) == kept
     assert "Traceback" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config", "f.py", "--dry_run"], ["--config=f.py", "--dry_run"]),
+        (["-config=f.py"], ["--config=f.py"]),
+        (["-config", "f.py"], ["--config=f.py"]),
+        (["--config=f.py", "rest"], ["--config=f.py", "rest"]),
+        (["--config", "--dry_run"], ["--config", "--dry_run"]),
+    ],
+)
+def test_a_flag_and_its_value_are_one_argument(arguments, expected):
+    assert joined(arguments, "--config") == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "tiny", "--dry_run"], ["--config=tiny", "--dry_run"]),
+        (["run", "--config=tiny"], ["--config=tiny"]),
+        (["--config=tiny"], ["--config=tiny"]),
+        (["run"], []),
+    ],
+)
+def test_run_takes_the_config(arguments, expected):
+    assert with_config_flag(["mmssr", *arguments]) == ["mmssr", *expected]
