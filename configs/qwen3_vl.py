@@ -1,11 +1,11 @@
 """The whole pipeline with a tiny model of Qwen3-VL's shape, from random weights, on a generated pool.
 
     python -m mmssr_jax.main --config=configs/qwen3_vl.py --workdir=runs/qwen3_vl
-    python -m mmssr_jax.main --config=configs/qwen3_vl.py:short --workdir=runs/qwen3_vl_short    every stage, few steps
+    python -m mmssr_jax.main --config=configs/qwen3_vl.py:short --workdir=runs/qwen3_vl_short
 
 The model sees images at their native aspect ratio, as blocks of 32 x 32 pixels, through DeepStack and interleaved
-MRoPE. It first learns to describe images, then the scorer and the downstream models start from it. `short` shows that
-every stage runs; its scorer has learned nothing. A released checkpoint takes the place of the tiny model by
+MRoPE. It first learns to describe images, then the scorer and the downstream models start from it. `short` takes every
+stage through a few steps; its scorer has learned nothing. A released checkpoint takes the place of the tiny model by
 `--config.convert.source=FOLDER` (or owner/name@commit) with the stage `convert`; `phase.images` then counts hundreds of
 blocks an image, and `views.pixels` limits them.
 """
