@@ -7,6 +7,7 @@
 Every method runs in a process of its own. Prints one JSON line:
 
     seconds     features in memory to ordered picks, by method
+    cpu_s       seconds of CPU of the same, of all threads: hardly depends on what else the machine does
     peak_mib    peak memory of the process, libraries and features included
     input_mib   the features that the method reads
     floor_mib   peak memory of the process before the method began: libraries, ids, features
@@ -99,10 +100,11 @@ def measure(name: str) -> dict[str, float]:
     table = ScoreTable(ids, source, names, np.zeros((rows, 0), np.int8), (), {}, features=features)
     candidates = Candidates(table, rows, tie_keys(ids, seed=0), np.ones(rows, bool))
     floor = round(peak_mib())
-    begin = time.perf_counter()
+    begin, cpu = time.perf_counter(), time.process_time()
     selection = selector.select(candidates, [Budget(ratio=_RATIO.value)])
     return {
         "seconds": round(time.perf_counter() - begin, 2),
+        "cpu_s": round(time.process_time() - cpu, 2),
         "picks": len(selection),
         "input_mib": sum(column.nbytes for column in features.values()) >> 20,
         "floor_mib": floor,
