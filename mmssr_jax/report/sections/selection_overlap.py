@@ -39,7 +39,7 @@ def _table(result: dict[str, Any]) -> Table:
     return Table(
         header, rows, numeric=(3, 4, 5),
         note="The source distance is the total variation between the sources of a selection and those of the pool. The "
-        "seconds of each selection stand in results/selections.json.",
+        "seconds of each selection stand under Times.",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Run times and memory of the stages: the only part of the page that differs between two equal runs."""
+"""Run times and memory: with the cost of selecting, the only part of the page that differs between two equal runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,29 @@ def times_section(inputs: Inputs) -> Section:
     timed = _timed_metrics(inputs)
     if timed is not None:
         blocks.append(timed)
-    lead = "Run time and memory of the stages. Only this part of the page differs between two runs with equal settings."
+    selections = _selection_times(inputs)
+    if selections is not None:
+        blocks.append(selections)
+    lead = (
+        "Run time and memory of the stages. Only this part of the page, and the cost of selecting under Downstream, "
+        "differ between two runs with equal settings."
+    )
     return Section("times", title, lead, blocks, missing)
+
+
+def _selection_times(inputs: Inputs) -> Table | None:
+    """The seconds of each selection alone, where the select stage wrote a summary."""
+    result = inputs.results("selections")
+    if result is None:
+        return None
+    lines = [
+        (name, row["method"], count(row["samples"]), fixed(row["seconds"], 3))
+        for name, row in result["selections"].items()
+    ]
+    return Table(
+        ("selection", "method", "samples", "seconds"), lines, numeric=(2, 3), title="Selections",
+        note="Without reading and writing; features and scores, which several selections share, are stages above.",
+    )  # fmt: skip
 
 
 def _stage_table(rows: Sequence[Mapping[str, Any]]) -> Table:
