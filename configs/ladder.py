@@ -6,6 +6,9 @@ r"""One replicate of the ladder: can the tile world tell a better training set f
 The argument is the seed of everything: pool, benchmark, draws and training. The second command runs ten replicates, or
 what is missing of them, and prints the rungs of mmssr_jax/evaluation/ladder.py with their intervals and power. No judge
 and no scorer takes part: what is selected is decided by chance and by the pool's truth.
+
+One development replicate of the first rung (seed 0, a pool of 3,000, 360 steps of 32 samples, 280 questions, outside of
+the program) went from 30.0 to 61.4, where chance is 25; the other rungs were not run with this program yet.
 """
 
 from typing import Any
@@ -20,9 +23,9 @@ OTHER_SEED = 100_000  # of the benchmark
 
 def phase(seed: int, **data: Any) -> dict[str, Any]:
     """The training of every arm: the same rows, steps and seed."""
-    optimizer = {"kind": "muon", "learning_rate": 2e-3, "weight_decay": 0.02, "b2": 0.98}
+    optimizer = {"kind": "muon", "learning_rate": 3e-3, "weight_decay": 0.02, "b2": 0.98}
     shape = {"rows": 4, "length": 512, "images": 10, "targets": 128}
-    return {"steps": 200, **shape, "optimizer": optimizer, "seed": seed, **data}
+    return {"steps": 320, **shape, "optimizer": optimizer, "seed": seed, **data}
 
 
 def get_config(arg: str = "0") -> ConfigDict:

@@ -21,7 +21,7 @@ ARMS = ("mmssr", "matched", "random")
 
 def phase(steps: int, **more: Any) -> dict[str, Any]:
     """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py."""
-    optimizer = {"kind": "muon", "learning_rate": 2e-3, "weight_decay": 0.02, "b2": 0.98}
+    optimizer = {"kind": "muon", "learning_rate": 3e-3, "weight_decay": 0.02, "b2": 0.98}
     return {"steps": steps, "rows": 4, "length": 512, "images": 10, "targets": 128, "optimizer": optimizer, **more}
 
 
@@ -56,7 +56,7 @@ def get_config() -> ConfigDict:
     for seed in SEEDS:
         for arm in ARMS:
             selection = arm if arm == "mmssr" else f"{arm}_{seed}"
-            c.train.phases[f"{arm}_{seed}"] = phase(100, selection=selection, seed=seed)
+            c.train.phases[f"{arm}_{seed}"] = phase(130, selection=selection, seed=seed)
     groups = {arm: tuple(f"{arm}_{seed}" for seed in SEEDS) for arm in ARMS}
     c.evaluate = {
         "benchmarks": {"tiles": {"synthetic": {"questions": 280, "seed": 1, "task": "tiles"}, "instruction": ""}},
