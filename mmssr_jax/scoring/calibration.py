@@ -1,10 +1,11 @@
 """Calibration of a scorer: from all that one pass computes of a sample to the judge's rating of each capability.
 
-    predictors     expected scores of all capabilities and their logarithms, nll, nll - nll_blind, log tokens, source
-    ridge          one linear model a capability of log (rating + 1/2), fitted on the judged samples: a flaw lowers all
-                   ratings of a sample by a factor. The penalty is the one with the smallest error on left-out folds
+    predictors     logarithms of the expected scores of all capabilities, nll, nll - nll_blind, log tokens, source
+    regression     of each capability's rating on them, fitted on the judged samples: a Poisson regression with a ridge
+                   penalty, whose effects multiply, since a flaw takes a share of every rating. The penalty is the one
+                   with the smallest error on left-out folds
     scale          a monotone map, so that as many samples lie above k + 1/2 as the judge rated k + 1 or more: expected
-                   scores and ridge predictions shrink towards the mean, and a threshold would mean little
+                   scores and predictions shrink towards the mean, and a threshold would mean little
 
 A judged sample's own calibrated score comes from the fold that was fitted without it. Not in the paper (arXiv
 2503.13383), whose scores are the expected scores alone.
@@ -26,6 +27,9 @@ from mmssr_jax.core.vocabulary import MAX_SCORE
 _WINSOR = 0.01  # share of the fitted values at each end that are clipped, and all values beyond them
 _MIN_SAMPLES = 10
 _LOG_OFFSET = 0.1  # added to expected scores before their logarithm
+_LOG_RANGE = (-8.0, 3.0)  # of the regression's predictions, against overflow
+_STEPS, _LARGEST_STEP, _TOLERANCE = 100, 2.0, 1e-9  # of Newton's method
+_INTERCEPT_PENALTY = 1e-6  # relative to the ridge penalty's unit; keeps the fit to ratings that are all 0 finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +47,16 @@ class Predictors:
     @classmethod
     def of(cls, table: pa.Table) -> Predictors:
         """From rows of a score table."""
-        slugs = tables.capability_slugs(table)
-        names = [*slugs, *(n for n in ("nll", "nll_blind") if n in table.schema.names)]
-        numbers = {n: tables.matrix(table, [n])[:, 0].astype(np.float64) for n in names}
-        numbers |= {f"log_{slug}": np.log(np.maximum(numbers[slug], 0) + _LOG_OFFSET) for slug in slugs}
+
+        def column(name: str) -> np.ndarray:
+            return tables.matrix(table, [name])[:, 0].astype(np.float64)
+
+        numbers = {n: np.log(np.maximum(column(n), 0) + _LOG_OFFSET) for n in tables.capability_slugs(table)}
+        numbers |= {n: column(n) for n in ("nll", "nll_blind") if n in table.schema.names}
         if "nll_blind" in numbers:  # how much the image helps: the two alone are almost one
             numbers["nll_gain"] = numbers["nll"] - numbers.pop("nll_blind")
         if "n_tokens" in table.schema.names:
-            numbers["log_tokens"] = np.log(np.maximum(tables.matrix(table, ["n_tokens"])[:, 0].astype(np.float64), 1))
+            numbers["log_tokens"] = np.log(np.maximum(column("n_tokens"), 1))
         return cls(numbers, table["source"].to_pylist())
 
     def take(self, rows: np.ndarray) -> Predictors:
@@ -124,7 +130,7 @@ class Calibration:
     Attributes:
       capabilities: [C], slugs.
       design: the columns.
-      weights, intercept: [F + S, C] and [C], of the linear model.
+      weights, intercept: [F + S, C] and [C], of the regression: the logarithm of its prediction is linear.
       knots: for each capability the points (prediction, score) between which the scale is linear.
       penalty: the ridge penalty, relative to the number of samples.
       samples: number of judged samples that it was fitted on.
@@ -140,10 +146,10 @@ class Calibration:
 
     def scores(self, predictors: Predictors) -> np.ndarray:
         """Calibrated scores, float32 [n, C]; raises as `Design.matrix`."""
-        return self.to_scale(self.design.matrix(predictors) @ self.weights + self.intercept)
+        return self.to_scale(predicted(self.design.matrix(predictors), self.weights, self.intercept))
 
     def to_scale(self, predictions: np.ndarray) -> np.ndarray:
-        """The scale, applied to predictions [n, C] of the linear model: float32 [n, C]."""
+        """The scale, applied to predictions [n, C] of the regression: float32 [n, C]."""
         knots = [np.array(points) for points in self.knots]
         columns = [np.interp(predictions[:, c], points[:, 0], points[:, 1]) for c, points in enumerate(knots)]
         return np.stack(columns, 1).astype(np.float32)
@@ -195,42 +201,68 @@ def fit(
     if count < max(_MIN_SAMPLES, config.folds):
         raise UserError(f"a calibration needs at least {max(_MIN_SAMPLES, config.folds)} judged samples, got {count}")
     ratings = ratings.astype(np.float64)
-    targets = np.log(ratings + 0.5)
-    held_out = cross_fit(predictors, targets, config)
-    best = int(np.argmin(np.square(held_out - targets).mean(axis=(1, 2))))
+    held_out = cross_fit(predictors, ratings, config)
+    best = int(np.argmin(np.square(held_out - ratings).mean(axis=(1, 2))))
     design, penalty = Design.fit(predictors), config.penalties[best]
-    weights, intercept = ridge(design.matrix(predictors), targets, penalty * count)
+    weights, intercept = poisson_ridge(design.matrix(predictors), ratings, penalty * count)
     knots = tuple(scale_knots(held_out[best][:, c], ratings[:, c]) for c in range(ratings.shape[1]))
     fitted = Calibration(tuple(slugs), design, weights, intercept, knots, penalty, count)
     return fitted, fitted.to_scale(held_out[best])
 
 
-def cross_fit(predictors: Predictors, targets: np.ndarray, config: CalibrationConfig) -> np.ndarray:
-    """The linear model's predictions for each judged sample, fitted without its fold: float64 [penalties, m, C].
+def cross_fit(predictors: Predictors, ratings: np.ndarray, config: CalibrationConfig) -> np.ndarray:
+    """The regression's predictions for each judged sample, fitted without its fold: float64 [penalties, m, C].
 
     Args:
       predictors: of m samples.
-      targets: float64 [m, C].
+      ratings: float64 [m, C].
       config: the folds and penalties.
     """
-    fold = np.random.default_rng(config.seed).permutation(len(targets)) % config.folds
-    held_out = np.zeros((len(config.penalties), *targets.shape))
+    fold = np.random.default_rng(config.seed).permutation(len(ratings)) % config.folds
+    held_out = np.zeros((len(config.penalties), *ratings.shape))
     for k in range(config.folds):
         rest, left = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         design = Design.fit(predictors.take(rest))
         x, x_left = design.matrix(predictors.take(rest)), design.matrix(predictors.take(left))
         for p, penalty in enumerate(config.penalties):
-            weights, intercept = ridge(x, targets[rest], penalty * len(rest))
-            held_out[p, left] = x_left @ weights + intercept
+            held_out[p, left] = predicted(x_left, *poisson_ridge(x, ratings[rest], penalty * len(rest)))
     return held_out
 
 
-def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [F, C] and intercept [C] with the smallest |y - x w - b|^2 + penalty |w|^2; x is [m, F], y is [m, C]."""
-    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
-    centred = x - x_mean
-    weights = np.linalg.solve(centred.T @ centred + penalty * np.eye(x.shape[1]), centred.T @ (y - y_mean))
-    return weights, y_mean - x_mean @ weights
+def predicted(x: np.ndarray, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+    """exp (x w + b), float64 [n, C]; x is [n, F], weights [F, C], intercept [C]."""
+    return np.exp(np.clip(x @ weights + intercept, *_LOG_RANGE))
+
+
+def poisson_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Poisson regression with a ridge penalty, by Newton's method, a column of y at a time.
+
+    It minimises sum (mu - y log mu) + penalty |w|^2 / 2 with log mu = x w + b.
+
+    Args:
+      x: [m, F].
+      y: [m, C], 0 and more.
+      penalty: of the weights; the intercept has hardly any.
+
+    Returns:
+      weights [F, C] and intercept [C].
+    """
+    columns = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    ridge = np.full(columns.shape[1], penalty)
+    ridge[-1] = _INTERCEPT_PENALTY * len(x)
+    solution = np.zeros((columns.shape[1], y.shape[1]))
+    for c, target in enumerate(y.T):
+        w = solution[:, c]
+        w[-1] = np.log(target.mean() + 1e-3)
+        for _ in range(_STEPS):
+            mean = np.exp(np.clip(columns @ w, *_LOG_RANGE))
+            curvature = (columns * mean[:, None]).T @ columns + np.diag(ridge)
+            step = np.linalg.solve(curvature, columns.T @ (target - mean) - ridge * w)
+            largest = np.abs(step).max()
+            w += step * min(1.0, _LARGEST_STEP / max(largest, 1e-300))
+            if largest < _TOLERANCE:
+                break
+    return solution[:-1], solution[-1]
 
 
 def scale_knots(predictions: np.ndarray, ratings: np.ndarray) -> tuple[tuple[float, float], ...]:

@@ -119,7 +119,7 @@ def _note(fitted: Calibration, raw: np.ndarray, calibrated: np.ndarray, ratings:
     The raw scores' is in sample where the scorer was trained on these ratings, so that it flatters them.
     """
     return {
-        "method": "ridge of log (rating + 1/2) on numbers and source, then a monotone map to the ratings' scale",
+        "method": "Poisson regression on numbers and source, with a ridge penalty, then a monotone map to the ratings",
         "numbers": list(fitted.design.names),
         "sources": len(fitted.design.sources),
         "penalty": fitted.penalty,

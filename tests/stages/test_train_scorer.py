@@ -1,0 +1,111 @@
+"""The stage `train_scorer`: its base, the warm-up on the pool's conversations, and what the scorer starts from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from mmssr_jax import main
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.model_folder import model_digest
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.vocabulary import CAPABILITIES
+from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.parallel.paths import flatten
+from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
+from mmssr_jax.stages import train_scorer
+from mmssr_jax.stages.train_scorer import WARM_UP, TrainScorerConfig
+from mmssr_jax.training.bundle import export_bundle, load_bundle
+from tests.small import bundle, pixels, processor, sample
+
+SLUGS = ("logical_deduction", "attribute_identification")
+
+
+def _phase(**more) -> dict:
+    return {
+        "steps": 2, "rows": 8, "length": 420, "images": 4, "targets": 200, "checkpoint_every": 1, "log_every": 1,
+        "optimizer": {"learning_rate": 1e-2}, **more,
+    }  # fmt: skip
+
+
+def _context(workdir: Path, base: Path, **more) -> StageContext:
+    config = ConfigDict(
+        {
+            "base": "/nowhere",
+            "pool": {"synthetic": {"size": 40, "seed": 3}, "packed": False},
+            "judge": {"backend": "oracle", "count": 30, "repeat_share": 0.0},
+            "scorer": {"capabilities": ("logical deduction", "attribute identification"), "max_prefix": 200},
+            "train_scorer": {"phase": _phase(), "base": str(base), "answer_weight": 0.1, **more},
+        }
+    )  # fmt: skip
+    return StageContext(config=config, workdir=Workdir(workdir))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    export_bundle(folder, bundle())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> StageContext:
+    context = _context(tmp_path_factory.mktemp("work"), base, warm_up=_phase())
+    for stage in ("ingest", "judge"):
+        main.load_stage(stage)(context)
+    train_scorer.run(context)
+    return context
+
+
+def _manifest(context: StageContext, run: str) -> dict:
+    return json.loads((context.workdir.checkpoints(run) / "manifest.json").read_text())
+
+
+def test_the_scorer_starts_from_the_warm_up_and_that_from_the_base(trained: StageContext, base: Path):
+    warm_up = trained.workdir.checkpoints(WARM_UP)
+    assert _manifest(trained, WARM_UP)["inputs"]["init"] == model_digest(base)
+    assert "judgments" not in _manifest(trained, WARM_UP)["inputs"]
+    assert _manifest(trained, WARM_UP)["counts"]["samples"] == 40  # all of the pool, judged or not
+    assert _manifest(trained, "scorer")["inputs"]["init"] == model_digest(warm_up)
+    assert _manifest(trained, "scorer")["counts"]["samples"] < 30
+
+
+def test_again_it_does_nothing_and_the_scorer_alone_is_made_again_from_the_warm_up(trained: StageContext):
+    scorer = trained.workdir.checkpoints("scorer")
+    before = {p: p.stat().st_mtime_ns for run in (WARM_UP, "scorer") for p in _files(trained, run)}
+    params = flatten(load_bundle(scorer).params)
+    train_scorer.run(trained)
+    assert {p: p.stat().st_mtime_ns for run in (WARM_UP, "scorer") for p in _files(trained, run)} == before
+    scorer.rename(scorer.with_name("other"))  # as if it had been cut off before the scorer
+    train_scorer.run(trained)
+    again = flatten(load_bundle(scorer).params)
+    assert all(np.array_equal(params[name], again[name]) for name in params)
+
+
+def _files(context: StageContext, run: str) -> list[Path]:
+    return [p for p in context.workdir.checkpoints(run).rglob("*") if p.is_file()]
+
+
+def test_a_phase_that_starts_elsewhere_has_no_warm_up():
+    context = _context(Path("/nowhere"), Path("base"), phase={"steps": 1, "init": "other"}, warm_up=_phase())
+    with pytest.raises(UserError, match=r"phase.init is 'other', but with a warm_up"):
+        context.section("train_scorer", TrainScorerConfig)
+
+
+def test_the_weight_of_the_answers():
+    encoder = ScorerEncoder(processor(), CAPABILITIES[:2], max_prefix=120)
+    one = sample(answer="A red cat.")
+    labels = ScorerLabels({c.slug: 3 for c in CAPABILITIES[:2]}, ["yes/no"])
+    without = encoder.training_example(one, pixels(one), labels)
+    weighted = encoder.training_example(one, pixels(one), labels, answer_weight=0.25)
+    own = encoder.prompt(one, pixels(one))
+    count = len(own.loss_target)
+    assert count > 0
+    assert weighted.loss_target.tolist() == [*own.loss_target, *without.loss_target]
+    assert weighted.loss_position.tolist() == [*own.loss_position, *without.loss_position]
+    assert weighted.loss_weight.tolist() == [*[0.25] * count, *without.loss_weight]
+    assert weighted.tokens.tolist() == without.tokens.tolist()
