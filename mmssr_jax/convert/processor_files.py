@@ -37,11 +37,12 @@ _CHATML = """\
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
 _VICUNA = """\
+{{- '<s>' -}}
 {%- if not messages or messages[0]['role'] != 'system' -%}{{- 'SYSTEM ' -}}{%- endif -%}
 {%- for message in messages -%}
 {%- if message['role'] == 'system' -%}{{- text(message['content']) + ' ' -}}
 {%- elif message['role'] == 'user' -%}{{- 'USER: ' + text(message['content']) + ' ' -}}
-{%- else -%}{{- 'ASSISTANT: ' + text(message['content']) + eos_token -}}{%- endif -%}
+{%- else -%}{{- 'ASSISTANT: ' + text(message['content']) + '</s>' -}}{%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- 'ASSISTANT:' -}}{%- endif -%}
 """

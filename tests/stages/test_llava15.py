@@ -9,6 +9,8 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import transformers
+from PIL import Image
 from safetensors.numpy import load_file
 
 from mmssr_jax.core.errors import UserError
@@ -92,6 +94,27 @@ def test_there_and_back(bundle, source, layout, tmp_path):
         assert sorted(found) == sorted(expected)
         for key, tensor in expected.items():
             np.testing.assert_array_equal(found[key], tensor, err_msg=key)
+
+
+def test_transformers_opens_what_is_exported(bundle, tmp_path):
+    """Its processor shows an image as many tokens as ours, in the same conversation."""
+    export.write(bundle, tmp_path, export.ExportConfig("", layout="hf"))
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path)
+    image = Image.new("RGB", (90, 60), (200, 10, 10))
+    parts = [{"type": "image", "image": image}, {"type": "text", "text": "What is it?"}]
+    messages = [
+        {"role": "user", "content": parts}, {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": [{"type": "text", "text": "Why?"}]},
+    ]  # fmt: skip
+    text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    found = processor(text=text, images=[image], return_tensors="np", add_special_tokens=False)
+    turns = (Turn("user", "<image>\nWhat is it?"), Turn("assistant", "A cat."), Turn("user", "Why?"))
+    prompt = bundle.processor().encode_prompt(Sample("0", "", turns, (small.picture(200, 10, 10),)))
+    ids, ours = found["input_ids"][0], np.asarray(prompt.tokens)
+    is_image = ids == bundle.tokenizer.image
+    assert is_image.sum() == bundle.config.image_tokens
+    assert len(ids) == len(ours)
+    np.testing.assert_array_equal(ids[~is_image], ours[~is_image])
 
 
 def test_the_presets_are_the_published_sizes():
