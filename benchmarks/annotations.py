@@ -16,14 +16,14 @@ one JSON line:
 
 Measured on two cores that other programs shared (a load of 20 to 30): `select` of 10 % by all of 14 fields, Parquet
 
-    rows             10 M       60 M
-    cpu_seconds      11         70
-    seconds          53         313
-    peak_mib         1,607      7,880
+    rows             10 M       30 M       60 M
+    cpu_seconds      11         35         70
+    seconds          53         153        313
+    peak_mib         1,607      4,256      7,880
 
-so 127 MiB a million rows, and 15.3 GiB for all 120.9 M (by this line; the largest run was 60 M): 36 bytes a row for the
-ids, 56 for the fields, 8 for the order among equal rows, 8 for sources, the rest for sorting. `join` of 167 fields on 100
-shards of JSON, 990,900 rows, 3.3 GiB: 137 processor seconds, 674 seconds, 1,139 MiB.
+so 127 to 132 MiB a million rows, and by this line 15.3 to 15.9 GiB for all 120.9 M (60 M was the largest run): 36 bytes
+a row for the ids, 56 for the fields, 8 for the order among equal rows, 8 for sources, the rest for sorting. `join` of
+167 fields on 100 shards of JSON (990,900 rows, 3.3 GiB): 137 processor seconds, 674 seconds, 1,139 MiB.
 """
 
 from __future__ import annotations
