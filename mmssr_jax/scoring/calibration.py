@@ -75,7 +75,7 @@ class CalibrationConfig:
     """
 
     folds: int = 5
-    penalties: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+    penalties: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
     seed: int = 0
 
 
