@@ -14,6 +14,7 @@ prefix pass is vision tower, connector, decoder, and logits at the last position
 | tree_over_prefix | 14 scores and one-pass styles / a prefix pass, 0.5B shape |
 | likelihood_over_tree | the same pass with -log p of the answers (a third of the text) / without |
 | tree_over_prefix_7b | the same at 7B shape, by default with two layers per tower and a smaller vocabulary |
+| tree_over_prefix_qwen3_vl | the same at Qwen3-VL's 2B shape with `--layers_7b`, an image of 864 x 864 pixels |
 | pair_over_prefix | two models, one for the scores and one for the styles / a prefix pass of one |
 | tree_over_separate | one pass for all / 15 passes, extrapolated from `--calls` |
 | vs_transformers_generate | 15 `generate` calls on the same weights, extrapolated from `--calls` / our one pass |
@@ -33,7 +34,7 @@ from typing import Any
 from absl import app, flags
 from scoring_parts import QUESTIONS, compiled, questions, random_params, ratio, rounds, sample_batch, shape_config
 
-PARTS = ("0.5b", "7b", "transformers", "input", "pool", "gpu")
+PARTS = ("0.5b", "7b", "qwen3_vl", "transformers", "input", "pool", "gpu")
 _ONLY = flags.DEFINE_list("only", list(PARTS), f"parts to run, of {', '.join(PARTS)}")
 _LAYERS = flags.DEFINE_integer("layers", 0, "layers of decoder and tower at 0.5B shape; 0 is all 24 and 26")
 _LAYERS_7B = flags.DEFINE_integer("layers_7b", 2, "the same at 7B shape; 0 is all 28 and 26")
@@ -87,6 +88,9 @@ def main(_: list[str]) -> None:
     if "7b" in only:
         result["7b"] = measure_shape("llava_ov_7b", _LAYERS_7B.value, dtype, more=False)
         result["tree_over_prefix_7b"] = result["7b"].pop("tree_over_prefix")
+    if "qwen3_vl" in only:
+        result["qwen3_vl"] = measure_shape("qwen3_vl_2b", _LAYERS_7B.value, dtype, more=False)
+        result["tree_over_prefix_qwen3_vl"] = result["qwen3_vl"].pop("tree_over_prefix")
     if "transformers" in only:
         import scoring_torch
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 QUESTIONS = 15
+_NATIVE_SIDE = 27  # blocks along a side of an image for a native tower
 
 
 def rounds(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
@@ -38,7 +39,10 @@ def shape_config(name: str, layers: int, dtype: str) -> Any:
     if layers:
         vocab = max(decoder.vocab * layers // decoder.depth, 4096)
         decoder = dataclasses.replace(decoder, depth=layers, vocab=vocab)
-        vision = dataclasses.replace(vision, depth=layers)
+        native = vision.native
+        if native is not None:  # as many DeepStack features as there is room for
+            native = dataclasses.replace(native, deepstack=tuple(range(min(layers, len(native.deepstack)))))
+        vision = dataclasses.replace(vision, depth=layers, native=native)
     return dataclasses.replace(config, decoder=decoder, vision=vision, dtype=dtype, remat="minimal")
 
 
@@ -80,26 +84,43 @@ def questions(part: str, folder: str | None = None) -> Any:
     return ScorerEncoder(processor, capabilities, max_prefix=4096, styles=styles)
 
 
+def _pixels(config: Any, rows: int) -> Any:
+    """One random image a row: a view, or for a native tower 864 x 864 pixels in blocks."""
+    import numpy as np
+
+    from mmssr_jax.images.image_blocks import ImageBlocks, places
+
+    rng, size, native = np.random.default_rng(1), config.vision.image_size, config.vision.native
+    if native is None:
+        return rng.integers(0, 255, (rows, size, size, 3)).astype(np.uint8)
+    place = np.tile(places([(_NATIVE_SIDE, _NATIVE_SIDE)]), (rows, 1))
+    return ImageBlocks(rng.integers(0, 255, (len(place), native.frames, size, size, 3)).astype(np.uint8), place)
+
+
 def sample_batch(config: Any, *, rows: int, text: int, answer: int = 0, vocab: int = 600) -> Any:
     """Samples without questions: text, one view with its newline, text; the last `answer` tokens are targets."""
     import numpy as np
 
     from mmssr_jax.data.batch import Batch
+    from mmssr_jax.images.image_blocks import take, token_positions
 
     rng = np.random.default_rng(0)
-    T, size = config.vision.tokens, config.vision.image_size
+    native = config.vision.native
+    T = config.vision.tokens if native is None else _NATIVE_SIDE**2
     L, first = text + T + 1, text // 3
     index = np.full((rows, L), -1, np.int32)
     index[:, first : first + T] = 1 + np.arange(rows * T).reshape(rows, T)
-    index[:, first + T] = 0
+    index[:, first + T] = 0 if native is None else -1
+    pixels, positions = _pixels(config, rows), np.arange(L, dtype=np.int32)
+    if native is not None:
+        positions = token_positions(index[0], take(pixels, slice(T)))
     tokens = rng.integers(0, vocab, (rows, L)).astype(np.int32)
     room = L if answer else 0  # as in scoring, a batch has room for a target at every token
     position = np.zeros((rows, room), np.int32)
     position[:, :answer] = np.arange(L - 1 - answer, L - 1)
     weight = np.tile((np.arange(room) < answer).astype(np.float32), (rows, 1))
     return Batch(
-        tokens, np.tile(np.arange(L, dtype=np.int32), (rows, 1)),
-        np.full((rows, L), L, np.int32), index, rng.integers(0, 255, (rows, size, size, 3)).astype(np.uint8),
+        tokens, np.tile(positions, (rows, 1)), np.full((rows, L), L, np.int32), index, pixels,
         position, np.take_along_axis(tokens, position + 1, axis=1), weight,
     )  # fmt: skip
 

@@ -51,6 +51,7 @@ from jax.sharding import Mesh
 from most_rows import most_rows
 
 from mmssr_jax.data.batch import Batch
+from mmssr_jax.images.image_blocks import ImageBlocks, Pixels, block_room
 from mmssr_jax.models import module_params, presets
 from mmssr_jax.models.config import DecoderConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
@@ -96,10 +97,14 @@ def abstract_batch(config: VLMConfig, *, rows: int, length: int, targets: int, m
     def array(dtype: jnp.dtype, *shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh))
 
-    S, ints = config.vision.image_size, jnp.dtype("int32")
+    S, ints, native = config.vision.image_size, jnp.dtype("int32"), config.vision.native
+    pixels: Pixels = array(jnp.dtype("uint8"), rows, S, S, 3)
+    if native is not None:  # an image of 864 x 864 pixels
+        blocks = rows * block_room(729)
+        pixels = ImageBlocks(array(jnp.dtype("uint8"), blocks, native.frames, S, S, 3), array(ints, blocks, 5))
     tokens = [array(ints, rows, length) for _ in range(4)]
     at = array(ints, rows, targets)
-    return Batch(*tokens, array(jnp.dtype("uint8"), rows, S, S, 3), at, at, array(jnp.dtype("float32"), rows, targets))
+    return Batch(*tokens, pixels, at, at, array(jnp.dtype("float32"), rows, targets))
 
 
 def count_collectives(text: str) -> dict[str, int]:

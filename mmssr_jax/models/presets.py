@@ -179,7 +179,7 @@ def _qwen3_vl_tiny(vocab: int | None) -> VLMConfig:
         vocab=vocab, width=160, depth=4, heads=4, kv_heads=2, mlp=480, head_dim=48, qkv_bias=False, qk_norm=True,
         rope_theta=10_000.0, mrope=(8, 8, 8), tie_embeddings=True,
     )  # fmt: skip
-    views = ViewConfig("native", newline=False, pixels=(4096, 65_536))
+    views = ViewConfig("native", newline=False, pixels=(4096, 16_384))
     return VLMConfig(vision, decoder, **{**QWEN3_VL, "views": views})
 
 

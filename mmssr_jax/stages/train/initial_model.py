@@ -39,9 +39,11 @@ def _resized(bundle: ModelBundle, size: int) -> ModelBundle:
     """The model for views of `size` x `size` pixels.
 
     Raises:
-      UserError: the size is not a multiple of the patch size.
+      UserError: the size is not a multiple of the patch size, or the model's images have their native aspect ratio.
     """
     old = bundle.config.vision
+    if old.native is not None:
+        raise UserError("phase.image_size is for square views; phase.views.pixels limits images at their native aspect")
     if size < old.patch_size or size % old.patch_size:
         raise UserError(f"phase.image_size: {size} pixels are not a multiple of the patch size {old.patch_size}")
     vision = dataclasses.replace(old, image_size=size)
