@@ -1,4 +1,4 @@
-r"""Trains the base models that ship with the package, from random weights, on synthetic images.
+r"""Trains the base models, from random weights, on synthetic images.
 
     python -m mmssr_jax.main --config=configs/base.py --workdir=runs/base \
         --config.pretrain.export=mmssr_jax/assets/base_tiny
@@ -7,10 +7,12 @@ r"""Trains the base models that ship with the package, from random weights, on s
     python -m mmssr_jax.main --config=configs/base.py:matching --workdir=runs/base_matching \
         --config.pretrain.export=mmssr_jax/assets/base_matching
 
-Takes about ten minutes each on two CPU cores. `base_tiny` has seen all kinds of images of configs/mm15_tiny.py, with
-questions. `base_tiles`, the start of the downstream models of configs/tiny.py, has seen the images of the tile world
-with descriptions only: none of the pool's or the benchmark's questions, and none of their scenes. `base_matching`, the
-start of the scorers, also tells whether a caption fits a picture, over far more varied pictures than the pool's.
+The first takes about ten minutes on two CPU cores; the second took 20 on a very busy machine. `base_tiny` has seen all
+kinds of images of configs/mm15_tiny.py, with questions. `base_tiles`, from which everything of configs/tiles.py and
+configs/ladder.py starts, has seen the images of the tile world with descriptions only: none of the pool's or the
+benchmark's questions, and none of their scenes. It is little trained (350 steps, a loss of 0.5 a token); more steps are
+cheap on quiet cores. `base_matching`, for `config.train_scorer.base`, also tells whether a caption fits a picture, over
+far more varied pictures than the pool's; it was not trained yet and does not ship.
 """
 
 from typing import Any
