@@ -21,8 +21,7 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.lock import Lock
 
-MANIFEST = "manifest.json"
-CLAIM = "claim.json"
+MANIFEST, CLAIM = files.MANIFEST, files.CLAIM
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tensorflow-datasets", "numpy")
 
@@ -180,13 +179,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def how_to_remake(path: Path) -> str:
     """What a user can do about a damaged file or folder, for an error line: the stage is that of its manifest."""
-    for folder in (path, *path.parents[:3]):
-        for name in (MANIFEST, CLAIM):
-            try:
-                return f"remake {folder} with --overwrite={_read(folder / name)['stage']}"
-            except UserError:
-                continue
-    return "remake it with --overwrite=STAGE"
+    made = files.made_by(path)
+    return f"remake {made[0]} with --overwrite={made[1]}" if made is not None else "remake it with --overwrite=STAGE"
 
 
 def _read(path: Path, *, stage: str = "STAGE") -> dict[str, Any]:

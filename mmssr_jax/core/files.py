@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 
 from mmssr_jax.core.errors import UserError
 
+MANIFEST, CLAIM = "manifest.json", "claim.json"  # of a folder that a stage made, or began; see `core.artifact`
+
 _SUFFIX = "mmssr-tmp"
 _TEMPORARY = re.compile(r"\..+\.(?P<host>[^.]+)\.(?P<process>\d+)\." + _SUFFIX)
 
@@ -201,7 +203,20 @@ def reading_parquet(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as e:  # OSError: a damaged footer or page
-        raise UserError(f"{path}: not a readable Parquet file ({' '.join(str(e).split())})") from None
+        made = made_by(path)
+        repair = f"; remake {made[0]} with --overwrite={made[1]}" if made is not None else ""
+        raise UserError(f"{path}: not a readable Parquet file ({' '.join(str(e).split())}){repair}") from None
+
+
+def made_by(path: Path) -> tuple[Path, str] | None:
+    """The folder at or above `path` that a stage of this program made, and the stage; None where there is none near."""
+    for folder in (path, *path.parents[:3]):
+        for name in (MANIFEST, CLAIM):
+            with contextlib.suppress(UserError, OSError):
+                stage = read_json_object(folder / name).get("stage")
+                if isinstance(stage, str):
+                    return folder, stage
+    return None
 
 
 def digest(data: bytes | str) -> str:

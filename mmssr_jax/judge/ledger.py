@@ -89,6 +89,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 _FIELDS = tuple(f.name for f in dataclasses.fields(LedgerEntry))
 _SERVER_TEXT = ("raw", "detail", "request_id", "system_fingerprint")
 _MIN_SECRET_LENGTH = 8
+_LARGEST = 1e12  # dollars or seconds
 
 
 def now() -> str:
@@ -128,6 +129,9 @@ def _entry(line: bytes) -> LedgerEntry:
         found = getattr(entry, field.name)
         if not isinstance(found, _TYPES[field.name]):
             raise TypeError(f"its {field.name} is {str(found)[:40]!r}")
+    for name in ("cost", "latency_s"):
+        if not abs(getattr(entry, name)) < _LARGEST:  # nor NaN
+            raise TypeError(f"its {name} is {str(getattr(entry, name))[:40]}")
     if not all(isinstance(count, int) for count in entry.usage.values()):
         raise TypeError(f"its usage is {str(entry.usage)[:40]!r}")
     return entry

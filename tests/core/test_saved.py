@@ -90,7 +90,7 @@ def test_a_flipped_bit_of_a_number_is_found_when_it_is_read(tmp_path: Path):
     files.write_parquet(path, table)
     whole = path.read_bytes()
     pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # the footer and its length end the file
-    silent = []
+    silent, lines = [], set()
     for at in range(4, pages):
         damaged = bytearray(whole)
         damaged[at] ^= 1
@@ -98,5 +98,16 @@ def test_a_flipped_bit_of_a_number_is_found_when_it_is_read(tmp_path: Path):
         try:
             silent += [] if files.read_parquet(path).equals(table) else [at]
         except UserError as e:
-            assert "not a readable Parquet file" in str(e)
+            lines.add(str(e).partition(" (")[0])
     assert silent == []
+    assert lines == {f"{path}: not a readable Parquet file"}
+
+
+def test_a_damaged_table_of_a_stage_names_the_stage(tmp_path: Path):
+    artifact = Artifact(tmp_path / "predictions", stage="evaluate", settings={})
+    files.write_text(artifact.path / "table.parquet", "PAR1")
+    artifact.seal()
+    with pytest.raises(
+        UserError, match=r"not a readable Parquet file .*; remake .*predictions with --overwrite=evaluate$"
+    ):
+        files.read_parquet(artifact.path / "table.parquet")

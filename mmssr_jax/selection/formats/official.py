@@ -27,6 +27,7 @@ from mmssr_jax.selection.format import SelectedSamples
 
 STYLE = "style"
 _INTEGER = re.compile(r"\s*[+-]?\d+(_\d+)*\s*")  # what Python's int() accepts
+_LONGEST = 300  # characters; a longer integer has no float
 
 
 def read_jsonl(folder: Path, sources: Mapping[str, str]) -> pa.Table:
@@ -85,7 +86,8 @@ def _answers(path: Path) -> dict[str, str]:
 
 
 def _score(answer: str | None) -> float | None:
-    return float(int(answer)) if answer is not None and _INTEGER.fullmatch(answer) else None
+    is_integer = answer is not None and len(answer) < _LONGEST and _INTEGER.fullmatch(answer)
+    return float(int(answer)) if answer is not None and is_integer else None
 
 
 def _styles(answer: str) -> list[str]:
@@ -140,7 +142,7 @@ def read_csv(path: Path, sources: Mapping[str, str] | None = None) -> pa.Table:
     header = list(reader.fieldnames or ())
     if "idx" not in header or not rows:
         raise UserError(f"{path}: has no column idx or no rows; the official parsed table has both")
-    slots = sorted((h for h in header if re.fullmatch(r"sty_\d+", h)), key=lambda h: int(h[4:]))
+    slots = sorted((h for h in header if re.fullmatch(r"sty_\d{1,9}", h)), key=lambda h: int(h[4:]))
     capabilities = [h for h in header if h and h != "idx" and h not in slots]
     columns: dict[str, list[Any]] = {"id": [], "source": [], "styles": []}
     columns |= {slugify(c): [] for c in capabilities}
