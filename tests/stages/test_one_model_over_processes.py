@@ -37,7 +37,7 @@ def get_config():
     c.scorer = {"max_prefix": 240, "holdout": 0.0}
     c.score = {
         "model": "MODEL", "shards": SHARDS, "details": True, "agreement": 2, "quality": {"samples": 4, "pairs": 1},
-        "precision": "PRECISION", "features": {"kinds": KINDS, "max_length": 640},
+        "precision": "PRECISION", "features": FEATURES,
         "buckets": {"rows": 4, "lengths": (704,), "images": (4,)},
     }
     c.evaluate = {
@@ -70,7 +70,9 @@ class Case:
         if not workdir.exists():
             subprocess.run(["cp", "-r", self.folder / "pool", workdir], check=True)
         text = CONFIG.replace("MESH", str(mesh)).replace("MODEL", str(self.folder / "model"))
-        text = text.replace("PRECISION", precision).replace("KINDS", str(KINDS if precision == "model" else ()))
+        text = text.replace("PRECISION", precision).replace(
+            "FEATURES", str({"kinds": KINDS, "max_length": 640} if precision == "model" else {})
+        )
         config.write_text(text.replace("SHARDS", str(SHARDS)))
         group = ["launch/local.py", f"--processes={processes}", "--joined", "--"]
         program = ["-m", "mmssr_jax.main"] if processes == 1 else group
