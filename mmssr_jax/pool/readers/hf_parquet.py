@@ -180,7 +180,7 @@ def _convert_texts(row: dict[str, Any], id: str, n_images: int) -> None:
 def _is_image(type: pa.DataType) -> bool:
     """Whether a column of this type holds an image or a list of images."""
     if _is(type, _LIST):
-        return _is_image(type.value_type)
+        return not _is(type.value_type, _LIST) and _is_image(type.value_type)
     if not pa.types.is_struct(type):
         return _is(type, (*_BINARY, *_STRING))
     fields = {type.field(i).name: type.field(i).type for i in range(type.num_fields)}
