@@ -35,8 +35,9 @@ class ServeConfig:
       body_timeout_s: a request whose body has not arrived by then is answered with 408.
       send_timeout_s: a connection that does not read its answer for this long is closed.
       shutdown_s: how long requests in flight may take after SIGTERM or Ctrl-C.
-      warm_up: compile for common shapes before the first request: prompts with the numbers of images in
-        `warm_up_images`, square, wide and tall, and the `warm_up_lengths` shortest padded lengths of each.
+      warm_up: compile for the shapes of common prompts before the first request.
+      warm_up_images: the numbers of images in these prompts; the images are square, wide and tall.
+      warm_up_lengths: the number of padded lengths of each, from the shortest on.
     """
 
     model: str = "base"
