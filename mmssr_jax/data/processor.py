@@ -25,9 +25,9 @@ from mmssr_jax.data.example import (
 from mmssr_jax.data.text_limit import drop_text_beyond
 from mmssr_jax.data.tokenizer import Tokenizer
 from mmssr_jax.data.vicuna import vicuna_segments
-from mmssr_jax.images.clips import ClipRef
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
 from mmssr_jax.images.image_blocks import Pixels
+from mmssr_jax.images.merged_clips import ClipRef
 from mmssr_jax.images.native import BlocksRef, NativeViewConfig, joined
 from mmssr_jax.images.preprocess import preprocess
 from mmssr_jax.images.tiles import TiledRef

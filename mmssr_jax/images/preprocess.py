@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
-from mmssr_jax.images.clips import ClipRef, merge_clips
 from mmssr_jax.images.image_blocks import Pixels
+from mmssr_jax.images.merged_clips import ClipRef, merge_clips
 from mmssr_jax.images.native import NativeViewConfig
 from mmssr_jax.images.native_sample import in_blocks
 from mmssr_jax.images.resize import centre_view, letterbox, padded_view, sample_images, square_view

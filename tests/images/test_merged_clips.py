@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
-from mmssr_jax.images.clips import ClipRef, merge_clips
 from mmssr_jax.images.frames import frame_refs
+from mmssr_jax.images.merged_clips import ClipRef, merge_clips
 from mmssr_jax.images.views import AnyresViewConfig, ViewConfig
 from tests import small
 
