@@ -37,14 +37,15 @@ class ConvertConfig:
     """Section `config.convert`.
 
     Attributes:
-      source: a folder with config.json and safetensors in transformers' or lmms-lab's layout, or a repository of the
-        Hugging Face hub as owner/name@commit with the full 40-digit commit hash.
+      source: a folder with config.json and safetensors, in the layout of any version of transformers or of the model's
+        authors, or a repository of the Hugging Face hub as owner/name@commit with the full 40-digit commit hash.
       name: of the resulting run; a phase starts from it by `init`, another workdir by its folder in `config.base`.
       tokenizer: folder of the tokenizer, if it is not beside the weights.
       vision_tower: folder (or owner/name@commit) of CLIP, for a checkpoint in the layout of LLaVA-1.5's authors that
         lacks it; by default the folder that its `mm_vision_tower` names, if there is one.
-      views: how images become views; by default as the checkpoint was trained: mode "anyres" for LLaVA-OneVision, the
-        whole image padded to a square for LLaVA-1.5 (Hugging Face's processor crops it: fit "crop").
+      views: how images become views; by default as the checkpoint was trained: mode "anyres" with pooled frames of
+        videos for LLaVA-OneVision, the whole image padded to a square for LLaVA-1.5 (Hugging Face's processor crops it:
+        fit "crop").
       dtype: of the stored parameters: as in the source, or one dtype for all. Training loads them as float32, which
         represents either exactly; a conversion needs about the memory of the parameters it writes.
       bfloat16: compute in bfloat16.
