@@ -166,15 +166,15 @@ class Artifact:
             logging.info("%s: %s", self.label, shown)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a sealed folder.
+def read_manifest(path: Path, *, stage: str = "STAGE") -> dict[str, Any]:
+    """The manifest of a sealed folder; `stage` is the one that makes it, for the error line.
 
     Raises:
       UserError: there is none, or it is damaged.
     """
     if not (path / MANIFEST).exists():
         raise NotMadeError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
-    return _read(path / MANIFEST)
+    return _read(path / MANIFEST, stage=stage)
 
 
 def how_to_remake(path: Path) -> str:

@@ -49,7 +49,7 @@ class Pool:
     def __init__(self, folder: Path, rows: np.ndarray | None):
         self.folder = folder
         self._rows = rows
-        self.manifest: Mapping[str, Any] = read_manifest(folder)
+        self.manifest: Mapping[str, Any] = read_manifest(folder, stage="ingest")
         self._store = _open_store(folder, self.manifest)
 
     def __reduce__(self) -> tuple[Any, ...]:

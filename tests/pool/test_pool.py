@@ -208,6 +208,14 @@ def test_a_damaged_field_of_the_manifest_is_one_line(
         open_pool(folder / "pool")
 
 
+def test_a_cut_manifest_names_the_stage(make_pool: MakePool, good_records: list[Record], folder: Path):
+    make_pool(good_records)
+    manifest = folder / "pool" / "manifest.json"
+    manifest.write_text(manifest.read_text()[:-9])
+    with pytest.raises(UserError, match=r"manifest\.json: not valid JSON .*--overwrite=ingest"):
+        open_pool(folder / "pool")
+
+
 def test_other_features_of_a_packed_pool_are_one_line(make_pool: MakePool, good_records: list[Record], folder: Path):
     make_pool(good_records, packed=True)
     features = folder / "pool" / "features.json"

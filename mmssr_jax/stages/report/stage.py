@@ -107,7 +107,9 @@ def input_files(workdir: Workdir) -> dict[str, Path]:
 def _claim(ctx: StageContext, config: ReportConfig, inputs: dict[str, str]) -> Artifact:
     """Claims the folder; a page of other inputs or settings, or an unfinished one, is deleted."""
     manifest, overwrite = ctx.workdir.report / MANIFEST, STAGE in ctx.overwrite
-    previous: dict[str, Any] = read_manifest(manifest.parent) if manifest.exists() and not overwrite else {}
+    previous: dict[str, Any] = (
+        read_manifest(manifest.parent, stage=STAGE) if manifest.exists() and not overwrite else {}
+    )
     changed = config_lib.difference(
         {"config": previous.get("config"), "inputs": previous.get("inputs")},
         {"config": config_lib.to_plain(config), "inputs": inputs},
