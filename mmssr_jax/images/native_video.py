@@ -13,20 +13,6 @@ from PIL import Image
 from mmssr_jax.images.native import NativeViewConfig, resized, video_size
 
 
-def sampled_frames(
-    total: int, fps: float, *, rate: float = 2.0, least: int = 4, most: int = 768, count: int | None = None
-) -> list[int]:
-    """Indices of the frames that Qwen3-VL takes of a video: evenly spaced, `rate` a second within limits.
-
-    Args:
-      total, fps: of the video.
-      rate, least, most: frames a second, and the fewest and most frames.
-      count: take just that many instead.
-    """
-    n = count if count is not None else min(max(int(total / fps * rate), least), most, total)
-    return [int(i) for i in np.round(np.linspace(0, total - 1, n))]
-
-
 def in_pairs(frames: Sequence[int]) -> list[tuple[int, int]]:
     """Frames two by two; an odd number repeats the last."""
     padded = [*frames, *([frames[-1]] if len(frames) % 2 else [])]

@@ -20,7 +20,7 @@ from mmssr_jax.images.decode import open_rgb
 from mmssr_jax.images.frames import FrameRef
 from mmssr_jax.images.image_blocks import ImageBlocks
 from mmssr_jax.images.native import NativeViewConfig, image_frames, joined, native_size, video_size
-from mmssr_jax.images.native_video import in_pairs, pair_times, sampled_frames, timestamp, video_frames
+from mmssr_jax.images.native_video import pair_times, timestamp, video_frames
 from mmssr_jax.models.vit import normalise
 
 ATOL = 1e-5
@@ -94,14 +94,9 @@ def test_pixels_and_token_counts_of_images(folder, limits):
     assert compared
 
 
-def test_sampling_and_timestamps_of_videos(folder):
+def test_timestamps_of_frame_pairs(folder):
     for row in read(folder / "video" / "sampling.json")["rows"]:
-        call = row["call"]
-        given = {"count": call["num_frames"]} if "num_frames" in call else {"rate": call.get("fps", 2)}
-        indices = sampled_frames(row["total_num_frames"], row["fps"], **given)
-        padded = [i for pair in in_pairs(indices) for i in pair]
-        assert row["frames_indices"] in (indices, padded)
-        times = pair_times([i / row["fps"] for i in indices])
+        times = pair_times([i / row["fps"] for i in row["frames_indices"]])
         np.testing.assert_allclose(times, row["timestamps"], rtol=1e-12)
         assert [timestamp(t) for t in times] == row["text"]
 
