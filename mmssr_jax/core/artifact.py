@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.metadata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Artifact:
       lock: a lock file that this process holds from here to `seal`; None where processes share the work, or where
         another process of this group holds it.
       keeps: patterns of files that may be in the folder without a manifest or claim, such as the judge's ledger.
+      derived: the content follows from other files at no cost, so that a changed folder is remade, not refused.
 
     Raises:
       UserError: another process is at work on the folder; it was made, or begun, with other settings or inputs; or it
@@ -73,6 +74,7 @@ class Artifact:
         overwrite: bool = False,
         lock: Path | None = None,
         keeps: Collection[str] = (),
+        derived: bool = False,
     ):
         self.path = path
         self.label = f"{stage} ({path.name})" if path.name != stage else stage
@@ -89,8 +91,12 @@ class Artifact:
         if overwrite:
             files.empty_folder(path)
         previous = self._previous()
-        if previous is not None:
-            self._refuse_changed(previous)
+        if previous is not None and (changed := self._changed(previous)):
+            if not derived:
+                raise self._made_otherwise(changed)
+            logging.info("%s: remade, %d inputs or settings changed (%s)", self.label, len(changed), changed[0])
+            files.empty_folder(path)
+            previous = None
         self.done = (path / MANIFEST).exists()
         self.resumed = previous is not None and not self.done
         if self.done:
@@ -122,17 +128,19 @@ class Artifact:
                     "give an empty or a new folder, or move its files away"
                 )
 
-    def _refuse_changed(self, previous: Mapping[str, Any]) -> None:
-        changed = config_lib.difference(
+    def _changed(self, previous: Mapping[str, Any]) -> list[str]:
+        """What differs between the claim and an earlier one, a line each."""
+        return config_lib.difference(
             {"config": previous["config"], "inputs": previous["inputs"]},
             {"config": self._claim["config"], "inputs": self._claim["inputs"]},
         )
-        if changed:
-            stage = self._claim["stage"]
-            raise UserError(
-                f"{self.path} was made with other settings or inputs ({'; '.join(changed[:3])}"
-                f"{'; …' if len(changed) > 3 else ''}); use another --workdir, or --overwrite={stage} to remake it"
-            )
+
+    def _made_otherwise(self, changed: Sequence[str]) -> UserError:
+        stage = self._claim["stage"]
+        return UserError(
+            f"{self.path} was made with other settings or inputs ({'; '.join(changed[:3])}"
+            f"{'; …' if len(changed) > 3 else ''}); use another --workdir, or --overwrite={stage} to remake it"
+        )
 
     def _previous(self) -> dict[str, Any] | None:
         """The manifest, or the claim of a run that left more than its claim: one that left nothing binds nobody."""

@@ -86,12 +86,13 @@ class StageContext:
         may_overwrite: bool = True,
         lock: bool = True,
         keeps: Collection[str] = (),
+        derived: bool = False,
     ) -> Artifact:
         """Claims an output folder; see `Artifact`.
 
         Args:
           path: the folder.
-          stage, settings, inputs, keeps: as in `Artifact`.
+          stage, settings, inputs, keeps, derived: as in `Artifact`.
           may_overwrite: whether `overwrite` counts here; of several processes only one empties a folder.
           lock: hold the folder's lock until it is sealed; not where several processes share the work.
 
@@ -108,6 +109,7 @@ class StageContext:
             overwrite=may_overwrite and stage in self.overwrite,
             lock=self.workdir.lock(_lock_name(path, self.workdir.root)) if lock else None,
             keeps=keeps,
+            derived=derived,
         )
 
 

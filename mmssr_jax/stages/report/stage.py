@@ -7,14 +7,12 @@ not needed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from absl import logging
 
-from mmssr_jax.core import config as config_lib
 from mmssr_jax.core import files
-from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest, read_manifest
+from mmssr_jax.core.artifact import MANIFEST, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample
@@ -42,7 +40,7 @@ def run(ctx: StageContext) -> None:
         logging.info("report: would show %s", ", ".join(paths) or "an empty workdir")
         return
     inputs = {name: input_digest(path) for name, path in paths.items()}
-    artifact = _claim(ctx, config, inputs)
+    artifact = ctx.claim(ctx.workdir.report, stage=STAGE, settings=config, inputs=inputs, derived=True)
     if artifact.done:
         return
     artefacts = read_inputs(ctx.workdir, run_name(ctx))
@@ -102,22 +100,6 @@ def input_files(workdir: Workdir) -> dict[str, Path]:
     paths += sorted(workdir.all_results.glob("*.json"))
     paths += metric_files(root)
     return {str(p.relative_to(root)): p for p in paths if p.exists()}
-
-
-def _claim(ctx: StageContext, config: ReportConfig, inputs: dict[str, str]) -> Artifact:
-    """Claims the folder; a page of other inputs or settings, or an unfinished one, is deleted."""
-    manifest, overwrite = ctx.workdir.report / MANIFEST, STAGE in ctx.overwrite
-    previous: dict[str, Any] = (
-        read_manifest(manifest.parent, stage=STAGE) if manifest.exists() and not overwrite else {}
-    )
-    changed = config_lib.difference(
-        {"config": previous.get("config"), "inputs": previous.get("inputs")},
-        {"config": config_lib.to_plain(config), "inputs": inputs},
-    )
-    if previous and changed:
-        logging.info("report: rewritten, %d inputs or settings changed (%s)", len(changed), changed[0])
-    stale = overwrite or bool(changed)
-    return Artifact(ctx.workdir.report, stage=STAGE, settings=config, inputs=inputs, overwrite=stale)
 
 
 def _samples(workdir: Workdir, inputs: Inputs, config: ReportConfig) -> dict[str, Sample]:
