@@ -127,9 +127,7 @@ def _object(values: Any, where: str) -> Mapping[str, Any]:
 
 
 def _tower(values: Any, where: str, layer: Any) -> VisionConfig:
-    values = {
-        k: v for k, v in _object(values, where).items() if k != "vocab_size"
-    }  # a mistake in released ones
+    values = {k: v for k, v in _object(values, where).items() if k != "vocab_size"}  # a mistake in released ones
     return _with_layer(clip_vision_config(_CLIP_DEFAULTS | values, where), layer, where)
 
 

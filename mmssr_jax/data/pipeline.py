@@ -168,9 +168,7 @@ def validation_batches(
     yield from packed.map(_ToBatch(processor.tokens_per_image, shape.rows))
 
 
-def _packed(
-    stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: int, blocks: bool
-) -> grain.IterDataset:
+def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: int, blocks: bool) -> grain.IterDataset:
     """Rows of several examples each, as dicts; see `unpack_packed`."""
     lengths = {
         **dict.fromkeys(("tokens", "positions", "visible_until", "image_slot"), shape.length),

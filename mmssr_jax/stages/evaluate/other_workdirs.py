@@ -79,9 +79,7 @@ def _check_settings(config: EvaluateConfig, run: str, name: str, bench: Benchmar
     for blind in (False, True) if _is_blind(config, run) else (False,):
         manifest = _table(config, run, name, blind=blind).with_suffix("") / MANIFEST
         if not manifest.exists():
-            raise UserError(
-                f"run {run!r} has no predictions of {name!r}: there is no {manifest}; evaluate it there"
-            )
+            raise UserError(f"run {run!r} has no predictions of {name!r}: there is no {manifest}; evaluate it there")
         settings = read_saved(manifest, {"config": dict}, stage="evaluate")["config"]
         changed = difference(settings, to_plain(prediction_settings(bench, config, blind=blind)))
         if changed:
@@ -112,6 +110,4 @@ class _RecordedGrades:
 
     def error(self) -> UserError:
         """What is said of answers without a grade."""
-        return UserError(
-            f"run {self._run!r}: some of its answers are not graded by {self.name}; evaluate it there"
-        )
+        return UserError(f"run {self._run!r}: some of its answers are not graded by {self.name}; evaluate it there")
