@@ -12,6 +12,7 @@ import importlib
 import logging as py_logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -227,6 +228,7 @@ def main(argv: Sequence[str]) -> int:
     logging.use_absl_handler()
     logging.get_absl_handler().addFilter(_only_ours)
     logging.get_absl_handler().addFilter(cli.PrintableMessages())
+    threading.excepthook = cli.thread_failed
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would report that torch is not installed
     if any(a in ("--help", "-h", "--helpfull") for a in argv[1:]):
         print(__doc__, flags.FLAGS.module_help(sys.modules[__name__]), sep="\n")

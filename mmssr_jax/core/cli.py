@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,6 +91,12 @@ def printable(text: str, *, limit: int = 4000) -> str:
     if len(text) > limit:
         text = f"{text[:limit]} … ({len(text)} characters)"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def thread_failed(args: threading.ExceptHookArgs) -> None:
+    """A `threading.excepthook` without tracebacks of users' mistakes: on a full disk, the main thread says so."""
+    if not isinstance(args.exc_value, Exception) or users_mistake(args.exc_value) is None:
+        threading.__excepthook__(args)
 
 
 class PrintableMessages(logging.Filter):

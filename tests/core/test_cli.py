@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import logging
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmssr_jax.core.cli import PrintableMessages, joined, printable, with_config_flag
+from mmssr_jax.core.cli import PrintableMessages, joined, printable, thread_failed, with_config_flag
 from mmssr_jax.core.errors import UserError
 
 
@@ -89,3 +90,15 @@ def test_a_flag_and_its_value_are_one_argument(arguments, expected):
 )
 def test_run_takes_the_config(arguments, expected):
     assert with_config_flag(["mmssr", *arguments]) == ["mmssr", *expected]
+
+
+@pytest.mark.parametrize(("error", "shown"), [(OSError(errno.ENOSPC, "full"), False), (ValueError("a bug"), True)])
+def test_a_thread_prints_no_traceback_of_a_users_mistake(capsys, monkeypatch, error: Exception, shown: bool):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(threading, "excepthook", thread_failed)
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    assert ("Traceback" in capsys.readouterr().err) is shown
