@@ -40,7 +40,7 @@ def _next_token(one, written: list[int], encoder: ScorerEncoder) -> np.ndarray:
     query = [*encoder.style_query, *written]
     prompt = encoder.prompt(one, pixels(one))
     n = len(prompt) + len(query)
-    example = processor().collate([prompt], BatchShape(1, 256, 1, 1))
+    example = processor().collate([prompt], BatchShape(1, 256, 1, 8))
     example.tokens[0, len(prompt) : n] = query
     example.positions[0, :n] = np.arange(n)
     example.visible_until[0, :n] = n
