@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.metadata
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def input_digest(path: Path) -> str:
     Raises:
       UserError: nothing is there, or a folder that no stage finished.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name, which may be data's, is too long
         if not (path / MANIFEST).exists():
             raise NotMadeError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
         _read(path / MANIFEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -89,6 +90,10 @@ def _reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder, not a file") from None
+    except OSError as e:
+        if e.errno != errno.ENAMETOOLONG:
+            raise
+        raise UserError(f"{path}: no such file; its name is longer than a file's can be") from None
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -233,3 +233,8 @@ def test_two_processes_at_one_folder(tmp_path):
     artifact = Artifact(tmp_path / "scores", stage="score", settings={}, lock=tmp_path / "score.lock")
     artifact.seal()
     assert Artifact(tmp_path / "scores", stage="score", settings={}, lock=tmp_path / "score.lock").done
+
+
+def test_an_input_whose_name_no_file_can_have_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="its name is longer than a file's can be"):
+        input_digest(tmp_path / ("é" * 200))

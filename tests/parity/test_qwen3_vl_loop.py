@@ -91,6 +91,7 @@ def packed_batch():
     return next(iter(training_batches(POOL, encode, BatchShape(4, 192, 32, 64), processor(), seed=3)))
 
 
+@pytest.mark.slow
 def test_packed_rows_have_the_loss_of_their_samples():
     """Each sample has its own positions, and its images see no other's."""
     batch, origin = packed_batch()
@@ -205,6 +206,7 @@ def test_int8_stays_near():
     assert quantised.params["vision"]["layers"]["attn"]["qkv"]["kernel"].levels.dtype == jnp.int8
 
 
+@pytest.mark.slow
 def test_splash_attention_within_segments_equals_xla():
     rng = np.random.default_rng(0)
     q, k, v = (jnp.asarray(rng.normal(size=(2, 160, 2, 16)), jnp.float32) for _ in range(3))

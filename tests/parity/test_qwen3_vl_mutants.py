@@ -39,6 +39,7 @@ def fails(case: Path) -> None:
     assert np.abs(np.asarray(logits(params))[0, :length] - expected).max() > 0.1
 
 
+@pytest.mark.slow
 def test_without_deepstack(case, monkeypatch):
     monkeypatch.setattr(VisualEmbeddings, "after_layer", lambda self, layer: jnp.zeros_like(self.tokens))
     fails(case)

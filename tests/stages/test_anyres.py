@@ -161,7 +161,7 @@ def test_questions_behind_a_tiled_picture(bundle, reference):
     encoder = ScorerEncoder(bundle.processor(), CAPABILITIES[:1], max_prefix=600, styles=())
     one = sample("large")
     example = encoder.prompt(*bundle.processor().preprocess(one))
-    shape = BatchShape(1, 512, 10, 0, weighted=True)
+    shape = BatchShape(1, 512, 10, 8, weighted=True)
     batch = bundle.processor().collate([example], shape)
     found = jax.jit(lambda b: forward.leaf_logits(merge(bundle.graphdef, bundle.params), b, encoder.tree)[0])(batch)
     tokens = np.concatenate([example.tokens, encoder.queries[0]]).astype(np.int32)

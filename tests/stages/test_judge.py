@@ -21,7 +21,8 @@ from mmssr_jax.judge.config import judge_config_class
 from mmssr_jax.judge.ledger import Ledger, LedgerEntry, read_ledger
 from mmssr_jax.judge.parse_answer import parse_answer
 from mmssr_jax.judge.rubric import Rubric, checked
-from mmssr_jax.stages import ingest, judge, report
+from mmssr_jax.stages import ingest, judge
+from mmssr_jax.stages.report import stage as report
 from mmssr_jax.training.bundle import export_bundle
 from tests import small
 from tests.judge.api_server import ApiServer, Reply, completion, error, good, rating

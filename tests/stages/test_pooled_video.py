@@ -121,6 +121,7 @@ def test_pixels_are_resized_without_padding(bundle, sample):
     assert not (clip[:, 0] == clip[:, 0, :1]).all()
 
 
+@pytest.mark.slow
 def test_training_loss_falls(bundle, sample):
     """Packed batches of the clip and a still image, trained on for some steps."""
     still = Sample("still", "s", (Turn("user", "<image>\nIs it?"), Turn("assistant", "cat")), sample.images[:1])

@@ -65,6 +65,7 @@ def _manifest(context: StageContext, run: str) -> dict:
     return json.loads((context.workdir.checkpoints(run) / "manifest.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_scorer_starts_from_the_warm_up_and_that_from_the_base(trained: StageContext, base: Path):
     warm_up = trained.workdir.checkpoints(WARM_UP)
     assert _manifest(trained, WARM_UP)["inputs"]["init"] == model_digest(base)
@@ -74,6 +75,7 @@ def test_the_scorer_starts_from_the_warm_up_and_that_from_the_base(trained: Stag
     assert _manifest(trained, "scorer")["counts"]["samples"] < 30
 
 
+@pytest.mark.slow
 def test_again_it_does_nothing_and_the_scorer_alone_is_made_again_from_the_warm_up(trained: StageContext):
     scorer = trained.workdir.checkpoints("scorer")
     before = {p: p.stat().st_mtime_ns for run in (WARM_UP, "scorer") for p in _files(trained, run)}

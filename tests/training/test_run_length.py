@@ -124,6 +124,7 @@ def _run(root: Path, phase: PhaseConfig, *, until: int | None = None):
     return result, load_bundle(context.workdir.checkpoints("run")).params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [{"epochs": 2.0}, {"tokens": 2500}])
 def test_it_stops_where_it_says_and_resumes_as_uninterrupted(tmp_path: Path, length):
     phase = _phase(**length)
