@@ -133,7 +133,7 @@ def training_batches(
       seed: of the order, which differs from epoch to epoch.
       threads: decoding threads.
       part: (p, P): process p of P yields rows / P rows of every batch, made from every P-th draw.
-      draws: only so many samples are drawn; rows after the last of them are empty.
+      draws: the number of samples to draw; rows after the last of them are empty.
 
     Raises:
       UserError: there is no sample or, while iterating, no sample can be used.

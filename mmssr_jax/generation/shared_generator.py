@@ -1,7 +1,7 @@
 """Streaming generation by a model that spans processes: the main one says what is run, and all run it together.
 
     main     start ── next_tokens ── next_tokens ── …  stop        each call first tells the others, then runs
-    others   follow: run what they are told, until "stop"          and drop the results
+    others   follow: run what they receive, until "stop"          and drop the results
 
 Messages are arrays by name, as safetensors, broadcast from the main process. While there is nothing to do, the main
 process says so from time to time: a collective operation that waits too long would end the group.

@@ -11,7 +11,7 @@ class Workload:
 
     Attributes:
       samples: N, samples of the pool.
-      judged: ratings that are asked for.
+      judged: ratings that the judge gives.
       scorer_tokens: padded tokens of the training of the scorer.
       train_tokens: padded tokens of the other training phases, all together.
       phases: training phases besides the scorer's.

@@ -54,7 +54,7 @@ class GenerationJob:
     """One answer of a request, in the queue or in a batch.
 
     Args:
-      request, prompt, answer: what is asked, its tokens, and what was answered so far.
+      request, prompt, answer: the request, its tokens, and the answer so far.
       choice: which of the request's answers.
       deltas: the parts of all answers of the request, to be read in the event loop.
 
@@ -152,7 +152,7 @@ class Engine:
         """Adds a request to the queue: one job for each of its answers; they share one `deltas`.
 
         Args:
-          request: what is asked.
+          request: of the client.
           unless: shapes of prompts that are not to be answered; there are no jobs then.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Which dataclass each section of a config becomes; a stage's modules are imported when its section is asked for."""
+"""Which dataclass each section of a config becomes; a stage's modules are imported with its section."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Picture:
     Attributes:
       family: its kind of content; phrases of two pictures of a family are alike in form.
       draw: draws the content.
-      phrases: form -> a phrase that is true; a form says what is told and how it is worded.
+      phrases: form -> a phrase that is true; a form says what is described and how it is worded.
       finished: the image, where it is not drawn by `draw`.
     """
 

@@ -77,7 +77,7 @@ class SkillQuestion:
       skill: slug of the capability.
       scene: what it is about.
       asked: cells of the cards that it is about; empty if it is about the cloth.
-      topic: what is asked for, a noun phrase.
+      topic: the subject of the question, a noun phrase.
       answer: the right answer.
       others: wrong answers of the same form, at least three.
       stale: the answer that would be right if every word of the vocabulary had another meaning; one of `others`.
