@@ -79,8 +79,8 @@ class GenerationRequest:
       stop: texts that end the answer and are not part of it.
       stream, include_usage: whether the answer is streamed, and whether the last chunk has the token counts.
       choices: number of answers.
-      top_logprobs: of each token, how many of the likeliest tokens are returned besides its log-probability; None returns
-        none.
+      top_logprobs: the number of likeliest tokens that are returned for each token, besides its log-probability; None
+        returns no log-probabilities.
       json: whether the answer is a JSON object.
     """
 
