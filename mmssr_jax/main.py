@@ -229,6 +229,7 @@ def main(argv: Sequence[str]) -> int:
     logging.get_absl_handler().addFilter(_only_ours)
     logging.get_absl_handler().addFilter(cli.PrintableMessages())
     threading.excepthook = cli.thread_failed
+    sys.unraisablehook = cli.unraisable
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would report that torch is not installed
     if any(a in ("--help", "-h", "--helpfull") for a in argv[1:]):
         print(__doc__, flags.FLAGS.module_help(sys.modules[__name__]), sep="\n")

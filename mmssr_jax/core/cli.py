@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +98,16 @@ def thread_failed(args: threading.ExceptHookArgs) -> None:
     """A `threading.excepthook` without tracebacks of users' mistakes: on a full disk, the main thread says so."""
     if not isinstance(args.exc_value, Exception) or users_mistake(args.exc_value) is None:
         threading.__excepthook__(args)
+
+
+def unraisable(args: sys.UnraisableHookArgs) -> None:
+    """A `sys.unraisablehook` without the tracebacks that follow when a checkpoint cannot be written.
+
+    tensorstore reports the end of each write to an event loop that orbax has closed at the first failure, and what that
+    raises is printed through this hook, once a parameter; the failure itself reaches the main thread.
+    """
+    if not (isinstance(args.exc_value, RuntimeError) and str(args.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(args)
 
 
 class PrintableMessages(logging.Filter):

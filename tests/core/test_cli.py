@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmssr_jax.core.cli import PrintableMessages, joined, printable, thread_failed, with_config_flag
+from mmssr_jax.core.cli import PrintableMessages, joined, printable, thread_failed, unraisable, with_config_flag
 from mmssr_jax.core.errors import UserError
 
 
@@ -101,4 +102,15 @@ def test_a_thread_prints_no_traceback_of_a_users_mistake(capsys, monkeypatch, er
     thread = threading.Thread(target=fail)
     thread.start()
     thread.join()
+    assert ("Traceback" in capsys.readouterr().err) is shown
+
+
+@pytest.mark.parametrize(("message", "shown"), [("Event loop is closed", False), ("another fault", True)])
+def test_what_follows_a_checkpoint_that_was_not_written_prints_no_traceback(monkeypatch, capsys, message, shown):
+    class Ends:
+        def __del__(self) -> None:
+            raise RuntimeError(message)
+
+    monkeypatch.setattr(sys, "unraisablehook", unraisable)
+    Ends()
     assert ("Traceback" in capsys.readouterr().err) is shown
