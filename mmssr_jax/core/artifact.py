@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.metadata
+import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.lock import Lock
 
 MANIFEST, CLAIM = files.MANIFEST, files.CLAIM
+_DIGEST = "manifest_digest"  # of the manifest's other entries
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tensorflow-datasets", "numpy")
 
@@ -166,7 +168,7 @@ class Artifact:
             **config_lib.to_plain(extra),
         }
         files.remove_leftovers(self.path)
-        files.write_json(self.path / MANIFEST, manifest)
+        files.write_json(self.path / MANIFEST, {**manifest, _DIGEST: _digest(manifest)})
         (self.path / CLAIM).unlink(missing_ok=True)
         self.done = True
         self._release()
@@ -209,4 +211,12 @@ def _read(path: Path, *, stage: str = "STAGE") -> dict[str, Any]:
         raise UserError(f"{e}; {repair}") from None
     if not isinstance(value, dict) or not {"stage", "config", "inputs"} <= value.keys():
         raise UserError(f"{path}: damaged, or not made by this program; {repair}")
+    rest = {name: part for name, part in value.items() if name != _DIGEST}
+    if value.get(_DIGEST, _digest(rest)) != _digest(rest):  # earlier manifests have none
+        raise UserError(f"{path}: damaged, its content is not what was written; {repair}")
     return value
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """The digest of a manifest's other entries, as they are after writing and reading: keys are strings then."""
+    return files.digest(files.dump_json(json.loads(files.dump_json(manifest))))

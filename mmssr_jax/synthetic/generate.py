@@ -15,6 +15,7 @@ import pyarrow as pa
 from PIL import Image
 
 from mmssr_jax.core import files
+from mmssr_jax.core.checksums import write_checksums
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.core.vocabulary import SLUGS
@@ -265,6 +266,7 @@ def write_samples(folder: Path, samples: Iterable[GeneratedSample], *, total: in
         records.append(sample.record)
         rows.append(sample.truth)
     files.write_parquet(folder / TRUTH, pa.Table.from_pylist(rows, schema=truth_schema()))
+    write_checksums(folder, [folder / TRUTH])
     write_records(folder / POOL, records)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import time
@@ -37,7 +38,9 @@ def test_from_absent_to_sealed(tmp_path):
     artifact.seal({"samples": 3}, kind="mmssr")
     assert artifact.done
     assert list(content(artifact.path)) == [MANIFEST, "part"]
-    assert read_manifest(artifact.path) == {
+    manifest = read_manifest(artifact.path)
+    assert re.fullmatch("[0-9a-f]{16}", manifest.pop("manifest_digest"))
+    assert manifest == {
         "stage": "score",
         "config": {"share": 0.5, "sizes": [1, 2]},
         "config_fingerprint": files.digest('{"share": 0.5, "sizes": [1, 2]}'),
@@ -238,3 +241,16 @@ def test_two_processes_at_one_folder(tmp_path):
 def test_an_input_whose_name_no_file_can_have_is_one_line(tmp_path):
     with pytest.raises(UserError, match="its name is longer than a file's can be"):
         input_digest(tmp_path / ("é" * 200))
+
+
+@pytest.mark.parametrize(("old", "new"), [('"samples": 3', '"samples": 2'), ("mmssr", "mmssq"), ('"kind"', '"kine"')])
+def test_a_flipped_bit_of_a_manifest_is_one_line(tmp_path, old, new):
+    """The manifest is what other folders record as their input."""
+    artifact = claim(tmp_path)
+    artifact.seal({"samples": 3, "by_number": {10: 1, 9: 2}}, kind="mmssr")
+    path = artifact.path / MANIFEST
+    input_digest(artifact.path)
+    path.write_text(path.read_text().replace(old, new, 1))
+    for read in (input_digest, read_manifest):
+        with pytest.raises(UserError, match=r"manifest\.json: damaged, its content is not what was written; remake"):
+            read(artifact.path)

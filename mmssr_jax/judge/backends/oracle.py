@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mmssr_jax.core import config, files
+from mmssr_jax.core.artifact import how_to_remake
+from mmssr_jax.core.checksums import verify_checksums
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.vocabulary import MAX_SCORE
@@ -49,6 +51,7 @@ class OracleJudge:
     rated_ids: Collection[str] | None = None
 
     def __init__(self, truth: Path, rubric: Rubric, settings: OracleConfig):
+        verify_checksums(truth.parent, repair=how_to_remake(truth.parent))
         table = files.read_parquet(truth, ["id", *rubric.slugs, "styles"])
         scores = zip(*(table[s].to_pylist() for s in rubric.slugs), strict=True)
         self._truth = {

@@ -167,12 +167,15 @@ class SelectionInputs:
 
     def degenerate(self) -> tuple[str, ...]:
         """The capabilities that the scorer's evaluation calls degenerate; none for scores from elsewhere."""
-        path = self.ctx.workdir.results("scorer")
-        if self.scores != self.ctx.workdir.scores:
-            return ()
-        if not path.exists():
-            return ()
-        return tuple(read_saved(path, {"degenerate": list}, stage="score")["degenerate"])
+        return degenerate_capabilities(self.ctx, self.scores)
+
+
+def degenerate_capabilities(ctx: StageContext, scores: Path) -> tuple[str, ...]:
+    """The capabilities that the scorer's evaluation calls degenerate; none for scores from elsewhere."""
+    path = ctx.workdir.results("scorer")
+    if scores != ctx.workdir.scores or not path.exists():
+        return ()
+    return tuple(read_saved(path, {"degenerate": list}, stage="score")["degenerate"])
 
 
 def feature_path(ctx: StageContext, name: str) -> Path:
@@ -200,9 +203,7 @@ def input_digests(
         inputs["truth"] = input_digest(ctx.workdir.truth) if ctx.workdir.truth.exists() else ""
     elif job.config.needs_scores:
         inputs["scores"] = scores_digest(scores)
-        scorer = ctx.workdir.results("scorer")
-        if scorer.exists() and scores == ctx.workdir.scores:
-            inputs["scorer"] = files.file_digest(scorer)
+        inputs["scorer"] = fingerprint({"degenerate": degenerate_capabilities(ctx, scores)})
     for path in job.config.extra_scores:
         inputs[f"extra_scores {path}"] = scores_digest(Path(path))
     for path in job.config.features:

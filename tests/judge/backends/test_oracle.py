@@ -7,10 +7,12 @@ import pytest
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
+from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.judge.backends.oracle import OracleConfig, OracleJudge
 from mmssr_jax.judge.base import Request
 from mmssr_jax.judge.ledger import Ledger, read_ledger
 from mmssr_jax.judge.rubric import rubric_of
+from mmssr_jax.synthetic.generate import SyntheticConfig, write_pool
 
 STYLES = ("yes/no", "list", "essay")
 RUBRIC = rubric_of({"counting": "", "ocr": ""}, STYLES)
@@ -90,3 +92,14 @@ def test_a_sample_that_is_not_synthetic(truth, tmp_path):
 def test_noise_must_be_a_probability():
     with pytest.raises(ValueError, match="off_by_one is 2"):
         OracleConfig(off_by_one=2)
+
+
+def test_a_flipped_bit_of_the_truth_is_one_line(tmp_path):
+    write_pool(tmp_path, SyntheticConfig(size=3))
+    truth, rubric = tmp_path / "truth.parquet", rubric_of({SLUGS[0]: ""}, STYLES)
+    OracleJudge(truth, rubric, OracleConfig())
+    data = bytearray(truth.read_bytes())
+    data[len(data) // 2] ^= 1
+    truth.write_bytes(data)
+    with pytest.raises(UserError, match=r"truth\.parquet: damaged, its content is not what was written; remake"):
+        OracleJudge(truth, rubric, OracleConfig())
