@@ -18,12 +18,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+import hypothesis
 import pytest
 from absl import flags
 
 REPO = Path(__file__).resolve().parents[1]
 SHARED = REPO.parent / "shared"
 
+hypothesis.settings.register_profile("suite", deadline=None)  # no test is timed: a busy machine is no failure
+hypothesis.settings.load_profile("suite")
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest never parses
 
 
