@@ -25,7 +25,8 @@ from absl import flags
 REPO = Path(__file__).resolve().parents[1]
 SHARED = REPO.parent / "shared"
 
-hypothesis.settings.register_profile("suite", deadline=None)  # no test is timed: a busy machine is no failure
+# No test is timed: a busy machine is no failure.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
 flags.FLAGS.mark_as_parsed()  # grain reads absl flags, which pytest never parses
 
