@@ -21,8 +21,9 @@ Measured on two cores that other programs shared (a load of 20 to 30): `select` 
     seconds          53         153        313
     peak_mib         1,607      4,256      7,880
 
-so 127 to 132 MiB a million rows, and by this line 15.3 to 15.9 GiB for all 120.9 M (60 M was the largest run): 36 bytes
-a row for the ids, 56 for the fields, 8 for the order among equal rows, 8 for sources, the rest for sorting. `join` of
+and all 120,940,134 rows, 10.3 GiB, on two quiet cores: 136 cpu_seconds, 140 seconds, 15,664 MiB. That is 127 to 136 MiB
+a million rows: 36 bytes a row for the ids, 56 for the fields, 8 for the order among equal rows, 8 for sources, the rest
+for sorting. `join` of
 167 fields on 100 shards of JSON (990,900 rows, 3.3 GiB): 137 processor seconds, 674 seconds, 1,139 MiB.
 """
 
