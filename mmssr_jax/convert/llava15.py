@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmssr_jax.convert.read_config import LlavaConfig, clip_vision_config, decoder_config
-from mmssr_jax.convert.section import NEUTRAL, THEIR_ACTIVATIONS, ConfigSection
+from mmssr_jax.convert.section import NEUTRAL, ConfigSection, their_tower
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import DecoderConfig, VisionConfig, VLMConfig
 from mmssr_jax.models.presets import CLIP_VIT_L_336, LLAVA15_VIEWS
@@ -215,19 +215,7 @@ def _their_clip(c: VisionConfig) -> dict[str, Any]:
             "this vision tower cannot be exported as CLIP: that has class_token, pre_norm and final_norm, and no "
             "patch_bias"
         )
-    return {
-        "model_type": "clip_vision_model",
-        "attention_dropout": 0.0,
-        "hidden_act": THEIR_ACTIVATIONS[c.activation],
-        "hidden_size": c.width,
-        "image_size": c.image_size,
-        "intermediate_size": c.mlp,
-        "layer_norm_eps": c.eps,
-        "num_attention_heads": c.heads,
-        "num_channels": 3,
-        "num_hidden_layers": c.depth,
-        "patch_size": c.patch_size,
-    }
+    return their_tower(c, "clip_vision_model")
 
 
 def to_preprocessor(config: LlavaConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.models.config import Activation
+from mmssr_jax.models.config import Activation, VisionConfig
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -84,3 +84,20 @@ class ConfigSection:
         left = sorted(k for k, v in self._left.items() if k not in neutral and v not in (None, False, "", [], {}))
         if left:
             raise UserError(f"{self.where}: setting {left[0]!r} = {self._left[left[0]]!r} is not supported")
+
+
+def their_tower(c: VisionConfig, model_type: str) -> dict[str, Any]:
+    """What transformers' configs of CLIP's and SigLIP's vision towers have in common."""
+    return {
+        "model_type": model_type,
+        "attention_dropout": 0.0,
+        "hidden_act": THEIR_ACTIVATIONS[c.activation],
+        "hidden_size": c.width,
+        "image_size": c.image_size,
+        "intermediate_size": c.mlp,
+        "layer_norm_eps": c.eps,
+        "num_attention_heads": c.heads,
+        "num_channels": 3,
+        "num_hidden_layers": c.depth,
+        "patch_size": c.patch_size,
+    }

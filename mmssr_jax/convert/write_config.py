@@ -6,7 +6,7 @@ from typing import Any
 
 from mmssr_jax.convert import llava15
 from mmssr_jax.convert.read_config import SO400M, LlavaConfig
-from mmssr_jax.convert.section import THEIR_ACTIVATIONS
+from mmssr_jax.convert.section import their_tower
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import DecoderConfig, VisionConfig
 from mmssr_jax.models.presets import SIGLIP_SO400M
@@ -45,20 +45,7 @@ def _their_siglip(c: VisionConfig) -> dict[str, Any]:
             "this vision tower cannot be exported as SigLIP: that needs final_norm and patch_bias, without class_token "
             "and pre_norm"
         )
-    return {
-        "model_type": "siglip_vision_model",
-        "attention_dropout": 0.0,
-        "hidden_act": THEIR_ACTIVATIONS[c.activation],
-        "hidden_size": c.width,
-        "image_size": c.image_size,
-        "intermediate_size": c.mlp,
-        "layer_norm_eps": c.eps,
-        "num_attention_heads": c.heads,
-        "num_channels": 3,
-        "num_hidden_layers": c.depth,
-        "patch_size": c.patch_size,
-        "vision_use_head": c.attention_pool,
-    }
+    return {**their_tower(c, "siglip_vision_model"), "vision_use_head": c.attention_pool}
 
 
 def to_hf(config: LlavaConfig, *, modern: bool = True) -> dict[str, Any]:
