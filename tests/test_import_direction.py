@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serving": _GENERATION,
     "selection": {"core", "parallel"},
     "planning": _MODEL | _DATA | {"training"},
-    "report": _IMAGES,
+    "report": _IMAGES | {"selection"},
     "synthetic": _IMAGES,
     "main": {"core", "parallel", "stages"},
     "__main__": {"main"},

@@ -134,14 +134,14 @@ class Chart:
 
 @dataclasses.dataclass(frozen=True)
 class Charts:
-    """Small charts in a grid, with one legend."""
+    """Charts in a grid, with one legend; the size is that of each chart."""
 
     kind: ClassVar[str] = "charts"
     charts: Sequence[Chart]
     series: Sequence[str] = ()
     title: str = ""
     note: str = ""
-    wide: bool = False
+    size: Literal["small", "wide", "full"] = "small"
 
 
 @dataclasses.dataclass(frozen=True)

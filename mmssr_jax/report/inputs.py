@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmssr_jax.core import files, tables
+from mmssr_jax.core.artifact import MANIFEST
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.saved import NUMBER, Kind, read_saved
 from mmssr_jax.core.workdir import Workdir
@@ -101,6 +102,11 @@ class Inputs:
         path = self.workdir.results(run)
         stage, fields = _RESULTS.get(run, ("evaluate", {}))
         return read_saved(path, fields, stage=stage) if path.exists() else None
+
+    def selection_manifest(self, name: str) -> dict[str, Any]:
+        """The manifest of a selection, or one without settings."""
+        path = self.workdir.selection(name) / MANIFEST
+        return read_saved(path, {"config": dict}, stage="select") if path.exists() else {"config": {}}
 
 
 def read_inputs(workdir: Workdir, name: str) -> Inputs:

@@ -18,7 +18,6 @@ from mmssr_jax.report.sections.pool_overview import pool_section
 from mmssr_jax.report.sections.scorer_report import scorer_section
 from mmssr_jax.report.sections.scores import scores_section
 from mmssr_jax.report.sections.selection import selection_section
-from mmssr_jax.report.sections.selection_overlap import overlap_sections
 from mmssr_jax.report.sections.times import times_section
 from mmssr_jax.report.sections.training import training_section
 
@@ -38,7 +37,6 @@ def build_sections(inputs: Inputs, config: ReportConfig, samples: Mapping[str, S
         scores_section(inputs, config),
         scorer_section(inputs, config),
         selection_section(inputs, config),
-        *overlap_sections(inputs),
         downstream_section(inputs, config),
         training_section(inputs, config),
         gallery_section(inputs, config, samples),

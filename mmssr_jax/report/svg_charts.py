@@ -6,7 +6,9 @@ is escaped by `Markup.format`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +16,9 @@ import numpy as np
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 320, 170
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 8, 8, 22
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 14, 8, 22
+_MAX_DOTS = 40  # more points are a curve
+_LABEL = 16  # characters of a line beside an axis
 
 
 def histogram(counts: Sequence[float], edges: Sequence[float], *, label: str, mark: float | None = None) -> Markup:
@@ -48,51 +52,136 @@ def histogram(counts: Sequence[float], edges: Sequence[float], *, label: str, ma
     return _svg(parts, width, height, label)
 
 
-def lines(series: Sequence[tuple[np.ndarray, np.ndarray]], *, label: str, log: bool = False) -> Markup:
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def lines(
+    series: Sequence[Curve], *, label: str, log: bool = False, raw: Sequence[Curve] = (),
+    cover: tuple[float, float] | None = None,
+) -> Markup:  # fmt: skip
     """Curves over common axes.
 
     Args:
       series: (x `[N]`, y `[N]`) of each curve, in the order of the legend; non-finite values are skipped.
       label: description for screen readers.
       log: use a logarithmic y axis if all values are positive.
+      raw: the points behind each curve, in the same order: dots, or a faint curve if they are many.
+      cover: the least and the largest y value of several charts that share a scale.
     """
-    drawn = [(i, x[np.isfinite(y)], y[np.isfinite(y)]) for i, (x, y) in enumerate(series)]
-    drawn = [(i, x, y) for i, x, y in drawn if len(x)]
-    if not drawn:
+    drawn, behind = _finite(series), _finite(raw)
+    if not drawn + behind:
         return _svg([], WIDTH, HEIGHT, label)
-    xs, ys = np.concatenate([x for _, x, _ in drawn]), np.concatenate([y for _, _, y in drawn])
-    log = log and bool(ys.min() > 0)
-    y_ticks = _log_ticks(ys.min(), ys.max()) if log else nice_ticks(min(float(ys.min()), 0.0), float(ys.max()))
-    y_low, y_high = min(y_ticks[0], ys.min()), max(y_ticks[-1], ys.max())
-    x_low, x_high = float(xs.min()), float(max(xs.max(), xs.min() + 1))
+    axes = _Axes.around([(x, y) for _, x, y in drawn + behind], cover, log=log)
+    parts = axes.grid()
+    for i, x, y in behind:
+        few = len(x) <= _MAX_DOTS
+        parts += [axes.dot(i, a, b, 2.2) for a, b in zip(x, y, strict=True)] if few else [axes.curve(f"l{i} raw", x, y)]
+    for i, x, y in drawn:
+        parts.append(axes.dot(i, x[0], y[0], 3) if len(x) == 1 else axes.curve(f"l{i}", x, y))
+    return _svg(parts, WIDTH, HEIGHT, label)
 
-    def place_x(v: Any) -> Any:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * (v - x_low) / (x_high - x_low)
 
-    def place_y(v: Any) -> Any:
-        a, b, c = (np.log(y_low), np.log(y_high), np.log(v)) if log else (y_low, y_high, v)
+@dataclasses.dataclass(frozen=True)
+class _Axes:
+    """The axes of `lines`: the ranges and the ticks of y."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    ticks: Sequence[float]
+    log: bool
+
+    @classmethod
+    def around(cls, curves: Sequence[Curve], cover: tuple[float, float] | None, *, log: bool) -> _Axes:
+        xs, ys = (np.concatenate(values) for values in zip(*curves, strict=True))
+        low, high = float(ys.min()), float(ys.max())
+        low, high = (min(low, cover[0]), max(high, cover[1])) if cover is not None else (low, high)
+        log = log and low > 0
+        ticks = _log_ticks(low, high) if log else nice_ticks(min(low, 0.0), high)
+        x_low = float(xs.min())
+        return cls((x_low, float(max(xs.max(), x_low + 1))), (min(ticks[0], low), max(ticks[-1], high)), ticks, log)
+
+    def place_x(self, v: Any) -> Any:
+        return _LEFT + (WIDTH - _LEFT - _RIGHT) * (v - self.x[0]) / (self.x[1] - self.x[0])
+
+    def place_y(self, v: Any) -> Any:
+        a, b, c = (np.log(self.y[0]), np.log(self.y[1]), np.log(v)) if self.log else (*self.y, v)
         return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * (c - a) / (b - a)
 
-    parts = []
-    for tick in y_ticks:
-        y = _n(place_y(tick))
-        parts.append(
-            Markup('<line class="rule" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>').format(_LEFT, WIDTH - _RIGHT, y)
+    def dot(self, series: int, x: float, y: float, radius: float) -> Markup:
+        circle = Markup('<circle class="s{}" r="{}" cx="{}" cy="{}"/>')
+        return circle.format(series, radius, _n(self.place_x(x)), _n(self.place_y(y)))
+
+    def curve(self, kind: str, x: np.ndarray, y: np.ndarray) -> Markup:
+        points = zip(self.place_x(x), self.place_y(y), strict=True)
+        return Markup('<polyline class="{}" points="{}"/>').format(
+            kind, " ".join(f"{_n(a)},{_n(b)}" for a, b in points)
         )
-        parts.append(Markup('<text class="end" x="{}" y="{}">{}</text>').format(_LEFT - 6, y + 3.5, f"{tick:g}"))
-    for tick in nice_ticks(x_low, x_high, 4):
-        if x_low <= tick <= x_high:
-            parts.append(
-                Markup('<text class="mid" x="{}" y="{}">{}</text>').format(_n(place_x(tick)), HEIGHT - 5, f"{tick:g}")
-            )
-    for i, x, y in drawn:
-        points = " ".join(f"{_n(a)},{_n(b)}" for a, b in zip(place_x(x), place_y(y), strict=True))
-        if len(x) == 1:
-            a, b = points.split(",")
-            parts.append(Markup('<circle class="s{}" r="3" cx="{}" cy="{}"/>').format(i, a, b))
-        else:
-            parts.append(Markup('<polyline class="l{}" points="{}"/>').format(i, points))
-    return _svg(parts, WIDTH, HEIGHT, label)
+
+    def grid(self) -> list[Markup]:
+        """The horizontal rules with their labels, and the labels of x."""
+        parts = []
+        for tick in self.ticks:
+            y = _n(self.place_y(tick))
+            rule = Markup('<line class="rule" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>')
+            parts.append(rule.format(_LEFT, WIDTH - _RIGHT, y))
+            parts.append(Markup('<text class="end" x="{}" y="{}">{}</text>').format(_LEFT - 6, y + 3.5, f"{tick:g}"))
+        for tick in nice_ticks(*self.x, 4):
+            if self.x[0] <= tick <= self.x[1]:
+                text = Markup('<text class="mid" x="{}" y="{}">{}</text>')
+                parts.append(text.format(_n(self.place_x(tick)), HEIGHT - 5, f"{tick:g}"))
+        return parts
+
+
+def _finite(curves: Sequence[Curve]) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """The finite points of each curve that has any, with its index."""
+    found = [(i, x[np.isfinite(y)], y[np.isfinite(y)]) for i, (x, y) in enumerate(curves)]
+    return [(i, x, y) for i, x, y in found if len(x)]
+
+
+def radar(series: Sequence[np.ndarray], axes: Sequence[str], *, label: str) -> Markup:
+    """A polygon for each series over A axes around a centre, which is zero.
+
+    Args:
+      series: the values of each polygon, not negative, `[A]`, in the order of the legend.
+      axes: the name of each axis, clockwise from the top.
+      label: description for screen readers.
+    """
+    width, height, radius = 560, 400, 140.0
+    ticks = nice_ticks(0.0, max(float(np.max(np.stack(series))), 1e-9), 4)
+    angles = 2 * np.pi * np.arange(len(axes)) / len(axes)
+    directions = np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+
+    def polygon(kind: str, values: np.ndarray) -> Markup:
+        points = np.array([width / 2, height / 2]) + directions * (radius * values / ticks[-1])[:, None]
+        return Markup('<polygon class="{}" points="{}"/>').format(kind, " ".join(f"{_n(x)},{_n(y)}" for x, y in points))
+
+    parts = [polygon("rule", np.full(len(axes), tick)) for tick in ticks[1:]]
+    for tick in ticks[1:]:
+        y = height / 2 - radius * tick / ticks[-1]
+        parts.append(Markup('<text class="end" x="{}" y="{}">{}</text>').format(width / 2 - 3, _n(y + 10), f"{tick:g}"))
+    for name, (x, y) in zip(axes, directions, strict=True):
+        side = "mid" if abs(x) < 0.2 else "" if x > 0 else "end"
+        at = width / 2 + (radius + 12) * x, height / 2 + (radius + 14) * y
+        parts += _label(name, (_n(at[0]), _n(at[1])), side)
+    parts += [polygon(f"l{i}", values) for i, values in enumerate(series)]
+    return _svg(parts, width, height, label)
+
+
+def _label(name: str, at: tuple[float, float], side: str) -> list[Markup]:
+    """A text in one line or, if it is long, in two."""
+    rows = textwrap.wrap(name, max(_LABEL, math.ceil(len(name) / 2) + 4))[:2]
+    text = Markup('<text class="{}" x="{}" y="{}">{}</text>')
+    return [text.format(side, at[0], _n(at[1] + 3 + 12 * (i - (len(rows) - 1) / 2)), row) for i, row in enumerate(rows)]
+
+
+def smoothed(values: np.ndarray, span: int) -> np.ndarray:
+    """The exponential moving average of `[N]` values with alpha = 2 / (span + 1), without bias to its start."""
+    keep = 1 - 2 / (max(span, 1) + 1)
+    result, average, weight = np.empty(len(values)), 0.0, 0.0
+    for i, value in enumerate(values):
+        average, weight = keep * average + value, keep * weight + 1
+        result[i] = average / weight
+    return result
 
 
 def downsampled(steps: np.ndarray, values: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:

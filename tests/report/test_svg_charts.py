@@ -47,6 +47,36 @@ def test_logarithmic_axis_spaces_decades_evenly():
     assert h[0] - h[1] == pytest.approx(h[1] - h[2], abs=0.2)
 
 
+def test_many_points_behind_a_curve_are_a_faint_curve_and_few_are_dots():
+    x = np.arange(50.0)
+    svg = svg_charts.lines([(x, x)], raw=[(x, x)], label="x")
+    assert [e.get("class") for e in elements(svg, "polyline")] == ["l0 raw", "l0"]
+    svg = svg_charts.lines([(x[:5], x[:5])], raw=[(x[:5], x[:5])], label="x")
+    assert len(elements(svg, "circle")) == 5
+
+
+def test_charts_that_cover_the_same_values_have_the_same_scale():
+    x = np.arange(2.0)
+    curves = [np.array([1.0, 2.0]), np.array([5.0, 9.0])]
+    ticks = [
+        [e.text for e in elements(svg_charts.lines([(x, y)], label="x", cover=(1.0, 9.0)), "text")] for y in curves
+    ]
+    assert ticks[0] == ticks[1]
+
+
+def test_a_moving_average_is_unbiased_at_its_start_and_keeps_a_constant():
+    assert svg_charts.smoothed(np.array([3.0, 3.0, 3.0]), 5).tolist() == pytest.approx([3, 3, 3])
+    assert svg_charts.smoothed(np.array([4.0, 1.0]), 3).tolist() == pytest.approx([4, 2])  # alpha 1/2: (4/2 + 1) / 1.5
+    assert svg_charts.smoothed(np.array([4.0, 1.0]), 1).tolist() == [4, 1]
+
+
+def test_a_radar_has_a_corner_an_axis():
+    svg = svg_charts.radar([np.array([100.0, 0.0, 50.0, 100.0])], ["a", "b", "c", "<d>"], label="x")
+    (polygon,) = [e for e in elements(svg, "polygon") if e.get("class") == "l0"]
+    assert polygon.get("points").split() == ["280.0,60.0", "280.0,200.0", "280.0,270.0", "140.0,200.0"]
+    assert {"a", "b", "c", "<d>"} <= {e.text for e in elements(svg, "text")}
+
+
 def test_thinning_keeps_means():
     steps, values = svg_charts.downsampled(np.arange(10.0), np.arange(10.0) * 2, 5)
     assert steps.tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]

@@ -9,6 +9,8 @@ from mmssr_jax.core.saved import check_fields, read_saved
 from mmssr_jax.report.blocks import Block, Dot, Fold, Grid, KeyFigure, Note, Section, Table, Track, Tracks
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import NONE, count, fixed, format_interval, signed
+from mmssr_jax.report.sections.budget_curves import budget_blocks
+from mmssr_jax.report.sections.capability_radar import radar_blocks
 from mmssr_jax.report.sections.replicate_statistics import replicate_blocks, replicate_notes
 from mmssr_jax.report.sections.selection_cost import cost_blocks
 from mmssr_jax.report.sections.significance import HIGHER, LOWER, verdict
@@ -96,7 +98,10 @@ def _comparison(inputs: Inputs, comparison: Mapping[str, Any]) -> list[Block]:
     blocks.append(_group_table(shown, names, measures))
     if comparison["differences"]:
         blocks.append(_difference_table(comparison))
-    return blocks
+    blocks += budget_blocks(inputs, comparison["groups"])
+    members = {name: comparison["groups"][name]["runs"] for name in _ordered(comparison)}
+    members |= {f"start model {init}": [init] for init in start_results(inputs, comparison)}
+    return blocks + radar_blocks(run_results(inputs), members)
 
 
 def _main_difference(comparison: Mapping[str, Any], group: str) -> tuple[str, Mapping[str, Any]]:

@@ -56,7 +56,7 @@ def judge_section(inputs: Inputs, config: ReportConfig, samples: Mapping[str, Sa
     facts = [
         KeyFigure("judged samples", count(judged), f"{count(skipped)} skipped" if skipped else "none skipped"),
         KeyFigure("ratings", count(sum(r["answered"] for r in result["rounds"])), f"by {', '.join(names)}"),
-        KeyFigure("cost", f"${result['cost_usd']:.2f}"),
+        KeyFigure("cost", f"${result['cost_usd']:.2f}", "as it happened: under Times"),
         KeyFigure(
             "agreement", fixed(kappa), "mean quadratic kappa of repeats" if repeats else "no sample was rated twice"
         ),

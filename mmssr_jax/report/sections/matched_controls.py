@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from mmssr_jax.core.artifact import MANIFEST
-from mmssr_jax.core.saved import read_saved
 from mmssr_jax.report.blocks import Block, Table
 from mmssr_jax.report.inputs import Inputs
 from mmssr_jax.report.numbers import count, fixed, percent
@@ -15,8 +13,7 @@ def matched_blocks(inputs: Inputs) -> list[Block]:
     """A table of the selections by the method `matched`; nothing where there are none."""
     rows = []
     for name, picks in inputs.selections.items():
-        path = inputs.workdir.selection(name) / MANIFEST
-        manifest = read_saved(path, {"config": dict}, stage="select") if path.exists() else {"config": {}}
+        manifest = inputs.selection_manifest(name)
         settings = manifest["config"].get("selection", {})
         report = manifest.get("counts", {}).get("method", {})
         if settings.get("method") != _MATCHED or not report:

@@ -34,9 +34,11 @@ def scores_section(inputs: Inputs, config: ReportConfig) -> Section:
         share_bars(list(styles.items()), rows or 1, title="Main style"),
     ]
     blocks += _rejects(inputs)
+    measured = inputs.workdir.results("scorer").exists()  # then the scorer's tile stands for this stage
+    headline = None if measured else KeyFigure("scored", count(rows), f"samples in {len(inputs.slugs)} capabilities")
     return Section(
         "scores", title, f"The scorer's predictions for all {count(rows)} samples of the pool.", blocks,
-        headline=KeyFigure("scored", count(rows), f"samples in {len(inputs.slugs)} capabilities"),
+        headline=headline,
     )  # fmt: skip
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmssr_jax.core import tables
-from mmssr_jax.core.artifact import MANIFEST
-from mmssr_jax.core.saved import read_saved
 from mmssr_jax.report.blocks import Block, Cell, Fold, Grid, Heat, KeyFigure, Note, Section, Table
 from mmssr_jax.report.inputs import Inputs, ReportConfig, flaws, main_styles, row_indices, value_counts
 from mmssr_jax.report.numbers import NONE, count, fixed, percent, readable
+from mmssr_jax.report.sections.fair_share import fair_share_blocks
 from mmssr_jax.report.sections.matched_controls import matched_blocks
+from mmssr_jax.report.sections.selection_overlap import overlap_blocks
+from mmssr_jax.report.sections.source_style import source_style_blocks
 
 MAX_ROUNDS = 12
 
@@ -33,6 +34,11 @@ def selection_section(inputs: Inputs, config: ReportConfig) -> Section:
         blocks.append(
             Note(f"The comparisons below show the first {len(compared)} selections; {omitted} more are listed above.")
         )
+    first, picks = headline_selection(inputs)
+    blocks += fair_share_blocks(inputs)
+    blocks += [note for name in inputs.selections for note in _starved(inputs, name)]
+    blocks += overlap_blocks(inputs)
+    blocks += source_style_blocks(inputs, first, picks, config)
     missing, shares, scored = [], [], []
     if inputs.index is not None:
         pool = value_counts(inputs.index["source"])
@@ -48,7 +54,6 @@ def selection_section(inputs: Inputs, config: ReportConfig) -> Section:
         scored.append(_flaw_shares(inputs.truth, flaw_column, compared))
     blocks += [Grid(part) for part in (shares, scored) if part]
     blocks += matched_blocks(inputs)
-    blocks += [note for name in inputs.selections for note in _starved(inputs, name)]
     for name, picks in compared.items():
         if picks["capability"].null_count < picks.num_rows:
             blocks.append(Fold(f"Capabilities and rounds of {name}", [_rounds(picks)]))
@@ -96,25 +101,19 @@ def _overview(inputs: Inputs) -> Table:
 
 
 def _method(inputs: Inputs, name: str) -> str:
-    settings = _manifest(inputs, name)["config"]
+    settings = inputs.selection_manifest(name)["config"]
     chosen = settings.get("selection", settings)
     return str(chosen.get("method", NONE)) + (", calibrated scores" if chosen.get("calibrated") else "")
 
 
 def _starved(inputs: Inputs, name: str) -> list[Block]:
     """An alarm, if capabilities have less than half of their fair share of a selection's picks."""
-    few = _manifest(inputs, name).get("counts", {}).get("below_half_share", {})
+    few = inputs.selection_manifest(name).get("counts", {}).get("below_half_share", {})
     if not few:
         return []
     named = ", ".join(f"{readable(slug)} ({count(picks)})" for slug, picks in few.items())
     text = f"{name}: too few samples exceed the threshold; less than half of a fair share of the picks is for {named}."
     return [Note(text, "alarm")]
-
-
-def _manifest(inputs: Inputs, name: str) -> dict[str, Any]:
-    """The manifest of a selection, or one without settings."""
-    path = inputs.workdir.selection(name) / MANIFEST
-    return read_saved(path, {"config": dict}, stage="select") if path.exists() else {"config": {}}
 
 
 def _flawed(truth: pa.Table | None, flaw_column: pa.ChunkedArray | None, picks: pa.Table | None = None) -> str:

@@ -13,6 +13,7 @@ from mmssr_jax.core.metric_writer import read_metrics
 from mmssr_jax.report.blocks import Block, Section, Table
 from mmssr_jax.report.inputs import Inputs
 from mmssr_jax.report.numbers import NONE, count, fixed, seconds
+from mmssr_jax.report.sections.judge_progress import judge_progress_blocks
 from mmssr_jax.report.sections.training import TIMED, metric_files
 
 SKIPPED = "skipped"
@@ -32,6 +33,7 @@ def times_section(inputs: Inputs) -> Section:
     timed = _timed_metrics(inputs)
     if timed is not None:
         blocks.append(timed)
+    blocks += judge_progress_blocks(inputs)
     selections = _selection_times(inputs)
     if selections is not None:
         blocks.append(selections)

@@ -11,14 +11,15 @@ from mmssr_jax.core.metric_writer import read_metrics
 from mmssr_jax.report.blocks import Block, Chart, Charts, Fold, Section, Table
 from mmssr_jax.report.inputs import Inputs, ReportConfig
 from mmssr_jax.report.numbers import count
-from mmssr_jax.report.svg_charts import downsampled, lines
+from mmssr_jax.report.sections.training_gain import gain_headline
+from mmssr_jax.report.svg_charts import Curve, downsampled, lines, smoothed
 
 STAGES = "stages"  # metrics/stages.jsonl is the log of the stages, not of a training run
 TIMED = "time/"  # prefix of metrics that differ between equal runs; see core.metric_writer
-POINTS = 160
+POINTS = 600
 _SERIES = 8
-
-Curve = tuple[np.ndarray, np.ndarray]
+_SMOOTHED = 1 / 20  # of a run
+_EMPTY = (np.zeros(0), np.zeros(0))
 
 
 def training_section(inputs: Inputs, config: ReportConfig) -> Section:
@@ -28,20 +29,38 @@ def training_section(inputs: Inputs, config: ReportConfig) -> Section:
     runs = {name: curves for name, curves in runs.items() if curves}
     if not runs:
         return Section(
-            "training", title, "", missing=["Nothing trained yet: a training run writes metrics/<run>.jsonl."]
-        )
+            "training", title, "", missing=["Nothing trained yet: a training run writes metrics/<run>.jsonl."],
+            headline=gain_headline(inputs),
+        )  # fmt: skip
     losses = {run: {n: c for n, c in curves.items() if is_loss(n)} for run, curves in runs.items()}
-    legend = sorted({n for curves in losses.values() for n in curves}, key=lambda n: (n != "loss", n))[:_SERIES]
-    charts = [
-        Chart(run, lines([_thin(curves.get(n)) for n in legend], label=f"Losses of {run}"), _ends(curves))
-        for run, curves in losses.items()
-        if curves
-    ]
-    blocks: list[Block] = []
-    if charts:
-        blocks.append(Charts(charts, legend, title="Loss by step", wide=True))
+    losses = {run: curves for run, curves in losses.items() if curves}
+    blocks: list[Block] = [_loss_charts(losses)] if losses else []
     blocks.append(Fold("Last value of every metric", [_last_values(runs)]))
-    return Section("training", title, "The training runs of this workdir, finished or not.", blocks)
+    lead = "The training runs of this workdir, finished or not."
+    return Section("training", title, lead, blocks, headline=gain_headline(inputs))
+
+
+def _loss_charts(losses: Mapping[str, Mapping[str, Curve]]) -> Charts:
+    """One chart a run, all on one logarithmic scale."""
+    legend = sorted({n for curves in losses.values() for n in curves}, key=lambda n: (n != "loss", n))[:_SERIES]
+    shown = [
+        values[np.isfinite(values)] for curves in losses.values() for n, (_, values) in curves.items() if n in legend
+    ]
+    every = np.concatenate(shown)
+    cover = (float(every.min()), float(every.max())) if len(every) else None
+    charts = []
+    for run, curves in losses.items():
+        raw = [curves.get(n, _EMPTY) for n in legend]
+        svg = lines(
+            [_smooth(c) for c in raw], raw=[downsampled(*c, POINTS) for c in raw], cover=cover, log=True,
+            label=f"Losses of {run}",
+        )  # fmt: skip
+        charts.append(Chart(run, svg, _ends(curves)))
+    note = (
+        f"On one scale. Dots, or a faint curve: the points of metrics/<run>.jsonl (of more than {count(POINTS)}, means "
+        "of equal segments). Curve: their exponential moving average over a twentieth of the run."
+    )
+    return Charts(charts, legend, title="Loss by step", note=note, size="wide")
 
 
 def metric_files(root: Path) -> list[Path]:
@@ -66,8 +85,8 @@ def is_loss(name: str) -> bool:
     return name == "loss" or name.endswith(("/loss", "_loss"))
 
 
-def _thin(curve: Curve | None) -> Curve:
-    return downsampled(*curve, POINTS) if curve is not None else (np.zeros(0), np.zeros(0))
+def _smooth(curve: Curve) -> Curve:
+    return downsampled(curve[0], smoothed(curve[1], round(len(curve[1]) * _SMOOTHED)), POINTS)
 
 
 def _ends(curves: Mapping[str, Curve]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from mmssr_jax.report.blocks import Note
+from mmssr_jax.report.blocks import KeyFigure, Note
 from mmssr_jax.report.inputs import Inputs
 from mmssr_jax.report.numbers import fixed, signed
-from mmssr_jax.report.sections.significance import HIGHER, LOWER, verdict
+from mmssr_jax.report.sections.significance import HIGHER, LOWER, UNKNOWN, verdict
 
 _ALL = "all"
 _DEFAULT_INIT = "base"  # of `config.train.phases.<run>.init`
@@ -27,6 +27,25 @@ def gain_notes(inputs: Inputs, comparison: Mapping[str, Any]) -> tuple[list[Note
         else:
             notes.append(_note(init, result, {name: comparison["groups"][name] for name in names}))
     return notes, missing
+
+
+def gain_headline(inputs: Inputs) -> KeyFigure | None:
+    """The gain of a group over its start model; good if any group gained, bad if none did, neutral for single seeds.
+
+    None without a comparison, or if no start model was evaluated.
+    """
+    comparison = inputs.results("comparison")
+    starts = start_results(inputs, comparison) if comparison is not None else {}
+    if comparison is None or not starts:
+        return None
+    init, result = next(iter(starts.items()))
+    gains = {n: _gain(result, comparison["groups"][n]) for n in _groups_by_init(inputs, comparison)[init]}
+    verdicts = [verdict(gain) for gain in gains.values()]
+    group = next((name for name in gains if "mmssr" in name.lower()), next(iter(gains)))
+    known = any(v != UNKNOWN for v in verdicts)
+    tone: Literal["neutral", "good", "bad"] = "good" if HIGHER in verdicts else "bad" if known else "neutral"
+    words = verdict(gains[group]) if not known else _conclusion(verdicts)
+    return KeyFigure(f"{group} over its start", signed(gains[group]["mean"]), words, tone)
 
 
 def start_results(inputs: Inputs, comparison: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -70,17 +89,21 @@ def _note(init: str, result: Mapping[str, Any], groups: Mapping[str, Mapping[str
     verdicts = {name: verdict(gain) for name, gain in gains.items()}
     gained = sum(v == HIGHER for v in verdicts.values())
     extent = f" in {gained} of {len(verdicts)} groups" if 0 < gained < len(verdicts) else ""
-    if gained:
-        conclusion = "Training gained over the start model"
-    elif all(v == LOWER for v in verdicts.values()):
-        conclusion = "Training lost against the start model"
-    else:
-        conclusion = "Training did not measurably gain over the start model"
     measure, value = _measure(result)
     changes = ", ".join(f"{name} {signed(gains[name]['mean'])} ({verdicts[name]})" for name in groups)
     return Note(
-        f"{conclusion} {init} ({fixed(value)}, {measure}){extent}: {changes}.", "finding" if gained else "alarm"
+        f"{_conclusion(list(verdicts.values()))} {init} ({fixed(value)}, {measure}){extent}: {changes}.",
+        "finding" if gained else "alarm",
     )
+
+
+def _conclusion(verdicts: Sequence[str]) -> str:
+    """The verdicts of all groups of a start model in words."""
+    if HIGHER in verdicts:
+        return "Training gained over the start model"
+    if all(v == LOWER for v in verdicts):
+        return "Training lost against the start model"
+    return "Training did not measurably gain over the start model"
 
 
 def _measure(result: Mapping[str, Any]) -> tuple[str, float]:

@@ -12,6 +12,7 @@ from mmssr_jax.report.sections.downstream import downstream_section
 from mmssr_jax.report.sections.judge_ratings import judge_section
 from mmssr_jax.report.sections.pool_overview import pool_section
 from mmssr_jax.report.sections.selection import selection_section
+from mmssr_jax.report.sections.training import training_section
 
 from .. import fake
 
@@ -76,3 +77,27 @@ def test_the_downstream_difference_by_its_significance(workdir, difference, tone
     comparison["differences"]["mmssr"]["quiz"] = {"lowest": -9.0, "highest": 9.0, **difference}
     files.write_json(workdir.results("comparison"), comparison)
     assert downstream_section(read(workdir), CONFIG).headline.tone == tone
+
+
+@pytest.mark.parametrize(
+    ("start", "tone", "note"),
+    [
+        ((40.0, [38.0, 42.0]), "good", "Training gained over the start model"),
+        ((50.0, [40.0, 60.0]), "bad", "Training did not measurably gain over the start model"),
+        ((60.0, [58.0, 62.0]), "bad", "Training lost against the start model"),
+    ],
+)
+def test_training_by_its_gain_over_the_start_model(workdir, start, tone, note):
+    value, interval = start
+    entry = {"metric": "accuracy", "value": value, "interval": interval, "n": 200}
+    result = {"run": "base", "benchmarks": {"quiz": entry}, "averages": {"all": value}}
+    files.write_json(workdir.results("base"), result)
+    runs = [run for group in fake.comparison()["groups"].values() for run in group["runs"]]
+    files.write_json(workdir.config, {"train": {"phases": {run: {} for run in runs}}})
+    headline = training_section(read(workdir), CONFIG).headline
+    assert (headline.label, headline.value) == ("mmssr over its start", f"{51 - value:+.2f}".replace("-", "−"))
+    assert (headline.tone, headline.note) == (tone, note)
+
+
+def test_without_a_start_model_training_has_no_tile(workdir):
+    assert training_section(read(workdir), CONFIG).headline is None
