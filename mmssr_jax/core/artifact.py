@@ -211,10 +211,18 @@ def _read(path: Path, *, stage: str = "STAGE") -> dict[str, Any]:
         raise UserError(f"{e}; {repair}") from None
     if not isinstance(value, dict) or not {"stage", "config", "inputs"} <= value.keys():
         raise UserError(f"{path}: damaged, or not made by this program; {repair}")
-    rest = {name: part for name, part in value.items() if name != _DIGEST}
-    if value.get(_DIGEST, _digest(rest)) != _digest(rest):  # earlier manifests have none
+    if not _intact(value):
         raise UserError(f"{path}: damaged, its content is not what was written; {repair}")
     return value
+
+
+def _intact(manifest: Mapping[str, Any]) -> bool:
+    """Whether the entries of a manifest have the digest that it states; earlier manifests state none."""
+    rest = {name: part for name, part in manifest.items() if name != _DIGEST}
+    try:
+        return _DIGEST not in manifest or manifest[_DIGEST] == _digest(rest)
+    except ValueError:  # infinite numbers or unpaired surrogates, which this program does not write
+        return False
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
