@@ -11,7 +11,7 @@ import abc
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -30,26 +30,30 @@ from mmssr_jax.training.bundle import ModelBundle
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """Access to models and devices for a kind's extractor.
+    """Access to models, devices and further pools for a kind's extractor.
 
     Attributes:
       find: name of a run, "base" or a path -> the model's folder; raises UserError if there is none.
       load: loads the model of a folder; kinds that use the same folder share the result.
       mesh: the devices.
       max_pixels: images with more pixels are an error.
+      find_pool: name of a pool of `config.pools` or a path -> the pool's folder; raises UserError if there is none.
+      buckets: the shapes that are compiled.
     """
 
     find: Callable[[str], Path]
     load: Callable[[Path], ModelBundle]
     mesh: Mesh
     max_pixels: int
+    find_pool: Callable[[str], Path] = Path
+    buckets: Buckets = Buckets()
 
 
 class FeatureExtractor(Protocol):
     """Computes one kind of feature with one model: encode, batch, run, and convert to table columns."""
 
     def examples(self, sample: Sample) -> tuple[Any, ...]:
-        """The model's inputs for a sample, one or more objects with a field `pixels`.
+        """The model's inputs for a sample, objects with a field `pixels`; () for a sample that gets no row.
 
         Raises:
           OSError, ValueError: the sample cannot be read or encoded.
@@ -69,9 +73,23 @@ class FeatureExtractor(Protocol):
         """Table columns of n samples.
 
         Args:
-          values: for each of a sample's examples a float32 array [n, ...] of results.
+          values: for each of a sample's examples a float32 array [n, ...] of results; in several passes, pass by pass.
           examples: the n samples' `examples`, without pixels.
         """
+
+
+@runtime_checkable
+class SeveralPasses(Protocol):
+    """What a `FeatureExtractor` has that reads the samples several times, each time with another model.
+
+    Attributes:
+      passes: their number.
+    """
+
+    passes: int
+
+    def begin(self, number: int) -> None:
+        """Prepares pass `number`, from 0."""
 
 
 class FeatureKind(abc.ABC):
@@ -89,6 +107,11 @@ class FeatureKind(abc.ABC):
         """The kind's name: that of its file."""
         return type(self).__module__.rpartition(".")[2]
 
+    @property
+    def model_name(self) -> str:
+        """The model as the config names it; the features of "base" are those of an untrained model."""
+        return str(getattr(self, self.model_key))
+
     def settings(self) -> dict[str, Any]:
         """The settings that the features depend on, besides the model."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
@@ -105,6 +128,14 @@ class FeatureKind(abc.ABC):
     @abc.abstractmethod
     def inputs(self, folder: Path) -> dict[str, str]:
         """Name -> digest of the model files in `folder` that the features depend on."""
+
+    def pool_inputs(self, models: Models) -> dict[str, str]:
+        """Name -> digest of the pools that the features depend on besides the scored one; none by default.
+
+        Raises:
+          UserError: there is no such pool.
+        """
+        return {}
 
     @abc.abstractmethod
     def extractor(self, folder: Path, models: Models) -> FeatureExtractor:

@@ -21,7 +21,7 @@ from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.subset import SampleSource, Subset
 from mmssr_jax.generation.batched import run_batched
 from mmssr_jax.images.image_blocks import take
-from mmssr_jax.scoring.feature_kind import FeatureExtractor
+from mmssr_jax.scoring.feature_kind import FeatureExtractor, SeveralPasses
 from mmssr_jax.scoring.scorer import Buckets
 
 _PREFETCH = 64
@@ -59,6 +59,7 @@ class _Shard:
     def __init__(self, name: str):
         self.name = name
         self.ids: list[str] = []
+        self.sources: list[str] = []
         self.examples: list[tuple[Any, ...]] = []
         self.rejects: list[dict[str, str]] = []
 
@@ -71,9 +72,12 @@ class _Shard:
                 reject = {"id": sample.id, "source": sample.source}
                 self.rejects.append({**reject, "reason": "no_feature", "detail": examples})
                 continue
+            if not examples:
+                continue
             for sequence, example in enumerate(examples):
                 yield _Item(len(self.ids), sequence, example)
             self.ids.append(sample.id)
+            self.sources.append(sample.source)
             self.examples.append(tuple(dataclasses.replace(e, pixels=take(e.pixels, slice(0))) for e in examples))
 
 
@@ -92,20 +96,59 @@ def write_features(
       buckets: the shapes.
     """
     done = sum(len(part_rows(len(pool), shard, job.parts)) for shard in job.done())
-    progress = Progress(f"features: {name}", len(pool), done=done)
-    encode = _Encode(extractor, buckets)
+    passes = _passes(extractor)
+    progress = Progress(f"features: {name}", passes * len(pool), done=passes * done)
     for shard in job.todo():
         samples = Subset(pool, part_rows(len(pool), shard, job.parts))
-        encoded = grain.MapDataset.range(len(samples)).map(lambda n, samples=samples: encode(samples[int(n)]))
-        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_PREFETCH)
-        read = _Shard(name)
-        values = _compute(read.items(encoded.to_iter_dataset(options), progress), extractor, buckets, len(samples))
-        columns = extractor.columns([v[: len(read.ids)] for v in values], read.examples) if read.ids else {}
+        found = compute_features(
+            samples, extractor, name=name, buckets=buckets, threads=threads, progress=progress
+        )  # fmt: skip
+        columns = extractor.columns(found.values, found.examples) if found.ids else {}
         if not job.writes:
             continue
         path = folder / tables.part_name(shard, job.parts)
-        files.write_jsonl(path.with_suffix(".rejects.jsonl"), read.rejects)
-        files.write_parquet(path, pa.table({"id": pa.array(read.ids, pa.string()), **columns}))
+        files.write_jsonl(path.with_suffix(".rejects.jsonl"), found.rejects)
+        files.write_parquet(path, pa.table({"id": pa.array(found.ids, pa.string()), **columns}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Computed:
+    """What an extractor computed for n samples.
+
+    Attributes:
+      ids, sources: of the samples, strings [n].
+      values, examples: see `FeatureExtractor.columns`.
+      rejects: of the samples that cannot be read.
+    """
+
+    ids: list[str]
+    sources: list[str]
+    values: list[np.ndarray]
+    examples: list[tuple[Any, ...]]
+    rejects: list[dict[str, str]]
+
+
+def compute_features(
+    samples: SampleSource, extractor: FeatureExtractor, *, name: str, buckets: Buckets, threads: int = 2,
+    progress: Progress | None = None,
+) -> Computed:  # fmt: skip
+    """The results of an extractor for samples in memory; the arguments are those of `write_features`."""
+    encode = _Encode(extractor, buckets)
+    encoded = grain.MapDataset.range(len(samples)).map(lambda n: encode(samples[int(n)]))
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_PREFETCH)
+    progress = Progress(f"features: {name}", _passes(extractor) * len(samples)) if progress is None else progress
+    values: list[np.ndarray] = []
+    for number in range(_passes(extractor)):
+        if isinstance(extractor, SeveralPasses):
+            extractor.begin(number)
+        read = _Shard(name)
+        items = read.items(encoded.to_iter_dataset(options), progress)
+        values += _compute(items, extractor, buckets, len(samples))
+    return Computed(read.ids, read.sources, [v[: len(read.ids)] for v in values], read.examples, read.rejects)
+
+
+def _passes(extractor: FeatureExtractor) -> int:
+    return extractor.passes if isinstance(extractor, SeveralPasses) else 1
 
 
 def _compute(items: Iterable[_Item], extractor: FeatureExtractor, buckets: Buckets, rows: int) -> list[np.ndarray]:

@@ -47,8 +47,16 @@ class ModelFeature(FeatureKind):
     def inputs(self, folder: Path) -> dict[str, str]:
         return {"model": model_digest(folder)}
 
+    def bundle(self, folder: Path, models: Models) -> ModelBundle:
+        """The model that the features are computed with; by default that of the folder.
+
+        Raises:
+          UserError: it cannot be loaded.
+        """
+        return models.load(folder)
+
     def extractor(self, folder: Path, models: Models) -> ModelFeatureExtractor:
-        return ModelFeatureExtractor(self, models.load(folder), mesh=models.mesh, max_pixels=models.max_pixels)
+        return ModelFeatureExtractor(self, self.bundle(folder, models), mesh=models.mesh, max_pixels=models.max_pixels)
 
     def check(self, bundle: ModelBundle) -> None:
         """Rejects a model that the settings do not fit; accepts every model by default.
@@ -59,7 +67,7 @@ class ModelFeature(FeatureKind):
         return
 
     def encode(self, sample: Sample, processor: Processor) -> tuple[Example, ...]:
-        """The sequences to run for a sample; by default the sample's conversation.
+        """The sequences to run for a sample, () for none; by default the sample's conversation.
 
         Raises:
           OSError, ValueError: the sample cannot be read or encoded.

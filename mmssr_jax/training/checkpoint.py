@@ -26,12 +26,12 @@ class Checkpoints:
     Parameters are a separate item, so that inference never reads optimizer state.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 1, this_process_only: bool = False):
+    def __init__(self, folder: Path, *, keep: int | None = 1, this_process_only: bool = False):
         """Opens a folder of checkpoints.
 
         Args:
           folder: made if it does not exist.
-          keep: latest checkpoints to keep.
+          keep: latest checkpoints to keep; None keeps all.
           this_process_only: read-only access from this process; otherwise all processes make every call together.
         """
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None, cleanup_tmp_directories=True)
@@ -110,16 +110,22 @@ def _abstract(leaf: Any) -> Any:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
 
 
+def saved_steps(folder: Path) -> tuple[int, ...]:
+    """The steps of a run whose parameters are kept, ascending; none for exported weights."""
+    return tuple(sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and (p / _PARAMS).is_dir()))
+
+
 def latest_params(folder: Path) -> Path | None:
     """The folder of the latest parameters of a run; None without a checkpoint."""
-    steps = [int(p.name) for p in folder.iterdir() if p.name.isdecimal() and (p / _PARAMS).is_dir()]
-    return folder / str(max(steps)) / _PARAMS if steps else None
+    steps = saved_steps(folder)
+    return folder / str(steps[-1]) / _PARAMS if steps else None
 
 
-def load_params(folder: Path, params: Params) -> Params:
-    """Loads the latest parameters of a run into arrays like those of `params` (see `Checkpoints.restore_params`).
+def load_params(folder: Path, params: Params, *, step: int | None = None) -> Params:
+    """Loads parameters of a run into arrays like those of `params` (see `Checkpoints.restore_params`).
 
-    If the shardings span several processes, all of them must call this together; otherwise no other process takes part.
+    They are those of `step`, by default the latest. If the shardings span several processes, all of them must call this
+    together; otherwise no other process takes part.
 
     Raises:
       UserError: the folder holds no checkpoint, or it cannot be read.
@@ -128,7 +134,7 @@ def load_params(folder: Path, params: Params) -> Params:
         not leaf.sharding.is_fully_addressable for leaf in jax.tree.leaves(params) if hasattr(leaf, "sharding")
     )
     with Checkpoints(folder, this_process_only=not shared) as checkpoints:
-        step = checkpoints.latest()
+        step = checkpoints.latest() if step is None else step
         if step is None:
             raise UserError(f"{folder}: holds no checkpoint")
         try:

@@ -11,19 +11,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 
+from mmssr_jax.core.artifact import read_manifest
+from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.layers import Linear, LoraLinear
 from mmssr_jax.models.module_params import Params, abstract
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
+from mmssr_jax.parallel.rules import with_shardings
 from mmssr_jax.training.bundle import ModelBundle
+from mmssr_jax.training.checkpoint import load_params
 from mmssr_jax.training.optimizer import OptimizerConfig
 
 ADAPTER = "adapter"  # folder of the training checkpoints, inside that of the merged model
@@ -85,6 +91,26 @@ def _extend(model: nnx.Module, config: LoraConfig) -> None:
         setattr(parent, str(path[-1]), LoraLinear(module, rank=config.rank, scale=config.alpha / config.rank))
     if unused:
         raise UserError(f"lora: the pattern {sorted(unused)[0]!r} matches no projection of the model")
+
+
+def load_adapted(folder: Path, merged: ModelBundle, mesh: Mesh) -> ModelBundle:
+    """The adapted model of a finished run at its last step, before the adapters were merged.
+
+    Args:
+      folder: of the run.
+      merged: its merged model.
+      mesh: the devices that the parameters go to.
+
+    Raises:
+      UserError: the run trained no adapters, or their checkpoint cannot be read.
+    """
+    settings = read_manifest(folder, stage="train")["config"].get("lora")
+    if settings is None or not (folder / ADAPTER).is_dir():
+        raise UserError(f"{folder}: this run trained no adapters; set lora of the phase that makes it")
+    adapted = adapt(merged, to_dataclass(LoraConfig, settings, f"{folder}, lora"), seed=0)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), adapted.params)
+    params = load_params(folder / ADAPTER, with_shardings(shapes, mesh))
+    return dataclasses.replace(adapted, params=params)
 
 
 def frozen_but_lora(config: OptimizerConfig) -> OptimizerConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,20 +12,24 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import make_mesh
+from mmssr_jax.scoring.feature_kind import Models
 from mmssr_jax.scoring.feature_kinds.attention_outputs import AttentionOutputs
+from mmssr_jax.scoring.feature_kinds.attention_spectrum import AttentionSpectrum
 from mmssr_jax.scoring.feature_kinds.first_layer import FirstLayer
 from mmssr_jax.scoring.feature_kinds.question_losses import QuestionLosses, without_questions
 from mmssr_jax.scoring.feature_kinds.weighted_states import WeightedStates
 from mmssr_jax.scoring.feature_run import write_features
-from mmssr_jax.scoring.model_feature import ModelFeatureExtractor
 from mmssr_jax.scoring.scorer import Buckets
 from mmssr_jax.selection.methods.rds_plus import weighted_mean
 from mmssr_jax.selection.methods.scalselect import attended_tokens
+from mmssr_jax.selection.methods.xmas import attention_to_image, trajectory
+from mmssr_jax.training.checkpoint import Checkpoints
 from tests.scoring import numpy_decoder
 from tests.small import SIZE, bundle, one_part, processor, sample
 
@@ -54,10 +59,11 @@ SAMPLES = [ONE, TWO, sample("text", "How many?", "Eight", 0), ROUNDS]
 
 @dataclasses.dataclass
 class Sequence:
-    """One sample without padding: its tokens' kinds, and what the decoder computes for it."""
+    """One sample without padding: its tokens' kinds, their embeddings, and what the decoder computes for it."""
 
     image: np.ndarray
     answer: np.ndarray
+    embedded: np.ndarray
     layers: list[numpy_decoder.Layer]
     hidden: np.ndarray
 
@@ -67,25 +73,31 @@ def sequences() -> list[Sequence]:
     return [sequence(one) for one in SAMPLES]
 
 
-def sequence(one) -> Sequence:
+def sequence(one, params=MODEL.params) -> Sequence:
     example = processor().encode_chat(one, max_length=120)
     batch = processor().collate([example], shape_of(example))
-    x = merge(MODEL.graphdef, MODEL.params).embed(batch.tokens, batch.pixels, batch.image_index)[0]
-    layers, hidden = numpy_decoder.run(FLAT, MODEL.config.decoder, np.asarray(x), np.asarray(batch.positions[0]))
+    x = np.asarray(merge(MODEL.graphdef, params).embed(batch.tokens, batch.pixels, batch.image_index)[0])
+    layers, hidden = numpy_decoder.run(
+        paths.flatten(params), MODEL.config.decoder, x, np.asarray(batch.positions[0])
+    )  # fmt: skip
     answer = np.zeros(len(example), bool)
     answer[example.loss_position[example.loss_weight > 0] + 1] = True
-    return Sequence(np.asarray(batch.image_index[0]) >= 0, answer, layers, hidden)
+    return Sequence(np.asarray(batch.image_index[0]) >= 0, answer, x, layers, hidden)
 
 
 def shape_of(example):
     return BatchShape(1, len(example), len(example.pixels), len(example.loss_position))
 
 
-def table(kind, folder):
-    """The features of all samples, from one padded batch."""
-    extractor = ModelFeatureExtractor(kind, MODEL, mesh=make_mesh(devices=jax.devices()[:1]), max_pixels=10_000)
+BUCKETS = Buckets(4, (128,), (2,))
+
+
+def table(kind, folder, *, model=MODEL, run=Path(), pool=Path, devices=1):
+    """The features of all samples, from one padded batch; `run` is the model's folder, `pool` finds that of targets."""
+    mesh = make_mesh(devices=jax.devices()[:devices])
+    extractor = kind.extractor(run, Models(Path, lambda _: model, mesh, 10_000, pool, BUCKETS))
     with one_part(folder) as job:
-        write_features(SAMPLES, extractor, folder, name=kind.name, job=job, buckets=Buckets(4, (128,), (2,)))
+        write_features(SAMPLES, extractor, folder, name=kind.name, job=job, buckets=BUCKETS)
     return pq.read_table(folder / "part-00000-of-00001.parquet")
 
 
@@ -134,6 +146,56 @@ def test_weighted_states(tmp_path, sequences):
     for row, one in enumerate(sequences):
         expected = weighted_mean(one.hidden[None], np.array([len(one.hidden)]))[0]
         np.testing.assert_allclose(found["weighted"][row].as_py(), expected, atol=1e-4)
+
+
+def checkpoints_of(run):
+    """Two checkpoints: the model, and the model with half the keys."""
+    flat = {**FLAT, "decoder.layers.attn.k.kernel": FLAT["decoder.layers.attn.k.kernel"] / 2}
+    with Checkpoints(run, keep=None) as kept:
+        kept.save_params(3, MODEL.params)
+        kept.save_params(10, paths.unflatten(flat))
+    return [MODEL.params, paths.unflatten(flat)]
+
+
+def spectrum(one, params, *, exchanged):
+    """The singular values, by the definition of the method's official program, from numpy's projections."""
+    found, config, projections = sequence(one, params), MODEL.config.decoder, {"q": [], "k": []}
+    flat = {name: np.asarray(leaf, np.float64) for name, leaf in paths.flatten(params).items()}
+    for k in range(config.depth):
+        x = found.embedded if k == 0 else found.layers[k - 1].output
+        y = numpy_decoder.rms_norm(x.astype(np.float64), flat["decoder.layers.norm1.scale"][k], config.eps)
+        for name, rows in projections.items():
+            prefix = f"decoder.layers.attn.{name}"
+            rows.append(y @ flat[f"{prefix}.kernel"][k] + flat[f"{prefix}.bias"][k])
+    q, key = (np.stack(projections[name]) for name in "qk")
+    key = key.reshape(*key.shape[:2], config.kv_heads, -1).repeat(config.heads // config.kv_heads, axis=2)
+    pair = (q, key.reshape(q.shape)) if exchanged else (key.reshape(q.shape), q)
+    at = np.flatnonzero(found.image)
+    whole = attention_to_image(*pair, image=slice(None), text=slice(at[-1] + 1, None))
+    return np.linalg.svd(whole[:, at], compute_uv=False)[:5]
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_attention_spectrum(tmp_path, exchanged):
+    kept = checkpoints_of(tmp_path / "run")
+    kind = AttentionSpectrum(max_length=120, exchanged=exchanged)
+    found = table(kind, tmp_path / "features", run=tmp_path / "run")
+    for row, one in enumerate(SAMPLES):
+        if not one.images:
+            assert found["trajectory"][row].as_py() is found["spectrum"][row].as_py() is None
+            continue
+        expected = np.stack([spectrum(one, params, exchanged=exchanged) for params in kept])
+        np.testing.assert_allclose(found["spectrum"][row].as_py(), expected.reshape(-1), atol=1e-4)
+        np.testing.assert_allclose(found["trajectory"][row].as_py(), trajectory(expected[:, None])[0], atol=1e-4)
+        assert abs(expected[0].sum() - expected[1].sum()) > 1e-2  # the checkpoints differ
+
+
+def test_checkpoints_that_were_not_kept(tmp_path):
+    checkpoints_of(tmp_path / "run")
+    with pytest.raises(UserError, match=r"has no step 5, only \(3, 10\); set keep"):
+        table(AttentionSpectrum(max_length=120, checkpoints=(3, 5)), tmp_path / "x", run=tmp_path / "run")
+    one = table(AttentionSpectrum(max_length=120, checkpoints=(10,)), tmp_path / "y", run=tmp_path / "run")
+    assert len(one["trajectory"][0].as_py()) == 1
 
 
 def test_question_losses(tmp_path):

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget, Candidates, Selection
 from mmssr_jax.selection.eligible import eligible_rows
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
@@ -67,25 +68,36 @@ class RdsPlusSelector(Selector):
 
     Attributes:
       tasks: the columns with the similarities to the queries of each task, by task. Tasks take turns in this order,
-        which is alphabetical for the section of a config.
+        which is alphabetical for the section of a config. None reads all columns of the feature tables, whose tasks are
+        their names before the last dot, as the feature kind `weighted_states` writes them.
       rule: the round robin of the paper, or the highest similarities as in the repository's other script.
     """
 
-    tasks: Mapping[str, tuple[str, ...]]
+    tasks: Mapping[str, tuple[str, ...]] | None = None
     rule: Literal["round_robin", "maximum"] = "round_robin"
 
     def __post_init__(self) -> None:
-        if not self.tasks or not all(self.tasks.values()):
+        if self.tasks is not None and (not self.tasks or not all(self.tasks.values())):
             raise ValueError("tasks is empty; name the columns of the queries of each task")
 
     @property
     def needs(self) -> Needs:
         """See `Selector.needs`."""
-        return Needs(features=tuple(name for names in self.tasks.values() for name in names), target_data=True)
+        tasks = self.tasks or {}
+        return Needs(features=tuple(name for names in tasks.values() for name in names), target_data=True)
+
+    def _queries(self, candidates: Candidates) -> list[tuple[str, str]]:
+        """The task and the column of each query, task by task."""
+        if self.tasks is not None:
+            return [(task, name) for task, names in self.tasks.items() for name in names]
+        found = [(name.rpartition(".")[0], name) for name in candidates.table.features]
+        if not found:
+            raise UserError("the method rds_plus needs feature tables with similarities to queries, as `features`")
+        return sorted(found, key=lambda query: query[0])  # the queries of a task stay in the table's order
 
     def _similarity(self, candidates: Candidates) -> np.ndarray:
         """float32 [Q, rows]."""
-        return np.stack([candidates.table.number(name) for names in self.tasks.values() for name in names])
+        return np.stack([candidates.table.number(name) for _, name in self._queries(candidates)])
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`.
@@ -95,7 +107,8 @@ class RdsPlusSelector(Selector):
         """
         similarity = self._similarity(candidates)
         rows = eligible_rows(candidates, *similarity)
-        task = np.repeat(np.arange(len(self.tasks)), [len(names) for names in self.tasks.values()])
+        names = [task for task, _ in self._queries(candidates)]
+        task = np.array([list(dict.fromkeys(names)).index(name) for name in names])
         eligible = similarity[:, rows]
         order = order_by_tasks(eligible, task) if self.rule == "round_robin" else order_by_maximum(eligible)
         return in_order(candidates, budgets, rows[order], score=similarity.max(axis=0))

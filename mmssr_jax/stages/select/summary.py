@@ -2,7 +2,8 @@
 
 selections   name -> method, budget, samples, target_data, total_variation (of the sources, to the pool), mean_tokens
              (null without token counts), seconds (of the selection alone, without reading and writing; null where an
-             earlier run made it without this summary)
+             earlier run made it without this summary), features (kind -> the model that computed it; "base" was not
+             trained on this pool's samples), feature_seconds (of computing these kinds, which selections share)
 names        the order of the rows and columns of `jaccard`
 jaccard      the overlap of each two selections
 """
@@ -18,9 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmssr_jax.core import files
+from mmssr_jax.core.artifact import MANIFEST, read_manifest
 from mmssr_jax.core.config import to_plain
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.json_format import json_number
+from mmssr_jax.core.metric_writer import read_metrics
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.pool.pool import Pool
 from mmssr_jax.selection.candidates import positions
@@ -49,7 +52,7 @@ def write_summary(
     picks = {job.folder: read_selection(ctx.workdir.selection(job.folder)) for job in jobs}
     of_pool = _histogram(pool.index["source"])
     tokens = _token_counts(scores)
-    rows = {}
+    rows, took = {}, _feature_seconds(ctx)
     for job in jobs:
         table = picks[job.folder]
         spent = seconds.get(job.folder, earlier.get(job.folder, {}).get("seconds"))
@@ -61,6 +64,8 @@ def write_summary(
             "total_variation": json_number(total_variation(_histogram(table["source"]), of_pool)),
             "mean_tokens": _mean_tokens(table["id"].combine_chunks(), tokens),
             "seconds": None if spent is None else round(spent, 3),
+            "features": _feature_models(ctx, job),
+            "feature_seconds": round(sum(took.get(name, 0.0) for name in job.config.features), 1),
         }
     overlap = jaccard([table["id"] for table in picks.values()])
     matrix = [[json_number(float(value)) for value in row] for row in overlap]
@@ -69,6 +74,22 @@ def write_summary(
 
 def _histogram(column: pa.ChunkedArray) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}
+
+
+def _feature_models(ctx: StageContext, job: SelectionJob) -> dict[str, str]:
+    """The model of each kind of features that the score stage computed for a selection."""
+    manifests = {name: ctx.workdir.features(name) / MANIFEST for name in job.config.features}
+    written = {name: read_manifest(path.parent, stage="score") for name, path in manifests.items() if path.exists()}
+    return {name: manifest["model"] for name, manifest in written.items() if "model" in manifest}
+
+
+def _feature_seconds(ctx: StageContext) -> dict[str, float]:
+    """The time that all processes together took for each kind of features."""
+    seconds: dict[str, float] = {}
+    for row in read_metrics(ctx.workdir.metrics("features")):
+        name = str(row["name"]).removeprefix("time/")
+        seconds[name] = seconds.get(name, 0.0) + float(row["value"])
+    return seconds
 
 
 def _token_counts(scores: Path) -> pa.Table | None:
