@@ -204,6 +204,25 @@ def test_validation_losses_are_measured_before_and_after(tmp_path: Path):
     assert rows[0, "held_out/red"] == rows[0, "held_out/all"]
 
 
+def test_the_first_steps_loss_is_the_validation_loss_of_its_own_samples(tmp_path: Path):
+    """Two ways to one number: shuffled, packed and labelled for training, and in order for validation.
+
+    Answers of very different lengths, so that a packed row which lost, repeated or mislabelled one would show.
+    """
+    samples = [sample(str(n), answer="red " * (1 + 5 * (n % 3)) + str(n), images=n % 3) for n in range(40)]
+    batches = training_batches(samples, _encode, SHAPE, processor(), seed=1)
+    drawn = sorted(next(iter(batches))[1].drawn)
+    assert 8 < len(drawn) < 40, "rows must hold several samples, and the batch a part of them"
+    assert len(set(drawn)) == len(drawn)
+    theirs = [samples[n] for n in drawn]
+    validation = ValidationSet(
+        {"drawn": lambda: (b for b, _ in validation_batches(theirs, _encode, SHAPE, processor()))}
+    )
+    _train(tmp_path / "run", steps=1, samples=samples, validation=validation)
+    rows = {(r["step"], r["name"]): r["value"] for r in _rows(tmp_path / "run")}
+    assert rows[1, "loss"] == pytest.approx(rows[0, "held_out/drawn"], rel=1e-5)
+
+
 def test_a_bad_step_is_skipped_if_configured(tmp_path: Path):
     broken = jax.tree.map(lambda p: p * jnp.nan, MODEL.params)
     optimizer = dataclasses.replace(OPTIMIZER, guard=SkipBadStepsConfig("skip"))
