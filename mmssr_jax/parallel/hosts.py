@@ -18,6 +18,11 @@ from mmssr_jax.parallel.mesh import batch_sharding
 _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # jax reads them
 _START_TIMEOUT_S = 300
+_HEARTBEAT_TIMEOUT_S = 300  # jax's 100 s end a whole group when one host was only paused (live migration, suspension)
+_TIMEOUTS: dict[str, Any] = {
+    "initialization_timeout": _START_TIMEOUT_S,
+    "heartbeat_timeout_seconds": _HEARTBEAT_TIMEOUT_S,
+}
 _LEAST_MESSAGE = 4096
 
 
@@ -26,7 +31,8 @@ def start() -> None:
 
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID (all three) describe a group explicitly; in a SLURM
     step of several tasks that srun started, or on a TPU pod, jax detects the group itself. Otherwise this is a single
-    process. If the others do not join within five minutes, jax ends the process.
+    process. If the others do not join within five minutes, jax ends the process. A process that is not heard of for
+    five minutes counts as dead, and jax ends all others; one whose connection breaks is noticed at the next exchange.
 
     Raises:
       UserError: only some of the three variables are set, or one that should be a number is not.
@@ -35,13 +41,13 @@ def start() -> None:
     if len(given) == len(_VARIABLES):
         address, count, index = os.environ[_VARIABLES[0]], _number(_VARIABLES[1]), _number(_VARIABLES[2])
         logging.info("waiting for the group of %d processes at %s", count, address)
-        jax.distributed.initialize(address, count, index, initialization_timeout=_START_TIMEOUT_S)
+        jax.distributed.initialize(address, count, index, **_TIMEOUTS)
     elif given:
         missing = [v for v in _VARIABLES if v not in os.environ]
         raise UserError(f"{', '.join(given)} set, but not {', '.join(missing)}: set all three, or none")
     elif _in_slurm_group() or "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
         logging.info("waiting for the other processes of this job, at most %d s", _START_TIMEOUT_S)
-        jax.distributed.initialize(initialization_timeout=_START_TIMEOUT_S)
+        jax.distributed.initialize(**_TIMEOUTS)
 
 
 def _in_slurm_group() -> bool:

@@ -75,7 +75,7 @@ def estimates(
         work = amount(workload, stage)
         if stage in measured:
             faster = 1.0 if stage in _SHARED else devices.count / config.trial_devices
-            seconds: float | None = measured[stage].rate * work / faster
+            seconds: float | None = measured[stage].once + measured[stage].rate * work / faster
             basis = f"measured in {config.trial}" + ("" if faster == 1 else f", assumed {faster:g} times as fast")
         else:
             seconds, basis = _assumed(stage, work, config, devices, cost)

@@ -51,6 +51,8 @@ def test_a_trial_is_scaled_by_the_work_and_the_devices():
     assert found["score"].basis == "measured in trial, assumed 4 times as fast"
     assert found["ingest"].seconds == pytest.approx(2000)  # one process ingests, whatever the devices
     assert found["ingest"].basis == "measured in trial"
+    once = {"score": Measured(seconds=100.0, work=4_000, peak_mib=900, once=60.0)}
+    assert plan("cpu:8", once, trial_devices=2)["score"].seconds == pytest.approx(60 + 40 / 4000 * 1e6 / 4)
     assert found["train"].seconds is None
     assert "config.plan.trial" in found["train"].basis
 

@@ -33,3 +33,19 @@ def test_rates_are_seconds_over_the_work_left_behind(tmp_path):
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(UserError, match=r"config\.plan\.trial=.*: no finished run is there"):
         read_trial(Workdir(tmp_path))
+
+
+def test_what_was_spent_once_is_not_scaled(tmp_path):
+    """The first shard and the first step compile; the others took 0.5 s each."""
+    workdir = Workdir(tmp_path)
+    rows = [{"stage": "score", "seconds": 30.0, "peak_mib": 1}, {"stage": "train", "seconds": 20.0, "peak_mib": 1}]
+    files.write_jsonl(workdir.metrics("stages"), rows)
+    files.write_json(workdir.scores / "manifest.json", MADE | {"counts": {"scored": 400}})
+    speeds = [{"step": n, "name": "time/samples_per_s", "value": v} for n, v in enumerate((4.0, 200.0, 200.0, 200.0))]
+    files.write_jsonl(workdir.metrics("score"), speeds)
+    files.write_json(workdir.training_results("a"), {"tokens": 900, "packing": 0.9})
+    steps = [{"step": n, "name": "time/seconds", "value": v} for n, v in ((1, 9.0), (3, 1.0), (5, 1.0), (7, 1.0))]
+    files.write_jsonl(workdir.metrics("a"), steps)
+    found = read_trial(workdir)
+    assert (found["score"].once, found["score"].rate) == pytest.approx((28.0, 2.0 / 400))
+    assert (found["train"].once, found["train"].rate) == pytest.approx((16.5, 3.5 / 1000))
