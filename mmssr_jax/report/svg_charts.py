@@ -57,7 +57,7 @@ Curve = tuple[np.ndarray, np.ndarray]
 
 def lines(
     series: Sequence[Curve], *, label: str, log: bool = False, raw: Sequence[Curve] = (),
-    cover: tuple[float, float] | None = None,
+    cover: tuple[float, float] | None = None, zero: bool = True,
 ) -> Markup:  # fmt: skip
     """Curves over common axes.
 
@@ -67,11 +67,12 @@ def lines(
       log: use a logarithmic y axis if all values are positive.
       raw: the points behind each curve, in the same order: dots, or a faint curve if they are many.
       cover: the least and the largest y value of several charts that share a scale.
+      zero: whether a linear y axis includes zero.
     """
     drawn, behind = _finite(series), _finite(raw)
     if not drawn + behind:
         return _svg([], WIDTH, HEIGHT, label)
-    axes = _Axes.around([(x, y) for _, x, y in drawn + behind], cover, log=log)
+    axes = _Axes.around([(x, y) for _, x, y in drawn + behind], cover, log=log, zero=zero)
     parts = axes.grid()
     for i, x, y in behind:
         few = len(x) <= _MAX_DOTS
@@ -91,12 +92,12 @@ class _Axes:
     log: bool
 
     @classmethod
-    def around(cls, curves: Sequence[Curve], cover: tuple[float, float] | None, *, log: bool) -> _Axes:
+    def around(cls, curves: Sequence[Curve], cover: tuple[float, float] | None, *, log: bool, zero: bool) -> _Axes:
         xs, ys = (np.concatenate(values) for values in zip(*curves, strict=True))
         low, high = float(ys.min()), float(ys.max())
         low, high = (min(low, cover[0]), max(high, cover[1])) if cover is not None else (low, high)
         log = log and low > 0
-        ticks = _log_ticks(low, high) if log else nice_ticks(min(low, 0.0), high)
+        ticks = _log_ticks(low, high) if log else nice_ticks(min(low, 0.0) if zero else low, high)
         x_low = float(xs.min())
         return cls((x_low, float(max(xs.max(), x_low + 1))), (min(ticks[0], low), max(ticks[-1], high)), ticks, log)
 

@@ -64,6 +64,15 @@ def test_charts_that_cover_the_same_values_have_the_same_scale():
     assert ticks[0] == ticks[1]
 
 
+def test_an_axis_begins_at_zero_unless_differences_are_the_point():
+    curve = (np.arange(2.0), np.array([40.0, 42.0]))
+    ticks = [
+        [e.text for e in elements(svg_charts.lines([curve], label="x", zero=zero), "text") if e.get("class") == "end"]
+        for zero in (True, False)
+    ]
+    assert (ticks[0][0], ticks[1][0], ticks[1][-1]) == ("0", "40", "42")
+
+
 def test_a_moving_average_is_unbiased_at_its_start_and_keeps_a_constant():
     assert svg_charts.smoothed(np.array([3.0, 3.0, 3.0]), 5).tolist() == pytest.approx([3, 3, 3])
     assert svg_charts.smoothed(np.array([4.0, 1.0]), 3).tolist() == pytest.approx([4, 2])  # alpha 1/2: (4/2 + 1) / 1.5

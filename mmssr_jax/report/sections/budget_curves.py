@@ -43,9 +43,10 @@ def budget_blocks(inputs: Inputs, groups: Mapping[str, Mapping[str, Any]]) -> li
                 points.setdefault(place[0], {}).setdefault(place[1], []).extend(values)
         curves = [points.get(way, {}) for way in ways[:_MAX_SERIES]]
         title = "mean of all" if measure == "all" else measure
-        svg = lines([_means(c) for c in curves], raw=[_runs(c) for c in curves], label=f"{title} by samples")
+        raw = [_runs(c) for c in curves]
+        svg = lines([_means(c) for c in curves], raw=raw, zero=False, label=f"{title} by samples")
         charts.append(Chart(title, svg))
-    note = "A dot is a run, a line the mean over the runs; to the right: the samples that were trained on."
+    note = "By the number of samples trained on: a dot is a run, a line the mean. The axes need not begin at zero."
     return [Charts(charts, names, title="By budget", note=note, size="wide")]
 
 

@@ -48,11 +48,10 @@ def judge_progress_blocks(inputs: Inputs) -> list[Block]:
         unit, name = next((u, n) for u, n in ((3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")) if total >= u)
         curves = {"ratings": np.cumsum(requests.answered), "US dollars": np.cumsum(requests.cost)}
         charts = [
-            Chart(f"{what} by {name} since the first request", _curve(requests.time / unit, values, what))
-            for what, values in curves.items()
-            if values[-1] > 0
+            Chart(what, _curve(requests.time / unit, values, what)) for what, values in curves.items() if values[-1] > 0
         ]
-        blocks.append(Charts(charts, size="wide"))
+        title = f"Ratings and cost by {name} since the first request"
+        blocks.append(Charts(charts, title=title, size="wide"))
     return blocks
 
 
@@ -98,4 +97,4 @@ def _table(requests: JudgeRequests) -> Table:
         fixed(float(np.quantile(requests.latency, 0.95))),
     )
     header = ("requests", "ratings", "first to last", "cost", "cost a rating", "median latency, s", "95 %, s")
-    return Table(header, [row], numeric=range(7), title="Judge", note="From the ledger, with every retry and pause.")
+    return Table(header, [row], numeric=range(1, 7), title="Judge", note="From the ledger, with every retry and pause.")

@@ -27,9 +27,8 @@ def test_requests_cost_and_time(tmp_path):
     assert isinstance(table, Table)
     assert table.rows == [("3", "2", "2 min 0 s", "$0.75", "$0.3750", "3.00", "3.90")]
     assert isinstance(charts, Charts)
-    assert [c.title for c in charts.charts] == [
-        "ratings by minutes since the first request", "US dollars by minutes since the first request",
-    ]  # fmt: skip
+    assert charts.title == "Ratings and cost by minutes since the first request"
+    assert [c.title for c in charts.charts] == ["ratings", "US dollars"]
 
 
 def test_requests_are_in_the_order_of_their_times(tmp_path):
