@@ -1,23 +1,36 @@
-r"""Every selection method at 5, 10 and 30 % of a synthetic pool, compared: overlap, sources, tokens, seconds.
-
-The features of ppl, visual_dependency, e5v, coincide and scalselect are computed here, with the model that ships with
-the package. Those of clip_score, deita, icons, presel, rds_plus, ready_made_ratings and xmas are not computed yet: a
-method is included if its file is in the folder FEATURES, and the rest runs without it.
+r"""Every selection method at 5, 10 and 30 % of a synthetic pool, from pool to selections, compared.
 
     python -m mmssr_jax.main --config=configs/rivals.py --workdir=runs/rivals
     python -m mmssr_jax.main --config=configs/rivals.py:FEATURES --workdir=runs/rivals
 
+Then open runs/rivals/report/index.html and runs/rivals/results/selections.json: overlap (Jaccard), distance of the
+sources to the pool's, mean tokens, seconds, and the model of each method's features. --dry_run logs what each selection
+needs.
+
+What trains what: scorer, proxy and warm-up start from the same base, and are trained for as many steps of the same
+size. The scorer learns the judge's ratings of 1,500 samples, the proxy the answers of the whole pool, the warm-up the
+same as LoRA adapters. A row whose features are of "base" says so: it is an untrained model.
+
+    method            features of this engine
+    ppl, gap          `likelihood`, of the proxy
+    e5v               `embedding`, of the proxy
+    coincide          `attention_outputs`, of the proxy
+    scalselect        `first_layer`, of the proxy (published: the target model before it is tuned)
+    presel            `question_losses` of a fifth of the samples, of the proxy (published: of a model tuned on 5 %);
+                      clusters of the `attended` tokens of `first_layer` (published: DINOv2)
+    xmas              `attention_spectrum`, of five checkpoints of the proxy
+    icons, rds_plus   `gradients` of the warm-up's adapters, `weighted_states` of the proxy, both compared with a few
+                      samples of every source from another generated pool: they use target data
+    deita             complexity and quality, rated by the judge and learned by the scorer beside the capabilities: like
+                      Deita's, with the proxy's `embedding`
+    ready-made        the same two ratings at a threshold, and the same with equal shares of the sources
+
+FEATURES is a folder of what no model here makes; a method is included, or its features replaced, if its file is there:
+
+    clip                          a CLIP or SigLIP checkpoint (config.json, safetensors, tokenizer.json), for clip_score
     clip_score.parquet            id, similarity
     deita.parquet                 id, complexity, quality: a number, or a list with one number per turn
-    icons.parquet                 id, one column of influences per target task
-    presel.parquet                id, image (a vector), loss_with_question, loss_without_question
-    rds_plus.parquet              id, the columns that RDS_TASKS names: similarities to the queries of target tasks
     ready_made_ratings.parquet    id, the columns that RATINGS names
-    xmas.parquet                  id, trajectory (a list with one number per checkpoint)
-
-Then open runs/rivals/report/index.html and runs/rivals/results/selections.json. Two of the features are like the
-published ones, not equal: COINCIDE pools the output of attention, here it is the input of a layer; ScalSelect averages
-the attended image tokens, here it is all of them. --dry_run logs what each selection needs.
 """
 
 from pathlib import Path
@@ -25,21 +38,28 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmssr_jax.core.vocabulary import CAPABILITIES, DEITA_LIKE, SLUGS
+
 BUDGETS = {"p05": {"ratio": 0.05}, "p10": {"ratio": 0.1}, "p30": {"ratio": 0.3}}
 LAYERS = (1, 2, 3)
-RDS_TASKS = {"task": ("query_0", "query_1", "query_2", "query_3")}
+STEPS = 600  # of scorer, proxy and warm-up
+PHRASES = {"complexity": "following demanding instructions", "quality": "giving good answers"}
 RATINGS = ("relevance_min", "image_correspondence_min", "visual_dependency_min", "formatting_min")
+KINDS = (
+    "likelihood", "embedding", "attention_outputs", "first_layer", "question_losses", "weighted_states",
+    "attention_spectrum", "gradients",
+)  # fmt: skip
 
 
 def mmssr_and_controls() -> dict[str, dict[str, Any]]:
     """mmSSR with its variants, and the controls that tell its scores from its mixture."""
-    mmssr = {"method": "mmssr", "threshold": 3.0}
+    mmssr = {"method": "mmssr", "threshold": 3.0, "capabilities": SLUGS}
     return {
         "mmssr": {**mmssr, "formats": ("mixture_weights",)},
         "mmssr_deduplicated": {**mmssr, "near_duplicates": {}},
-        "mmssr_quantile": {"method": "mmssr", "threshold_quantile": 0.8},
-        "placebo": {"method": "placebo", "threshold": 3.0},
-        "reversed": {"method": "reversed", "threshold": 2.0},
+        "mmssr_quantile": {"method": "mmssr", "threshold_quantile": 0.8, "capabilities": SLUGS},
+        "placebo": {"method": "placebo", "threshold": 3.0, "capabilities": SLUGS},
+        "reversed": {"method": "reversed", "threshold": 2.0, "capabilities": SLUGS},
         "random": {"method": "random"},
         "proportional": {"method": "proportional"},
         "longest": {"method": "length"},
@@ -52,57 +72,81 @@ def mmssr_and_controls() -> dict[str, dict[str, Any]]:
 
 
 def computed() -> dict[str, dict[str, Any]]:
-    """The published methods whose features the score stage computes."""
-    likelihood, activations = ("likelihood",), ("activations",)
+    """The published methods, from features that the score stage computes."""
     parts = tuple(f"layer{k}_{modality}" for k in LAYERS for modality in ("image", "text"))
+    rated = {"method": "ready_made_ratings", "ratings": tuple(PHRASES), "minimum": 3.0, "features": ("scores",)}
     return {
         **{
-            f"ppl_{take}": {"method": "ppl", "take": take, "features": likelihood}
+            f"ppl_{take}": {"method": "ppl", "take": take, "features": ("likelihood",)}
             for take in ("highest", "lowest", "middle", "window")
         },
-        "visual_dependency": {"method": "visual_dependency", "features": likelihood},
+        "visual_dependency": {"method": "visual_dependency", "features": ("likelihood",)},
         "e5v_clusters": {"method": "e5v", "rule": "clusters", "features": ("embedding",)},
         "e5v_walk": {"method": "e5v", "rule": "walk", "features": ("embedding",)},
-        "coincide": {"method": "coincide", "parts": parts, "features": activations},
-        "scalselect": {"method": "scalselect", "feature": f"layer{LAYERS[0]}_image", "features": activations},
+        "coincide": {"method": "coincide", "parts": parts, "features": ("attention_outputs",)},
+        "scalselect": {"method": "scalselect", "feature": "attended", "features": ("first_layer",)},
+        "presel": {"method": "presel", "feature": "attended", "features": ("first_layer", "question_losses")},
+        "xmas": {"method": "xmas", "trajectory": "trajectory", "features": ("attention_spectrum",)},
+        "icons": {"method": "icons", "features": ("gradients",)},
+        "rds_plus": {"method": "rds_plus", "features": ("weighted_states",)},
+        "deita": {"method": "deita", "features": ("scores", "embedding")},
+        "ratings": rated,
+        "ratings_balanced": {**rated, "balance": "sources"},
     }
 
 
-def given(folder: str) -> dict[str, dict[str, Any]]:
-    """The published methods whose file of features is in a folder."""
+def given(folder: Path) -> dict[str, dict[str, Any]]:
+    """The published methods whose features are in a folder of the user's."""
     methods: dict[str, dict[str, Any]] = {
         "clip_score": {},
         "deita": {},
-        "icons": {},
-        "presel": {"feature": "image"},
-        "rds_plus": {"tasks": RDS_TASKS},
         "ready_made_ratings": {"ratings": RATINGS, "minimum": 4.0},
-        "xmas": {"trajectory": "trajectory"},
     }
     selections = {}
     for method, settings in methods.items():
-        path = Path(folder) / f"{method}.parquet"
+        path = folder / f"{method}.parquet"
         if path.exists():
             features = (str(path), "embedding") if method == "deita" else (str(path),)
             selections[method] = {"method": method, "features": features, **settings}
+        elif method == "clip_score" and (folder / "clip").is_dir():
+            selections[method] = {"method": method, "features": ("similarity",)}
     return selections
 
 
+def phase(**more: Any) -> dict[str, Any]:
+    """A training run of the size that all models here have."""
+    optimizer = {"kind": "muon", "learning_rate": 1e-3, "weight_decay": 0.02, "b2": 0.98}
+    return {"steps": STEPS, "rows": 4, "length": 640, "images": 4, "targets": 96, "optimizer": optimizer, **more}
+
+
 def get_config(features: str = "") -> ConfigDict:
-    """The pool and the scorer of configs/tiny.py; `features` is the folder of user-supplied feature tables."""
+    """A generated pool and the small base of configs/tiny.py; `features` is a folder of the user's feature tables."""
+    folder = Path(features) if features else None
     c = ConfigDict()
     c.name = "rivals: every selection method on a generated pool"
-    c.stages = ("ingest", "judge", "train_scorer", "score", "select", "report")
+    c.stages = ("ingest", "judge", "train_scorer", "train", "score", "select", "report")
     c.base = "base_tiny"
     c.pool = {"synthetic": {"size": 4000, "seed": 0}, "verify_images": "header"}
-    c.judge = {"backend": "oracle", "count": 1500, "repeat_share": 0.05}
-    c.scorer = {"max_prefix": 384, "holdout": 0.0}
-    optimizer = {"kind": "muon", "learning_rate": 1e-3, "weight_decay": 0.02, "b2": 0.98}
-    phase = {"steps": 600, "rows": 4, "length": 640, "images": 4, "targets": 96, "optimizer": optimizer}
-    c.train_scorer = {"phase": phase}
+    c.pools = {"dev": {"synthetic": {"size": 120, "seed": 7, "flaw_share": 0.0}, "verify_images": "header"}}
+    rated = {capability.name: capability.covers for capability in (*CAPABILITIES, *DEITA_LIKE)}
+    c.judge = {"backend": "oracle", "count": 1500, "repeat_share": 0.05, "capabilities": rated}
+    c.scorer = {"max_prefix": 384, "holdout": 0.0, "capabilities": (*SLUGS, *PHRASES), "phrases": PHRASES}
+    c.train_scorer = {"phase": phase()}
+    adapters = {"kind": "muon", "learning_rate": 3e-3, "weight_decay": 0.0, "b2": 0.98}
+    c.train = {
+        "phases": {
+            "proxy": phase(targets=192, checkpoint_every=STEPS // 5, keep=None),
+            "warm_up": phase(targets=192, optimizer=adapters, lora={"rank": 8, "alpha": 16.0}),
+        }
+    }
     c.score = {"shards": 8, "buckets": {"rows": 8, "lengths": (256, 320, 384, 448, 640), "images": (0, 1, 2, 4)}}
-    c.score.features = {"kinds": ("likelihood", "embedding", "activations"), "model": "base", "layers": LAYERS}
-    selections = {**mmssr_and_controls(), **computed(), **(given(features) if features else {})}
+    c.score.features = {
+        "kinds": KINDS, "model": "proxy", "layers": LAYERS, "adapters": "warm_up", "targets": "dev", "dimensions": 512,
+        "reference_share": 0.2,
+    }  # fmt: skip
+    if folder is not None and (folder / "clip").is_dir():
+        c.score.features.update({"kinds": (*KINDS, "similarity"), "pair": str(folder / "clip")})
+    selections = {**mmssr_and_controls(), **computed(), **(given(folder) if folder is not None else {})}
     for section in selections.values():
         if "budget" not in section:
             section["budgets"] = BUDGETS

@@ -85,6 +85,25 @@ CAPABILITIES: tuple[Capability, ...] = (
 
 SLUGS: tuple[str, ...] = tuple(c.slug for c in CAPABILITIES)
 
+DEITA_LIKE: tuple[Capability, ...] = (
+    Capability(
+        "complexity",
+        "how demanding the question is, whatever the answer: steps, knowledge, constraints, pictures to combine",
+        seeing=False,
+    ),
+    Capability(
+        "quality",
+        "how good the answer is to its question: right, complete, clear, as long as it needs, in the form asked for",
+        seeing=False,
+    ),
+)
+"""Deita's two ratings (arXiv 2312.15685) as further rows of the rubric, from 0 to 5: like Deita's, not equal to them.
+
+Its own raters are LLaMA models with prompts of their own, which see no picture and answer from 1 to 6. To have them
+judged, scored and selected by, add them to `config.judge.capabilities`, `config.scorer.capabilities` and
+`config.scorer.phrases` (see configs/rivals.py); the method `deita` then reads them from the score table.
+"""
+
 STYLES: tuple[str, ...] = (
     "multi-choice",
     "coordinate",

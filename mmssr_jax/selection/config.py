@@ -51,7 +51,8 @@ class SelectionConfig:
       nested: whether a larger budget of `budgets` contains the smaller ones: each extends the next smaller one.
       seed: decides ties and all random numbers.
       tie_break: order equal scores by a seeded hash of the id, or by file order.
-      features: feature tables to join: kinds that the score stage wrote (such as "likelihood"), or files or folders of
+      features: feature tables to join: kinds that the score stage wrote (such as "likelihood"), "scores" for the score
+        table (such as the scorer's ratings of complexity and quality, `vocabulary.DEITA_LIKE`), or files or folders of
         ids and numbers (`selection.number_files`): Parquet (vectors too), JSONL, FineVision's ratings, DataComp-VLM's
         annotations. Where the method names its columns, only those are read. No scores are needed.
       only: keep rows that are in every list given.

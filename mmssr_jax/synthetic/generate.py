@@ -18,14 +18,14 @@ from mmssr_jax.core import files
 from mmssr_jax.core.checksums import write_checksums
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
-from mmssr_jax.core.vocabulary import SLUGS
+from mmssr_jax.core.vocabulary import DEITA_LIKE, MAX_SCORE, SLUGS
 from mmssr_jax.synthetic import corruptions
 from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.qa import QuestionAnswer, choose_fact, fitting, make_qa
 from mmssr_jax.synthetic.scene import Fact, Scene, chance, pick, several, without
 from mmssr_jax.synthetic.scenes import IMAGE_SCENES, SCENES
 from mmssr_jax.synthetic.sources import SHARES, SOURCES
-from mmssr_jax.synthetic.styles import COMPARISON, DETAILED, SHORT, WORD
+from mmssr_jax.synthetic.styles import COMPARISON, DETAILED, SHORT, SPECIFIED, STEPS, WORD
 
 _TRIES_OF_KIND = 30
 _FOREIGN_CANDIDATES = 6
@@ -141,7 +141,7 @@ def make(config: SyntheticConfig, index: int, *, corruption: str | None = None) 
     truth = {
         "id": name,
         "source": source,
-        **corruptions.cap_scores(scores, corruption),
+        **corruptions.cap_scores({**scores, **_deita_like(planned.level, qas)}, corruption),
         "styles": list(dict.fromkeys(s for e in qas for s in e.styles))[:3],
         "flaw": corruption,
         "kind": planned.kind,
@@ -150,6 +150,14 @@ def make(config: SyntheticConfig, index: int, *, corruption: str | None = None) 
     }
     rounds = [(e.question, e.answer) for e in qas]
     return GeneratedSample(record(name, source, list(images), rounds, context=scene.context), images, truth)
+
+
+def _deita_like(level: int, qas: Sequence[QuestionAnswer]) -> dict[str, int]:
+    """The true ratings of `DEITA_LIKE`: complexity by level, steps and rounds, quality by the form of the answer."""
+    styles = {style for qa in qas for style in qa.styles}
+    complexity = level + bool(styles & {STEPS, COMPARISON, SPECIFIED}) + (len(qas) > 1)
+    quality = 5 if styles & {DETAILED, STEPS} else 4 if styles & {SHORT, COMPARISON} else 3
+    return {"complexity": min(complexity, MAX_SCORE), "quality": quality}
 
 
 def _corruption(config: SyntheticConfig, scene: Scene, rng: np.random.Generator) -> str:
@@ -223,7 +231,7 @@ def truth_schema() -> pa.Schema:
     """Columns of truth.parquet."""
     return pa.schema(
         [("id", pa.string()), ("source", pa.string())]
-        + [(slug, pa.int8()) for slug in SLUGS]
+        + [(slug, pa.int8()) for slug in (*SLUGS, *(c.slug for c in DEITA_LIKE))]
         + [("styles", pa.list_(pa.string())), ("flaw", pa.string()), ("kind", pa.string())]
         + [("difficulty", pa.int8()), ("near_repeat_of", pa.string())]
     )

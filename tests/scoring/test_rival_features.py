@@ -210,6 +210,27 @@ def test_question_losses(tmp_path):
             assert found[name][row].as_py() == pytest.approx(expected, abs=1e-4)
 
 
+def test_the_reference_is_a_share_of_the_samples_with_images():
+    kind = QuestionLosses(max_length=120, reference_share=0.3)
+    many = [dataclasses.replace(ONE, id=f"s{i}") for i in range(200)]
+    chosen = [one.id for one in many if kind.encode(one, processor())]
+    assert 40 < len(chosen) < 80
+    assert chosen == [one.id for one in many[::-1] if kind.encode(one, processor())][::-1]  # by the id alone
+    texts = [dataclasses.replace(SAMPLES[2], id=f"s{i}") for i in range(200)]
+    assert not any(kind.encode(one, processor()) for one in texts)
+    other = dataclasses.replace(kind, reference_seed=1)
+    assert chosen != [one.id for one in many if other.encode(one, processor())]
+
+
+def test_samples_outside_the_reference_have_no_row(tmp_path):
+    kind = QuestionLosses(max_length=120, reference_share=0.5, reference_seed=3)
+    inside = [one.id for one in SAMPLES if kind.encode(one, processor())]
+    assert 0 < len(inside) < 3
+    found = table(kind, tmp_path)
+    assert found["id"].to_pylist() == inside
+    assert (tmp_path / "part-00000-of-00001.rejects.jsonl").read_text() == ""
+
+
 def test_without_questions():
     assert [(t.role, t.text) for t in without_questions(ROUNDS).turns] == [
         ("user", "<image>"), ("assistant", "A red cat. Still."),

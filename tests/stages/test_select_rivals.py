@@ -13,6 +13,7 @@ import pytest
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.metric_writer import append_scalars
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.selection.overlap import jaccard, total_variation
@@ -171,6 +172,42 @@ def test_the_summary_compares_all_selections(workdir: Workdir, tmp_path: Path) -
     assert all(row["seconds"] >= 0 and row["mean_tokens"] is None for row in first["selections"].values())
     run(other, summary=True)
     assert files.read_json(other.results("selections")) == first
+
+
+def test_the_summary_names_the_models_of_the_features(tmp_path: Path) -> None:
+    workdir = make_workdir(tmp_path, [np.arange(N)])
+    for kind, model in (("trained", "proxy"), ("untrained", "base")):
+        table = features().select(["id", "nll", "nll_blind"])
+        files.write_parquet(workdir.features(kind) / tables.part_name(0, 1), table)
+        manifest = {"stage": "score", "config": {}, "inputs": {}, "model": model}
+        files.write_json(workdir.features(kind) / "manifest.json", manifest)
+        append_scalars(workdir.metrics("features"), 0, {f"time/{kind}": 2.0})
+        append_scalars(workdir.metrics("features"), 0, {f"time/{kind}": 1.5})
+    ppl = {"method": "ppl", "budget": {"count": 12}}
+    selections = {name: {**ppl, "features": (name,)} for name in ("trained", "untrained", "all")}
+    stage.run(StageContext({"select": {"selections": selections, "summary": True}}, workdir))
+    rows = files.read_json(workdir.results("selections"))["selections"]
+    assert {name: row["features"] for name, row in rows.items()} == {
+        "trained": {"trained": "proxy"}, "untrained": {"untrained": "base"}, "all": {},
+    }  # fmt: skip
+    assert [rows[name]["feature_seconds"] for name in ("trained", "all")] == [3.5, 0.0]
+
+
+def test_ratings_of_the_score_table_are_features(tmp_path: Path) -> None:
+    """Deita from what the scorer says of complexity and quality."""
+    workdir = make_workdir(tmp_path, [np.arange(N)])
+    rated = features().select(["id", "complexity", "quality"])
+    styles = pa.array([["yes/no"]] * N)
+    scores = rated.append_column("source", pa.array(SOURCES)).append_column("styles", styles)
+    files.write_parquet(workdir.scores / tables.part_name(0, 1), scores)
+    files.write_json(workdir.scores / "manifest.json", {"stage": "score", "config": {}, "inputs": {}})
+    files.write_parquet(workdir.features("all") / tables.part_name(0, 1), features().select(["id", "embedding"]))
+    deita = {"method": "deita", "budget": {"count": 5}, "features": ("scores", "all")}
+    stage.run(StageContext({"select": {"selections": {"deita": deita}}}, workdir))
+    picks = pq.read_table(workdir.selection("deita") / "selection.parquet")
+    product = dict(zip(IDS, np.prod([rated[n].to_numpy() for n in ("complexity", "quality")], axis=0), strict=True))
+    assert picks["score"].to_pylist() == [float(product[i]) for i in picks["id"].to_pylist()]
+    assert picks["score"][0].as_py() == max(product.values())
 
 
 def test_distances_of_selections() -> None:

@@ -166,11 +166,11 @@ def allocate(
 class CoincideSelector(Selector):
     """COINCIDE. Samples without any part are skipped.
 
-    Needs activations over image and text tokens; no target data. Text-only samples have a text part and are ranked like
-    all others. The rule may end short of the budget; random samples then fill it up.
+    Needs the outputs of attention over image and text tokens; no target data. Text-only samples have a text part and
+    are ranked like all others. The rule may end short of the budget; random samples then fill it up.
 
-    The feature kind `activations` pools the input of a layer, where the official program pools the output of its
-    attention: with it the selection is like COINCIDE, not equal to it.
+    The feature kind `attention_outputs` (without `unit`, since the tanh is taken here) pools what the official program
+    pools; with `activations`, the inputs of layers, the selection is like COINCIDE, not equal to it.
 
     Attributes:
       parts: the columns with the means over image tokens and over text tokens, layer by layer.

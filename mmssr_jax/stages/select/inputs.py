@@ -179,7 +179,12 @@ def degenerate_capabilities(ctx: StageContext, scores: Path) -> tuple[str, ...]:
 
 
 def feature_path(ctx: StageContext, name: str) -> Path:
-    """The features of a kind that the score stage wrote to this workdir (such as "likelihood"), or a path."""
+    """The features of a kind that the score stage wrote to this workdir (such as "likelihood"), or a path.
+
+    "scores" is the workdir's score table, for methods that read a rating of the scorer as a feature.
+    """
+    if name == "scores" and ctx.workdir.scores.is_dir():
+        return ctx.workdir.scores
     written = ctx.workdir.features(name)
     return written if written.is_dir() else Path(name)
 

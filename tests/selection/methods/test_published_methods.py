@@ -362,6 +362,18 @@ def test_importance_beyond_the_rank_is_not_noise(energy: float) -> None:
         np.testing.assert_allclose(value, 0.8)
 
 
+def test_rds_plus_finds_the_queries_of_its_tasks() -> None:
+    """Without `tasks` they are those of the columns' names, as the feature kind `weighted_states` writes them."""
+    rng = np.random.default_rng(3)
+    columns = {name: rng.normal(size=30).astype(np.float32) for name in ("b.x.0", "a.0", "b.x.1", "a.1")}
+    table = dataclasses.replace(make_table([(0, [0], [1.0])] * 30), features=columns)
+    named = RdsPlusSelector({"a": ("a.0", "a.1"), "b.x": ("b.x.0", "b.x.1")})
+    found = RdsPlusSelector().select(candidates_of(table), [Budget(count=12)])
+    np.testing.assert_array_equal(found.rows, named.select(candidates_of(table), [Budget(count=12)]).rows)
+    with pytest.raises(UserError, match="rds_plus needs feature tables with similarities"):
+        RdsPlusSelector().select(candidates_of(make_table([(0, [0], [1.0])] * 3)), [Budget(count=1)])
+
+
 def test_explanations_in_words() -> None:
     columns = {
         "nll": [3.0, 2.0, 1.0, np.nan],
