@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from mmssr_jax.core import files
 from mmssr_jax.report.explorer.entries import explorer_data
 from mmssr_jax.report.explorer.section import Explorer
 from mmssr_jax.report.inputs import ReportConfig, read_inputs
@@ -21,10 +22,21 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome on the PATH")
 
 
+def add_categories(workdir):
+    """Results of the comparison's runs by category, so that the page has its widest chart, the radar."""
+    categories = {f"a category with a long name {i}": {"value": 10.0 * i, "n": 20} for i in range(5)}
+    entry = {"metric": "accuracy", "value": 20.0, "percent": 20.0, "n": 100, "interval": [10.0, 30.0]}
+    for run in [run for group in fake.comparison()["groups"].values() for run in group["runs"]]:
+        result = {"run": run, "benchmarks": {"quiz": {**entry, "categories": categories}}}
+        files.write_json(workdir.results(run), result)
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
-    inputs = read_inputs(fake.build(folder / "run"), "tiny")
+    workdir = fake.build(folder / "run")
+    add_categories(workdir)
+    inputs = read_inputs(workdir, "tiny")
     reasons = {"mmssr": [f"<i>reason {i}</i>" for i in range(fake.N)]}
     data = explorer_data(inputs, ReportConfig(), np.arange(fake.N), [fake.sample(i) for i in fake.IDS], reasons)
     (folder / "index.html").write_text(render(inputs, ReportConfig(), {}, Explorer(data, "All.")), encoding="utf-8")
@@ -152,5 +164,6 @@ def test_an_unknown_id_in_the_address_is_stated(browser, url):
 def test_no_part_of_the_page_is_wider_than_the_screen(browser, url, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.goto(url)
+    assert page.locator(".charts.full svg").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.close()
