@@ -14,14 +14,26 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel import paths
+from mmssr_jax.scoring.feature_kinds.attention_spectrum import AttentionSpectrum
 from mmssr_jax.scoring.feature_kinds.gradients import Gradients
 from mmssr_jax.scoring.feature_kinds.weighted_states import WeightedStates
+from mmssr_jax.scoring.scorer import Buckets
 from mmssr_jax.selection.methods.icons import influence
 from mmssr_jax.selection.methods.rds_plus import weighted_mean
 from mmssr_jax.training.checkpoint import Checkpoints
 from mmssr_jax.training.lora import ADAPTER, LoraConfig, adapt
 from tests.scoring import numpy_decoder
-from tests.scoring.test_rival_features import FLAT, MODEL, ROUNDS, SAMPLES, TWO, sequence, shape_of, table
+from tests.scoring.test_rival_features import (
+    FLAT,
+    MODEL,
+    ROUNDS,
+    SAMPLES,
+    TWO,
+    checkpoints_of,
+    sequence,
+    shape_of,
+    table,
+)  # fmt: skip
 from tests.small import processor
 
 LORA = LoraConfig(rank=2, alpha=4.0, patterns=(r"^decoder\.layers\.attn\.(q|v)$",))
@@ -84,6 +96,25 @@ def test_gradients_of_adapters(tmp_path, run):
             )
             slope = (loss(one, ahead) - loss(one, behind)) / (2 * step)
             assert gradient[column] == pytest.approx(slope, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_eight_devices_give_what_one_gives(tmp_path, run):
+    kept = Path(tmp_path / "kept")
+    checkpoints_of(kept)
+    cases = [
+        (Gradients(max_length=120, adapters="run", dimensions=48), run),
+        (AttentionSpectrum(max_length=120), kept),
+    ]
+    for kind, folder in cases:
+        one, eight = (
+            table(kind, tmp_path / f"{kind.name}{n}", run=folder, devices=n, buckets=Buckets(8, (128,), (2,)))
+            for n in (1, 8)
+        )
+        for name in one.schema.names[1:]:
+            rows = zip(one[name].to_pylist(), eight[name].to_pylist(), strict=True)
+            for first, second in rows:
+                np.testing.assert_allclose(second or [], first or [], atol=1e-5)
 
 
 def test_influences_follow_the_official_order_of_steps(tmp_path, run, monkeypatch):

@@ -19,6 +19,7 @@ from mmssr_jax.core import tables
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.training.bundle import export_bundle
+from tests.process_group import ProcessGroup
 from tests.small import bundle
 
 pytestmark = pytest.mark.slow
@@ -43,8 +44,8 @@ def get_config():
 class Case:
     """A pool, a scorer, and the program over them in any number of processes."""
 
-    def __init__(self, folder: Path, repo: Path):
-        self.folder, self.repo = folder, repo
+    def __init__(self, folder: Path):
+        self.folder = folder
         export_bundle(folder / "model", bundle())
         text = CONFIG.replace("MODEL", str(folder / "model")).replace("SHARDS", str(SHARDS))
         (folder / "config.py").write_text(text)
@@ -59,30 +60,32 @@ class Case:
     def flags(self, workdir: Path) -> list[str]:
         return [f"--config={self.folder / 'config.py'}", f"--workdir={workdir}"]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """One CPU device, and one compilation cache for all."""
-        cache = {"JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled")}
-        return {**os.environ, **cache, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+    def start(self, workdir: Path, processes: int = 1) -> ProcessGroup:
+        """Independent processes of the program."""
+        return self._started(workdir, ["-m", "mmssr_jax.main"], processes)
 
-    def start(self, workdir: Path) -> subprocess.Popen:
-        command = [sys.executable, "-m", "mmssr_jax.main", *self.flags(workdir)]
-        return subprocess.Popen(command, cwd=self.repo, env=self.environment, stderr=subprocess.DEVNULL)
+    def launch(self, workdir: Path, *more: str) -> ProcessGroup:
+        """The launcher, which starts two processes."""
+        return self._started(workdir, ["launch/local.py", "--processes=2", *more, "--"])
 
-    def launch(self, workdir: Path, *more: str) -> int:
-        command = [sys.executable, "launch/local.py", "--processes=2", *more, "--", *self.flags(workdir)]
-        return subprocess.run(command, cwd=self.repo, env=self.environment, timeout=500).returncode
+    def _started(self, workdir: Path, program: list[str], processes: int = 1) -> ProcessGroup:
+        env = {
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
+            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+        }
+        command = [sys.executable, *program, *self.flags(workdir)]
+        return ProcessGroup(command, processes, logs=workdir.with_suffix(".logs"), joined=False, env=env)
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Case:
-    return Case(tmp_path_factory.mktemp("processes"), repo)
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return Case(tmp_path_factory.mktemp("processes"))
 
 
 @pytest.fixture(scope="module")
 def expected(case: Case) -> dict[str, bytes]:
     workdir = case.workdir("one")
-    assert case.start(workdir).wait() == 0
+    case.start(workdir).finish()
     return _written(workdir)
 
 
@@ -95,7 +98,7 @@ def _written(workdir: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("flags", [(), ("--joined",)], ids=["by hand", "one group"])
 def test_two_processes_write_what_one_does(case: Case, expected, flags):
     workdir = case.workdir("two" + "".join(flags))
-    assert case.launch(workdir, *flags) == 0
+    case.launch(workdir, *flags).finish()
     assert _written(workdir) == expected
     rows = {r["step"] for r in map(json.loads, (workdir / "metrics" / "score.jsonl").read_text().splitlines())}
     assert rows == set(range(SHARDS))
@@ -103,13 +106,29 @@ def test_two_processes_write_what_one_does(case: Case, expected, flags):
 
 def test_a_group_that_loses_a_member_ends_and_goes_on(case: Case, expected):
     workdir = case.workdir("group")
-    command = [sys.executable, "launch/local.py", "--processes=2", "--joined", "--", *case.flags(workdir)]
-    group = subprocess.Popen(command, cwd=case.repo, env=case.environment, stderr=subprocess.DEVNULL)
-    _wait_for_part(workdir, 1)
-    children = Path(f"/proc/{group.pid}/task/{group.pid}/children").read_text().split()
+    group = case.launch(workdir, "--joined")
+    group.wait_until(workdir / "scores", "part-*.parquet")
+    launcher = group.members[0]
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
-    assert group.wait(timeout=120) != 0
-    assert case.launch(workdir, "--joined") == 0
+    assert launcher.wait(timeout=120) != 0
+    case.launch(workdir, "--joined").finish()
+    assert _written(workdir) == expected
+
+
+def test_processes_come_and_go(case: Case, expected):
+    """One hangs in a shard, two join late, one of them dies, another one replaces it, and the one that hangs dies."""
+    workdir = case.workdir("elastic")
+    first = case.start(workdir)
+    first.wait_until(workdir / "scores", "part-*.parquet")
+    first.members[0].send_signal(signal.SIGSTOP)
+    late = case.start(workdir, 2)
+    late.wait_until(workdir / "scores", "part-*.parquet", _parts(workdir) + 5)
+    late.kill(0)
+    late.add()
+    late.wait_until(workdir / "scores", "part-*.parquet", SHARDS - 1)  # the first one holds the last of them
+    first.kill()
+    late.finish()
     assert _written(workdir) == expected
 
 
@@ -119,15 +138,14 @@ def test_killed_twenty_times(case: Case, expected):
     while kills < KILLS:
         there = _parts(workdir)
         assert there < SHARDS, "it was faster than the kills"
-        pair = [case.start(workdir), case.start(workdir)]
-        _wait_for_part(workdir, there + 1)
-        for child in rng.sample(pair, 2):
+        pair = case.start(workdir, 2)
+        pair.wait_until(workdir / "scores", "part-*.parquet", there + 1)
+        for child in rng.sample(pair.members, 2):
             time.sleep(rng.uniform(0.0, 0.1))  # a shard takes about as long
             child.send_signal(signal.SIGKILL)
             kills += 1
-        for child in pair:
-            child.wait()
-    assert case.launch(workdir) == 0
+        pair.kill()
+    case.launch(workdir).finish()
     assert _written(workdir) == expected
     ids = tables.read_parts(workdir / "scores")["id"].to_pylist()
     assert len(ids) == len(set(ids))
@@ -135,10 +153,3 @@ def test_killed_twenty_times(case: Case, expected):
 
 def _parts(workdir: Path) -> int:
     return len(list((workdir / "scores").glob("part-*.parquet")))
-
-
-def _wait_for_part(workdir: Path, count: int) -> None:
-    end = time.monotonic() + 300
-    while _parts(workdir) < count:
-        assert time.monotonic() < end, "no part comes"
-        time.sleep(0.01)

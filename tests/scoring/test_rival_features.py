@@ -24,7 +24,7 @@ from mmssr_jax.scoring.feature_kinds.attention_spectrum import AttentionSpectrum
 from mmssr_jax.scoring.feature_kinds.first_layer import FirstLayer
 from mmssr_jax.scoring.feature_kinds.question_losses import QuestionLosses, without_questions
 from mmssr_jax.scoring.feature_kinds.weighted_states import WeightedStates
-from mmssr_jax.scoring.feature_run import write_features
+from mmssr_jax.scoring.feature_run import compute_features, write_features
 from mmssr_jax.scoring.scorer import Buckets
 from mmssr_jax.selection.methods.rds_plus import weighted_mean
 from mmssr_jax.selection.methods.scalselect import attended_tokens
@@ -92,12 +92,12 @@ def shape_of(example):
 BUCKETS = Buckets(4, (128,), (2,))
 
 
-def table(kind, folder, *, model=MODEL, run=Path(), pool=Path, devices=1):
-    """The features of all samples, from one padded batch; `run` is the model's folder, `pool` finds that of targets."""
+def table(kind, folder, *, run=Path(), devices=1, buckets=BUCKETS):
+    """The features of all samples, from one padded batch; `run` is the model's folder."""
     mesh = make_mesh(devices=jax.devices()[:devices])
-    extractor = kind.extractor(run, Models(Path, lambda _: model, mesh, 10_000, pool, BUCKETS))
+    extractor = kind.extractor(run, Models(Path, lambda _: MODEL, mesh, 10_000, Path, buckets))
     with one_part(folder) as job:
-        write_features(SAMPLES, extractor, folder, name=kind.name, job=job, buckets=BUCKETS)
+        write_features(SAMPLES, extractor, folder, name=kind.name, job=job, buckets=buckets)
     return pq.read_table(folder / "part-00000-of-00001.parquet")
 
 
@@ -188,6 +188,20 @@ def test_attention_spectrum(tmp_path, exchanged):
         np.testing.assert_allclose(found["spectrum"][row].as_py(), expected.reshape(-1), atol=1e-4)
         np.testing.assert_allclose(found["trajectory"][row].as_py(), trajectory(expected[:, None])[0], atol=1e-4)
         assert abs(expected[0].sum() - expected[1].sum()) > 1e-2  # the checkpoints differ
+
+
+def test_a_trajectory_begins_anew_in_every_shard(tmp_path):
+    checkpoints_of(tmp_path / "run")
+    kind, mesh = AttentionSpectrum(max_length=120), make_mesh(devices=jax.devices()[:1])
+    extractor = kind.extractor(tmp_path / "run", Models(Path, lambda _: MODEL, mesh, 10_000, Path, BUCKETS))
+    whole, ends = (
+        [extractor.columns(found.values, found.examples)["trajectory"].to_pylist() for found in parts]
+        for parts in (
+            [compute_features(SAMPLES, extractor, name="whole", buckets=BUCKETS)],
+            [compute_features([one], extractor, name="part", buckets=BUCKETS) for one in (ONE, ROUNDS)],
+        )
+    )
+    np.testing.assert_allclose([whole[0][0], whole[0][3]], [ends[0][0], ends[1][0]], atol=1e-5)
 
 
 def test_checkpoints_that_were_not_kept(tmp_path):

@@ -162,6 +162,33 @@ def test_features_of_a_pool(scored: StageContext, model: Path, repo: Path, tmp_p
     assert (folder / "similarity" / "manifest.json").read_bytes() == before  # it does not depend on other kinds
 
 
+def test_features_compared_with_target_samples(scored: StageContext, model: Path):
+    """The targets are a pool, whose sources are the tasks; an interrupted table continues to the same bytes."""
+    features = {
+        "kinds": ("weighted_states",), "model": str(model), "max_length": 400, "targets": str(scored.workdir.pool),
+    }  # fmt: skip
+    score_stage.run(_context(scored.workdir.root, model, features=features))
+    folder, pool = scored.workdir.features("weighted_states"), open_pool(scored.workdir.pool)
+    table = tables.read_parts(folder)
+    names = [name for name in table.schema.names if name not in ("id", "weighted")]
+    assert {name.rpartition(".")[0] for name in names} == set(pool.sources)
+    cosine = np.stack([table[name].to_numpy() for name in names])
+    place = [names.index(f"{s}.{list(pool.sources[:n]).count(s)}") for n, s in enumerate(pool.sources)]
+    own = cosine[place, np.arange(len(pool))]
+    np.testing.assert_allclose(own, 1.0, atol=1e-5)
+    assert np.mean(cosine < 0.9999) > 0.9
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["model"] == str(model)
+    assert "targets" in manifest["inputs"]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    claim = {k: manifest[k] for k in ("stage", "config", "config_fingerprint", "inputs")}
+    (folder / "manifest.json").unlink()
+    (folder / "claim.json").write_text(json.dumps(claim))
+    (folder / tables.part_name(1, 3)).unlink()
+    score_stage.run(_context(scored.workdir.root, model, features=features))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_a_file_in_the_folder_is_a_kind(
     scored: StageContext, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
