@@ -9,6 +9,10 @@ from types import ModuleType
 
 import pytest
 
+from mmssr_jax.core.stage import StageContext
+from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.stages import export
+
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbformat and nbclient: pip install -e '.[test]'")
 
 CHECKS = {
@@ -24,6 +28,31 @@ assert [len(axes.images) for axes in cells] == [1] * 7 + [0] * 3
 assert np.array_equal(pixels(cells[0]), pixels(first))
 assert not np.array_equal(pixels(first), pixels(second))
 """,
+    "score_your_json": """
+assert len(pool) == 60 and not rejects
+assert scores["id"].to_pylist() == pool.ids
+assert quality["n"] == 10
+assert {name: table.num_rows for name, table in picked.items()} == {'mmssr': 6, 'random': 6}
+names = __import__('zipfile').ZipFile(archive).namelist()
+assert {'ids.txt', 'pool.json', 'selection.parquet'} <= set(names)
+""",
+    "select_and_explain": """
+assert {name: table.num_rows for name, table in picked.items()} == dict.fromkeys(names, 6)
+assert max(np.unique(picked['capped']['source'].to_pylist(), return_counts=True)[1]) <= 1
+assert [found.taken for found in explained.values()] == [True] * 5 + [False] * 5
+assert overlap.shape == (5, 5) and (np.diag(overlap) == 1).all()
+""",
+    "train_and_compare": """
+assert set(comparison["groups"]) == {'mmssr', 'random'}
+assert [len(group["runs"]) for group in comparison["groups"].values()] == [2, 2]
+assert start["n"] == 14
+assert (work.report / "index.html").exists()
+""",
+    "llava_onevision_colab": """
+assert len(answered) == 14
+assert scored.num_rows == len(pool) == 60
+assert len(picked) == 6
+""",
     "results": """
 assert [entry["questions"] for entry in entries.values()] == [14, 7, 7]
 assert len(answered) == len(rows) == 14
@@ -35,9 +64,9 @@ REPO = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPO / "notebooks").glob("*.ipynb"))
 
 
-def tool() -> ModuleType:
-    """notebooks/execute.py."""
-    spec = importlib.util.spec_from_file_location("execute", REPO / "notebooks" / "execute.py")
+def tool(name: str = "execute") -> ModuleType:
+    """A script of notebooks/."""
+    spec = importlib.util.spec_from_file_location(name, REPO / "notebooks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -45,7 +74,7 @@ def tool() -> ModuleType:
     return module
 
 
-SLOW = ("results",)  # trains and evaluates
+SLOW = ("results", "score_your_json", "train_and_compare", "llava_onevision_colab")  # they train and evaluate
 
 
 @pytest.fixture(
@@ -65,6 +94,20 @@ def test_it_is_short_and_holds_images_only(path):
     assert [set(output["data"]) for output in outputs] == [{"image/png"}] * len(outputs)
 
 
+def test_its_first_cells_have_the_address_of_the_project(path):
+    cells = tool("first_cells")
+    notebook = nbformat.read(path, as_version=4)
+    kept = [cell.source for cell in notebook.cells[:2]]
+    assert [c.source for c in cells.with_first_cells(notebook, path.name).cells[:2]] == kept, (
+        "run: python notebooks/first_cells.py"
+    )
+    public = cells.with_first_cells(notebook, path.name, "https://github.com/a/b").cells
+    assert f"(https://colab.research.google.com/github/a/b/blob/main/notebooks/{path.name})" in public[0].source
+    assert 'REPOSITORY = "https://github.com/a/b"' in public[1].source
+    again = cells.with_first_cells(notebook, path.name)
+    assert [cell.source for cell in again.cells[:2]] == kept
+
+
 def test_it_calls_the_library_and_no_shell(path):
     """The one exception is the first cell, which installs the package where it is missing."""
     code = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
@@ -78,6 +121,12 @@ def test_it_calls_the_library_and_no_shell(path):
 def test_it_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("POOL_TOUR_SIZE", "60")
     monkeypatch.setenv("RESULTS_QUESTIONS", "14")
+    monkeypatch.setenv("NOTEBOOK_POOL_SIZE", "60")
+    monkeypatch.setenv("NOTEBOOK_STEPS", "3")
+    monkeypatch.setenv("NOTEBOOK_QUESTIONS", "14")
+    if path.stem == "llava_onevision_colab":  # the shipped model, exported, in place of the released weights
+        export.run(StageContext({"export": {"model": "base"}, "base": "base_tiny"}, Workdir(tmp_path)))
+        monkeypatch.setenv("NOTEBOOK_CHECKPOINT", str(Workdir(tmp_path).export("base_tiny")))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])]))
     notebook = nbformat.read(path, as_version=4)
