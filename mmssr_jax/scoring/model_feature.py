@@ -66,6 +66,10 @@ class ModelFeature(FeatureKind):
         """
         return
 
+    def passes(self, folder: Path) -> int:
+        """How often the samples are read, given the model's folder; see `SeveralPasses`."""
+        return 1
+
     def encode(self, sample: Sample, processor: Processor) -> tuple[Example, ...]:
         """The sequences to run for a sample, () for none; by default the sample's conversation.
 

@@ -108,6 +108,17 @@ def read_config(folder: Path) -> VLMConfig:
     return config_lib.to_dataclass(VLMConfig, files.read_json(folder / _DESCRIPTION), f"{folder}/{_DESCRIPTION}")
 
 
+def abstract_bundle(folder: Path) -> ModelBundle:
+    """A folder's model without its weights: the parameters are ShapeDtypeStructs.
+
+    Raises:
+      UserError: the folder holds no model.
+    """
+    config = read_config(folder)
+    graphdef, shapes = abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
+    return ModelBundle(config, load_tokenizer(folder / _TOKENIZER), graphdef, shapes)
+
+
 def load_bundle(
     folder: Path, *, mesh: Mesh | None = None, compute: Literal["model", "float32", "bfloat16"] | None = None,
     on_host: bool = False,

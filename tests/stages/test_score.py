@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -187,6 +189,19 @@ def test_features_compared_with_target_samples(scored: StageContext, model: Path
     (folder / tables.part_name(1, 3)).unlink()
     score_stage.run(_context(scored.workdir.root, model, features=features))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_dry_run_says_how_large_features_will_be(scored: StageContext, model: Path, caplog):
+    kinds = ("likelihood", "attention_outputs", "gradients", "attention_spectrum")
+    features = {"kinds": kinds, "model": str(model), "max_length": 400, "layers": (0, 1), "dimensions": 8}
+    context = _context(scored.workdir.root, model, features=features)
+    with caplog.at_level("INFO", logger="absl"):
+        score_stage.run(dataclasses.replace(context, dry_run=True))
+    weights = sum(x.nbytes for x in jax.tree.leaves(bundle().params)) / (1 << 20)
+    for kind, passes, numbers in zip(kinds, (2, 1, 1, 1), (2, 2 * 2 * 32, 8, 5), strict=True):
+        size = 4 * 30 * numbers / (1 << 20)
+        line = f"{kind} of {model}: {passes} passes over 30 samples, {numbers} numbers each, {size:.1f} MiB; weights"
+        assert f"score: {line} {weights:.1f} MiB" in caplog.text
 
 
 def test_a_file_in_the_folder_is_a_kind(

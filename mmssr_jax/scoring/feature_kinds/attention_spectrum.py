@@ -62,6 +62,9 @@ class AttentionSpectrum(ModelFeature):
         if bundle.config.decoder.moe is not None:
             raise UserError("config.score.features: attention_spectrum needs a dense model, not one with experts")
 
+    def passes(self, folder: Path) -> int:
+        return len(self.checkpoints or saved_steps(folder)) or 1
+
     def extractor(self, folder: Path, models: Models) -> TrajectoryExtractor:
         kept = saved_steps(folder)
         missing = [step for step in self.checkpoints if step not in kept]
@@ -122,7 +125,7 @@ class TrajectoryExtractor(ModelFeatureExtractor):
         self, feature: ModelFeature, bundle: ModelBundle, folder: Path, steps: tuple[int, ...], models: Models
     ):  # fmt: skip
         super().__init__(feature, bundle, mesh=models.mesh, max_pixels=models.max_pixels)
-        self.passes, self._folder, self._steps = max(len(steps), 1), folder, steps
+        self.passes, self._folder, self._steps = feature.passes(folder), folder, steps
 
     def begin(self, number: int) -> None:
         """Loads the checkpoint of a pass."""

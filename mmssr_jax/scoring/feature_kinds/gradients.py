@@ -81,7 +81,7 @@ class Gradients(TargetedFeature):
         return merged if self.adapters is None else load_adapted(folder, merged, models.mesh)
 
     def check(self, bundle: ModelBundle) -> None:
-        if not self._chosen(bundle.params):
+        if self.adapters is None and not self._chosen(bundle.params):
             raise UserError(f"config.score.features.gradient_of: no parameter matches {self.gradient_of!r}")
 
     def _chosen(self, params: Params) -> dict[str, jax.Array]:

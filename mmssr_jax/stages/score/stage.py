@@ -36,6 +36,7 @@ from mmssr_jax.scoring.precision import Precision, load_with_precision, precisio
 from mmssr_jax.scoring.score_pool import is_done, read_shard_statistics, score_pool, score_readable
 from mmssr_jax.scoring.scorer import Buckets, Scorer
 from mmssr_jax.stages.score.calibrate import Calibrated, calibrate, calibration_inputs, write_calibrated
+from mmssr_jax.stages.score.feature_sizes import log_sizes
 from mmssr_jax.stages.score.feature_tables import write_all
 from mmssr_jax.stages.score.official_answers import read_answers, write_answers
 from mmssr_jax.stages.score.scorer_quality import QualityConfig, measure, transfer_report
@@ -100,6 +101,7 @@ def run(ctx: StageContext) -> None:
     if ctx.dry_run:
         names = " and ".join(map(str, folders))
         logging.info("score: would score %d samples with %s into %d shards", len(pool), names, config.shards)
+        log_sizes(ctx, config.features, pool, config.buckets)
         return
     inputs = {"pool": input_digest(ctx.workdir.pool), "model": model_digest(folders[0])}
     if scorer.styler is not None:
