@@ -61,7 +61,7 @@ def scorer_section(inputs: Inputs, config: ReportConfig) -> Section:
         _macro(report),
         *calibration_blocks(report),
         _by_capability(report),
-        _details(report),
+        Fold("All metrics", [_details(report)]),
     ]
     grid: list[Block] = []
     if "styles" in report:
