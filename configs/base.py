@@ -19,6 +19,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from mmssr_jax.synthetic.tiles.skills import pool_words
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "tiny": {
         "pool": {"captions": {"size": 24_000, "seed": 1}},
@@ -30,7 +32,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "pool": {"captions": {"size": 12_000, "seed": 1, "world": "tiles"}},
         "preset": "mini",
         "vocab_size": 1024,
-        "phase": {"steps": 350, "rows": 8, "length": 448, "images": 8, "targets": 256},
+        "more_text": pool_words(),
+        "phase": {"steps": 1500, "rows": 8, "length": 448, "images": 8, "targets": 256},
     },
     "matching": {
         "pool": {"captions": {"size": 16_000, "seed": 1, "world": "matching"}},
@@ -56,6 +59,7 @@ def get_config(arg: str = "tiny") -> ConfigDict:
     c.pretrain = {
         "preset": variant["preset"],
         "vocab_size": variant["vocab_size"],
+        "more_text": variant.get("more_text", ()),
         "seed": 0,
         "phase": {**variant["phase"], "checkpoint_every": 400, "optimizer": optimizer},
         "export": config_dict.placeholder(str),

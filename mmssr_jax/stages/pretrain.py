@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class PretrainConfig:
       seed: of the initial parameters.
       tokenizer: folder of a Hugging Face tokenizer; None trains one on the pool's text.
       vocab_size: of a newly trained tokenizer.
+      more_text: texts that a new tokenizer is trained on besides the pool's: words that the model will meet later.
       export: also write the model to this folder as one file in half precision.
     """
 
@@ -39,14 +41,23 @@ class PretrainConfig:
     seed: int = 0
     tokenizer: str | None = None
     vocab_size: int = 2048
+    more_text: tuple[str, ...] = ()
     export: str | None = None
 
 
-def corpus(samples: Any) -> list[str]:
-    """The tokenizer's training text: the samples' turns, and the scorer's questions and answers."""
+def corpus(samples: Any, more: Sequence[str] = ()) -> list[str]:
+    """The tokenizer's training text: the samples' turns, the scorer's questions and answers, and `more`."""
     texts = [turn.text for n in range(len(samples)) for turn in samples[n].turns]
     queries = [instructions.score_query(c) for c in CAPABILITIES] + [instructions.style_query()]
-    fixed = [*queries, *STYLES, ", ".join(STYLES), "system\nYou are a helpful assistant.", "user\n", "assistant\n"]
+    fixed = [
+        *queries,
+        *STYLES,
+        ", ".join(STYLES),
+        "system\nYou are a helpful assistant.",
+        "user\n",
+        "assistant\n",
+        *more,
+    ]
     return texts + fixed * max(len(texts) // 100, 1)
 
 
@@ -57,7 +68,7 @@ def make_tokenizer(config: PretrainConfig, samples: Any) -> Tokenizer:
     logging.info("training a tokenizer of %d entries on %d samples", config.vocab_size, len(samples))
     native = preset(config.preset, vocab=config.vocab_size).template == "qwen3_vl"
     specials = QWEN3_VL_SPECIALS if native else SPECIALS
-    return train_tokenizer(corpus(samples), vocab_size=config.vocab_size, specials=specials)
+    return train_tokenizer(corpus(samples, config.more_text), vocab_size=config.vocab_size, specials=specials)
 
 
 def run(ctx: StageContext) -> None:

@@ -1,6 +1,7 @@
 """Pre-training data of the tile world: images with descriptions in plain words, and nothing else.
 
-Half of them describe the whole picture, half several of its parts, one a round.
+Half of them describe the whole picture, half several of its parts, one a round: what lies in a cell, a card and its
+cell, the bars from the tallest to the lowest, what two objects have in common.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.generate import IMAGES, POOL, image_names, record, write_records
 from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tiles import drawing
-from mmssr_jax.synthetic.tiles.tile_scene import CELLS, TileScene, draw_scene
+from mmssr_jax.synthetic.tiles.tile_scene import BARS, CELLS, NUMBERS, TileCard, TileScene, draw_scene
 
 ASK = ("Describe the picture.", "What does the picture show?", "Tell me what you see.", "Name or say all of it.")
 _STREAM = 41  # apart from those of pools and benchmarks
@@ -37,11 +38,25 @@ def write_captions(folder: Path, *, size: int, seed: int) -> None:
 
 
 def _parts(scene: TileScene, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """Descriptions of some parts: of what lies in a cell, of the only card of its name, of the cloth."""
+    """Descriptions of some parts: of what lies in a cell, of cards whose name occurs once, of the cloth."""
     phrases = {"cloth": scene.cloth}
     names = [None if card is None else card.name for card in scene.cards]
     for cell, card, name in zip(CELLS, scene.cards, names, strict=True):
         phrases[cell] = "none" if card is None else card.phrase
-        if card is not None and name is not None and names.count(name) == 1:
-            phrases[name] = card.phrase
+        if card is None or name is None or names.count(name) > 1:
+            continue
+        phrases[name] = card.phrase
+        phrases[f"{name} and its corner"] = f"{card.phrase}, {cell}"
+        if card.kind == "bars":
+            phrases["bars by height"] = " ".join(sorted(BARS, key=lambda bar: -NUMBERS.index(_height(card, bar))))
+    objects = [card.value for card in scene.cards if card is not None and card.kind == "object"]
+    if len(objects) == 2:
+        phrases["two objects"] = ", ".join(
+            f"{'same' if one == other else 'other'} {what}"
+            for what, one, other in zip(("size", "colour", "shape"), *objects, strict=True)
+        )
     return [(f"Describe the {part}.", phrases[part]) for part in several(rng, tuple(phrases), _ROUNDS)]
+
+
+def _height(card: TileCard, bar: str) -> str:
+    return card.value[BARS.index(bar)]

@@ -18,13 +18,13 @@ from PIL import Image
 
 from mmssr_jax.core import files
 from mmssr_jax.core.vocabulary import CAPABILITIES, SLUGS, STYLES
-from mmssr_jax.data.tokenizer import load_tokenizer
+from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
 from mmssr_jax.synthetic import corruptions
 from mmssr_jax.synthetic.generate import POOL, TRUTH, GeneratedSample, truth_schema
 from mmssr_jax.synthetic.tiles import drawing
-from mmssr_jax.synthetic.tiles.skills import SKILLS, draw_question
+from mmssr_jax.synthetic.tiles.skills import SKILLS, draw_question, pool_words
 from mmssr_jax.synthetic.tiles.tile_benchmark import write_benchmark
-from mmssr_jax.synthetic.tiles.tile_captions import write_captions
+from mmssr_jax.synthetic.tiles.tile_captions import _parts, write_captions
 from mmssr_jax.synthetic.tiles.tile_pool import COVERED, STALE, TilesConfig, make, write_tiles
 from mmssr_jax.synthetic.tiles.tile_scene import TileCard, TileScene, draw_scene
 
@@ -72,9 +72,11 @@ def test_no_scene_is_shared_between_base_pool_and_benchmark():
     assert not captions[1] & captions[2]
 
 
-def test_every_capability_has_a_skill_whose_answers_no_description_holds():
+def test_every_capability_has_a_skill_whose_answers_no_description_holds(tmp_path: Path):
     rng = np.random.default_rng(1)
-    known = set().union(*(_words(draw_scene(rng, "base").caption) for _ in range(1500)))
+    write_captions(tmp_path, size=1500, seed=1)
+    described = json.loads((tmp_path / POOL).read_text())
+    known = set().union(*(_words(turn["value"]) for record in described for turn in record["conversations"]))
     plain = {"in_context_learning", "data_understanding"}  # colours in new forms, and the colour of one bar of four
     assert tuple(SKILLS) == SLUGS
     for skill in SLUGS:
@@ -85,6 +87,36 @@ def test_every_capability_has_a_skill_whose_answers_no_description_holds():
             assert question.answer not in question.others
             if skill not in plain:
                 assert not _words(question.answer) & known, question
+
+
+def test_descriptions_of_parts():
+    scene = TileScene("sea", (
+        TileCard("object", ("big", "red", "star")), TileCard("bars", ("two", "four", "one", "three")),
+        TileCard("object", ("big", "blue", "star")), None,
+    ))  # fmt: skip
+    said = {part: phrase for seed in range(40) for part, phrase in _parts(scene, np.random.default_rng(seed))}
+    assert said == {
+        "Describe the cloth.": "sea",
+        "Describe the top left.": "big red star",
+        "Describe the top right.": "bars red two blue four green one yellow three",
+        "Describe the bottom left.": "big blue star",
+        "Describe the bottom right.": "none",
+        "Describe the bars.": "bars red two blue four green one yellow three",
+        "Describe the bars and its corner.": "bars red two blue four green one yellow three, top right",
+        "Describe the bars by height.": "blue yellow red green",
+        "Describe the two objects.": "same size, other colour, same shape",
+    }
+
+
+def test_the_words_of_the_pool_are_a_tokenizers():
+    """An invented word is one token, as a language model's tokenizer has words that a task gives a new meaning."""
+    tokenizer = train_tokenizer(pool_words() * 3, vocab_size=900)
+    looked_up = {"object_spatial_understanding", "attribute_identification", "activity_recognition", "humanities"}
+    rng = np.random.default_rng(4)
+    for skill in sorted(looked_up):
+        words = {w for _ in range(9) for w in _words(draw_question(rng, skill, 3, "pool").answer) if w.isalpha()}
+        assert words
+        assert all(len(tokenizer.encode(text)) == 1 for word in words for text in (word, f" {word}"))
 
 
 @pytest.mark.parametrize("skill", SLUGS)
