@@ -89,7 +89,7 @@ def run_name(ctx: StageContext) -> str:
 def input_files(workdir: Workdir) -> dict[str, Path]:
     """The existing inputs of the page by relative path: files and sealed folders.
 
-    metrics/stages.jsonl is not among them: a change of times alone does not change the page.
+    metrics/stages.jsonl and the judge's ledger are not among them: a change of times alone does not change the page.
     """
     root = workdir.root
     paths = [workdir.config, workdir.truth]
