@@ -119,6 +119,7 @@ def training_batches(
     threads: int = 2,
     part: tuple[int, int] = (0, 1),
     draws: int | None = None,
+    global_packing: bool = False,
 ) -> grain.IterDataset:
     """An endless, shuffled, packed stream of batches over a pool or a mixture.
 
@@ -134,6 +135,8 @@ def training_batches(
       threads: decoding threads.
       part: (p, P): process p of P yields rows / P rows of every batch, made from every P-th draw.
       draws: the number of samples to draw; rows after the last of them are empty.
+      global_packing: every process packs all draws and keeps its rows / P rows of a batch: the batches are those of one
+        process.
 
     Raises:
       UserError: there is no sample or, while iterating, no sample can be used.
@@ -142,13 +145,18 @@ def training_batches(
         raise UserError("there is no sample to train on")
     process, processes = part
     rows = shape.rows // processes
+    packers = 1 if global_packing else processes
     ds = as_mixture(samples).dataset(seed)
-    if processes > 1 or draws is not None:
-        ds = ds.slice(slice(process, draws, processes))
+    if packers > 1 or draws is not None:
+        ds = ds.slice(slice(process % packers, draws, packers))
     ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
     blocks = isinstance(processor.views, NativeViewConfig)
-    packed = _packed(stream, shape, rows, seed=seed, blocks=blocks).batch(rows, drop_remainder=draws is None)
+    packed_rows = shape.rows // packers
+    packed = _packed(stream, shape, packed_rows, seed=seed, blocks=blocks)
+    packed = packed.batch(packed_rows, drop_remainder=draws is None)
+    if packed_rows > rows:
+        packed = packed.map(_RowsOf(process * rows, rows))
     convert = _ToBatch(processor.tokens_per_image, rows, fixed_images=processes > 1, first_row=process * rows)
     batches = packed.map(convert)
     return batches if draws is None else _ThenEmpty(batches, _empty(shape, rows, processor))
@@ -185,6 +193,17 @@ def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: in
 def _sequences(shape: BatchShape) -> int:
     """The most sequences of a row."""
     return shape.length // 8
+
+
+@dataclasses.dataclass(frozen=True)
+class _RowsOf:
+    """The `rows` packed rows of a batch from `first` on; fewer where the batch ends before."""
+
+    first: int
+    rows: int
+
+    def __call__(self, packed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: rows[self.first : self.first + self.rows] for name, rows in packed.items()}
 
 
 @dataclasses.dataclass(frozen=True)

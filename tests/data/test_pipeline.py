@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import jax
 import numpy as np
@@ -115,6 +116,25 @@ def test_the_parts_of_two_processes_make_one_batch():
     assert len(batch.pixels) == SHAPE.rows * SHAPE.images
     alone = _losses_alone()
     assert float(_loss(batch)) == pytest.approx(sum(alone[SAMPLES[n].id] for n in drawn), rel=1e-5)
+
+
+@pytest.mark.parametrize(("processes", "draws"), [(2, None), (4, None), (4, 30)])
+def test_globally_packed_parts_are_the_batches_of_one_process(processes: int, draws: int | None):
+    def batches(part):
+        stream = training_batches(
+            SAMPLES, _encode, SHAPE, processor(), seed=3, part=part, draws=draws, global_packing=True
+        )
+        return list(itertools.islice(stream, 9))
+
+    one, parts = batches((0, 1)), [batches((p, processes)) for p in range(processes)]
+    assert (draws is None) == bool(len(one[-1][1].drawn))
+    for n, (whole, origin) in enumerate(one):
+        batch = jax.tree.map(lambda *x: np.concatenate(x), *[part[n][0] for part in parts])
+        assert np.concatenate([part[n][1].samples for part in parts]).tolist() == origin.samples.tolist()
+        assert (batch.tokens == whole.tokens).all()
+        assert (batch.loss_target == whole.loss_target).all()
+        if n == 0:  # the images have other places, and the same features
+            assert float(_loss(batch)) == pytest.approx(float(_loss(whole)), rel=1e-5)
 
 
 def test_held_out_samples_are_all_there_once():

@@ -127,12 +127,15 @@ class BatchConfig:
       length: L, tokens of a row.
       images: images that a row has room for.
       targets: K, loss targets that a row has room for.
+      global_packing: in a run over several processes each packs all samples and keeps its rows, instead of packing its
+        own samples alone, so that the batches are those of one process. Costs every process the input work of all.
     """
 
     rows: int = 8
     length: int = 384
     images: int = 4
     targets: int = 192
+    global_packing: bool | None = None  # not False: settings of runs made before this field stay the same
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,7 +134,10 @@ def _train(
     }
     draws = run_length.draws(config, len(samples))
     part = (hosts.index(), hosts.count())
-    batches = training_batches(samples, encode, shape, processor, seed=phase.seed, part=part, draws=draws)
+    batches = training_batches(
+        samples, encode, shape, processor, seed=phase.seed, part=part, draws=draws,
+        global_packing=bool(batch.global_packing),
+    )  # fmt: skip
     steps = _steps(run, config, batches, draws)
     params, counters = train(
         folder,
