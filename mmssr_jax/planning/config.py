@@ -19,6 +19,9 @@ class PlanConfig:
       text_tokens: mean tokens of a sample's text, where no trial has counted them.
       views: mean number of views of a sample's images.
       utilisation: assumed share of the peak that training and scoring reach.
+      rating_prompt: mean tokens of a request to a judge behind an API, with images. This default and the next are what
+        `configs/judge_api.py` estimates for gpt-4o on 1,000 samples of 15 sources.
+      rating_answer: mean tokens of its answer.
     """
 
     devices: str
@@ -29,6 +32,8 @@ class PlanConfig:
     text_tokens: float = 150.0
     views: float = 1.0
     utilisation: float = 0.4
+    rating_prompt: float = 1850.0
+    rating_answer: float = 132.0
 
     def __post_init__(self) -> None:
         if not 0 < self.utilisation <= 1:

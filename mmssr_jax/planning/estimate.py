@@ -14,8 +14,10 @@ from mmssr_jax.planning.workload import UNITS, Workload, amount
 
 _GIB = 2**30
 TREE_TOKENS = 110  # positions that the 15 prompts add to a sample's row
-_SECONDS = {"ingest": 2e-3, "select": 1e-6}  # per unit on one core, where no trial measured it
+ASSUMED_SECONDS = {"ingest": 2e-3, "select": 1e-6}
+"""Stage -> seconds per unit of its work on one core, where no trial measured it."""
 _SHARED = ("ingest", "judge", "select")  # stages that more devices do not make faster
+_RATING_BYTES = 1000  # its line in the judge's ledger
 _ROW_BYTES = 64  # id, source, styles and length of a row of the score table
 
 
@@ -30,6 +32,7 @@ class StagePlan:
       basis: where the time comes from.
       device_gib: memory on each device; None for stages without a model.
       disk_gib: what it writes.
+      usd: what its requests to a server cost; None for other stages.
     """
 
     stage: str
@@ -38,13 +41,15 @@ class StagePlan:
     basis: str
     device_gib: float | None
     disk_gib: float
+    usd: float | None = None
 
     def line(self) -> str:
         """The estimate as one line of a table."""
         time = "unknown" if self.seconds is None else duration(self.seconds)
         memory = "" if self.device_gib is None else f"{self.device_gib:.1f} GiB a device (computed, no activations)"
         work, disk = f"{self.work:,} {UNITS[self.stage]}", f"{self.disk_gib:.2f} GiB of disk"
-        parts = (work, f"{time} ({self.basis})", memory, disk)
+        price = "" if self.usd is None else f"${self.usd:,.2f} (assumed tokens a rating, list prices)"
+        parts = (work, f"{time} ({self.basis})", price, memory, disk)
         return f"{self.stage:<14}{'; '.join(part for part in parts if part)}"
 
 
@@ -57,6 +62,7 @@ def estimates(
     measured: Mapping[str, Measured],
     optimizer: str,
     shards: int,
+    judge_usd: float | None = None,
 ) -> list[StagePlan]:
     """An estimate of each stage whose work is known, in order.
 
@@ -69,27 +75,29 @@ def estimates(
       measured: a trial's times by stage.
       optimizer: of the training phases.
       shards: devices that share one copy of the model.
+      judge_usd: the price of all ratings; None if the judge is not paid for.
     """
     result = []
     for stage in (s for s in stages if s in UNITS):
         work = amount(workload, stage)
         if stage in measured:
             faster = 1.0 if stage in _SHARED else devices.count / config.trial_devices
-            seconds: float | None = measured[stage].once + measured[stage].rate * work / faster
+            seconds: float | None = measured[stage].predicted(work, faster=faster)
             basis = f"measured in {config.trial}" + ("" if faster == 1 else f", assumed {faster:g} times as fast")
         else:
             seconds, basis = _assumed(stage, work, config, devices, cost)
         memory = _memory(stage, shards, cost, optimizer)
-        result.append(StagePlan(stage, work, seconds, basis, memory, _disk(stage, workload, cost, optimizer)))
+        disk, usd = _disk(stage, workload, cost, optimizer), judge_usd if stage == "judge" else None
+        result.append(StagePlan(stage, work, seconds, basis, memory, disk, usd))
     return result
 
 
 def _assumed(stage: str, work: int, config: PlanConfig, devices: Devices, cost: ModelCost) -> tuple[float | None, str]:
     """Seconds without a trial, and what they rest on."""
-    if stage in _SECONDS:
-        return _SECONDS[stage] * work, f"assumed {_SECONDS[stage] * 1e6:g} us each"
+    if stage in ASSUMED_SECONDS:
+        return ASSUMED_SECONDS[stage] * work, f"assumed {ASSUMED_SECONDS[stage] * 1e6:g} us each"
     if stage == "judge":
-        return None, "depends on the judge: its own dry run gives the cost"
+        return None, "depends on the judge"
     if devices.kind.tflops is None:
         return None, "give config.plan.trial, the workdir of a small run on such devices"
     flops = devices.count * devices.kind.tflops * 1e12 * config.utilisation
@@ -113,6 +121,8 @@ def _disk(stage: str, workload: Workload, cost: ModelCost, optimizer: str) -> fl
     """GiB that a stage writes."""
     if stage == "score":
         return workload.samples * (4 * workload.capabilities + _ROW_BYTES) / _GIB
+    if stage == "judge":
+        return workload.judged * _RATING_BYTES / _GIB
     if stage == "train_scorer":
         return cost.checkpoint_gib(optimizer)
     if stage == "train":

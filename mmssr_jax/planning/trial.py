@@ -39,6 +39,10 @@ class Measured:
         """Seconds per unit of work."""
         return (self.seconds - self.once) / self.work
 
+    def predicted(self, work: float, *, faster: float = 1.0) -> float:
+        """Seconds of another amount of work, on devices that are so many times as fast."""
+        return self.once + self.rate * work / faster
+
 
 def read_trial(workdir: Workdir) -> dict[str, Measured]:
     """Stage -> what was measured, of every stage that the run finished and whose work is known.

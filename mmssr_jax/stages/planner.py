@@ -16,7 +16,8 @@ from mmssr_jax.core.model_folder import model_folder
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.judge.config import JudgeConfig, judge_config_class
+from mmssr_jax.judge.api.prices import cost as token_cost
+from mmssr_jax.judge.config import judge_config_class
 from mmssr_jax.models.config import VLMConfig
 from mmssr_jax.models.presets import preset
 from mmssr_jax.parallel.inference_mesh import mesh_config
@@ -62,7 +63,8 @@ def log_plan(ctx: StageContext, stages: Sequence[str]) -> None:
     measured = read_trial(Workdir(Path(config.trial))) if config.trial is not None else {}
     optimizer = every[0].optimisation.optimizer.kind if every else "adamw"
     logging.info("plan for %s, a model of %s parameters:", devices, f"{cost.parameters:,}")
-    for estimate in estimates(stages, workload, config, devices, cost, measured, optimizer, _shards(ctx, devices)):
+    usd, shards = _judge_usd(ctx, config, workload.judged), _shards(ctx, devices)
+    for estimate in estimates(stages, workload, config, devices, cost, measured, optimizer, shards, usd):
         logging.info("plan: %s", estimate.line())
 
 
@@ -93,13 +95,29 @@ def _phases(ctx: StageContext) -> Mapping[str, PhaseConfig]:
     return ctx.section("train", TrainConfig).phases if "train" in ctx.config else {}
 
 
+def _judge(ctx: StageContext) -> Any:
+    """The judge's config, which has the settings of all backends; None without one."""
+    return ctx.section("judge", judge_config_class()) if "judge" in ctx.config else None
+
+
 def _judged(ctx: StageContext, samples: int) -> int:
-    if "judge" not in ctx.config:
+    config = _judge(ctx)
+    if config is None:
         return 0
-    config: Any = ctx.section("judge", judge_config_class())
-    assert isinstance(config, JudgeConfig)
     count = config.count if config.count is not None else round((config.share or 0) * samples)
     return round(count * (config.votes + config.repeat_share))
+
+
+def _judge_usd(ctx: StageContext, config: PlanConfig, ratings: int) -> float | None:
+    """The price of all ratings; None if no API is asked or its price is not known."""
+    judge = _judge(ctx)
+    if judge is None or not judge.backend.startswith("openai") or judge.api is None or judge.api.price is None:
+        return None
+    usage = {
+        "prompt_tokens": round(ratings * config.rating_prompt),
+        "completion_tokens": round(ratings * config.rating_answer),
+    }
+    return token_cost(usage, judge.api.price, batch=judge.backend == "openai_batch")
 
 
 @dataclasses.dataclass(frozen=True)

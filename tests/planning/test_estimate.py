@@ -41,6 +41,7 @@ def test_memory_and_disk():
     assert found["train"].device_gib == pytest.approx(16e9 / 4 / 2**30)  # parameters, gradients, two moments
     assert found["train"].disk_gib == pytest.approx(3 * 12e9 / 2**30)
     assert found["score"].disk_gib == pytest.approx(1e6 * (14 * 4 + 64) / 2**30)
+    assert found["judge"].disk_gib == pytest.approx(2000 * 1000 / 2**30)
     assert found["ingest"].device_gib is None
 
 

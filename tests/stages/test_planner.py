@@ -50,3 +50,12 @@ def test_the_work_of_each_stage(tmp_path, caplog):
 def test_without_a_pool_the_number_of_samples_must_be_given(tmp_path, caplog):
     with pytest.raises(UserError, match=r"give --config\.plan\.samples=N"):
         lines(tmp_path, caplog, plan={"devices": "v6e-8"})
+
+
+@pytest.mark.parametrize(("backend", "price"), [("openai", 1.0), ("openai_batch", 0.5)])
+def test_the_price_of_the_ratings(tmp_path, caplog, backend, price):
+    """300 ratings of 1,850 and 132 tokens at $2.50 and $10 a million: $1.3875 and $0.396."""
+    caplog.set_level("INFO")
+    lines(tmp_path, caplog, judge={**CONFIG["judge"], "backend": backend, "api": {"model": "gpt-4o"}})
+    (line,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("plan: judge")]
+    assert f"; ${price * 1.7835:.2f} (assumed tokens a rating, list prices); " in line
