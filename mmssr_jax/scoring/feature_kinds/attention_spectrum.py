@@ -111,7 +111,7 @@ class AttentionSpectrum(ModelFeature):
 
 
 class TrajectoryExtractor(ModelFeatureExtractor):
-    """A `FeatureExtractor` in several passes, one a checkpoint, of which one is in memory.
+    """A `FeatureExtractor` in several passes, one a checkpoint, of which one is in memory beside the bundle.
 
     Args:
       feature: the kind.
@@ -128,9 +128,13 @@ class TrajectoryExtractor(ModelFeatureExtractor):
         self.passes, self._folder, self._steps = feature.passes(folder), folder, steps
 
     def begin(self, number: int) -> None:
-        """Loads the checkpoint of a pass."""
+        """Loads the checkpoint of a pass; the one before is freed first."""
         if self._steps:
-            self._params = load_params(self._folder, self._params, step=self._steps[number])
+            shapes = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), self._params
+            )  # fmt: skip
+            self._params = {}
+            self._params = load_params(self._folder, shapes, step=self._steps[number])
 
 
 def _attention(layer: DecoderLayer, x_BLD: jax.Array, visible: jax.Array, *, exchanged: bool) -> jax.Array:
