@@ -35,6 +35,7 @@ class ProcessGroup:
         self._logs = logs
         self._env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "PYTHONUNBUFFERED": "1", **env}
         self.members: list[subprocess.Popen] = []
+        self._killed: list[subprocess.Popen] = []
         group = {}
         if joined and count > 1:
             group = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{_free_port()}", "JAX_NUM_PROCESSES": str(count)}
@@ -50,47 +51,53 @@ class ProcessGroup:
         return process
 
     def finish(self, *, timeout: float = 600, status: int = 0) -> list[str]:
-        """Waits for all of them; what each wrote.
+        """Waits for all that were not killed; what each of them wrote.
 
         Raises:
           AssertionError: one ended with another exit status, or not in time; with the end of every log.
         """
         end = time.monotonic() + timeout
         failed = False
-        while None in (states := [member.poll() for member in self.members]):
+        while None in (states := self._states()):
             if not failed and any(state not in (None, status) for state in states):
                 failed, end = True, min(end, time.monotonic() + _GRACE_S)
             if time.monotonic() > end:
                 break
             time.sleep(0.05)
-        if any(member.returncode != status for member in self.members):
+        if any(state != status for state in states):
             report = self.report()  # before those that still run are killed
             self.kill()
             raise AssertionError(report)
-        return [self.output(n) for n in range(len(self.members))]
+        return [self.output(n) for n, member in enumerate(self.members) if member not in self._killed]
 
-    def kill(self) -> None:
-        """SIGKILL to all that still run."""
-        for member in self.members:
+    def kill(self, *numbers: int) -> None:
+        """SIGKILL to the processes with these numbers, or to all."""
+        chosen = [self.members[n] for n in numbers] or self.members
+        for member in chosen:
             member.kill()
-        for member in self.members:
+        for member in chosen:
             member.wait()
+        self._killed += chosen
+
+    def _states(self) -> list[int | None]:
+        """The exit statuses of all that were not killed; None of those that run."""
+        return [member.poll() for member in self.members if member not in self._killed]
 
     @property
     def running(self) -> bool:
-        """Whether all of them still run."""
-        return [member.poll() for member in self.members] == [None] * len(self.members)
+        """Whether all that were not killed run."""
+        return all(state is None for state in self._states())
 
-    def wait_until(self, reached: Path, pattern: str, count: int = 1, *, timeout: float = 300) -> None:
-        """Returns as soon as `count` files below the folder `reached` match the pattern.
+    def wait_until(self, folder: Path, pattern: str, count: int = 1, *, timeout: float = 300) -> None:
+        """Returns as soon as `count` files of a folder match a pattern.
 
         Raises:
           AssertionError: a process ended before, or it takes too long.
         """
         end = time.monotonic() + timeout
-        while len(list(reached.glob(pattern))) < count:
+        while len(list(folder.glob(pattern))) < count:
             if not self.running or time.monotonic() > end:
-                raise AssertionError(f"{reached}/{pattern}: fewer than {count} files\n{self.report()}")
+                raise AssertionError(f"{folder}/{pattern}: fewer than {count} files\n{self.report()}")
             time.sleep(0.01)
 
     def output(self, n: int) -> str:

@@ -42,8 +42,10 @@ def test_a_failure_shows_fatal_lines_and_the_end_of_each_log(tmp_path: Path, mon
     assert len(lines[second + 3 :]) == 40
 
 
-def test_independent_processes_may_join(tmp_path: Path):
-    program = "import os; print(os.environ.get('JAX_PROCESS_ID'))"
-    group = ProcessGroup([sys.executable, "-c", program], 1, logs=tmp_path, joined=False)
-    group.add()
-    assert group.finish(timeout=60) == ["None\n", "None\n"]
+def test_independent_processes_may_join_and_be_killed(tmp_path: Path):
+    program = "import os, time; print(os.environ.get('JAX_PROCESS_ID')); time.sleep(float(os.environ['SECONDS']))"
+    group = ProcessGroup([sys.executable, "-c", program], joined=False, logs=tmp_path, env={"SECONDS": "3600"})
+    group.add(SECONDS="0")
+    group.kill(0)
+    assert group.finish(timeout=60) == ["None\n"]
+    assert [member.returncode for member in group.members] == [-9, 0]

@@ -48,6 +48,9 @@ def start() -> None:
     elif _in_slurm_group() or "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
         logging.info("waiting for the other processes of this job, at most %d s", _START_TIMEOUT_S)
         jax.distributed.initialize(**_TIMEOUTS)
+    # The first exchange opens the connections. XLA's CPU collectives (gloo) wait only 30 s for the others to come to
+    # it, and the first stage may keep them waiting for longer.
+    wait("started")
 
 
 def _in_slurm_group() -> bool:

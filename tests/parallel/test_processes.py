@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.process_group import ProcessGroup
 
 PROGRAM = """
 import jax, numpy as np
@@ -37,18 +36,23 @@ except UserError as e:
 
 
 @pytest.mark.slow
-def test_each_process_holds_its_shard_and_different_batches_are_an_error(repo: Path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    env = {
-        **os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}",
-        "JAX_NUM_PROCESSES": "2",
-    }  # fmt: skip
-    command = [sys.executable, "-c", PROGRAM]
-    running = [
-        subprocess.Popen(command, cwd=repo, env={**env, "JAX_PROCESS_ID": str(n)}, stdout=subprocess.PIPE, text=True)
-        for n in range(2)
-    ]
-    outputs = [process.communicate(timeout=120)[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0]
-    assert all("read different samples" in text for text in outputs), outputs
+def test_each_process_holds_its_shard_and_different_batches_are_an_error(tmp_path: Path):
+    said = ProcessGroup([sys.executable, "-c", PROGRAM], 2, logs=tmp_path).finish(timeout=120)
+    assert ["read different samples" in text for text in said] == [True, True]
+
+
+LATE = """
+import time
+import numpy as np
+from mmssr_jax.parallel import hosts
+
+hosts.start()
+time.sleep(40 if hosts.is_main() else 0)  # the main process alone does the first stage
+print("sum", hosts.process_sum(np.int32(1)))
+"""
+
+
+@pytest.mark.slow
+def test_the_others_wait_for_a_long_first_stage(tmp_path: Path):
+    said = ProcessGroup([sys.executable, "-c", LATE], 2, logs=tmp_path).finish(timeout=300)
+    assert [text.splitlines()[-1] for text in said] == ["sum 2", "sum 2"]
