@@ -5,7 +5,8 @@
 
 Shapes are those of benchmarks/scoring.py: one view (729 tokens and a newline), `--text` tokens of conversation of which
 a third is the answer, random weights. A plain pass is tower, connector, decoder, and logits at the last position.
-Programs alternate for `--repeats` rounds; a ratio is the median of the rounds' ratios.
+Programs alternate for `--repeats` rounds; a ratio is the median of the rounds' ratios. On CPUs the time is that of all
+threads of the process, which hardly depends on what else the machine does; on other devices it is the clock's.
 
 | key | meaning |
 | --- | --- |
@@ -23,11 +24,12 @@ import dataclasses
 import json
 import os
 import statistics
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import app, flags
-from scoring_parts import random_params, ratio, rounds, sample_batch, shape_config
+from scoring_parts import random_params, ratio, sample_batch, shape_config
 
 _LAYERS = flags.DEFINE_integer("layers", 0, "layers of decoder and tower at 0.5B shape; 0 is all 24 and 26")
 _ROWS = flags.DEFINE_integer("rows", 1, "samples in a batch", lower_bound=1)
@@ -103,6 +105,21 @@ def program(function: Callable[..., Any], params: Any, batches: Sequence[Any]) -
     devices = [jax.device_put(batch) for batch in batches]
     compiled = [jax.jit(function).lower(params, batch).compile() for batch in devices]
     return lambda: jax.block_until_ready([run(params, b) for run, b in zip(compiled, devices, strict=True)])
+
+
+def rounds(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each program in each round, after one warm-up round."""
+    import jax
+
+    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for n in range(repeats + 1):
+        for name, run in programs.items():
+            begin = clock()
+            run()
+            if n:
+                seconds[name].append(clock() - begin)
+    return seconds
 
 
 def main(argv: list[str]) -> None:
