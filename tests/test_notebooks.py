@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+import subprocess
+import venv
 from pathlib import Path
 from types import ModuleType
 
@@ -128,12 +131,40 @@ def test_it_runs(path, tmp_path, monkeypatch):
         export.run(StageContext({"export": {"model": "base"}, "base": "base_tiny"}, Workdir(tmp_path)))
         monkeypatch.setenv("NOTEBOOK_CHECKPOINT", str(Workdir(tmp_path).export("base_tiny")))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # one device, as on Colab, instead of the tests' eight
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])]))
     notebook = nbformat.read(path, as_version=4)
     kept = [len(cell.get("outputs", [])) for cell in notebook.cells]
     notebook.cells.append(nbformat.v4.new_code_cell(CHECKS[path.stem]))
     done = tool().execute(notebook, tmp_path)
     assert [len(tool().image_outputs(cell)) for cell in done.cells[:-1]] == kept
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_needs_the_first_cell_only(tmp_path):
+    """A copy of the working tree, an environment with nothing but pip, and the cells of a notebook as one program."""
+    tree = tmp_path / "tree"
+    leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+    for name in ("mmssr_jax", "configs", "notebooks"):
+        shutil.copytree(REPO / name, tree / name, ignore=leave)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPO / name, tree / name)
+    venv.create(tmp_path / "env", with_pip=True)
+    cells = nbformat.read(tree / "notebooks" / "select_and_explain.ipynb", as_version=4).cells
+    code = "\n\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    (tree / "notebooks" / "cells.py").write_text(
+        f"{code}\nprint('ran with', importlib.util.find_spec('mmssr_jax').origin)\n"
+    )
+    own = {"NOTEBOOK_POOL_SIZE": "60", "MPLBACKEND": "Agg", "TMPDIR": str(tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | own
+    done = subprocess.run(
+        [tmp_path / "env" / "bin" / "python", "cells.py"], cwd=tree / "notebooks", env=environment, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if "No matching distribution" in done.stderr:
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"ran with {tmp_path / 'env'}" in done.stdout
 
 
 def test_only_images_are_kept():
