@@ -57,7 +57,7 @@ from mmssr_jax.synthetic.tiles.tile_scene import (  # fmt: skip
 
 _PLACES = ("bam", "dor", "fip", "gul")
 _HUES = ("zop", "mip", "dax", "tuv", "kel", "rin")
-_BONDS = ("hax", "lom", "pid", "sef")
+_BONDS = (("hax", "lom"), ("pid", "sef"))  # of colours and of shapes: other, same
 _REGIONS = ("vor", "bix", "nam", "gey", "tol", "cud")
 _BREEDS = ("rus", "fen", "jat", "mog", "wib", "dak")
 _NOUNS = ("lok", "pua", "gri", "zed", "bet", "nof")
@@ -78,7 +78,7 @@ _ASKED = ("What is the", "Name the", "Tell me the", "Say the", "Show the", "Is t
 
 def pool_words() -> tuple[str, ...]:
     """Words of the pool's questions and answers, for a tokenizer; what they mean is learned from the pool alone."""
-    invented = (_PLACES, _HUES, _BONDS, _REGIONS, _BREEDS, _NOUNS, _TONES, _FORMS, _SIZES, _DEEDS, _FATES, _NATIONS)
+    invented = (_PLACES, _HUES, *_BONDS, _REGIONS, _BREEDS, _NOUNS, _TONES, _FORMS, _SIZES, _DEEDS, _FATES, _NATIONS)
     words = tuple(word for group in invented for word in group)
     return (*words, *(f"a {word}?" for word in words), *LETTERS, *(f"{text} a" for text in (*_TOPICS, *_ASKED)))
 
@@ -167,12 +167,13 @@ def attribute(rng: np.random.Generator, level: int) -> SkillQuestion:
 
 
 def logic(rng: np.random.Generator, level: int) -> SkillQuestion:
-    """What two objects have in common: colour, shape, both or nothing."""
+    """What two objects have in common: a word for their colours, and one for their shapes."""
     first, second = _two_objects(rng, level)
     scene, cells = _among(rng, [first, second], level)
     same = [first.value[k] == second.value[k] for k in (1, 2)]
     steps = f"{'yes' if same[0] else 'no'} {'yes' if same[1] else 'no'}: " if chance(rng, 0.4) else ""
-    return _looked_up(LOGIC, scene, cells, "bond of the two", _BONDS, 2 * same[0] + same[1], steps=steps,
+    words = tuple(f"{colours} {shapes}" for colours in _BONDS[0] for shapes in _BONDS[1])
+    return _looked_up(LOGIC, scene, cells, "bond of the two", words, 2 * same[0] + same[1], steps=steps,
                       style=STEPS if steps else "", also={COMPARE: 2})  # fmt: skip
 
 
