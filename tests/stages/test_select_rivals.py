@@ -200,10 +200,12 @@ def test_ratings_of_the_score_table_are_features(tmp_path: Path) -> None:
     styles = pa.array([["yes/no"]] * N)
     scores = rated.append_column("source", pa.array(SOURCES)).append_column("styles", styles)
     files.write_parquet(workdir.scores / tables.part_name(0, 1), scores)
-    files.write_json(workdir.scores / "manifest.json", {"stage": "score", "config": {}, "inputs": {}})
+    config = {"score": {"model": "scorer"}}
+    files.write_json(workdir.scores / "manifest.json", {"stage": "score", "config": config, "inputs": {}})
     files.write_parquet(workdir.features("all") / tables.part_name(0, 1), features().select(["id", "embedding"]))
     deita = {"method": "deita", "budget": {"count": 5}, "features": ("scores", "all")}
-    stage.run(StageContext({"select": {"selections": {"deita": deita}}}, workdir))
+    stage.run(StageContext({"select": {"selections": {"deita": deita}, "summary": True}}, workdir))
+    assert files.read_json(workdir.results("selections"))["selections"]["deita"]["features"] == {"scores": "scorer"}
     picks = pq.read_table(workdir.selection("deita") / "selection.parquet")
     product = dict(zip(IDS, np.prod([rated[n].to_numpy() for n in ("complexity", "quality")], axis=0), strict=True))
     assert picks["score"].to_pylist() == [float(product[i]) for i in picks["id"].to_pylist()]

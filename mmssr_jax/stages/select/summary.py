@@ -30,6 +30,7 @@ from mmssr_jax.selection.candidates import positions
 from mmssr_jax.selection.compare import read_selection
 from mmssr_jax.selection.overlap import jaccard, total_variation
 from mmssr_jax.selection.read_scores import score_files
+from mmssr_jax.stages.select.inputs import feature_path
 from mmssr_jax.stages.select.plan import SelectionJob
 
 RESULTS = "selections"
@@ -77,10 +78,11 @@ def _histogram(column: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _feature_models(ctx: StageContext, job: SelectionJob) -> dict[str, str]:
-    """The model of each kind of features that the score stage computed for a selection."""
-    manifests = {name: ctx.workdir.features(name) / MANIFEST for name in job.config.features}
-    written = {name: read_manifest(path.parent, stage="score") for name, path in manifests.items() if path.exists()}
-    return {name: manifest["model"] for name, manifest in written.items() if "model" in manifest}
+    """The model of each kind of features, or of the scores, that the score stage computed for a selection."""
+    folders = {name: feature_path(ctx, name) for name in job.config.features}
+    made = {n: read_manifest(f, stage="score") for n, f in folders.items() if (f / MANIFEST).exists()}
+    models = {name: m.get("model", m["config"].get("score", {}).get("model")) for name, m in made.items()}
+    return {name: model for name, model in models.items() if model is not None}
 
 
 def _feature_seconds(ctx: StageContext) -> dict[str, float]:
