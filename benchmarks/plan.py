@@ -1,11 +1,11 @@
 """What a dry run predicts against what the run takes, stage by stage; prints one JSON line.
 
     python benchmarks/plan.py                                   (some ten minutes and 2 GiB on two cores)
-    python benchmarks/plan.py --samples=100,300 --rows=100000   (two minutes)
+    python benchmarks/plan.py --samples=200,800 --rows=100000   (three minutes)
 
-The stages of configs/tiny.py up to the selection run on generated pools of several sizes, each in a process of its own.
-The smallest run is the trial (`config.plan.trial`) of the others. Where a plan assumes a number instead (`ingest`,
-`select`), that is compared too, the selection on score tables of `--rows` rows (benchmarks/selection.py).
+The stages of configs/tiny.py up to the scores run on generated pools of several sizes, each in a process of its own;
+the first run is the trial (`config.plan.trial`) of the others. Where a plan assumes a number instead (`ingest`,
+`select`), it is compared too, the selection on score tables of `--rows` rows (benchmarks/selection.py).
 
     load                load average of the machine at the end: other programs make both numbers uncertain
     from_trial          stage -> for each size: work, predicted_s, measured_s, and measured over predicted
@@ -29,7 +29,7 @@ from mmssr_jax.planning.estimate import ASSUMED_SECONDS
 from mmssr_jax.planning.trial import Measured, read_trial
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("ingest", "judge", "train_scorer", "score", "select")
+STAGES = ("ingest", "judge", "train_scorer", "score")
 
 _SAMPLES = flags.DEFINE_list("samples", ["300", "1000", "4000"], "sizes of the pools; the first is the trial")
 _ROWS = flags.DEFINE_list("rows", ["100000", "1000000", "10000000"], "rows of the score tables")
@@ -39,7 +39,7 @@ def run(workdir: Path, samples: int) -> dict[str, Measured]:
     """Runs the stages on a pool of so many samples; what each took."""
     flags = {
         "pool.synthetic.size": samples, "judge.count": samples // 4, "train_scorer.phase.steps": samples // 20,
-        "train_scorer.phase.log_every": 5,
+        "train_scorer.phase.log_every": 2,
     }  # fmt: skip
     command = [sys.executable, "-m", "mmssr_jax.main", "--config=configs/tiny.py", f"--workdir={workdir}"]
     settings = [f"--config.{name}={value}" for name, value in flags.items()]

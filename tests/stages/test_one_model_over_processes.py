@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.training.bundle import describe
 from mmssr_jax.training.checkpoint import Checkpoints
+from tests.process_group import ProcessGroup
 from tests.small import bundle
 
 pytestmark = pytest.mark.slow
@@ -52,8 +52,8 @@ def get_config():
 class Case:
     """A pool, a model as training leaves it, and the program over them on a mesh."""
 
-    def __init__(self, folder: Path, repo: Path):
-        self.folder, self.repo = folder, repo
+    def __init__(self, folder: Path):
+        self.folder = folder
         model = bundle()
         describe(folder / "model", model.config, model.tokenizer)
         with Checkpoints(folder / "model") as checkpoints:
@@ -64,7 +64,7 @@ class Case:
 
     def start(
         self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1, precision: str = "model"
-    ) -> subprocess.Popen:
+    ) -> ProcessGroup:
         """Starts the program in the workdir `name`, or goes on with it."""
         workdir, config = self.folder / name, self.folder / f"{name}.py"
         if not workdir.exists():
@@ -77,23 +77,21 @@ class Case:
         group = ["launch/local.py", f"--processes={processes}", "--joined", "--"]
         program = ["-m", "mmssr_jax.main"] if processes == 1 else group
         env = {
-            **os.environ, "JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
+            "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_cpu_multi_thread_eigen=false",
-        }  # fmt: skip
+        }
         command = [sys.executable, *program, f"--config={config}", f"--workdir={workdir}"]
-        with open(self.folder / f"{name}.log", "a") as log:
-            return subprocess.Popen(command, cwd=self.repo, env=env, stderr=log)
+        return ProcessGroup(command, logs=self.folder / f"{name}.logs", env=env)
 
     def finish(self, name: str, mesh: dict[str, int], *, processes: int, devices: int = 1, **settings: str) -> Path:
         """Runs it to its end; the workdir."""
-        status = self.start(name, mesh, processes=processes, devices=devices, **settings).wait(timeout=600)
-        assert status == 0, (self.folder / f"{name}.log").read_text()[-3000:]
+        self.start(name, mesh, processes=processes, devices=devices, **settings).finish()
         return self.folder / name
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory, repo: Path) -> Case:
-    return Case(tmp_path_factory.mktemp("split"), repo)
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return Case(tmp_path_factory.mktemp("split"))
 
 
 @pytest.fixture(scope="module")
@@ -169,13 +167,10 @@ def test_int8_weights_over_processes(case: Case, alone):
 def test_a_killed_member_ends_the_group_and_nothing_is_lost(case: Case, split, victim):
     name, mesh = f"killed{victim}", {"data": 1, "fsdp": 2}
     group = case.start(name, mesh, processes=2)
-    end = time.monotonic() + 300
-    while not list((case.folder / name / "scores").glob("part-*.parquet")):
-        assert time.monotonic() < end, "no part comes"
-        assert group.poll() is None, "it ended before it could be killed"
-        time.sleep(0.01)
-    children = Path(f"/proc/{group.pid}/task/{group.pid}/children").read_text().split()
+    group.wait_until(case.folder / name / "scores", "part-*.parquet")
+    launcher = group.members[0]
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     os.kill(int(children[victim]), signal.SIGKILL)
-    assert group.wait(timeout=120) != 0
+    assert launcher.wait(timeout=120) != 0
     assert not (case.folder / name / "scores" / "manifest.json").exists()
     assert written(case.finish(name, mesh, processes=2)) == written(split)
