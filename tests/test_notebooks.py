@@ -34,7 +34,7 @@ assert not np.array_equal(pixels(first), pixels(second))
     "score_your_json": """
 assert len(pool) == 60 and not rejects
 assert scores["id"].to_pylist() == pool.ids
-assert quality["n"] == 10
+assert quality["n"] == 6
 assert {name: table.num_rows for name, table in picked.items()} == {'mmssr': 6, 'random': 6}
 names = __import__('zipfile').ZipFile(archive).namelist()
 assert {'ids.txt', 'pool.json', 'selection.parquet'} <= set(names)
@@ -53,7 +53,7 @@ assert (work.report / "index.html").exists()
 """,
     "llava_onevision_colab": """
 assert len(answered) == 14
-assert scored.num_rows == len(pool) == 60
+assert scored.num_rows + len(files.read_jsonl(work.scores / "rejects.jsonl")) == len(pool) == 60
 assert len(picked) == 6
 """,
     "results": """
@@ -125,7 +125,7 @@ def test_it_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("POOL_TOUR_SIZE", "60")
     monkeypatch.setenv("RESULTS_QUESTIONS", "14")
     monkeypatch.setenv("NOTEBOOK_POOL_SIZE", "60")
-    monkeypatch.setenv("NOTEBOOK_STEPS", "3")
+    monkeypatch.setenv("NOTEBOOK_STEPS", "30" if path.stem == "score_your_json" else "3")  # fewer are degenerate
     monkeypatch.setenv("NOTEBOOK_QUESTIONS", "14")
     if path.stem == "llava_onevision_colab":  # the shipped model, exported, in place of the released weights
         export.run(StageContext({"export": {"model": "base"}, "base": "base_tiny"}, Workdir(tmp_path)))
