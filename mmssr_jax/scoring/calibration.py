@@ -1,9 +1,12 @@
 """Calibration of a scorer: from all that one pass computes of a sample to the judge's rating of each capability.
 
-    predictors     logarithms of the expected scores of all capabilities, nll, nll - nll_blind, log tokens, source
+    predictors     logarithms of the expected scores of all capabilities, nll and its logarithm, nll - nll_blind,
+                   log tokens, source
     regression     of each capability's rating on them, fitted on the judged samples: a Poisson regression with a ridge
-                   penalty, whose effects multiply, since a flaw takes a share of every rating. The penalty is the one
-                   with the smallest error on left-out folds
+                   penalty, whose effects multiply, since a flaw takes a share of every rating. For the same reason
+                   the penalty draws the effect of the likelihoods to the one that they have on the sum of all ratings,
+                   which every sample informs about: few have a rating above 0 of a given capability. The penalty's
+                   size is the one with the smallest error on left-out folds
     scale          a monotone map, so that as many samples lie above k + 1/2 as the judge rated k + 1 or more: expected
                    scores and predictions shrink towards the mean, and a threshold would mean little
 
@@ -27,6 +30,8 @@ from mmssr_jax.core.vocabulary import MAX_SCORE
 _WINSOR = 0.01  # share of the fitted values at each end that are clipped, and all values beyond them
 _MIN_SAMPLES = 10
 _LOG_OFFSET = 0.1  # added to expected scores before their logarithm
+_NLL_OFFSET = 0.01  # the same for nll
+_LIKELIHOODS = ("nll", "log_nll", "nll_gain")  # predictors
 _LOG_RANGE = (-8.0, 3.0)  # of the regression's predictions, against overflow
 _STEPS, _LARGEST_STEP, _TOLERANCE = 100, 2.0, 1e-9  # of Newton's method
 _INTERCEPT_PENALTY = 1e-6  # relative to the ridge penalty's unit; keeps the fit to ratings that are all 0 finite
@@ -53,6 +58,8 @@ class Predictors:
 
         numbers = {n: np.log(np.maximum(column(n), 0) + _LOG_OFFSET) for n in tables.capability_slugs(table)}
         numbers |= {n: column(n) for n in ("nll", "nll_blind") if n in table.schema.names}
+        if "nll" in numbers:
+            numbers["log_nll"] = np.log(np.maximum(numbers["nll"], 0) + _NLL_OFFSET)
         if "nll_blind" in numbers:  # how much the image helps: the two alone are almost one
             numbers["nll_gain"] = numbers["nll"] - numbers.pop("nll_blind")
         if "n_tokens" in table.schema.names:
@@ -204,7 +211,7 @@ def fit(
     held_out = cross_fit(predictors, ratings, config)
     best = int(np.argmin(np.square(held_out - ratings).mean(axis=(1, 2))))
     design, penalty = Design.fit(predictors), config.penalties[best]
-    weights, intercept = poisson_ridge(design.matrix(predictors), ratings, penalty * count)
+    weights, intercept = regression(design, design.matrix(predictors), ratings, penalty * count)
     knots = tuple(scale_knots(held_out[best][:, c], ratings[:, c]) for c in range(ratings.shape[1]))
     fitted = Calibration(tuple(slugs), design, weights, intercept, knots, penalty, count)
     return fitted, fitted.to_scale(held_out[best])
@@ -225,7 +232,7 @@ def cross_fit(predictors: Predictors, ratings: np.ndarray, config: CalibrationCo
         design = Design.fit(predictors.take(rest))
         x, x_left = design.matrix(predictors.take(rest)), design.matrix(predictors.take(left))
         for p, penalty in enumerate(config.penalties):
-            held_out[p, left] = predicted(x_left, *poisson_ridge(x, ratings[rest], penalty * len(rest)))
+            held_out[p, left] = predicted(x_left, *regression(design, x, ratings[rest], penalty * len(rest)))
     return held_out
 
 
@@ -234,15 +241,25 @@ def predicted(x: np.ndarray, weights: np.ndarray, intercept: np.ndarray) -> np.n
     return np.exp(np.clip(x @ weights + intercept, *_LOG_RANGE))
 
 
-def poisson_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+def regression(design: Design, x: np.ndarray, ratings: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [F + S, C] and intercept [C] from `x` = `design.matrix`, [m, F + S], to ratings [m, C]."""
+    shared, _ = poisson_ridge(x, ratings.sum(axis=1, keepdims=True), penalty)
+    is_likelihood = np.array([name in _LIKELIHOODS for name in (*design.names, *(None for _ in design.sources))])
+    return poisson_ridge(x, ratings, penalty, centre=np.where(is_likelihood, shared[:, 0], 0.0))
+
+
+def poisson_ridge(
+    x: np.ndarray, y: np.ndarray, penalty: float, *, centre: np.ndarray | float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
     """Poisson regression with a ridge penalty, by Newton's method, a column of y at a time.
 
-    It minimises sum (mu - y log mu) + penalty |w|^2 / 2 with log mu = x w + b.
+    It minimises sum (mu - y log mu) + penalty |w - centre|^2 / 2 with log mu = x w + b.
 
     Args:
       x: [m, F].
       y: [m, C], 0 and more.
       penalty: of the weights; the intercept has hardly any.
+      centre: [F], what the weights are drawn to.
 
     Returns:
       weights [F, C] and intercept [C].
@@ -250,14 +267,16 @@ def poisson_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndar
     columns = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     ridge = np.full(columns.shape[1], penalty)
     ridge[-1] = _INTERCEPT_PENALTY * len(x)
+    towards = np.append(np.broadcast_to(centre, x.shape[1]), 0.0)
     solution = np.zeros((columns.shape[1], y.shape[1]))
     for c, target in enumerate(y.T):
         w = solution[:, c]
+        w[:-1] = towards[:-1]
         w[-1] = np.log(target.mean() + 1e-3)
         for _ in range(_STEPS):
             mean = np.exp(np.clip(columns @ w, *_LOG_RANGE))
             curvature = (columns * mean[:, None]).T @ columns + np.diag(ridge)
-            step = np.linalg.solve(curvature, columns.T @ (target - mean) - ridge * w)
+            step = np.linalg.solve(curvature, columns.T @ (target - mean) - ridge * (w - towards))
             largest = np.abs(step).max()
             w += step * min(1.0, _LARGEST_STEP / max(largest, 1e-300))
             if largest < _TOLERANCE:

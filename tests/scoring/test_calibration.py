@@ -76,15 +76,44 @@ def test_each_fold_is_predicted_by_a_fit_to_the_others():
     fold = np.random.default_rng(ONE.seed).permutation(60) % 4
     values = np.stack([predictors.numbers[n] for n in (*SLUGS, "nll")], 1)
     groups = np.array([[s == g for g in ("book", "rare", "web")] for s in predictors.sources], float)
+
+    def shared(x: np.ndarray, rated: np.ndarray) -> np.ndarray:
+        """The effect of nll alone, on the sum of the ratings."""
+        return poisson_ridge(x, rated.sum(1, keepdims=True), 0.1 * len(x))[0][:, 0] * (np.arange(6) == 2)
+
     for k in range(4):
         rest = fold != k
         low, high = np.quantile(values[rest], [0.01, 0.99], axis=0)
         clipped = np.clip(values, low, high)
         x = np.concatenate([(clipped - clipped[rest].mean(0)) / clipped[rest].std(0), groups], 1)
-        weights, intercept = poisson_ridge(x[rest], ratings[rest], 0.1 * rest.sum())
+        weights, intercept = poisson_ridge(
+            x[rest], ratings[rest], 0.1 * rest.sum(), centre=shared(x[rest], ratings[rest])
+        )
         np.testing.assert_allclose(found[~rest], np.exp(x[~rest] @ weights + intercept), atol=1e-9)
         gradient = x[rest].T @ (np.exp(x[rest] @ weights + intercept) - ratings[rest])
-        np.testing.assert_allclose(gradient, -0.1 * rest.sum() * weights, atol=1e-6)
+        from_centre = weights - shared(x[rest], ratings[rest])[:, None]
+        np.testing.assert_allclose(gradient, -0.1 * rest.sum() * from_centre, atol=1e-6)
+
+
+def test_a_flaw_seen_in_common_ratings_lowers_rare_ones():
+    """The penalty draws the likelihood's effect on a capability to its effect on the sum of all ratings.
+
+    Half of the samples are unlikely and rated a fifth. "rare" is rated above 0 in four samples, all of them likely:
+    nothing but the sum of all ratings tells that an unlikely sample of "rare" deserves less.
+    """
+    rng = np.random.default_rng(0)
+    unlikely, rare = np.arange(400) % 2 == 1, np.arange(400) % 100 == 0
+    common = rng.integers(2, 6, 400) * ~rare
+    numbers = {"common": np.log(common + 0.1), "rare": np.log(np.where(rare, 4, 0) + 0.1), "nll": unlikely * 3.0}
+    ratings = np.stack([common * np.where(unlikely, 0.2, 1.0), np.where(rare, 4.0, 0.0)], 1)
+    fitted, _ = fit(
+        Predictors(numbers, ["web"] * 400), ratings, ("common", "rare"), CalibrationConfig(penalties=(0.1,))
+    )
+    asked = Predictors(
+        {"common": np.log([0.1, 0.1]), "rare": np.log([4.1, 4.1]), "nll": np.array([0.0, 3.0])}, ["web", "web"]
+    )
+    likely, flawed = predicted(fitted.design.matrix(asked), fitted.weights, fitted.intercept)[:, 1]
+    assert flawed < likely / 2.5
 
 
 @pytest.mark.parametrize("row", [0, 17, 42, 59])
@@ -173,7 +202,7 @@ def test_predictors_of_a_score_table():
     )  # fmt: skip
     assert tables.capability_slugs(table) == ("reading",)
     found = Predictors.of(table)
-    assert set(found.numbers) == {"reading", "nll", "nll_gain", "log_tokens"}
+    assert set(found.numbers) == {"reading", "nll", "log_nll", "nll_gain", "log_tokens"}
     assert found.numbers["reading"][1] == pytest.approx(np.log(2.1))
     assert found.numbers["nll_gain"][0] == -0.5
     assert np.isnan(found.numbers["nll_gain"][1])
