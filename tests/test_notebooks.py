@@ -33,7 +33,7 @@ assert not np.array_equal(pixels(first), pixels(second))
 """,
     "score_your_json": """
 assert len(pool) == 60 and not rejects
-assert scores["id"].to_pylist() == pool.ids
+assert scores["id"].to_pylist() == list(pool.ids)
 assert quality["n"] == 6
 assert {name: table.num_rows for name, table in picked.items()} == {'mmssr': 6, 'random': 6}
 names = __import__('zipfile').ZipFile(archive).namelist()
