@@ -96,18 +96,24 @@ class TrainScorerConfig:
         `scorer_warm_up`, and `phase` starts from it.
       answer_weight: weight of each token of a judged sample's own answers in the loss of `phase`, where a digit has
         weight 1; above 0 it keeps the answers' likelihood that `warm_up` has learned.
+      replay: `phase` draws from the whole pool, and of a sample that it has no judgment of, it trains on the answers
+        alone, with `answer_weight`. Without it the judged samples' answers become likely by being seen more often, and
+        a calibration, which is fitted on them, takes their likelihoods for all samples'.
     """
 
     phase: PhaseConfig
     base: str = "base"
     warm_up: PhaseConfig | None = None
     answer_weight: float = 0.0
+    replay: bool = False
 
     def __post_init__(self) -> None:
         if self.warm_up is not None and self.phase.init != "base":
             raise ValueError(f"phase.init is {self.phase.init!r}, but with a warm_up, phase starts from its run")
         if self.answer_weight < 0:
             raise ValueError(f"answer_weight is {self.answer_weight:g}; it must be at least 0")
+        if self.replay and not self.answer_weight:
+            raise ValueError("replay trains on answers: set answer_weight above 0")
 
     def starting_at(self, phase: PhaseConfig) -> PhaseConfig:
         """The phase with `base` for `init: base`."""
@@ -116,7 +122,11 @@ class TrainScorerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class _ScorerExampleEncoder:
-    """Makes the encoder of training examples for a model: the prompt tree with the judge's answers as targets."""
+    """Makes the encoder of training examples for a model.
+
+    Those of a sample with labels are the prompt tree with the judge's answers as targets, those of any other its
+    conversation.
+    """
 
     scorer: ScorerConfig
     labels: Mapping[str, ScorerLabels]
@@ -124,9 +134,13 @@ class _ScorerExampleEncoder:
 
     def __call__(self, processor: Processor) -> Encode:
         encoder = self.scorer.encoder(processor)
+        encode_conversation = _ConversationEncoder(self.scorer)(processor)
 
         def encode(sample: Sample) -> Example:
-            labels = self.labels[sample.id]
+            labels = self.labels.get(sample.id)
+            if labels is None:
+                example = encode_conversation(sample)
+                return dataclasses.replace(example, loss_weight=example.loss_weight * self.answer_weight)
             return encoder.training_example(*processor.preprocess(sample), labels, answer_weight=self.answer_weight)
 
         return encode
@@ -177,12 +191,15 @@ def run(ctx: StageContext) -> None:
     settings: dict[str, Any] = {"phase": phase, "scorer": scorer}
     if config.answer_weight:
         settings["answer_weight"] = config.answer_weight
+    if config.replay:
+        settings["replay"] = True
+        labels = {i: labels[i] for i in kept}
     run_phase(
         ctx,
         "scorer",
         phase,
         stage="train_scorer",
-        samples=pool.subset(kept),
+        samples=pool if config.replay else pool.subset(kept),
         inputs={"pool": input_digest(ctx.workdir.pool), "judgments": input_digest(judgments_path(ctx))},
         make_encoder=_ScorerExampleEncoder(scorer, labels, config.answer_weight),
         settings=settings,

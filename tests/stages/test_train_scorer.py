@@ -18,7 +18,7 @@ from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.parallel.paths import flatten
 from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.stages import train_scorer
-from mmssr_jax.stages.train_scorer import WARM_UP, TrainScorerConfig
+from mmssr_jax.stages.train_scorer import WARM_UP, ScorerConfig, TrainScorerConfig, _ScorerExampleEncoder
 from mmssr_jax.training.bundle import export_bundle, load_bundle
 from tests.small import bundle, pixels, processor, sample
 
@@ -96,6 +96,39 @@ def test_a_phase_that_starts_elsewhere_has_no_warm_up():
     context = _context(Path("/nowhere"), Path("base"), phase={"steps": 1, "init": "other"}, warm_up=_phase())
     with pytest.raises(UserError, match=r"phase.init is 'other', but with a warm_up"):
         context.section("train_scorer", TrainScorerConfig)
+
+
+def test_replay_trains_on_the_answers_of_samples_without_a_judgment():
+    """A judged sample is the same example as without replay; of another only the conversation counts, weighted."""
+    one, other = sample("a", answer="A red cat."), sample("b", answer="Two dogs.", images=2)
+    scorer = ScorerConfig(capabilities=("logical deduction", "attribute identification"), max_prefix=200)
+    labels = {"a": ScorerLabels(dict.fromkeys(SLUGS, 3), ("yes/no",))}
+    encode = _ScorerExampleEncoder(scorer, labels, 0.25)(processor())
+    encoder = scorer.encoder(processor())
+    expected = encoder.training_example(one, pixels(one), labels["a"], answer_weight=0.25)
+    conversation = encoder.prompt(other, pixels(other))
+    for found, wanted, weight in ((encode(one), expected, 1.0), (encode(other), conversation, 0.25)):
+        np.testing.assert_array_equal(found.tokens, wanted.tokens)
+        np.testing.assert_array_equal(found.loss_position, wanted.loss_position)
+        np.testing.assert_array_equal(found.loss_target, wanted.loss_target)
+        np.testing.assert_array_equal(found.loss_weight, wanted.loss_weight * np.float32(weight))
+    assert len(conversation.loss_target)
+    assert (conversation.loss_weight == 1).all()
+
+
+def test_replay_draws_from_the_whole_pool(base: Path, tmp_path: Path):
+    context = _context(tmp_path, base, replay=True)
+    for stage in ("ingest", "judge"):
+        main.load_stage(stage)(context)
+    train_scorer.run(context)
+    assert _manifest(context, "scorer")["counts"]["samples"] == 40
+    assert _manifest(context, "scorer")["config"]["replay"] is True
+
+
+def test_replay_without_a_weight_is_refused():
+    phase = TrainScorerConfig(phase=None).phase  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="replay trains on answers: set answer_weight above 0"):
+        TrainScorerConfig(phase=phase, replay=True)
 
 
 def test_the_weight_of_the_answers():
