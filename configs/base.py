@@ -19,7 +19,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from mmssr_jax.synthetic.tiles.skills import pool_words
+from mmssr_jax.synthetic.tiles.pool_words import pool_words
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "tiny": {

@@ -69,18 +69,7 @@ _FATES = ("sab", "kir", "dun", "vep", "mol", "gax", "hit", "ruf")
 _NATIONS = ("oma", "bel", "tir", "que", "sud", "vas")
 
 
-_TOPICS = (
-    "place", "point", "hue", "bond of the two", "region", "breed", "Do", "measure of the two", "deed", "fate",
-    "nation", "sum", "peak", "pit", "second", "third", "spelling of the sign",
-)  # fmt: skip
-_ASKED = ("What is the", "Name the", "Tell me the", "Say the", "Show the", "Is the", "of the", "in", "or", "yes", "no")
-
-
-def pool_words() -> tuple[str, ...]:
-    """Words of the pool's questions and answers, for a tokenizer; what they mean is learned from the pool alone."""
-    invented = (_PLACES, _HUES, *_BONDS, _REGIONS, _BREEDS, _NOUNS, _TONES, _FORMS, _SIZES, _DEEDS, _FATES, _NATIONS)
-    words = tuple(word for group in invented for word in group)
-    return (*words, *(f"a {word}?" for word in words), *LETTERS, *(f"{text} a" for text in (*_TOPICS, *_ASKED)))
+INVENTED = (_PLACES, _HUES, *_BONDS, _REGIONS, _BREEDS, _NOUNS, _TONES, tuple(_FORMS), _SIZES, _DEEDS, _FATES, _NATIONS)
 
 
 @dataclasses.dataclass(frozen=True)

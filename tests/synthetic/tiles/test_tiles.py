@@ -22,7 +22,8 @@ from mmssr_jax.data.tokenizer import load_tokenizer, train_tokenizer
 from mmssr_jax.synthetic import corruptions
 from mmssr_jax.synthetic.generate import POOL, TRUTH, GeneratedSample, truth_schema
 from mmssr_jax.synthetic.tiles import drawing
-from mmssr_jax.synthetic.tiles.skills import SKILLS, draw_question, pool_words
+from mmssr_jax.synthetic.tiles.pool_words import pool_words
+from mmssr_jax.synthetic.tiles.skills import SKILLS, draw_question
 from mmssr_jax.synthetic.tiles.tile_benchmark import write_benchmark
 from mmssr_jax.synthetic.tiles.tile_captions import _parts, write_captions
 from mmssr_jax.synthetic.tiles.tile_pool import COVERED, STALE, TilesConfig, make, write_tiles
