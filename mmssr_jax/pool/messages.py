@@ -4,14 +4,17 @@
 {"role": "user", "content": "<image>\nWhat?"}                                            LLaMA-Factory
 {"role": "user", "content": [{"type": "image", "image": "a.jpg"}, {"type": "text", "text": "What?"}]}
 {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a.jpg"}}, ...]}  OpenAI
+{"role": "assistant", "tool_calls": [...]}, {"role": "tool", "content": "18"}            OpenAI; see `pool.tools`
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any, Literal, NamedTuple
 
 from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.pool import tools
 from mmssr_jax.pool.identity import is_unicode
 from mmssr_jax.pool.media import local_path, short
 from mmssr_jax.pool.reasons import Reason, RejectedError
@@ -20,8 +23,9 @@ VIDEO_TAG = "<video>"
 AUDIO_TAG = "<audio>"
 
 _Role = Literal["system", "user", "assistant"]
+_TOOL = "tool"
 _ROLES: dict[str, _Role] = {
-    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system",
+    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system", _TOOL: "user",
 }  # fmt: skip
 _MEDIUM = re.compile(f"{IMAGE_TAG}|{VIDEO_TAG}")
 # Types of parts -> (tag, reason of a bad path).
@@ -61,24 +65,45 @@ def read_messages(record: dict[str, Any]) -> list[RecordMessage]:
     messages = record.get(field)
     if not isinstance(messages, list) or not messages:
         raise RejectedError(Reason.NO_CONVERSATION, f"its {field!r} is {short(messages)}, expected a list of turns")
-    return [_message(message, number) for number, message in enumerate(messages, 1)]
+    read: list[RecordMessage] = []
+    for is_tool, group in itertools.groupby(enumerate(messages, 1), key=lambda item: _role(item[1]) == _TOOL):
+        own = [_message(message, number) for number, message in group]
+        media = tuple(medium for message in own for medium in message.media)
+        read += [RecordMessage("user", tools.responses([m.text for m in own]), media)] if is_tool else own
+    if record.get("tools"):
+        own_system = read.pop(0) if read[0].role == "system" else RecordMessage("system", "", ())
+        text = _text(tools.offered(own_system.text, record["tools"]), 1)
+        read = [own_system._replace(text=text), *read] if text else read
+    return read
+
+
+def _role(message: Any) -> Any:
+    if not isinstance(message, dict):
+        return None
+    return message["from"] if message.get("from") is not None else message.get("role")
 
 
 def _message(message: Any, number: int) -> RecordMessage:
     if not isinstance(message, dict):
         raise RejectedError(Reason.BAD_TURN, f"turn {number} is {short(message)}, expected an object")
-    role = message["from"] if message.get("from") is not None else message.get("role")
+    role = _role(message)
     if not isinstance(role, str):
         raise RejectedError(Reason.BAD_TURN, f"turn {number} has no 'from'")
     if role not in _ROLES:
         raise RejectedError(Reason.UNKNOWN_ROLE, f"turn {number} is from {short(role)}; known are {', '.join(_ROLES)}")
     content = message["value"] if message.get("value") is not None else message.get("content")
+    calls = message.get("tool_calls")
+    if content is None and calls:
+        content = ""
     if isinstance(content, list):
         parts = [_part(part, number) for part in content]
-        media = tuple(medium for _, part_media in parts for medium in part_media)
-        return RecordMessage(_ROLES[role], "\n".join(text for text, _ in parts), media)
-    text = _text(content, number)
-    return RecordMessage(_ROLES[role], text, _tags(text))
+        text, media = "\n".join(text for text, _ in parts), tuple(medium for _, own in parts for medium in own)
+    else:
+        text = _text(content, number)
+        media = _tags(text)
+    if calls and _ROLES[role] == "assistant":
+        text = _text(tools.with_calls(text, calls, number), number)
+    return RecordMessage(_ROLES[role], text, media)
 
 
 def _tags(text: str) -> tuple[tuple[str, None], ...]:

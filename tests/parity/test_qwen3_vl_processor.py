@@ -22,6 +22,7 @@ from mmssr_jax.images.image_blocks import ImageBlocks
 from mmssr_jax.images.native import NativeViewConfig, image_frames, joined, native_size, video_size
 from mmssr_jax.images.native_video import pair_times, timestamp, video_frames
 from mmssr_jax.models.vit import normalise
+from mmssr_jax.pool.messages import read_messages
 
 ATOL = 1e-5
 PATCH = 16
@@ -173,8 +174,10 @@ def test_texts_and_ids_of_conversations(folder, tokenizer, monkeypatch):
     compared = 0
     for one in conversations["conversations"]:
         if "tools" in one:
-            continue  # samples have no tools
-        sample = as_sample(folder, one["messages"], video, numbered=one.get("add_vision_id", False))
+            messages = [{"role": m.role, "content": m.text} for m in read_messages(one)]
+        else:
+            messages = one["messages"]
+        sample = as_sample(folder, messages, video, numbered=one.get("add_vision_id", False))
         preprocessed, blocks = reader.preprocess(sample)
         prompt_only = one["add_generation_prompt"]
         tokens, slots, _ = flatten(reader._chat_segments(preprocessed, prompt_only=prompt_only))

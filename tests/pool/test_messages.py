@@ -157,3 +157,78 @@ def test_no_combination_of_media_and_tags_passes_as_text(
     assert found.turns[0].text.count(IMAGE_TAG) == len(found.images) + len(found.videos)
     assert "<video>" not in found.turns[0].text
     assert not found.turns[0].text.startswith("<audio>")
+
+
+_WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+def _with_tools() -> dict[str, Any]:
+    return {
+        "tools": [_WEATHER],
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Weather in Rome and Oslo?"},
+            {"role": "assistant", "content": "I look.", "tool_calls": [
+                {"type": "function", "function": {"name": "weather", "arguments": {"city": "Rome"}}},
+                {"type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}},
+            ]},
+            {"role": "tool", "content": "18"},
+            {"role": "tool", "content": [{"type": "text", "text": "3"}]},
+            {"role": "assistant", "content": "18 and 3."},
+        ],
+    }  # fmt: skip
+
+
+def test_tools_become_text_of_the_turns():
+    """As the chat templates of Qwen2.5 and Qwen3 write them; what functions return is one turn of the user's."""
+    found = parse_conversation(_with_tools(), repair=False)
+    assert found.system is not None
+    assert found.system.startswith("Be brief.\n\n# Tools\n\nYou may call one or more functions")
+    assert (
+        '<tools>\n{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}\n</tools>'
+    ) in found.system
+    assert [(turn.role, turn.text) for turn in found.turns] == [
+        ("user", "Weather in Rome and Oslo?"),
+        ("assistant", 'I look.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>\n'
+                      '<tool_call>\n{"name": "weather", "arguments": {"city":"Oslo"}}\n</tool_call>'),
+        ("user", "<tool_response>\n18\n</tool_response>\n<tool_response>\n3\n</tool_response>"),
+        ("assistant", "18 and 3."),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tools", [[], "", None, "[]"])
+def test_no_tools_leave_the_system_message(tools: Any):
+    assert parse_conversation({**_with_system(0), "tools": tools}, repair=False).system == "Be brief."
+    assert parse_conversation({**_with_system(), "tools": tools}, repair=False).system is None
+
+
+def test_an_image_that_a_function_returned_is_the_users():
+    record = _with_tools()
+    record["messages"][3]["content"] = [{"type": "image", "image": "a.png"}, {"type": "text", "text": "seen"}]
+    found = parse_conversation(record, repair=False)
+    assert found.images == ("a.png",)
+    assert found.turns[2].text.startswith("<tool_response>\n<image>\nseen\n</tool_response>\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"tools": "hammer"}, "its 'tools' is 'hammer', expected a list of objects"),
+        ({"tools": [1]}, "its 'tools' is .*, expected a list of objects"),
+        ({"tools": "[" * 100_000}, "its 'tools' is .*, expected a list of objects"),
+        ({"calls": "weather"}, "the 'tool_calls' of turn 3 is 'weather', expected a list"),
+        (
+            {"calls": [{"function": {"name": "weather"}}]},
+            "a tool call of turn 3 is .*expected a function with name and",
+        ),
+        ({"calls": [{"function": {"name": "w", "arguments": "\ud800"}}]}, "turn 3 holds a lone surrogate"),
+    ],
+)
+def test_tools_that_cannot_be_read(change: dict[str, Any], match: str):
+    record = _with_tools()
+    if "calls" in change:
+        record["messages"][2]["tool_calls"] = change["calls"]
+    else:
+        record |= change
+    with pytest.raises(RejectedError, match=match):
+        parse_conversation(record, repair=False)
