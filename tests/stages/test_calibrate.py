@@ -92,7 +92,7 @@ def test_both_are_in_the_table_and_only_the_raw_ones_are_capabilities(scored: St
     note = json.loads((scored.workdir.scores / "manifest.json").read_text())["calibration"]
     judged = files.read_parquet(scored.workdir.judge / "judgments.parquet")["id"].to_pylist()
     assert note["samples"] == np.count_nonzero(~held_out_mask(judged, share=HOLDOUT, seed=0))
-    assert set(note["numbers"]) == {*SLUGS, "nll", "nll_gain", "log_tokens"}
+    assert set(note["numbers"]) == {*SLUGS, "nll", "log_nll", "nll_gain", "log_tokens"}
 
 
 def test_the_report_is_of_both(scored: StageContext):
