@@ -121,16 +121,22 @@ def test_it_calls_the_library_and_no_shell(path):
         assert "subprocess" not in source
 
 
-def test_it_runs(path, tmp_path, monkeypatch):
-    monkeypatch.setenv("POOL_TOUR_SIZE", "60")
-    monkeypatch.setenv("RESULTS_QUESTIONS", "14")
-    monkeypatch.setenv("NOTEBOOK_POOL_SIZE", "60")
-    monkeypatch.setenv("NOTEBOOK_STEPS", "30" if path.stem == "score_your_json" else "3")  # fewer are degenerate
-    monkeypatch.setenv("NOTEBOOK_QUESTIONS", "14")
+def small(path: Path, folder: Path) -> dict[str, str]:
+    """The environment variables that make a notebook's run small; what it needs besides is made in `folder`."""
+    settings = {
+        "POOL_TOUR_SIZE": "60", "RESULTS_QUESTIONS": "14", "NOTEBOOK_POOL_SIZE": "60", "NOTEBOOK_QUESTIONS": "14",
+        "NOTEBOOK_STEPS": "30" if path.stem == "score_your_json" else "3",  # fewer are degenerate
+        "TMPDIR": str(folder),
+    }  # fmt: skip
     if path.stem == "llava_onevision_colab":  # the shipped model, exported, in place of the released weights
-        export.run(StageContext({"export": {"model": "base"}, "base": "base_tiny"}, Workdir(tmp_path)))
-        monkeypatch.setenv("NOTEBOOK_CHECKPOINT", str(Workdir(tmp_path).export("base_tiny")))
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+        export.run(StageContext({"export": {"model": "base"}, "base": "base_tiny"}, Workdir(folder)))
+        settings["NOTEBOOK_CHECKPOINT"] = str(Workdir(folder).export("base_tiny"))
+    return settings
+
+
+def test_it_runs(path, tmp_path, monkeypatch):
+    for name, value in small(path, tmp_path).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("XLA_FLAGS", raising=False)  # one device, as on Colab, instead of the tests' eight
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])]))
     notebook = nbformat.read(path, as_version=4)
@@ -140,31 +146,38 @@ def test_it_runs(path, tmp_path, monkeypatch):
     assert [len(tool().image_outputs(cell)) for cell in done.cells[:-1]] == kept
 
 
-@pytest.mark.slow
-def test_a_fresh_environment_needs_the_first_cell_only(tmp_path):
-    """A copy of the working tree, an environment with nothing but pip, and the cells of a notebook as one program."""
-    tree = tmp_path / "tree"
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a copy of the working tree, and an environment with nothing but pip until a first cell has run."""
+    folder = tmp_path_factory.mktemp("fresh")
     leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
     for name in ("mmssr_jax", "configs", "notebooks"):
-        shutil.copytree(REPO / name, tree / name, ignore=leave)
+        shutil.copytree(REPO / name, folder / "tree" / name, ignore=leave)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPO / name, tree / name)
-    venv.create(tmp_path / "env", with_pip=True)
-    cells = nbformat.read(tree / "notebooks" / "select_and_explain.ipynb", as_version=4).cells
+        shutil.copy(REPO / name, folder / "tree" / name)
+    venv.create(folder / "env", with_pip=True)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_needs_the_first_cell_only(path, fresh, tmp_path):
+    """The cells as one program, where nothing is installed but what a notebook's first cell installs."""
+    notebooks = fresh / "tree" / "notebooks"
+    cells = nbformat.read(notebooks / path.name, as_version=4).cells
     code = "\n\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    (tree / "notebooks" / "cells.py").write_text(
-        f"{code}\nprint('ran with', importlib.util.find_spec('mmssr_jax').origin)\n"
+    (notebooks / "cells.py").write_text(
+        f"{code}\n{CHECKS[path.stem]}\nprint('ran with', importlib.util.find_spec('mmssr_jax').origin)\n"
     )
-    own = {"NOTEBOOK_POOL_SIZE": "60", "MPLBACKEND": "Agg", "TMPDIR": str(tmp_path)}
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | own
+    own = {"MPLBACKEND": "Agg", **small(path, tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "XLA_FLAGS")} | own
     done = subprocess.run(
-        [tmp_path / "env" / "bin" / "python", "cells.py"], cwd=tree / "notebooks", env=environment, text=True,
+        [fresh / "env" / "bin" / "python", "cells.py"], cwd=notebooks, env=environment, text=True,
         capture_output=True, check=False,
     )  # fmt: skip
     if "No matching distribution" in done.stderr:
         pytest.skip("no package index can be reached")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert f"ran with {tmp_path / 'env'}" in done.stdout
+    assert f"ran with {fresh / 'env'}" in done.stdout
 
 
 def test_only_images_are_kept():
