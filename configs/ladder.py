@@ -16,8 +16,8 @@ Fresh seeds 0 and 1, with this file (config e44072b187e27588): start 28.9 and 25
 and 47.6; random 42.9 and 41.4, unflawed 49.3 and 50.4, oracle 38.2 and 37.0. The first three rungs point the right way,
 by 35, 15 and 8 points; the rule of mmSSR on the true ratings loses 4 to 5 points to chance. Two replicates show no rung
 (the bound of the first is 30, its interval 24 to 47); the other eight were not run yet. Seed 0's oracle took no sample
-of level 1 (61 % of the pool), 66 % of level 3, 31 % questions for a word (49 %) and nothing flawed: of 400 samples, hard
-ones teach less.
+of level 1 (61 % of the pool), 66 % of level 3, 31 % questions for a word (49 %) and nothing flawed: of 400 samples,
+hard ones teach less.
 """
 
 from typing import Any
