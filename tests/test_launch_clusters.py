@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ import pytest
 import yaml
 
 from tests.commands import check_program
+from tests.scripts import load_script
 
 REPO = Path(__file__).resolve().parents[1]
 LAUNCH = REPO / "launch"
@@ -31,13 +31,7 @@ def name(request) -> str:
 
 
 def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"launch_{name}", LAUNCH / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look types up
-    spec.loader.exec_module(module)
-    return module
+    return load_script(f"launch/{name}.py")
 
 
 def dry_run(capsys, name: str, *flags: str) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import re
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from tests.jobset_schema import SCHEMA
+from tests.scripts import load_script
 
 PROGRAM = ("--config=configs/llava.py", "--workdir=/bucket/run a", "--config.pool.path=/bucket/pool.json")
 LAUNCHES = {
@@ -24,14 +22,8 @@ LAUNCHES = {
 
 
 @pytest.fixture(scope="module")
-def gke(repo: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("launch_gke", repo / "launch" / "gke.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look types up
-    spec.loader.exec_module(module)
-    return module
+def gke() -> ModuleType:
+    return load_script("launch/gke.py")
 
 
 @pytest.fixture(params=LAUNCHES.values(), ids=LAUNCHES)
