@@ -60,7 +60,7 @@ def get_config(arg: str = "tiny") -> ConfigDict:
     c.pretrain = {
         "preset": variant["preset"],
         "vocab_size": variant["vocab_size"],
-        "more_text": variant.get("more_text", ()),
+        "more_text": variant.get("more_text"),
         "seed": 0,
         "phase": {**variant["phase"], "checkpoint_every": 400, "optimizer": optimizer},
         "export": config_dict.placeholder(str),

@@ -135,7 +135,7 @@ def get_config(features: str = "") -> ConfigDict:
     adapters = {"kind": "muon", "learning_rate": 3e-3, "weight_decay": 0.0, "b2": 0.98}
     c.train = {
         "phases": {
-            "proxy": phase(targets=192, checkpoint_every=STEPS // 5, keep=None),
+            "proxy": phase(targets=192, checkpoint_every=STEPS // 5, keep_all=True),
             "warm_up": phase(targets=192, optimizer=adapters, lora={"rank": 8, "alpha": 16.0}),
         }
     }

@@ -41,7 +41,7 @@ class PretrainConfig:
     seed: int = 0
     tokenizer: str | None = None
     vocab_size: int = 2048
-    more_text: tuple[str, ...] = ()
+    more_text: tuple[str, ...] | None = None  # not empty: settings of models made before this field stay the same
     export: str | None = None
 
 
@@ -68,7 +68,7 @@ def make_tokenizer(config: PretrainConfig, samples: Any) -> Tokenizer:
     logging.info("training a tokenizer of %d entries on %d samples", config.vocab_size, len(samples))
     native = preset(config.preset, vocab=config.vocab_size).template == "qwen3_vl"
     specials = QWEN3_VL_SPECIALS if native else SPECIALS
-    return train_tokenizer(corpus(samples, config.more_text), vocab_size=config.vocab_size, specials=specials)
+    return train_tokenizer(corpus(samples, config.more_text or ()), vocab_size=config.vocab_size, specials=specials)
 
 
 def run(ctx: StageContext) -> None:

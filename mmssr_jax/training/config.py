@@ -20,7 +20,7 @@ class OptimisationConfig:
       optimizer: the update rule.
       log_every: steps between two rows of metrics; the first and the last step are always written.
       checkpoint_every: steps between two checkpoints; the last step is always saved.
-      keep: latest checkpoints to keep; None keeps all, as features of a trajectory need (`attention_spectrum`).
+      keep_all: keep every checkpoint, not the latest only, as features of a trajectory need (`attention_spectrum`).
       epochs: passes over the phase's data: each sample is drawn as often. Of a mixture, as many draws as its samples,
         in its shares.
       tokens: tokens without padding, images included: the run ends with the step that reaches them.
@@ -33,7 +33,7 @@ class OptimisationConfig:
     optimizer: OptimizerConfig = OptimizerConfig()
     log_every: int = 20
     checkpoint_every: int = 200
-    keep: int | None = 1
+    keep_all: bool | None = None  # not False: settings of runs made before this field stay the same
     epochs: float | None = None
     tokens: int | None = None
 

@@ -70,7 +70,7 @@ def train(
     step_fn = _CompiledStep(model, config, mesh)
     validate = None if validation is None else validation.evaluator(model, mesh)
     state = TrainState(*step_fn.init(model.params), new_counters(as_mixture(samples)))
-    with Checkpoints(run, keep=config.keep) as checkpoints, Preemption() as preemption:
+    with Checkpoints(run, keep=None if config.keep_all else 1) as checkpoints, Preemption() as preemption:
         stream = iter(batches)
         state, start = _resume(checkpoints, state, stream)
         log = MetricLog(
