@@ -56,7 +56,7 @@ def test_the_default_is_mmssr() -> None:
 
 
 def test_a_key_of_another_method_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"^here: 'cap_takes' is a setting of mmssr, .*, not of random$"):
+    with pytest.raises(UserError, match=r"^here: 'cap_takes' is a setting of arg_max, mmssr, .*, not of random$"):
         SelectionConfig.from_section({"method": "random", "cap_takes": False}, "here")
     with pytest.raises(UserError, match="here: expected a section, got 3"):
         SelectionConfig.from_section(3, "here")  # type: ignore[arg-type]

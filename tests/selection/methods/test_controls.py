@@ -16,15 +16,18 @@ from mmssr_jax.selection.cells import cells
 from mmssr_jax.selection.config import SelectionConfig
 from mmssr_jax.selection.explain import explain
 from mmssr_jax.selection.method import SelectionRun, Selector
+from mmssr_jax.selection.methods.arg_max import ArgMaxSelector
 from mmssr_jax.selection.methods.contested import ContestedSelector
 from mmssr_jax.selection.methods.deduplicated import DeduplicatedSelector
 from mmssr_jax.selection.methods.matched import MatchedSelector
 from mmssr_jax.selection.methods.mmssr import MmssrSelector
 from mmssr_jax.selection.methods.oracle import OracleSelector
+from mmssr_jax.selection.methods.oracle_rating import OracleRatingSelector
 from mmssr_jax.selection.methods.placebo import PlaceboSelector
 from mmssr_jax.selection.methods.proportional import ProportionalSelector
 from mmssr_jax.selection.methods.random import RandomSelector
 from mmssr_jax.selection.methods.rating_threshold import RatingThresholdSelector
+from mmssr_jax.selection.methods.regrouped import RegroupedSelector
 from mmssr_jax.selection.methods.reversed import ReversedSelector
 from mmssr_jax.selection.methods.unflawed import UnflawedSelector
 from mmssr_jax.selection.table import ScoreTable
@@ -36,7 +39,8 @@ CONTROLS = [
     ProportionalSelector(), MatchedSelector("other"), MatchedSelector("other", length_deciles=True), PlaceboSelector(),
     ReversedSelector(), OracleSelector(), RatingThresholdSelector(), RatingThresholdSelector(("a",), minimum=2.0),
     DeduplicatedSelector(), MatchedSelector("other", cells="contested"), ContestedSelector("other"),
-    UnflawedSelector(),
+    UnflawedSelector(), OracleRatingSelector(), RegroupedSelector(groups="styles"), RegroupedSelector(groups="sources"),
+    RegroupedSelector(),
 ]  # fmt: skip
 
 
@@ -242,6 +246,8 @@ def test_proportional_keeps_the_shares_of_the_sources(sources: list[int], count:
 
 def test_needs_of_the_controls() -> None:
     assert OracleSelector().needs.truth
+    assert OracleRatingSelector().needs.truth
+    assert ArgMaxSelector(("a", "b")).needs.features == ("a", "b")
     assert MatchedSelector("x").needs.selection == "x"
     with pytest.raises(UserError, match="the method deduplicated needs near_duplicates"):
         SelectionConfig.from_section({"method": "deduplicated"}, "here")
@@ -254,3 +260,38 @@ def test_unflawed_takes_only_samples_above_the_cap_of_flaws() -> None:
     taken = run(UnflawedSelector(), candidates_of(make_table([(0, [0], row) for row in scores])), Budget(count=5))
     assert sorted(taken.selection.rows.tolist()) == [1, 3, 4]
     assert "flawed" in taken.selector.why_not(taken, 0)
+
+
+@given(score_tables(), COUNTS)
+def test_regrouped_is_mmssr_on_a_table_that_cannot_tell_styles_or_sources(table: ScoreTable, count: int) -> None:
+    budget = Budget(count=min(count, len(table)))
+    one_style = dataclasses.replace(table, styles=np.where(table.styles[:, :1] >= 0, 0, -1), style_names=("v",))
+    one_source = dataclasses.replace(table, source=np.zeros_like(table.source), source_names=("art",))
+    for groups, coarser in (("sources", one_style), ("styles", one_source)):
+        found = RegroupedSelector(groups=groups).select(candidates_of(table), [budget])
+        assert found.rows.tolist() == MmssrSelector().select(candidates_of(coarser), [budget]).rows.tolist()
+    best = RegroupedSelector(capabilities=("a",)).select(candidates_of(table), [budget])
+    assert (np.diff(best.score) <= 0).all()  # without groups, one capability's picks are its best in order
+
+
+def test_regrouped_without_sources_refuses_caps_of_sources() -> None:
+    candidates = candidates_of(make_table([(0, [0], [1.0])]), source_caps=np.array([1, 1, 1]))
+    with pytest.raises(UserError, match="knows no sources"):
+        RegroupedSelector(groups="styles").select(candidates, [Budget(count=1)])
+    assert len(RegroupedSelector(groups="sources").select(candidates, [Budget(count=1)])) == 1
+
+
+def test_arg_max_selects_by_the_digits() -> None:
+    table = make_table([(0, [0], [4.4]), (0, [0], [4.6]), (0, [0], [4.5])])
+    table = dataclasses.replace(table, features={"a": np.array([5, 3, 4], np.float32)})
+    expected = run(MmssrSelector(), candidates_of(table), Budget(count=2)).selection
+    digits = run(ArgMaxSelector(("a",)), candidates_of(table), Budget(count=2)).selection
+    assert expected.rows.tolist() == [1, 2]
+    assert digits.rows.tolist() == [0, 2]
+    assert digits.score.tolist() == [5, 4]
+
+
+def test_the_oracle_rating_is_the_highest_mean() -> None:
+    table = make_table([(0, [0], [1.0, 5.0]), (1, [1], [4.0, 4.0]), (2, [], [0.0, 0.0])])
+    taken = run(OracleRatingSelector(), candidates_of(table), Budget(count=2)).selection
+    assert taken.rows.tolist() == [1, 0]
