@@ -33,6 +33,7 @@ class Batch:
     | loss_position | int32 [B, K] | the token whose next-token distribution is read |
     | loss_target | int32 [B, K] | the token to predict there |
     | loss_weight | float32 [B, K] | 0 for padding |
+    | loss_q | float32 [B, K] | 0 for the cross entropy, see `losses.weighted_loss`; None is 0 everywhere |
     """
 
     tokens: Array
@@ -43,6 +44,7 @@ class Batch:
     loss_position: Array
     loss_target: Array
     loss_weight: Array
+    loss_q: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +150,7 @@ def unpack_packed(packed: dict[str, np.ndarray], *, tokens_per_image: int, fixed
         loss_position=(packed["loss_position"] + starts[row, loss_segment] * (loss_segment > 0)).astype(np.int32),
         loss_target=packed["loss_target"].astype(np.int32),
         loss_weight=packed["loss_weight"].astype(np.float32),
+        loss_q=packed["loss_q"].astype(np.float32),
     )
 
 

@@ -48,6 +48,7 @@ class Example:
       loss_position: int32 [K], the token whose next-token distribution is trained.
       loss_target: int32 [K], the token to predict there.
       loss_weight: float32 [K].
+      loss_q: float32 [K], above 0 where the target is in doubt, see `losses.weighted_loss`; None is 0 everywhere.
       cut: number of text tokens that were truncated.
     """
 
@@ -59,6 +60,7 @@ class Example:
     loss_position: np.ndarray
     loss_target: np.ndarray
     loss_weight: np.ndarray
+    loss_q: np.ndarray | None = None
     cut: int = 0
 
     def __len__(self) -> int:

@@ -80,6 +80,7 @@ class _Encode:
             return None
         self._misses = 0
         features = {name: getattr(example, name) for name in _FEATURES}
+        features["loss_q"] = np.zeros_like(example.loss_weight) if example.loss_q is None else example.loss_q
         if isinstance(example.pixels, ImageBlocks):
             features["pixels"], features["place"] = example.pixels
         if self._shape.weighted:
@@ -180,7 +181,7 @@ def _packed(stream: grain.IterDataset, shape: BatchShape, rows: int, *, seed: in
     """Rows of several examples each, as dicts; see `unpack_packed`."""
     lengths = {
         **dict.fromkeys(("tokens", "positions", "visible_until", "image_slot"), shape.length),
-        **dict.fromkeys(("loss_position", "loss_target", "loss_weight"), shape.targets),
+        **dict.fromkeys(("loss_position", "loss_target", "loss_weight", "loss_q"), shape.targets),
         **({"image_weight": shape.length} if shape.weighted else {}),
         **dict.fromkeys(("pixels", "place") if blocks else ("pixels",), shape.images),
         **dict.fromkeys(("sample", "cut"), _sequences(shape)),

@@ -205,7 +205,7 @@ class ScorerEncoder:
         )
 
     def training_example(
-        self, sample: Sample, pixels: Pixels, labels: ScorerLabels, *, answer_weight: float = 0.0
+        self, sample: Sample, pixels: Pixels, labels: ScorerLabels, *, answer_weight: float = 0.0, answer_q: float = 0.0
     ) -> Example:
         """Encodes the sample, the questions and the judge's answers as a training example.
 
@@ -214,6 +214,7 @@ class ScorerEncoder:
           pixels: uint8 [I, S, S, 3], the sample's views.
           labels: the judge's answers; all of `capabilities` must have a score.
           answer_weight: loss weight of each token of the sample's own answers; 0 leaves them out.
+          answer_q: `Example.loss_q` of these tokens.
         """
         tokens, slots, cut, is_answer = self._prefix_and_answers(sample)
         branches: list[list[int]] = []
@@ -241,6 +242,7 @@ class ScorerEncoder:
         return self._attach(
             tokens, slots, pixels, tree, np.array(positions, np.int32), np.array(targets, np.int32),
             np.array(target_weights, np.float32), cut,
+            np.array([answer_q] * len(own[0]) + [0.0] * (len(targets) - len(own[0])), np.float32),
         )  # fmt: skip
 
     def _style_answers(self, styles: Sequence[str]) -> list[tuple[list[int], list[float]]]:
@@ -261,7 +263,18 @@ class ScorerEncoder:
             answers.append((list(tokens), [1.0 / total] * len(tokens)))
         return answers
 
-    def _attach(self, tokens, slots, pixels, tree: PromptTree, positions, targets, weights, cut: int) -> Example:
+    def _attach(
+        self,
+        tokens,
+        slots,
+        pixels,
+        tree: PromptTree,
+        positions,
+        targets,
+        weights,
+        cut: int,
+        q: np.ndarray | None = None,
+    ) -> Example:  # fmt: skip
         n = len(tokens)
         total, own = n + len(tree.tokens), token_positions(slots, pixels)
         return Example(
@@ -273,6 +286,7 @@ class ScorerEncoder:
             loss_position=positions.astype(np.int32),
             loss_target=targets.astype(np.int32),
             loss_weight=weights,
+            loss_q=q,
             cut=cut,
         )
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import input_digest
 from mmssr_jax.core.errors import UserError
@@ -96,6 +98,9 @@ class TrainScorerConfig:
         `scorer_warm_up`, and `phase` starts from it.
       answer_weight: weight of each token of a judged sample's own answers in the loss of `phase`, where a digit has
         weight 1; above 0 it keeps the answers' likelihood that `warm_up` has learned.
+      answer_q: q of the generalised cross entropy (1 - p^q) / q of answers, in `warm_up` and `phase`, above 0, up to 1
+        (arXiv 1805.07836): the larger, the less of the pool's wrong answers the scorer learns by heart, and so the
+        better their likelihood tells them. None is the cross entropy. The judge's answers always have the latter.
       replay: `phase` draws from the whole pool, and of a sample that it has no judgment of, it trains on the answers
         alone, with `answer_weight`. Without it the judged samples' answers become likely by being seen more often, and
         a calibration, which is fitted on them, takes their likelihoods for all samples'.
@@ -106,6 +111,7 @@ class TrainScorerConfig:
     warm_up: PhaseConfig | None = None
     answer_weight: float = 0.0
     replay: bool = False
+    answer_q: float | None = None
 
     def __post_init__(self) -> None:
         if self.warm_up is not None and self.phase.init != "base":
@@ -114,6 +120,8 @@ class TrainScorerConfig:
             raise ValueError(f"answer_weight is {self.answer_weight:g}; it must be at least 0")
         if self.replay and not self.answer_weight:
             raise ValueError("replay trains on answers: set answer_weight above 0")
+        if self.answer_q is not None and not 0 < self.answer_q <= 1:
+            raise ValueError(f"answer_q is {self.answer_q:g}; it must lie above 0, up to 1")
 
     def starting_at(self, phase: PhaseConfig) -> PhaseConfig:
         """The phase with `base` for `init: base`."""
@@ -131,17 +139,19 @@ class _ScorerExampleEncoder:
     scorer: ScorerConfig
     labels: Mapping[str, ScorerLabels]
     answer_weight: float
+    answer_q: float
 
     def __call__(self, processor: Processor) -> Encode:
         encoder = self.scorer.encoder(processor)
-        encode_conversation = _ConversationEncoder(self.scorer)(processor)
+        encode_conversation = _ConversationEncoder(self.scorer, self.answer_q)(processor)
+        weights = {"answer_weight": self.answer_weight, "answer_q": self.answer_q}
 
         def encode(sample: Sample) -> Example:
             labels = self.labels.get(sample.id)
             if labels is None:
                 example = encode_conversation(sample)
                 return dataclasses.replace(example, loss_weight=example.loss_weight * self.answer_weight)
-            return encoder.training_example(*processor.preprocess(sample), labels, answer_weight=self.answer_weight)
+            return encoder.training_example(*processor.preprocess(sample), labels, **weights)
 
         return encode
 
@@ -151,6 +161,7 @@ class _ConversationEncoder:
     """Makes the encoder of the warm-up's examples: a conversation as the scorer reads it, the loss on its answers."""
 
     scorer: ScorerConfig
+    answer_q: float
 
     def __call__(self, processor: Processor) -> Encode:
         encoder = self.scorer.encoder(processor)
@@ -159,7 +170,7 @@ class _ConversationEncoder:
             example = encoder.prompt(*processor.preprocess(sample))
             if not len(example.loss_target):
                 raise ValueError(f"nothing of its answers is left within {self.scorer.max_prefix} tokens")
-            return example
+            return dataclasses.replace(example, loss_q=np.full_like(example.loss_weight, self.answer_q))
 
         return encode
 
@@ -186,11 +197,13 @@ def run(ctx: StageContext) -> None:
         raise UserError(f"no judged sample is left to train on: {len(ids)} judged, holdout {scorer.holdout}")
     phase = config.starting_at(config.phase)
     if config.warm_up is not None:
-        _warm_up(ctx, config.starting_at(config.warm_up), scorer)
+        _warm_up(ctx, config.starting_at(config.warm_up), scorer, config.answer_q)
         phase = dataclasses.replace(phase, init=WARM_UP)
     settings: dict[str, Any] = {"phase": phase, "scorer": scorer}
     if config.answer_weight:
         settings["answer_weight"] = config.answer_weight
+    if config.answer_q:
+        settings["answer_q"] = config.answer_q
     if config.replay:
         settings["replay"] = True
         labels = {i: labels[i] for i in kept}
@@ -201,13 +214,16 @@ def run(ctx: StageContext) -> None:
         stage="train_scorer",
         samples=pool if config.replay else pool.subset(kept),
         inputs={"pool": input_digest(ctx.workdir.pool), "judgments": input_digest(judgments_path(ctx))},
-        make_encoder=_ScorerExampleEncoder(scorer, labels, config.answer_weight),
+        make_encoder=_ScorerExampleEncoder(scorer, labels, config.answer_weight, config.answer_q or 0.0),
         settings=settings,
     )
 
 
-def _warm_up(ctx: StageContext, phase: PhaseConfig, scorer: ScorerConfig) -> None:
+def _warm_up(ctx: StageContext, phase: PhaseConfig, scorer: ScorerConfig, answer_q: float | None) -> None:
     """Trains run `scorer_warm_up` on conversations."""
+    settings: dict[str, Any] = {"phase": phase, "scorer": scorer}
+    if answer_q:
+        settings["answer_q"] = answer_q
     data = training_data(ctx, phase.data, where="config.train_scorer.warm_up")
     run_phase(
         ctx,
@@ -216,7 +232,7 @@ def _warm_up(ctx: StageContext, phase: PhaseConfig, scorer: ScorerConfig) -> Non
         stage="train_scorer",
         samples=data.samples,
         inputs=data.inputs,
-        make_encoder=_ConversationEncoder(scorer),
-        settings={"phase": phase, "scorer": scorer},
+        make_encoder=_ConversationEncoder(scorer, answer_q or 0.0),
+        settings=settings,
         validation=data.validation,
     )

@@ -1,4 +1,4 @@
-"""Cross entropy of a language model at the target positions of a batch."""
+"""Cross entropy of a language model at the target positions of a batch, and a form of it for targets in doubt."""
 
 from __future__ import annotations
 
@@ -45,6 +45,9 @@ def _logits_and_router_loss(model: VLM, batch: Batch) -> tuple[jax.Array, jax.Ar
 def weighted_loss(model: VLM, batch: Batch, *, z_loss: float = 0.0) -> tuple[jax.Array, LossSums]:
     """Sum over targets of weight x (cross entropy + regularisers).
 
+    A target with `loss_q` = q > 0 has the generalised cross entropy (1 - p^q) / q of its probability p instead (arXiv
+    1805.07836, equation 6). Its gradient is p^q times that of the cross entropy, so that wrong targets count less.
+
     The router losses of a sparse decoder are means over the batch's tokens and count once per target: the sum divided
     by the weight is the mean cross entropy plus the router losses, for any split of a batch into parts.
 
@@ -62,6 +65,8 @@ def weighted_loss(model: VLM, batch: Batch, *, z_loss: float = 0.0) -> tuple[jax
     hits = (logits.argmax(-1) == batch.loss_target) * batch.loss_weight
     weight = batch.loss_weight.sum()
     total = entropy_sum = (entropy * batch.loss_weight).sum()
+    if batch.loss_q is not None:
+        total = (_generalised(entropy, batch.loss_q) * batch.loss_weight).sum()
     if z_loss:
         squared = jnp.square(jax.nn.logsumexp(logits, axis=-1))
         total += z_loss * (squared * batch.loss_weight).sum()
@@ -70,3 +75,9 @@ def weighted_loss(model: VLM, batch: Batch, *, z_loss: float = 0.0) -> tuple[jax
         routers = router_loss * weight
         total += routers
     return total, LossSums(weight, hits.sum(), entropy_sum, routers)
+
+
+def _generalised(entropy: jax.Array, q: jax.Array) -> jax.Array:
+    """(1 - p^q) / q of targets with cross entropy -log p, and the cross entropy where q is 0; all are [B, K]."""
+    above_0 = jnp.where(q > 0, q, 1.0)
+    return jnp.where(q > 0, -jnp.expm1(-above_0 * entropy) / above_0, entropy)

@@ -18,7 +18,13 @@ from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.parallel.paths import flatten
 from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.stages import train_scorer
-from mmssr_jax.stages.train_scorer import WARM_UP, ScorerConfig, TrainScorerConfig, _ScorerExampleEncoder
+from mmssr_jax.stages.train_scorer import (
+    WARM_UP,
+    ScorerConfig,
+    TrainScorerConfig,
+    _ConversationEncoder,
+    _ScorerExampleEncoder,
+)
 from mmssr_jax.training.bundle import export_bundle, load_bundle
 from tests.small import bundle, pixels, processor, sample
 
@@ -103,7 +109,7 @@ def test_replay_trains_on_the_answers_of_samples_without_a_judgment():
     one, other = sample("a", answer="A red cat."), sample("b", answer="Two dogs.", images=2)
     scorer = ScorerConfig(capabilities=("logical deduction", "attribute identification"), max_prefix=200)
     labels = {"a": ScorerLabels(dict.fromkeys(SLUGS, 3), ("yes/no",))}
-    encode = _ScorerExampleEncoder(scorer, labels, 0.25)(processor())
+    encode = _ScorerExampleEncoder(scorer, labels, 0.25, 0.0)(processor())
     encoder = scorer.encoder(processor())
     expected = encoder.training_example(one, pixels(one), labels["a"], answer_weight=0.25)
     conversation = encoder.prompt(other, pixels(other))
@@ -144,3 +150,27 @@ def test_the_weight_of_the_answers():
     assert weighted.loss_position.tolist() == [*own.loss_position, *without.loss_position]
     assert weighted.loss_weight.tolist() == [*[0.25] * count, *without.loss_weight]
     assert weighted.tokens.tolist() == without.tokens.tolist()
+
+
+def test_only_answers_have_the_generalised_cross_entropy():
+    """Those of judged and other samples, in both trainings; the judge's answers keep the cross entropy."""
+    one, other = sample("a", answer="A red cat."), sample("b", answer="Two dogs.", images=2)
+    scorer = ScorerConfig(capabilities=("logical deduction", "attribute identification"), max_prefix=200)
+    labels = {"a": ScorerLabels(dict.fromkeys(SLUGS, 3), ("yes/no",))}
+    encode = _ScorerExampleEncoder(scorer, labels, 0.25, 0.3)(processor())
+    answers = len(scorer.encoder(processor()).prompt(one, pixels(one)).loss_target)
+    judged = encode(one).loss_q
+    assert judged is not None
+    assert len(judged) > answers > 0
+    assert judged.tolist() == [np.float32(0.3)] * answers + [0.0] * (len(judged) - answers)
+    warm_up = _ConversationEncoder(scorer, 0.3)(processor())
+    for example in (encode(other), warm_up(one)):
+        assert example.loss_q is not None
+        assert example.loss_q.tolist() == [np.float32(0.3)] * len(example.loss_target)
+
+
+def test_answer_q_is_a_share():
+    phase = TrainScorerConfig(phase=None).phase  # type: ignore[arg-type]
+    for q in (0.0, 1.5):
+        with pytest.raises(ValueError, match=rf"answer_q is {q:g}; it must lie above 0, up to 1"):
+            TrainScorerConfig(phase=phase, answer_q=q)
