@@ -125,6 +125,29 @@ def test_no_held_out_rating_is_used(scored: StageContext):
         path.write_bytes(before)
 
 
+def test_none_but_held_out_ratings_are_used(scored: StageContext):
+    path = scored.workdir.judge / "judgments.parquet"
+    before, judged = path.read_bytes(), files.read_parquet(path)
+    scorer = ScorerConfig(capabilities=ASKED, holdout=0.6)
+    kept = held_out_mask(judged["id"].to_pylist(), share=0.6, seed=0)
+
+    def fitted() -> dict:
+        found = calibrate_stage.calibrate(scored, scorer, "fit_held_out", SLUGS)
+        assert found is not None
+        assert found.note["samples"] == np.count_nonzero(kept) == len(found.judged)
+        assert found.note["ratings"] == "held out of the training"
+        return found.calibration.to_json()
+
+    expected = fitted()
+    try:
+        files.write_parquet(path, _flipped(judged, ~kept))
+        assert fitted() == expected
+        files.write_parquet(path, _flipped(judged, kept))
+        assert fitted() != expected
+    finally:
+        path.write_bytes(before)
+
+
 def _flipped(judged: pa.Table, rows: np.ndarray) -> pa.Table:
     for slug in SLUGS:
         values = judged[slug].to_numpy()
@@ -167,7 +190,7 @@ def test_a_calibration_of_another_table(scored: StageContext, model: Path, tmp_p
     (tmp_path / "odd.json").write_text('{"capabilities": [], "design": {}}')
     with pytest.raises(UserError, match=r"odd\.json: is no calibration"):
         calibrate_stage.calibrate(scored, ScorerConfig(), str(tmp_path / "odd.json"), SLUGS)
-    with pytest.raises(UserError, match="calibration=/nowhere: neither none, fit"):
+    with pytest.raises(UserError, match="calibration=/nowhere: neither none, fit, fit_held_out"):
         score_stage.run(_context(scored.workdir.root, model, calibration="/nowhere"))
 
 

@@ -29,7 +29,7 @@ from mmssr_jax.scoring.scorer import ScorerOutput
 from mmssr_jax.stages.train_scorer import ScorerConfig, judgments_path
 
 FILE = "calibration.json"
-NONE, FIT = "none", "fit"  # values of `config.score.calibration` beside a path
+NONE, FIT, FIT_HELD_OUT = "none", "fit", "fit_held_out"  # values of `config.score.calibration` beside a path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +71,13 @@ def calibration_inputs(ctx: StageContext, setting: str) -> dict[str, str]:
     Raises:
       UserError: there are no judgments to fit on, or there is no such file.
     """
-    if setting == FIT and not judgments_path(ctx).exists():
-        raise UserError(f"config.score.calibration=fit: there are no judgments to fit on ({judgments_path(ctx)})")
-    if setting in (NONE, FIT):
+    if setting in (FIT, FIT_HELD_OUT) and not judgments_path(ctx).exists():
+        raise UserError(f"config.score.calibration={setting}: there are no judgments to fit on ({judgments_path(ctx)})")
+    if setting in (NONE, FIT, FIT_HELD_OUT):
         return {}
     path = Path(setting)
     if not path.is_file():
-        raise UserError(f"config.score.calibration={path}: neither none, fit, nor a calibration.json of a score table")
+        raise UserError(f"config.score.calibration={path}: neither none, fit, fit_held_out, nor a calibration.json of a score table")
     return {"calibration": input_digest(path)}
 
 
@@ -86,8 +86,8 @@ def calibrate(ctx: StageContext, scorer: ScorerConfig, setting: str, slugs: Sequ
 
     Args:
       ctx: the run of the program; all parts of the score table are written.
-      scorer: for the held-out judgments, which are not used.
-      setting: "none", "fit", or the path of a `calibration.json`.
+      scorer: for the held-out judgments: "fit" does not use them, "fit_held_out" no others.
+      setting: "none", "fit", "fit_held_out", or the path of a `calibration.json`.
       slugs: [C], the scored capabilities.
 
     Raises:
@@ -95,11 +95,11 @@ def calibrate(ctx: StageContext, scorer: ScorerConfig, setting: str, slugs: Sequ
     """
     if setting == NONE:
         return None
-    if setting != FIT:
+    if setting not in (FIT, FIT_HELD_OUT):
         return Calibrated(_read(Path(setting), slugs), {}, {"file": setting})
     judged = files.read_parquet(judgments_path(ctx))
-    mask = held_out_mask(judged["id"].to_pylist(), share=scorer.holdout, seed=scorer.holdout_seed)
-    judged = judged.filter(pa.array(~mask))
+    held_out = held_out_mask(judged["id"].to_pylist(), share=scorer.holdout, seed=scorer.holdout_seed)
+    judged = judged.filter(pa.array(held_out if setting == FIT_HELD_OUT else ~held_out))
     rating_of = dict(zip(judged["id"].to_pylist(), tables.matrix(judged, slugs), strict=True))
     rating_of = {i: rating for i, rating in rating_of.items() if np.isfinite(rating).all()}
     parts = map(files.read_parquet, tables.part_files(ctx.workdir.scores))
@@ -108,12 +108,14 @@ def calibrate(ctx: StageContext, scorer: ScorerConfig, setting: str, slugs: Sequ
     ids = rows["id"].to_pylist()
     ratings = np.array([rating_of[i] for i in ids], np.float64).reshape(len(ids), len(slugs))
     fitted, scores = calibration_lib.fit(Predictors.of(rows), ratings, slugs)
-    note = _note(fitted, tables.matrix(rows, slugs), scores, ratings)
+    note = _note(fitted, tables.matrix(rows, slugs), scores, ratings, held_out=setting == FIT_HELD_OUT)
     logging.info("score: calibrated on %d judged samples: %s", len(ids), note)
     return Calibrated(fitted, dict(zip(ids, scores, strict=True)), note)
 
 
-def _note(fitted: Calibration, raw: np.ndarray, calibrated: np.ndarray, ratings: np.ndarray) -> dict[str, Any]:
+def _note(
+    fitted: Calibration, raw: np.ndarray, calibrated: np.ndarray, ratings: np.ndarray, *, held_out: bool
+) -> dict[str, Any]:
     """What the manifest says: the method, and concordance with the ratings, the calibrated scores' out of fold.
 
     The raw scores' is in sample where the scorer was trained on these ratings, so that it flatters them.
@@ -124,7 +126,8 @@ def _note(fitted: Calibration, raw: np.ndarray, calibrated: np.ndarray, ratings:
         "sources": len(fitted.design.sources),
         "penalty": fitted.penalty,
         "samples": fitted.samples,
-        "concordance_in_sample_raw": json_number(macro_concordance(raw, ratings)),
+        "ratings": "held out of the training" if held_out else "trained on",
+        "concordance_raw" if held_out else "concordance_in_sample_raw": json_number(macro_concordance(raw, ratings)),
         "concordance_out_of_fold_calibrated": json_number(macro_concordance(calibrated, ratings)),
     }
 

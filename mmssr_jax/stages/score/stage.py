@@ -56,7 +56,8 @@ class ScoreConfig:
       details: also write `features/digits/part-*.parquet`: the most likely digit and the digits' probability mass.
       nll_blind: also read the conversations without their images, for the column `nll_blind`: a text pass more.
       calibration: calibrated scores beside the expected ones: "none", "fit" on the judged samples that are not held
-        out, or the path of the `calibration.json` of another score table; see `scoring.calibration`.
+        out, "fit_held_out" on those that are: the scorer has learned the ratings of the former by heart, at least in
+        part, which makes a fit on them trust its scores too much and the likelihood too little; or the path of the `calibration.json` of another score table; see `scoring.calibration`.
       official: also write `official/`, answer files of the official code, see `official_answers`.
       answers: folder of official answer files to read the scores from, instead of running a model.
       precision: compute dtype: "model" (as saved), "float32", "bfloat16", or "int8" weights.
