@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from absl import app, flags
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
+from benchmarks.replicate import run_config  # noqa: E402
 from configs.ladder import get_config  # noqa: E402
 from mmssr_jax.core.config import fingerprint, to_plain  # noqa: E402
 from mmssr_jax.core.workdir import Workdir  # noqa: E402
@@ -33,8 +33,7 @@ _MEASURE = flags.DEFINE_enum("measure", "acc_norm", ["acc", "acc_norm", "acc_mut
 def replicate(seed: str) -> dict[str, float]:
     """Runs one replicate, or what is missing of it: arm -> its measure, the mean over skills in percent."""
     folder = Path(_WORKDIR.value) / seed
-    command = [sys.executable, "-m", "mmssr_jax.main", f"--config={REPO}/configs/ladder.py:{seed}"]
-    subprocess.run([*command, f"--workdir={folder}"], check=True)
+    run_config("ladder", seed, folder)
     arms = get_config(seed).evaluate.runs
     results = {arm: json.loads(Workdir(folder).results(arm).read_text()) for arm in arms}
     # The benchmark has equally many questions a skill, so that the mean over questions is the mean over skills.

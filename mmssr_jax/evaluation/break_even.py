@@ -17,7 +17,24 @@ from typing import Any
 
 import numpy as np
 
+from mmssr_jax.core import files
+from mmssr_jax.core.metric_writer import read_metrics
+from mmssr_jax.core.workdir import Workdir
+
 SELECTION_STAGES = ("judge", "train_scorer", "score", "select")
+_SECONDS = "time/seconds"
+
+
+def stage_seconds(workdir: Workdir) -> dict[str, float]:
+    """Stage -> its seconds, of the stages that ran in a workdir."""
+    path = workdir.metrics("stages")
+    return {row["stage"]: float(row["seconds"]) for row in (files.read_jsonl(path) if path.exists() else [])}
+
+
+def training_seconds(workdir: Workdir, run: str) -> float | None:
+    """The seconds between the first and the last step of a run, without what an interruption lost."""
+    times = [float(row["value"]) for row in read_metrics(workdir.metrics(run)) if row.get("name") == _SECONDS]
+    return sum(times) if times else None
 
 
 def selection_cost(

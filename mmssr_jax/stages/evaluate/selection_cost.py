@@ -5,32 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmssr_jax.core import files
 from mmssr_jax.core.artifact import MANIFEST
 from mmssr_jax.core.json_format import json_numbers
-from mmssr_jax.core.metric_writer import read_metrics
 from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.evaluation.break_even import selection_cost
+from mmssr_jax.evaluation.break_even import selection_cost, stage_seconds, training_seconds
 
 _SCORING = ("judge", "train_scorer", "score")
-_SECONDS = "time/seconds"
 
 
 def cost(workdir: Workdir, groups: Mapping[str, Sequence[str]], *, full: str) -> dict[str, Any]:
     """The field `cost` of `results/comparison.json` (see `evaluation.break_even`), as the workdir measured it."""
-    path = workdir.metrics("stages")
-    stages = {row["stage"]: float(row["seconds"]) for row in (files.read_jsonl(path) if path.exists() else [])}
+    stages = stage_seconds(workdir)
     runs = {run for members in groups.values() for run in members}
-    training = {run: seconds for run in sorted(runs) if (seconds := _training_seconds(workdir, run)) is not None}
+    training = {run: seconds for run in sorted(runs) if (seconds := training_seconds(workdir, run)) is not None}
     needs = {name: set().union(*(_stages_of_run(workdir, run) for run in members)) for name, members in groups.items()}
     return dict(json_numbers(selection_cost(stages, training, groups=groups, needs=needs, full=full)))
-
-
-def _training_seconds(workdir: Workdir, run: str) -> float | None:
-    """The seconds between the first and the last step of a run, without what an interruption lost."""
-    times = [float(row["value"]) for row in read_metrics(workdir.metrics(run)) if row.get("name") == _SECONDS]
-    return sum(times) if times else None
 
 
 def _stages_of_run(workdir: Workdir, run: str) -> set[str]:

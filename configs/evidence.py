@@ -1,0 +1,406 @@
+r"""One replicate of the comparison that decides whether mmSSR is worth its cost: methods x budgets, on the tile world.
+
+    python -m mmssr_jax.main --config=configs/evidence.py --workdir=runs/evidence/0/ours
+    python -m mmssr_jax.main --config=configs/evidence.py:3/paper/expected-p10 --workdir=runs/evidence/3/paper
+    python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4
+
+The argument is REPLICATE[@SCALE][/VARIANT[/ARM,ARM,...]]. A replicate redraws pool, benchmark, judged sample, judge's
+noise, scorer, draws and training seed, all from its number. A variant is a change of the experiment with a workdir of
+its own. An arm is one training run: METHOD-BUDGET, METHOD-BUDGET-START, `full` (the whole pool) or `base` (the start,
+not trained). The third command runs what docs/evidence/ does not hold yet, and writes it there.
+
+Choices made before the first run:
+
+* **Primary endpoint**: `PRIMARY`. Every other comparison is adjusted by Holm's method.
+* **Length**: `EPOCHS` passes over the selection for all arms, as in the paper, not a fixed number of steps: a tenth
+  then costs a tenth of `full`, so that a cost and a break-even exist. With 25 a tenth of 4,000 samples is about 250
+  steps; configs/ladder.py found its rungs at 300.
+* **Two scorers**: "ours" (warm-up, answers kept by replay) and "paper" (from the same base, the judged samples only)
+  are variants, because a workdir holds one scorer. Both write expected and calibrated scores, so that the method
+  `expected` (expected scores above 0.5, the counterpart of the published rule "more than 0") and the method `mmssr`
+  (calibrated, the best fifth of each capability) make 2 x 2 with the two. `expected` of "paper" is the paper's.
+* **Methods**: what a diagnosis needs. `balanced` (random, equally many of each source) rather than `proportional`,
+  which differs from `random` by less than its noise; `matched` for the mixture; `top` for scores without mmSSR's rule;
+  `oracle` for a perfect scorer, `oracle_top` for that without the rule, `unflawed` for a perfect filter; `longest`.
+* **Replicates** are seeded from `FIRST_SEED` on: neither the world (100 and 101, rungs 0 to 9) nor a scorer (0, 1) was
+  tuned on these.
+
+configs/tiles.py holds the recipe of the scorer that `train_scorer` takes over.
+"""
+
+import dataclasses
+import runpy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mmssr_jax.core.vocabulary import SLUGS
+
+PRIMARY = {
+    "method": "ours/mmssr-p10",
+    "baseline": "ours/random-p10",
+    "measure": "acc_norm over option texts, mean over skills",
+}
+EPOCHS = 25
+BUDGETS = {"p05": {"ratio": 0.05}, "p10": {"ratio": 0.1}, "p30": {"ratio": 0.3}}
+FIRST_SEED = 1000
+BENCHMARK_SEED = 100_000  # plus the replicate's
+OCR = "optical_character_recognition"
+OTHER_START = "base_tiny"  # 4 layers of 160 channels beside the 3 of 96 of base_tiles; it never saw the tile world
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """The size of a replicate.
+
+    Attributes:
+      pool, questions, judged: samples of the pool, questions of the benchmark, judged samples.
+      epochs: of every arm.
+      warm_up, steps: of the scorer.
+      measured, pairs: samples and counterfactual pairs that the scorer is measured on.
+    """
+
+    pool: int = 4000
+    questions: int = 840
+    judged: int = 1000
+    epochs: float = EPOCHS
+    warm_up: int = 480
+    steps: int = 450
+    measured: int = 300
+    pairs: int = 60
+
+    @property
+    def tokens(self) -> int:
+        """A tenth of the pool's tokens, with 56 tokens a sample."""
+        return round(5.6 * self.pool)
+
+
+SCALES = {
+    "": Scale(),
+    "small": Scale(pool=200, questions=28, judged=100, epochs=1, warm_up=4, steps=40, measured=20, pairs=4),
+}
+
+
+def phase(*, length: int = 512, rows: int = 4, images: int = 16, **more: Any) -> dict[str, Any]:
+    """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py."""
+    optimizer = {"kind": "muon", "learning_rate": 3e-3, "weight_decay": 0.02, "b2": 0.98}
+    return {"rows": rows, "length": length, "images": images, "targets": 128, "optimizer": optimizer, **more}
+
+
+def train_scorer(scale: Scale, seed: int) -> dict[str, Any]:
+    """The scorer's recipe, that of configs/tiles.py."""
+    return {
+        "warm_up": phase(steps=scale.warm_up, seed=seed),
+        "phase": phase(steps=scale.steps, rows=8, length=576, images=6, seed=seed),
+        "answer_weight": 1.0,
+        "replay": True,
+    }
+
+
+def methods(budget: str) -> dict[str, dict[str, Any]]:
+    """Every way to select, by name.
+
+    Args:
+      budget: its name, for the control that refers to another selection.
+    """
+    ours = {"calibrated": True, "threshold_quantile": 0.8}
+    return {
+        "random": {"method": "random"},
+        "balanced": {"method": "stratified", "stratified": "equal"},
+        "longest": {"method": "length"},
+        "matched": {"method": "matched", "like": f"mmssr-{budget}"},
+        "top": {"method": "rating_threshold", "calibrated": True},
+        "expected": {"method": "mmssr", "threshold": 0.5},
+        "mmssr": {"method": "mmssr", **ours},
+        "unflawed": {"method": "unflawed"},
+        "oracle": {"method": "oracle", "threshold": 3.0},
+        "oracle_top": {"method": "oracle_rating"},
+        # of the ablations
+        "likelihood": {"method": "feature", "feature": "nll", "take": "lowest", "features": ("scores",)},
+        "arg_max": {"method": "arg_max", "features": ("digits",)},
+        "placebo": {"method": "placebo", **ours},
+        "sources": {"method": "regrouped", "groups": "sources", **ours},
+        "styles": {"method": "regrouped", "groups": "styles", **ours},
+        "ungrouped": {"method": "regrouped", "groups": "none", **ours},
+        "ocr": {"method": "mmssr", **ours, "capabilities": (OCR,)},
+        "best_half": {"method": "mmssr", **ours, "threshold_quantile": 0.5},
+        "best_tenth": {"method": "mmssr", **ours, "threshold_quantile": 0.9},
+        "above_3": {"method": "mmssr", "calibrated": True, "threshold": 3.0},
+        "grown": {
+            "method": "mmssr",
+            "threshold": 0.5,
+        },  # expected scores: a calibration knows its own capabilities only
+        **rivals(),
+    }
+
+
+UNSCORED = ("random", "balanced", "unflawed", "oracle", "oracle_top")  # they read no score table
+UPSTREAM = ("proxy", "warm_up")  # models that rivals' features come from; not evaluated
+
+
+def rivals() -> dict[str, dict[str, Any]]:
+    """The published methods of configs/rivals.py, but for those that read ratings which this world has no truth of."""
+    listed = runpy.run_path(str(Path(__file__).with_name("rivals.py")))["computed"]()
+    return {name: section for name, section in listed.items() if "scores" not in section["features"]}
+
+
+def rival_features() -> dict[str, Any]:
+    """The section `score.features` of configs/rivals.py."""
+    return dict(runpy.run_path(str(Path(__file__).with_name("rivals.py")))["get_config"]().score.features.to_dict())
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A change of the experiment.
+
+    Attributes:
+      changes: given the scale and the seed, dotted key of the config -> value.
+      after: the variants whose files `flags` name.
+      flags: of the program; {NAME} is the workdir of variant NAME of the same replicate.
+    """
+
+    changes: Callable[[Scale, int], Mapping[str, Any]] = lambda scale, seed: {}
+    after: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+def _fixed(**changes: Any) -> Variant:
+    """A variant of settings that are always the same; `__` stands for the dot of a key."""
+    plain = {name.replace("__", "."): value for name, value in changes.items()}
+    return Variant(lambda scale, seed: plain)
+
+
+def _plain_scorer(scale: Scale, seed: int) -> dict[str, Any]:
+    """The paper's scorer: trained on the judged samples alone."""
+    return {"train_scorer": {"phase": train_scorer(scale, seed)["phase"]}}
+
+
+def _warmed_scorer(scale: Scale, seed: int) -> dict[str, Any]:
+    """The warm-up, without what keeps its answers afterwards."""
+    return {"train_scorer": {name: train_scorer(scale, seed)[name] for name in ("warm_up", "phase")}}
+
+
+def _noise(off_by_one: float, false_trace: float, wrong_style: float) -> Variant:
+    names = {"off_by_one": off_by_one, "false_trace": false_trace, "wrong_style": wrong_style}
+    return _fixed(**{f"judge__oracle__{name}": value for name, value in names.items()})
+
+
+def _judged(share: float) -> Variant:
+    """Another number of judged samples, as a share of the pool."""
+    return Variant(lambda scale, seed: {"judge.count": round(share * scale.pool)})
+
+
+def _pool(factor: float) -> Variant:
+    return Variant(lambda scale, seed: {"pool.tiles.size": round(factor * scale.pool)})
+
+
+def _other_world(scale: Scale, seed: int) -> dict[str, Any]:
+    """The scorer of "ours" on the generated pool of configs/tiny.py: other sources, styles, images and words."""
+    return {
+        "pool": {"synthetic": {"size": scale.pool // 2, "seed": seed}, "verify_images": "header"},
+        "scorer.max_prefix": 384,
+        "score.buckets": {"rows": 8, "lengths": (256, 320, 384, 448, 640), "images": (0, 1, 2, 4)},
+        "score.calibration": "none",  # "fit" would learn from this pool's ratings
+        "stages": ("ingest", "judge", "score"),
+    }
+
+
+def _some_capabilities(chosen: Sequence[str]) -> Callable[[Scale, int], dict[str, Any]]:
+    return lambda scale, seed: {"scorer.capabilities": tuple(chosen), "score.calibration": "none"}
+
+
+VARIANTS: dict[str, Variant] = {
+    "ours": Variant(),
+    "paper": Variant(_plain_scorer),
+    "warm_up": Variant(_warmed_scorer),
+    **{f"judged_{n}": _judged(n / 4000) for n in (100, 300, 3000)},
+    "noise_0": _noise(0.0, 0.0, 0.0),
+    "noise_2": _noise(0.4, 0.06, 0.06),
+    **{f"flaws_{share}": _fixed(pool__tiles__flaw_share=share / 100) for share in (0, 10, 50)},
+    "pool_half": _pool(0.5),
+    "pool_double": _pool(2.0),
+    "other_world": Variant(
+        _other_world, ("ours",),
+        ("--config.score.model={ours}/checkpoints/scorer",
+         "--config.score.quality.in_domain={ours}/results/scorer.json"),
+    ),
+    "one_added": Variant(_some_capabilities((OCR,))),
+    "thirteen": Variant(
+        _some_capabilities([s for s in SLUGS if s != OCR]), ("one_added",),
+        ("--config.select.selections.grown-p10.extra_scores={one_added}/scores",),
+    ),
+}  # fmt: skip
+
+TEN = ("random", "balanced", "longest", "matched", "top", "mmssr", "unflawed", "oracle", "oracle_top")  # + paper's
+
+
+def _at(budget: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{name}-{budget}" for name in names)
+
+
+FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
+    "main": {
+        "ours": ("base", "full", *(arm for b in BUDGETS for arm in _at(b, *TEN)), "scorer"),
+        "paper": (*(arm for b in BUDGETS for arm in _at(b, "expected")), "scorer"),
+    },
+    "equal_tokens": {"ours": _at("tokens", *TEN), "paper": _at("tokens", "expected")},
+    "flaw_free": {"flaws_0": ("base", *_at("p10", *(m for m in TEN if m != "unflawed")), "scorer")},
+    "ablations": {
+        "ours": _at(
+            "p10", "expected", "likelihood", "placebo", "sources", "styles", "ungrouped", "ocr", "best_half",
+            "best_tenth", "above_3",
+        ),
+        "paper": _at("p10", "mmssr", "arg_max"),
+        "warm_up": (*_at("p10", "expected", "mmssr"), "scorer"),
+        **{name: (*_at("p10", "mmssr"), "scorer")
+           for name in ("judged_100", "judged_300", "judged_3000", "noise_0", "noise_2")},
+        **{name: (*_at("p10", "random", "matched", "mmssr"), "scorer")
+           for name in ("flaws_10", "flaws_50", "pool_half", "pool_double")},
+    },
+    "transfer": {
+        "ours": (f"base-none-{OTHER_START}",
+                 *(f"{m}-p10-{OTHER_START}" for m in ("random", "matched", "mmssr", "oracle"))),
+        "other_world": ("scorer",),
+        "one_added": ("scorer",),
+        "thirteen": ("grown-p10", "scorer"),
+    },
+    "rivals": {"ours": _at("p10", *rivals())},
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A training run by its name, METHOD-BUDGET-START.
+
+    Attributes:
+      method: a key of `methods`, or `full`, `base`, `scorer` (the scorer's own results), or one of `UPSTREAM`.
+      budget: a key of `BUDGETS`, "tokens", or "none".
+      start: the model that it starts from.
+    """
+
+    method: str
+    budget: str = "none"
+    start: str = "base"
+
+    @property
+    def selects(self) -> bool:
+        """Whether it is trained on a selection."""
+        return self.budget != "none"
+
+    @property
+    def scored(self) -> bool:
+        """Whether it needs the score table."""
+        return self.method == "scorer" or (self.selects and (self.method not in UNSCORED or self.budget == "tokens"))
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is a training run."""
+        return self.method not in ("base", "scorer")
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether it answers the benchmark."""
+        return self.method not in ("scorer", *UPSTREAM)
+
+
+def _selections(arms: Mapping[str, Arm], scale: Scale, seed: int) -> dict[str, dict[str, Any]]:
+    """The selections of arms, with those that they refer to."""
+    budgets, chosen = {**BUDGETS, "tokens": {"tokens": scale.tokens}}, {}
+    for arm in arms.values():
+        name, known = f"{arm.method}-{arm.budget}", methods(arm.budget)
+        while arm.selects and name not in chosen:
+            if name.partition("-")[0] not in known or arm.budget not in budgets:
+                raise ValueError(
+                    f"there is no arm {name}; methods are {', '.join(known)}, budgets {', '.join(budgets)}"
+                )
+            chosen[name] = {**known[name.partition("-")[0]], "budget": budgets[arm.budget], "seed": seed}
+            name = chosen[name].get("like", name)
+    return {name: chosen[name] for name in sorted(chosen)}
+
+
+def _phase_of(arm: Arm, scale: Scale, seed: int) -> dict[str, Any]:
+    if arm.method == "proxy":
+        return phase(steps=scale.steps, seed=seed, checkpoint_every=max(scale.steps // 5, 1), keep_all=True)
+    if arm.method == "warm_up":
+        adapters = {"kind": "muon", "learning_rate": 3e-3, "weight_decay": 0.0, "b2": 0.98}
+        return {**phase(steps=scale.steps, seed=seed), "optimizer": adapters, "lora": {"rank": 8, "alpha": 16.0}}
+    selection = {"selection": f"{arm.method}-{arm.budget}"} if arm.selects else {}
+    start = {} if arm.start == "base" else {"init": arm.start}
+    return phase(epochs=scale.epochs, seed=seed, **selection, **start)
+
+
+def _changed(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with other values at dotted keys; those of sections that these arms do not need are left out."""
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        if (sections or [last])[0] in config:
+            place = config
+            for name in sections:
+                place = place[name]
+            place[last] = value
+    return config
+
+
+def parse(argument: str) -> tuple[int, str, str, dict[str, Arm]]:
+    """Replicate, scale, variant and arms of an argument.
+
+    Raises:
+      ValueError: one of them does not exist.
+    """
+    replicate, _, rest = argument.partition("/")
+    variant, _, names = rest.partition("/")
+    replicate, _, scale = replicate.partition("@")
+    variant = variant or "ours"
+    if scale not in SCALES or variant not in VARIANTS:
+        raise ValueError(f"{argument}: scales are {', '.join(SCALES)}; variants are {', '.join(VARIANTS)}")
+    chosen = names.split(",") if names else FAMILIES["main"].get(variant, _at("p10", "random", "mmssr"))
+    arms = {name: Arm(*name.split("-")) for name in chosen}
+    wrong = [n for n, a in arms.items() if not a.selects and a.method not in ("base", "full", "scorer", *UPSTREAM)]
+    if wrong:
+        raise ValueError(f"{argument}: there is no arm {wrong[0]}; one is METHOD-BUDGET, full, base or scorer")
+    return int(replicate), scale, variant, arms
+
+
+def get_config(argument: str = "0") -> ConfigDict:
+    """The arms of one variant of one replicate, with all that they need and nothing else."""
+    replicate, scale_name, variant, arms = parse(argument)
+    scale, seed = SCALES[scale_name], FIRST_SEED + replicate
+    scored, runs = any(a.scored for a in arms.values()), [n for n, a in arms.items() if a.evaluated]
+    selections = _selections(arms, scale, seed)
+    c: dict[str, Any] = {"name": f"evidence, replicate {replicate}, {variant}", "base": "base_tiles"}
+    stages = [
+        "ingest", *(("judge", "train_scorer", "score") if scored else ()), *(("select",) if selections else ()),
+        *(("train",) if any(a.trained for a in arms.values()) else ()), *(("evaluate",) if runs else ()),
+    ]  # fmt: skip
+    c["stages"] = tuple(stages)
+    c["pool"] = {"tiles": {"size": scale.pool, "seed": seed}, "verify_images": "header"}
+    if scored:
+        c["judge"] = {"backend": "oracle", "count": scale.judged, "seed": seed, "oracle": {"seed": seed}}
+        c["scorer"] = {"max_prefix": 96, "holdout": 0.0}
+        c["train_scorer"] = train_scorer(scale, seed)
+        c["score"] = {
+            "shards": 4, "buckets": {"rows": 16, "lengths": (256, 288), "images": (1,)}, "details": True,
+            "calibration": "fit", "quality": {"samples": scale.measured, "pairs": scale.pairs, "seed": seed},
+        }  # fmt: skip
+    if any(a.method in rivals() for a in arms.values()):
+        c["pools"] = {"dev": {"tiles": {"size": 120, "seed": BENCHMARK_SEED + 50_000 + seed, "flaw_share": 0.0},
+                              "verify_images": "header"}}  # fmt: skip
+        c["score"]["features"] = rival_features()
+    if selections:
+        c["select"] = {"selections": selections}
+    if any(a.trained for a in arms.values()):
+        c["train"] = {"phases": {n: _phase_of(a, scale, seed) for n, a in arms.items() if a.trained}}
+    if runs:
+        task = {"questions": scale.questions, "seed": BENCHMARK_SEED + seed, "task": "tiles"}
+        c["evaluate"] = {
+            "benchmarks": {"tiles": {"synthetic": task, "instruction": ""}}, "runs": tuple(_run(n, arms) for n in runs),
+            "answering": "rank", "answerer": {"rows": 64},
+        }  # fmt: skip
+    return ConfigDict(_changed(c, VARIANTS[variant].changes(scale, seed)))
+
+
+def _run(name: str, arms: Mapping[str, Arm]) -> str:
+    """The model that is evaluated: the arm's run, or the start itself."""
+    return arms[name].start if arms[name].method == "base" else name
