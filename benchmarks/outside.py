@@ -41,8 +41,8 @@ from mmssr_jax.core import files, tables  # noqa: E402
 from mmssr_jax.core.vocabulary import SLUGS  # noqa: E402
 from mmssr_jax.core.workdir import Workdir  # noqa: E402
 from mmssr_jax.data.subset import held_out_mask  # noqa: E402
-from mmssr_jax.scoring.baselines import ngram_ridge  # noqa: E402
 from mmssr_jax.scoring.flaw_ranking import flaw_ranking  # noqa: E402
+from mmssr_jax.scoring.ngram_ridge import ngram_ridge  # noqa: E402
 from mmssr_jax.scoring.quality import scorer_report  # noqa: E402
 from mmssr_jax.scoring.ranking_metrics import macro_concordance  # noqa: E402
 

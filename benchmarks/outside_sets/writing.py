@@ -37,7 +37,7 @@ from mmssr_jax.synthetic.styles import WORD
 POOL, RATINGS, BENCHMARK, TRUTH = "pool.json", "ratings.jsonl", "benchmark.tsv", "truth/truth.parquet"
 FLAWS = {WRONG: 4.0, MISMATCHED: 4.0, GARBLED: 1.0, TRIVIAL: 1.0, BLANK: 1.0}
 _TRIVIAL = ("n/a", "no idea", "see above", "?", "I cannot say.", "same as before", "good question", "None.")
-_OPTIONS = 4
+_OPTIONS, _TRIES = 4, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _spoiled(
     question = questions[n]
     picture, answer = question.picture, question.answer
     if flaw == MISMATCHED:
-        picture = _foreign(questions, question, rng)
+        picture = _foreign(made, questions, question, rng)
     image = made.canvas(picture, rng)
     if flaw == WRONG:
         answer = pick(rng, question.wrong)
@@ -117,12 +117,15 @@ def _spoiled(
     return image, answer
 
 
-def _foreign(questions: Sequence[Question], question: Question, rng: np.random.Generator) -> Picture:
-    """The picture of another sample, for which the answer is not right."""
-    while True:
+def _foreign(made: PictureSet, questions: Sequence[Question], question: Question, rng: np.random.Generator) -> Picture:
+    """The picture of another sample for which the answer is not right, or a new one if hardly any sample has such."""
+    for _ in range(_TRIES):
         other = pick(rng, questions).picture
         if not question.fits(other):
             return other
+    while question.fits(other := draw_picture(made, question.picture.family, rng)):
+        pass
+    return other
 
 
 def _garbled(text: str, rng: np.random.Generator) -> str:
