@@ -6,8 +6,9 @@ r"""One replicate of the comparison that decides whether mmSSR is worth its cost
 
 The argument is REPLICATE[@SCALE][/VARIANT[/ARM,ARM,...]]. A replicate redraws pool, benchmark, judged sample, judge's
 noise, scorer, draws and training seed, all from its number. A variant is a change of the experiment with a workdir of
-its own. An arm is one training run: METHOD-BUDGET, METHOD-BUDGET-START, `full` (the whole pool) or `base` (the start,
-not trained). The third command runs what docs/evidence/ does not hold yet, and writes it there.
+its own. An arm is one training run: METHOD-BUDGET, METHOD-BUDGET-START, METHOD-BUDGET-START-TIMES (as many times the
+epochs), `full` (the whole pool) or `base` (the start, not trained). The third command runs what docs/evidence/ does not
+hold yet, and writes it there.
 
 Choices made before the first run:
 
@@ -192,10 +193,6 @@ def _judged(share: float) -> Variant:
     return Variant(lambda scale, seed: {"judge.count": round(share * scale.pool)})
 
 
-def _pool(factor: float) -> Variant:
-    return Variant(lambda scale, seed: {"pool.tiles.size": round(factor * scale.pool)})
-
-
 def _other_world(scale: Scale, seed: int) -> dict[str, Any]:
     """The scorer of "ours" on the generated pool of configs/tiny.py: other sources, styles, images and words."""
     return {
@@ -207,29 +204,41 @@ def _other_world(scale: Scale, seed: int) -> dict[str, Any]:
     }
 
 
+def _warmed_by_ours(variant: Variant) -> Variant:
+    """The variant, with the warm-up of "ours": it needs no ratings, so that it is the same where only these differ."""
+    base = "--config.train_scorer.base={ours}/checkpoints/scorer_warm_up"
+    return dataclasses.replace(
+        variant, after=(*variant.after, "ours"), flags=(*variant.flags, "--config.train_scorer.warm_up=none", base)
+    )
+
+
 def _some_capabilities(chosen: Sequence[str]) -> Callable[[Scale, int], dict[str, Any]]:
     return lambda scale, seed: {"scorer.capabilities": tuple(chosen), "score.calibration": "none"}
 
+
+_BY_RATINGS: dict[str, Variant] = {
+    **{f"judged_{n}": _judged(n / 4000) for n in (100, 300, 3000)},
+    "noise_0": _noise(0.0, 0.0, 0.0),
+    "noise_2": _noise(0.4, 0.06, 0.06),
+    "one_added": Variant(_some_capabilities((OCR,))),
+    "thirteen": Variant(
+        _some_capabilities([s for s in SLUGS if s != OCR]), ("one_added",),
+        ("--config.select.selections.grown-p10.extra_scores={one_added}/scores",),
+    ),
+}  # fmt: skip
+WARMED_BY_OURS = tuple(_BY_RATINGS)
 
 VARIANTS: dict[str, Variant] = {
     "ours": Variant(),
     "paper": Variant(_plain_scorer),
     "warm_up": Variant(_warmed_scorer),
-    **{f"judged_{n}": _judged(n / 4000) for n in (100, 300, 3000)},
-    "noise_0": _noise(0.0, 0.0, 0.0),
-    "noise_2": _noise(0.4, 0.06, 0.06),
+    **{name: _warmed_by_ours(variant) for name, variant in _BY_RATINGS.items()},
     **{f"flaws_{share}": _fixed(pool__tiles__flaw_share=share / 100) for share in (0, 10, 50)},
-    "pool_half": _pool(0.5),
-    "pool_double": _pool(2.0),
+    "pool_half": Variant(lambda scale, seed: {"pool.tiles.size": scale.pool // 2}),
     "other_world": Variant(
         _other_world, ("ours",),
         ("--config.score.model={ours}/checkpoints/scorer",
          "--config.score.quality.in_domain={ours}/results/scorer.json"),
-    ),
-    "one_added": Variant(_some_capabilities((OCR,))),
-    "thirteen": Variant(
-        _some_capabilities([s for s in SLUGS if s != OCR]), ("one_added",),
-        ("--config.select.selections.grown-p10.extra_scores={one_added}/scores",),
     ),
 }  # fmt: skip
 
@@ -248,20 +257,19 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
     "equal_tokens": {"ours": _at("tokens", *TEN), "paper": _at("tokens", "expected")},
     "flaw_free": {"flaws_0": ("base", *_at("p10", *(m for m in TEN if m != "unflawed")), "scorer")},
     "ablations": {
-        "ours": _at(
-            "p10", "expected", "likelihood", "placebo", "sources", "styles", "ungrouped", "ocr", "best_half",
-            "best_tenth", "above_3",
+        "ours": (
+            *_at("p10", "expected", "likelihood", "placebo", "sources", "styles", "ungrouped", "ocr", "best_half",
+                 "best_tenth", "above_3"),
+            "random-p10-base-2", "mmssr-p10-base-2",
         ),
         "paper": _at("p10", "mmssr", "arg_max"),
         "warm_up": (*_at("p10", "expected", "mmssr"), "scorer"),
         **{name: (*_at("p10", "mmssr"), "scorer")
            for name in ("judged_100", "judged_300", "judged_3000", "noise_0", "noise_2")},
-        **{name: (*_at("p10", "random", "matched", "mmssr"), "scorer")
-           for name in ("flaws_10", "flaws_50", "pool_half", "pool_double")},
+        **{name: (*_at("p10", "random", "mmssr"), "scorer") for name in ("flaws_10", "flaws_50", "pool_half")},
     },
     "transfer": {
-        "ours": (f"base-none-{OTHER_START}",
-                 *(f"{m}-p10-{OTHER_START}" for m in ("random", "matched", "mmssr", "oracle"))),
+        "ours": (f"base-none-{OTHER_START}", *(f"{m}-p10-{OTHER_START}" for m in ("random", "mmssr"))),
         "other_world": ("scorer",),
         "one_added": ("scorer",),
         "thirteen": ("grown-p10", "scorer"),
@@ -272,17 +280,19 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """A training run by its name, METHOD-BUDGET-START.
+    """A training run by its name, METHOD-BUDGET-START-TIMES.
 
     Attributes:
       method: a key of `methods`, or `full`, `base`, `scorer` (the scorer's own results), or one of `UPSTREAM`.
       budget: a key of `BUDGETS`, "tokens", or "none".
       start: the model that it starts from.
+      times: what its epochs are multiplied with.
     """
 
     method: str
     budget: str = "none"
     start: str = "base"
+    times: str = "1"
 
     @property
     def selects(self) -> bool:
@@ -328,7 +338,7 @@ def _phase_of(arm: Arm, scale: Scale, seed: int) -> dict[str, Any]:
         return {**phase(steps=scale.steps, seed=seed), "optimizer": adapters, "lora": {"rank": 8, "alpha": 16.0}}
     selection = {"selection": f"{arm.method}-{arm.budget}"} if arm.selects else {}
     start = {} if arm.start == "base" else {"init": arm.start}
-    return phase(epochs=scale.epochs, seed=seed, **selection, **start)
+    return phase(epochs=scale.epochs * float(arm.times), seed=seed, **selection, **start)
 
 
 def _changed(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
