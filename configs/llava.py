@@ -55,8 +55,17 @@ def get_config() -> ConfigDict:
         "recorded_repeat": config_dict.placeholder(str),
     }
     c.scorer = {"max_prefix": 512, "holdout": 0.25}
-    c.train_scorer = {"phase": phase(250, 1e-3, targets=96)}
+    # First the pool's own conversations: what is usual in it becomes likely, wrong answers do not. The judge's answers
+    # follow, with conversations between them; a calibration on held-out ratings weighs scores and likelihoods.
+    c.train_scorer = {
+        "warm_up": phase(300, 1e-3, targets=256),
+        "phase": phase(250, 1e-3, targets=256),
+        "answer_weight": 1.0,
+        "answer_q": 0.3,
+        "replay": 0.5,
+    }
     c.score = {"shards": 8, "buckets": {"rows": 16, "lengths": (384, 512, 640, 832), "images": (0, 1, 2, 5)}}
+    c.score.calibration = "fit_held_out"
     budget = {"ratio": 0.1}
     # Expected scores are never exactly 0; scores that round to 0 are not eligible, like the official integer rule.
     c.select = {"selections": {"mmssr": {"method": "mmssr", "budget": budget, "threshold": 0.5}}}

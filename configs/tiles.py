@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
         "warm_up": phase(480),
         "phase": phase(450, rows=8, length=576, images=6, targets=128),
         "answer_weight": 1.0,
-        "replay": True,
+        "replay": 0.5,
     }
     c.score = {
         "shards": 4,

@@ -1,12 +1,12 @@
 """Calibration of a scorer: from all that one pass computes of a sample to the judge's rating of each capability.
 
-    predictors     logarithms of the expected scores of all capabilities, nll and its logarithm, nll - nll_blind,
-                   log tokens, source
+    predictors     logarithms of the expected scores of all capabilities, and of ratings predicted from the text alone
+                   (`ngram_ridge`), nll and its logarithm, nll - nll_blind, log tokens, source
     regression     of each capability's rating on them, fitted on the judged samples: a Poisson regression with a ridge
-                   penalty, whose effects multiply, since a flaw takes a share of every rating. For the same reason
-                   the penalty draws the effect of the likelihoods to the one that they have on the sum of all ratings,
-                   which every sample informs about: few have a rating above 0 of a given capability. The penalty's
-                   size is the one with the smallest error on left-out folds
+                   penalty, whose effects multiply, since a flaw takes a share of every rating. The penalty draws its
+                   weights to those that all capabilities share (`shared_weights`), which every rating informs about:
+                   few samples have a rating above 0 of a given capability. The penalty's size is the one with the
+                   smallest error on left-out folds
     scale          a monotone map, so that as many samples lie above k + 1/2 as the judge rated k + 1 or more: expected
                    scores and predictions shrink towards the mean, and a threshold would mean little
 
@@ -26,15 +26,14 @@ import pyarrow as pa
 from mmssr_jax.core import tables
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.vocabulary import MAX_SCORE
+from mmssr_jax.scoring.poisson_ridge import poisson_ridge, predicted
 
 _WINSOR = 0.01  # share of the fitted values at each end that are clipped, and all values beyond them
 _MIN_SAMPLES = 10
 _LOG_OFFSET = 0.1  # added to expected scores before their logarithm
 _NLL_OFFSET = 0.01  # the same for nll
-_LIKELIHOODS = ("nll", "log_nll", "nll_gain")  # predictors
-_LOG_RANGE = (-8.0, 3.0)  # of the regression's predictions, against overflow
-_STEPS, _LARGEST_STEP, _TOLERANCE = 100, 2.0, 1e-9  # of Newton's method
-_INTERCEPT_PENALTY = 1e-6  # relative to the ridge penalty's unit; keeps the fit to ratings that are all 0 finite
+TEXT = "_text"  # ends the name of a capability's rating from the text alone
+_SHARED_PENALTY = 1e-3  # of the shared weights, relative to the number of ratings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +49,22 @@ class Predictors:
     sources: Sequence[str]
 
     @classmethod
-    def of(cls, table: pa.Table) -> Predictors:
-        """From rows of a score table."""
+    def of(cls, table: pa.Table, text_ratings: np.ndarray | None = None) -> Predictors:
+        """From rows of a score table.
+
+        Args:
+          table: n rows.
+          text_ratings: [n, C], ratings of the table's capabilities predicted from the text alone.
+        """
 
         def column(name: str) -> np.ndarray:
             return tables.matrix(table, [name])[:, 0].astype(np.float64)
 
-        numbers = {n: np.log(np.maximum(column(n), 0) + _LOG_OFFSET) for n in tables.capability_slugs(table)}
+        slugs = tables.capability_slugs(table)
+        scores = {n: column(n) for n in slugs}
+        if text_ratings is not None:
+            scores |= {n + TEXT: values for n, values in zip(slugs, text_ratings.T, strict=True)}
+        numbers = {n: np.log(np.maximum(values, 0) + _LOG_OFFSET) for n, values in scores.items()}
         numbers |= {n: column(n) for n in ("nll", "nll_blind") if n in table.schema.names}
         if "nll" in numbers:
             numbers["log_nll"] = np.log(np.maximum(numbers["nll"], 0) + _NLL_OFFSET)
@@ -82,7 +90,7 @@ class CalibrationConfig:
     """
 
     folds: int = 5
-    penalties: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+    penalties: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
     seed: int = 0
 
 
@@ -151,6 +159,11 @@ class Calibration:
     penalty: float
     samples: int
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether it needs the ratings predicted from the text."""
+        return any(name.endswith(TEXT) for name in self.design.names)
+
     def scores(self, predictors: Predictors) -> np.ndarray:
         """Calibrated scores, float32 [n, C]; raises as `Design.matrix`."""
         return self.to_scale(predicted(self.design.matrix(predictors), self.weights, self.intercept))
@@ -208,21 +221,24 @@ def fit(
     if count < max(_MIN_SAMPLES, config.folds):
         raise UserError(f"a calibration needs at least {max(_MIN_SAMPLES, config.folds)} judged samples, got {count}")
     ratings = ratings.astype(np.float64)
-    held_out = cross_fit(predictors, ratings, config)
+    held_out = cross_fit(predictors, ratings, slugs, config)
     best = int(np.argmin(np.square(held_out - ratings).mean(axis=(1, 2))))
     design, penalty = Design.fit(predictors), config.penalties[best]
-    weights, intercept = regression(design, design.matrix(predictors), ratings, penalty * count)
+    weights, intercept = regression(design, design.matrix(predictors), ratings, slugs, penalty * count)
     knots = tuple(scale_knots(held_out[best][:, c], ratings[:, c]) for c in range(ratings.shape[1]))
     fitted = Calibration(tuple(slugs), design, weights, intercept, knots, penalty, count)
     return fitted, fitted.to_scale(held_out[best])
 
 
-def cross_fit(predictors: Predictors, ratings: np.ndarray, config: CalibrationConfig) -> np.ndarray:
+def cross_fit(
+    predictors: Predictors, ratings: np.ndarray, slugs: Sequence[str], config: CalibrationConfig
+) -> np.ndarray:
     """The regression's predictions for each judged sample, fitted without its fold: float64 [penalties, m, C].
 
     Args:
       predictors: of m samples.
       ratings: float64 [m, C].
+      slugs: [C].
       config: the folds and penalties.
     """
     fold = np.random.default_rng(config.seed).permutation(len(ratings)) % config.folds
@@ -232,56 +248,42 @@ def cross_fit(predictors: Predictors, ratings: np.ndarray, config: CalibrationCo
         design = Design.fit(predictors.take(rest))
         x, x_left = design.matrix(predictors.take(rest)), design.matrix(predictors.take(left))
         for p, penalty in enumerate(config.penalties):
-            held_out[p, left] = predicted(x_left, *regression(design, x, ratings[rest], penalty * len(rest)))
+            held_out[p, left] = predicted(x_left, *regression(design, x, ratings[rest], slugs, penalty * len(rest)))
     return held_out
 
 
-def predicted(x: np.ndarray, weights: np.ndarray, intercept: np.ndarray) -> np.ndarray:
-    """exp (x w + b), float64 [n, C]; x is [n, F], weights [F, C], intercept [C]."""
-    return np.exp(np.clip(x @ weights + intercept, *_LOG_RANGE))
-
-
-def regression(design: Design, x: np.ndarray, ratings: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [F + S, C] and intercept [C] from `x` = `design.matrix`, [m, F + S], to ratings [m, C]."""
-    shared, _ = poisson_ridge(x, ratings.sum(axis=1, keepdims=True), penalty)
-    is_likelihood = np.array([name in _LIKELIHOODS for name in (*design.names, *(None for _ in design.sources))])
-    return poisson_ridge(x, ratings, penalty, centre=np.where(is_likelihood, shared[:, 0], 0.0))
-
-
-def poisson_ridge(
-    x: np.ndarray, y: np.ndarray, penalty: float, *, centre: np.ndarray | float = 0.0
+def regression(
+    design: Design, x: np.ndarray, ratings: np.ndarray, slugs: Sequence[str], penalty: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Poisson regression with a ridge penalty, by Newton's method, a column of y at a time.
+    """Weights [F + S, C] and intercept [C] from `x` = `design.matrix`, [m, F + S], to ratings [m, C]."""
+    return poisson_ridge(x, ratings, penalty, centre=shared_weights(design, x, ratings, slugs))
 
-    It minimises sum (mu - y log mu) + penalty |w - centre|^2 / 2 with log mu = x w + b.
+
+def shared_weights(design: Design, x: np.ndarray, ratings: np.ndarray, slugs: Sequence[str]) -> np.ndarray:
+    """One weight for each kind of predictor, fitted to all capabilities' ratings at once, [F + S, C].
+
+    The kinds are a capability's own score, its own rating from the text, and each number that belongs to no
+    capability. The weights of other capabilities' numbers and of sources are 0.
 
     Args:
-      x: [m, F].
-      y: [m, C], 0 and more.
-      penalty: of the weights; the intercept has hardly any.
-      centre: [F], what the weights are drawn to.
-
-    Returns:
-      weights [F, C] and intercept [C].
+      design: the columns.
+      x: [m, F + S], `design.matrix`.
+      ratings: [m, C].
+      slugs: [C].
     """
-    columns = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    ridge = np.full(columns.shape[1], penalty)
-    ridge[-1] = _INTERCEPT_PENALTY * len(x)
-    towards = np.append(np.broadcast_to(centre, x.shape[1]), 0.0)
-    solution = np.zeros((columns.shape[1], y.shape[1]))
-    for c, target in enumerate(y.T):
-        w = solution[:, c]
-        w[:-1] = towards[:-1]
-        w[-1] = np.log(target.mean() + 1e-3)
-        for _ in range(_STEPS):
-            mean = np.exp(np.clip(columns @ w, *_LOG_RANGE))
-            curvature = (columns * mean[:, None]).T @ columns + np.diag(ridge)
-            step = np.linalg.solve(curvature, columns.T @ (target - mean) - ridge * (w - towards))
-            largest = np.abs(step).max()
-            w += step * min(1.0, _LARGEST_STEP / max(largest, 1e-300))
-            if largest < _TOLERANCE:
-                break
-    return solution[:-1], solution[-1]
+    column = {name: n for n, name in enumerate(design.names)}
+    of_no_capability = [n for name, n in column.items() if name.removesuffix(TEXT) not in slugs]
+    kinds = [[*(column[n] for n in (slug, slug + TEXT) if n in column), *of_no_capability] for slug in slugs]
+    values = x[:, : len(design.names)] * design.scale
+    stacked = np.concatenate([values[:, columns] for columns in kinds])  # capability by capability, [C m, kinds]
+    spread = np.maximum(stacked.std(axis=0), 1e-9)
+    is_of = np.repeat(np.eye(len(slugs)), len(x), axis=0)
+    penalty = np.append(np.full(len(spread), _SHARED_PENALTY * len(stacked)), np.zeros(len(slugs)))
+    found, _ = poisson_ridge(np.concatenate([stacked / spread, is_of], 1), ratings.T.reshape(-1, 1), penalty)
+    weights = np.zeros((x.shape[1], len(slugs)))
+    for c, columns in enumerate(kinds):
+        weights[columns, c] = found[: len(spread), 0] / spread * design.scale[columns]
+    return weights
 
 
 def scale_knots(predictions: np.ndarray, ratings: np.ndarray) -> tuple[tuple[float, float], ...]:

@@ -8,11 +8,13 @@ config.train_scorer.base ──> scorer_warm_up ──> scorer
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import input_digest
@@ -21,10 +23,11 @@ from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES, Capability, capabilities_named, slugify
 from mmssr_jax.data.example import Example
+from mmssr_jax.data.mixture import Component, Mixture
 from mmssr_jax.data.pipeline import Encode
 from mmssr_jax.data.processor import Processor
-from mmssr_jax.data.subset import held_out_mask
-from mmssr_jax.pool.pool import open_pool
+from mmssr_jax.data.subset import SampleSource, held_out_mask
+from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.scoring.supervision import labels_by_id
 from mmssr_jax.stages.train.mixtures import training_data
@@ -101,16 +104,15 @@ class TrainScorerConfig:
       answer_q: q of the generalised cross entropy (1 - p^q) / q of answers, in `warm_up` and `phase`, above 0, up to 1
         (arXiv 1805.07836): the larger, the less of the pool's wrong answers the scorer learns by heart, and so the
         better their likelihood tells them. None is the cross entropy. The judge's answers always have the latter.
-      replay: `phase` draws from the whole pool, and of a sample that it has no judgment of, it trains on the answers
-        alone, with `answer_weight`. Without it the judged samples' answers become likely by being seen more often, and
-        a calibration, which is fitted on them, takes their likelihoods for all samples'.
+      replay: share of the samples of `phase` that are drawn from the rest of the pool: of these it trains on the
+        answers alone, with `answer_weight`. Without it the likelihood that `warm_up` has learned wears off.
     """
 
     phase: PhaseConfig
     base: str = "base"
     warm_up: PhaseConfig | None = None
     answer_weight: float = 0.0
-    replay: bool = False
+    replay: float = 0.0
     answer_q: float | None = None
 
     def __post_init__(self) -> None:
@@ -118,6 +120,8 @@ class TrainScorerConfig:
             raise ValueError(f"phase.init is {self.phase.init!r}, but with a warm_up, phase starts from its run")
         if self.answer_weight < 0:
             raise ValueError(f"answer_weight is {self.answer_weight:g}; it must be at least 0")
+        if not 0 <= self.replay < 1:
+            raise ValueError(f"replay is {self.replay:g}; it must be at least 0 and below 1")
         if self.replay and not self.answer_weight:
             raise ValueError("replay trains on answers: set answer_weight above 0")
         if self.answer_q is not None and not 0 < self.answer_q <= 1:
@@ -144,14 +148,15 @@ class _ScorerExampleEncoder:
     def __call__(self, processor: Processor) -> Encode:
         encoder = self.scorer.encoder(processor)
         encode_conversation = _ConversationEncoder(self.scorer, self.answer_q)(processor)
-        weights = {"answer_weight": self.answer_weight, "answer_q": self.answer_q}
 
         def encode(sample: Sample) -> Example:
             labels = self.labels.get(sample.id)
             if labels is None:
                 example = encode_conversation(sample)
                 return dataclasses.replace(example, loss_weight=example.loss_weight * self.answer_weight)
-            return encoder.training_example(*processor.preprocess(sample), labels, **weights)
+            return encoder.training_example(
+                *processor.preprocess(sample), labels, answer_weight=self.answer_weight, answer_q=self.answer_q
+            )
 
         return encode
 
@@ -205,18 +210,27 @@ def run(ctx: StageContext) -> None:
     if config.answer_q:
         settings["answer_q"] = config.answer_q
     if config.replay:
-        settings["replay"] = True
+        settings["replay"] = config.replay
         labels = {i: labels[i] for i in kept}
     run_phase(
         ctx,
         "scorer",
         phase,
         stage="train_scorer",
-        samples=pool if config.replay else pool.subset(kept),
+        samples=_with_replay(pool, kept, config.replay),
         inputs={"pool": input_digest(ctx.workdir.pool), "judgments": input_digest(judgments_path(ctx))},
         make_encoder=_ScorerExampleEncoder(scorer, labels, config.answer_weight, config.answer_q or 0.0),
         settings=settings,
     )
+
+
+def _with_replay(pool: Pool, judged: Sequence[str], share: float) -> SampleSource:
+    """The judged samples with the given share of draws from all others of the pool."""
+    ids = pool.index["id"]
+    rest = ids.filter(pc.invert(pc.is_in(ids, value_set=pa.array(judged))))
+    if not share or not len(rest):
+        return pool.subset(judged)
+    return Mixture([Component("judged", pool.subset(judged), 1 - share), Component("rest", pool.subset(rest), share)])
 
 
 def _warm_up(ctx: StageContext, phase: PhaseConfig, scorer: ScorerConfig, answer_q: float | None) -> None:

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from mmssr_jax.scoring import baselines, ranking_metrics
+from mmssr_jax.scoring import baselines, ngram_ridge, ranking_metrics
 
 
 def test_source_mean_falls_back_to_the_mean_of_all():
@@ -26,23 +26,23 @@ def test_missing_ratings_do_not_count():
 
 
 def test_ngram_counts_are_of_the_normalised_text():
-    one, two, other = baselines.ngram_counts(["Ab  AB\n", "ab ab", "ab ac"], orders=(1, 2), bits=16)
+    one, two, other = ngram_ridge.ngram_counts(["Ab  AB\n", "ab ab", "ab ac"], orders=(1, 2), bits=16)
     assert (one != two).nnz == 0
     assert (one != other).nnz > 0
     # a b _ a b | ab b_ _a ab
     assert sorted(one.data) == [1, 1, 1, 2, 2, 2]
-    assert baselines.ngram_counts(["a"], orders=(5,), bits=8).nnz == 0
+    assert ngram_ridge.ngram_counts(["a"], orders=(5,), bits=8).nnz == 0
 
 
 def test_conjugate_gradients_solve_the_centred_ridge():
     rng = np.random.default_rng(0)
-    x = baselines.sp.random(30, 12, density=0.4, random_state=1, format="csr")
+    x = ngram_ridge.sp.random(30, 12, density=0.4, random_state=1, format="csr")
     y = rng.normal(size=(30, 3))
     y -= y.mean(axis=0)
     dense = x.toarray() - x.toarray().mean(axis=0)
     exact = np.linalg.solve(dense.T @ dense + 0.5 * np.eye(12), dense.T @ y)
     centre = np.asarray(x.mean(axis=0)).ravel()
-    got = baselines._solve(x, centre, y, 0.5, np.zeros((12, 3)), tolerance=1e-10)
+    got = ngram_ridge._solve(x, centre, y, 0.5, np.zeros((12, 3)), tolerance=1e-10)
     np.testing.assert_allclose(got, exact, atol=1e-8)
 
 
@@ -52,16 +52,16 @@ def test_ridge_learns_what_the_text_gives_away():
     chosen = rng.integers(0, 5, (120, 4))
     texts = [" ".join(words[row]) + " ?" for row in chosen]
     truth = np.stack([(chosen == 0).sum(axis=1), (chosen == 3).sum(axis=1)], axis=1).astype(float)
-    got = baselines.ngram_ridge(texts[:80], truth[:80], texts[80:])
+    got = ngram_ridge.ngram_ridge(texts[:80], truth[:80], texts[80:])
     assert ranking_metrics.macro_concordance(got, truth[80:]) > 0.95
-    np.testing.assert_array_equal(got, baselines.ngram_ridge(texts[:80], truth[:80], texts[80:]))
+    np.testing.assert_array_equal(got, ngram_ridge.ngram_ridge(texts[:80], truth[:80], texts[80:]))
 
 
 def test_ridge_of_unseen_or_empty_text_is_finite():
-    got = baselines.ngram_ridge(["aaa", "bbb", "abab"], np.array([[1.0], [3.0], [2.0]]), ["", "zzzz"])
+    got = ngram_ridge.ngram_ridge(["aaa", "bbb", "abab"], np.array([[1.0], [3.0], [2.0]]), ["", "zzzz"])
     assert np.isfinite(got).all()
     with pytest.raises(ValueError, match="at least 2"):
-        baselines.ngram_ridge(["a"], np.array([[1.0]]), ["b"])
+        ngram_ridge.ngram_ridge(["a"], np.array([[1.0]]), ["b"])
 
 
 def test_order_of_strength_on_real_judgments(shared):
@@ -75,7 +75,7 @@ def test_order_of_strength_on_real_judgments(shared):
     predicted = [
         baselines.source_mean(sources[:360], truth[:360], sources[360:]),
         baselines.source_style_mean(sources[:360], styles[:360], truth[:360], sources[360:], styles[360:]),
-        baselines.ngram_ridge(texts[:360], truth[:360], texts[360:]),
+        ngram_ridge.ngram_ridge(texts[:360], truth[:360], texts[360:]),
     ]
     reached = [ranking_metrics.macro_concordance(p, truth[360:]) for p in predicted]
     assert 0.82 < reached[0] < reached[1] < reached[2] < 0.97

@@ -16,13 +16,14 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.scoring.calibration import (
     Calibration,
     CalibrationConfig,
+    Design,
     Predictors,
     cross_fit,
     fit,
-    poisson_ridge,
-    predicted,
     scale_knots,
+    shared_weights,
 )
+from mmssr_jax.scoring.poisson_ridge import poisson_ridge, predicted
 
 SLUGS = ("reading", "counting")
 ONE = CalibrationConfig(folds=4, penalties=(0.1,))
@@ -72,27 +73,48 @@ def test_ratings_that_are_all_0_are_predicted_as_such():
 def test_each_fold_is_predicted_by_a_fit_to_the_others():
     predictors = _predictors()
     ratings = _ratings(predictors)
-    found = cross_fit(predictors, ratings, ONE)[0]
+    found = cross_fit(predictors, ratings, SLUGS, ONE)[0]
     fold = np.random.default_rng(ONE.seed).permutation(60) % 4
     values = np.stack([predictors.numbers[n] for n in (*SLUGS, "nll")], 1)
     groups = np.array([[s == g for g in ("book", "rare", "web")] for s in predictors.sources], float)
-
-    def shared(x: np.ndarray, rated: np.ndarray) -> np.ndarray:
-        """The effect of nll alone, on the sum of the ratings."""
-        return poisson_ridge(x, rated.sum(1, keepdims=True), 0.1 * len(x))[0][:, 0] * (np.arange(6) == 2)
 
     for k in range(4):
         rest = fold != k
         low, high = np.quantile(values[rest], [0.01, 0.99], axis=0)
         clipped = np.clip(values, low, high)
         x = np.concatenate([(clipped - clipped[rest].mean(0)) / clipped[rest].std(0), groups], 1)
-        weights, intercept = poisson_ridge(
-            x[rest], ratings[rest], 0.1 * rest.sum(), centre=shared(x[rest], ratings[rest])
-        )
+        shared = shared_weights(Design.fit(predictors.take(np.flatnonzero(rest))), x[rest], ratings[rest], SLUGS)
+        weights, intercept = poisson_ridge(x[rest], ratings[rest], 0.1 * rest.sum(), centre=shared)
         np.testing.assert_allclose(found[~rest], np.exp(x[~rest] @ weights + intercept), atol=1e-9)
         gradient = x[rest].T @ (np.exp(x[rest] @ weights + intercept) - ratings[rest])
-        from_centre = weights - shared(x[rest], ratings[rest])[:, None]
-        np.testing.assert_allclose(gradient, -0.1 * rest.sum() * from_centre, atol=1e-6)
+        np.testing.assert_allclose(gradient, -0.1 * rest.sum() * (weights - shared), atol=1e-6)
+
+
+def test_the_shared_weights_are_one_fit_to_all_ratings():
+    """Capabilities one below the other: own score, own rating from the text, nll; an intercept for each capability."""
+    rng = np.random.default_rng(3)
+    numbers = {
+        name: rng.normal(size=50) * k for k, name in enumerate((*SLUGS, "reading_text", "counting_text", "nll"), 1)
+    }
+    predictors = Predictors(numbers, ["web", "book"] * 25)
+    ratings = rng.integers(0, 6, (50, 2)).astype(float)
+    design = Design.fit(predictors)
+    found = shared_weights(design, design.matrix(predictors), ratings, SLUGS)
+    clipped = {n: np.clip(v, *np.quantile(v, [0.01, 0.99])) for n, v in numbers.items()}
+    centred = {n: v - v.mean() for n, v in clipped.items()}
+    x = np.concatenate([np.stack([centred[slug], centred[f"{slug}_text"], centred["nll"]], 1) for slug in SLUGS])
+    is_reading = np.repeat([1.0, 0.0], 50)[:, None]
+    columns, y = np.concatenate([x, is_reading], 1), np.concatenate(ratings.T)
+
+    def loss(w: np.ndarray) -> float:
+        log_mean = columns @ w[:4] + w[4]
+        return float((np.exp(log_mean) - y * log_mean).sum() + 0.1 * ((w[:3] * x.std(axis=0)) ** 2).sum() / 2)
+
+    expected = scipy.optimize.minimize(loss, np.zeros(5), tol=1e-12).x
+    for c, slug in enumerate(SLUGS):
+        own = [design.names.index(n) for n in (slug, f"{slug}_text", "nll")]
+        np.testing.assert_allclose(found[own, c] / design.scale[own], expected[:3], atol=1e-4)
+        assert np.count_nonzero(found[:, c]) == 3
 
 
 def test_a_flaw_seen_in_common_ratings_lowers_rare_ones():
@@ -122,7 +144,7 @@ def test_a_samples_own_rating_does_not_reach_its_prediction(row: int):
     ratings = _ratings(predictors)
     changed = ratings.copy()
     changed[row] = 5 - changed[row]
-    before, after = (cross_fit(predictors, r, ONE)[0] for r in (ratings, changed))
+    before, after = (cross_fit(predictors, r, SLUGS, ONE)[0] for r in (ratings, changed))
     assert (before[row] == after[row]).all()
     assert (before != after).any()
 
@@ -208,5 +230,7 @@ def test_predictors_of_a_score_table():
     assert np.isnan(found.numbers["nll_gain"][1])
     assert found.numbers["log_tokens"][1] == pytest.approx(np.log(100))
     assert found.sources == ["s", "t"]
+    with_text = Predictors.of(table, np.array([[3.0], [-1.0]])).numbers["reading_text"]
+    np.testing.assert_allclose(with_text, np.log([3.1, 0.1]))
     without = Predictors.of(table.drop_columns(["nll", "nll_blind", "n_tokens"]))
     assert set(without.numbers) == {"reading"}

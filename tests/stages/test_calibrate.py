@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.data.subset import held_out_mask
+from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.stages.score import calibrate as calibrate_stage
 from mmssr_jax.stages.score import stage as score_stage
 from mmssr_jax.stages.train_scorer import ScorerConfig
@@ -58,6 +60,10 @@ def scored(model: Path, tmp_path_factory: pytest.TempPathFactory) -> StageContex
     return context
 
 
+def _pool(context: StageContext) -> Pool:
+    return open_pool(context.workdir.pool)
+
+
 def _written(context: StageContext) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in context.workdir.scores.iterdir()} | {
         "results": context.workdir.results("scorer").read_bytes()
@@ -92,7 +98,14 @@ def test_both_are_in_the_table_and_only_the_raw_ones_are_capabilities(scored: St
     note = json.loads((scored.workdir.scores / "manifest.json").read_text())["calibration"]
     judged = files.read_parquet(scored.workdir.judge / "judgments.parquet")["id"].to_pylist()
     assert note["samples"] == np.count_nonzero(~held_out_mask(judged, share=HOLDOUT, seed=0))
-    assert set(note["numbers"]) == {*SLUGS, "nll", "log_nll", "nll_gain", "log_tokens"}
+    assert set(note["numbers"]) == {
+        *SLUGS,
+        *(slug + "_text" for slug in SLUGS),
+        "nll",
+        "log_nll",
+        "nll_gain",
+        "log_tokens",
+    }
 
 
 def test_the_report_is_of_both(scored: StageContext):
@@ -111,7 +124,7 @@ def test_no_held_out_rating_is_used(scored: StageContext):
     changed, scorer = _flipped(judged, held_out), ScorerConfig(capabilities=ASKED, holdout=HOLDOUT)
 
     def fitted() -> dict:
-        found = calibrate_stage.calibrate(scored, scorer, "fit", SLUGS)
+        found = calibrate_stage.calibrate(scored, scorer, "fit", SLUGS, _pool(scored))
         assert found is not None
         return found.calibration.to_json()
 
@@ -125,27 +138,22 @@ def test_no_held_out_rating_is_used(scored: StageContext):
         path.write_bytes(before)
 
 
-def test_none_but_held_out_ratings_are_used(scored: StageContext):
-    path = scored.workdir.judge / "judgments.parquet"
-    before, judged = path.read_bytes(), files.read_parquet(path)
-    scorer = ScorerConfig(capabilities=ASKED, holdout=0.6)
-    kept = held_out_mask(judged["id"].to_pylist(), share=0.6, seed=0)
-
-    def fitted() -> dict:
-        found = calibrate_stage.calibrate(scored, scorer, "fit_held_out", SLUGS)
-        assert found is not None
-        assert found.note["samples"] == np.count_nonzero(kept) == len(found.judged)
-        assert found.note["ratings"] == "held out of the training"
-        return found.calibration.to_json()
-
-    expected = fitted()
-    try:
-        files.write_parquet(path, _flipped(judged, ~kept))
-        assert fitted() == expected
-        files.write_parquet(path, _flipped(judged, kept))
-        assert fitted() != expected
-    finally:
-        path.write_bytes(before)
+def test_none_but_held_out_ratings_are_fitted(scored: StageContext):
+    """The others give the ratings from the text alone, of which none is of a sample in its own fit."""
+    judged = files.read_parquet(scored.workdir.judge / "judgments.parquet")["id"].to_pylist()
+    held_out = held_out_mask(judged, share=0.6, seed=0)
+    found = calibrate_stage.calibrate(
+        scored, ScorerConfig(capabilities=ASKED, holdout=0.6), "fit_held_out", SLUGS, _pool(scored)
+    )
+    assert found is not None
+    assert set(found.judged) == {i for i, out in zip(judged, held_out, strict=True) if out}
+    assert found.note["samples"] == np.count_nonzero(held_out)
+    assert found.note["ratings"] == "held out of the training"
+    assert found.text is not None
+    assert set(found.text.fitted) == {i for i, out in zip(judged, held_out, strict=True) if not out}
+    in_sample = dataclasses.replace(found.text, fitted={})
+    ids = list(found.text.fitted)
+    assert (found.text.of(ids) != in_sample.of(ids)).any(axis=1).all()
 
 
 def _flipped(judged: pa.Table, rows: np.ndarray) -> pa.Table:
@@ -179,17 +187,19 @@ def test_another_number_of_parts_has_the_same_rows(scored: StageContext, model: 
 def test_a_calibration_of_another_table(scored: StageContext, model: Path, tmp_path: Path):
     path = scored.workdir.scores / "calibration.json"
     judgments = scored.workdir.judge / "judgments.parquet"
-    found = calibrate_stage.calibrate(scored, ScorerConfig(capabilities=ASKED, holdout=0.0), str(path), SLUGS)
+    found = calibrate_stage.calibrate(
+        scored, ScorerConfig(capabilities=ASKED, holdout=0.0), str(path), SLUGS, _pool(scored)
+    )
     assert found is not None
     rows = tables.read_parts(scored.workdir.scores)
     unjudged = ~np.isin(rows["id"].to_pylist(), files.read_parquet(judgments)["id"].to_pylist())
     names = [tables.calibrated_name(slug) for slug in SLUGS]
     assert (found.scores(rows)[unjudged] == tables.matrix(rows, names)[unjudged]).all()
     with pytest.raises(UserError, match=r"calibrates logical_deduction, attribute_identification, but .* are scored"):
-        calibrate_stage.calibrate(scored, ScorerConfig(), str(path), SLUGS[::-1])
+        calibrate_stage.calibrate(scored, ScorerConfig(), str(path), SLUGS[::-1], _pool(scored))
     (tmp_path / "odd.json").write_text('{"capabilities": [], "design": {}}')
     with pytest.raises(UserError, match=r"odd\.json: is no calibration"):
-        calibrate_stage.calibrate(scored, ScorerConfig(), str(tmp_path / "odd.json"), SLUGS)
+        calibrate_stage.calibrate(scored, ScorerConfig(), str(tmp_path / "odd.json"), SLUGS, _pool(scored))
     with pytest.raises(UserError, match="calibration=/nowhere: neither none, fit, fit_held_out"):
         score_stage.run(_context(scored.workdir.root, model, calibration="/nowhere"))
 

@@ -15,7 +15,9 @@ from mmssr_jax.core.model_folder import model_digest
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.data.mixture import Mixture
 from mmssr_jax.parallel.paths import flatten
+from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.stages import train_scorer
 from mmssr_jax.stages.train_scorer import (
@@ -24,6 +26,7 @@ from mmssr_jax.stages.train_scorer import (
     TrainScorerConfig,
     _ConversationEncoder,
     _ScorerExampleEncoder,
+    _with_replay,
 )
 from mmssr_jax.training.bundle import export_bundle, load_bundle
 from tests.small import bundle, pixels, processor, sample
@@ -123,18 +126,33 @@ def test_replay_trains_on_the_answers_of_samples_without_a_judgment():
 
 
 def test_replay_draws_from_the_whole_pool(base: Path, tmp_path: Path):
-    context = _context(tmp_path, base, replay=True)
+    context = _context(tmp_path, base, replay=0.5)
     for stage in ("ingest", "judge"):
         main.load_stage(stage)(context)
     train_scorer.run(context)
     assert _manifest(context, "scorer")["counts"]["samples"] == 40
-    assert _manifest(context, "scorer")["config"]["replay"] is True
+    assert _manifest(context, "scorer")["config"]["replay"] == 0.5
+    pool = open_pool(context.workdir.pool)
+    judged = list(pool.ids[:30])
+    mixture = _with_replay(pool, judged, 0.25)
+    assert isinstance(mixture, Mixture)
+    assert mixture.shares() == {"judged": 0.75, "rest": 0.25}
+    assert [list(c.samples.ids) for c in mixture.components] == [judged, list(pool.ids[30:])]
+    for all_judged in (_with_replay(pool, list(pool.ids), 0.25), _with_replay(pool, list(pool.ids), 0.0)):
+        assert list(all_judged.ids) == list(pool.ids)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_replay_is_a_share(share: float):
+    phase = TrainScorerConfig(phase=None).phase  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"replay is {share:g}; it must be at least 0 and below 1"):
+        TrainScorerConfig(phase=phase, answer_weight=1.0, replay=share)
 
 
 def test_replay_without_a_weight_is_refused():
     phase = TrainScorerConfig(phase=None).phase  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="replay trains on answers: set answer_weight above 0"):
-        TrainScorerConfig(phase=phase, replay=True)
+        TrainScorerConfig(phase=phase, replay=0.5)
 
 
 def test_the_weight_of_the_answers():

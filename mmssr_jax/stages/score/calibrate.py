@@ -2,6 +2,7 @@
 
 scores/calibration.json   the calibration (`scoring.calibration.Calibration`); also `config.score.calibration` of a run
                           on another pool, whose judge rated nothing
+scores/text_ratings.npz   what it reads of the text (`stages.score.text_ratings`)
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ from mmssr_jax.core.json_format import json_number
 from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.subset import held_out_mask
+from mmssr_jax.pool.pool import Pool
 from mmssr_jax.scoring import calibration as calibration_lib
 from mmssr_jax.scoring.calibration import Calibration, Predictors
 from mmssr_jax.scoring.ranking_metrics import macro_concordance
 from mmssr_jax.scoring.scorer import ScorerOutput
+from mmssr_jax.stages.score import text_ratings
+from mmssr_jax.stages.score.text_ratings import TextRatings
 from mmssr_jax.stages.train_scorer import ScorerConfig, judgments_path
 
 FILE = "calibration.json"
 NONE, FIT, FIT_HELD_OUT = "none", "fit", "fit_held_out"  # values of `config.score.calibration` beside a path
+_MIN_TEXTS = 10  # judged samples, for a regression from text to ratings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +45,17 @@ class Calibrated:
       calibration: the calibration.
       judged: id -> calibrated scores [C] of the samples that it was fitted on, each from folds without it.
       note: for the manifest.
+      text: the ratings from the text that it reads; None if it reads none.
     """
 
     calibration: Calibration
     judged: Mapping[str, np.ndarray]
     note: Mapping[str, Any]
+    text: TextRatings | None = None
 
     def scores(self, rows: pa.Table) -> np.ndarray:
         """Calibrated scores of rows of the score table, float32 [n, C]."""
-        scores = self.calibration.scores(Predictors.of(rows))
+        scores = self.calibration.scores(self._predictors(rows))
         for n, sample_id in enumerate(rows["id"].to_pylist()):
             if sample_id in self.judged:
                 scores[n] = self.judged[sample_id]
@@ -62,7 +69,10 @@ class Calibrated:
         for name, values in columns.items():
             at = rows.schema.get_field_index(name)
             rows = rows.set_column(at, pa.field(name, pa.float32()), pa.array(values, pa.float32(), from_pandas=True))
-        return self.calibration.scores(Predictors.of(rows))
+        return self.calibration.scores(self._predictors(rows))
+
+    def _predictors(self, rows: pa.Table) -> Predictors:
+        return Predictors.of(rows, None if self.text is None else self.text.of(rows["id"].to_pylist()))
 
 
 def calibration_inputs(ctx: StageContext, setting: str) -> dict[str, str]:
@@ -77,18 +87,24 @@ def calibration_inputs(ctx: StageContext, setting: str) -> dict[str, str]:
         return {}
     path = Path(setting)
     if not path.is_file():
-        raise UserError(f"config.score.calibration={path}: neither none, fit, fit_held_out, nor a calibration.json of a score table")
+        raise UserError(
+            f"config.score.calibration={path}: neither none, fit, fit_held_out, nor a calibration.json of a score table"
+        )
     return {"calibration": input_digest(path)}
 
 
-def calibrate(ctx: StageContext, scorer: ScorerConfig, setting: str, slugs: Sequence[str]) -> Calibrated | None:
+def calibrate(
+    ctx: StageContext, scorer: ScorerConfig, setting: str, slugs: Sequence[str], pool: Pool
+) -> Calibrated | None:
     """The calibration that `config.score.calibration` names; None for "none".
 
     Args:
       ctx: the run of the program; all parts of the score table are written.
-      scorer: for the held-out judgments: "fit" does not use them, "fit_held_out" no others.
+      scorer: for the held-out judgments: "fit" does not use them; "fit_held_out" is fitted on them, and uses the others
+        for the ratings from the text only, of which all are a fit to other samples.
       setting: "none", "fit", "fit_held_out", or the path of a `calibration.json`.
       slugs: [C], the scored capabilities.
+      pool: the samples, for their texts.
 
     Raises:
       UserError: there are too few judgments, or the file is no calibration or one of other capabilities.
@@ -96,21 +112,27 @@ def calibrate(ctx: StageContext, scorer: ScorerConfig, setting: str, slugs: Sequ
     if setting == NONE:
         return None
     if setting not in (FIT, FIT_HELD_OUT):
-        return Calibrated(_read(Path(setting), slugs), {}, {"file": setting})
+        found, path = _read(Path(setting), slugs), Path(setting).with_name(text_ratings.FILE)
+        text = TextRatings.read(path, pool, len(slugs)) if found.reads_text else None
+        return Calibrated(found, {}, {"file": setting}, text)
     judged = files.read_parquet(judgments_path(ctx))
-    held_out = held_out_mask(judged["id"].to_pylist(), share=scorer.holdout, seed=scorer.holdout_seed)
-    judged = judged.filter(pa.array(held_out if setting == FIT_HELD_OUT else ~held_out))
-    rating_of = dict(zip(judged["id"].to_pylist(), tables.matrix(judged, slugs), strict=True))
-    rating_of = {i: rating for i, rating in rating_of.items() if np.isfinite(rating).all()}
+    rating_of = dict(zip(judged["id"].to_pylist(), tables.matrix(judged, slugs).astype(np.float64), strict=True))
+    held_out = held_out_mask(list(rating_of), share=scorer.holdout, seed=scorer.holdout_seed)
+    known = {i: bool(h) for i, h in zip(rating_of, held_out, strict=True) if np.isfinite(rating_of[i]).all()}
     parts = map(files.read_parquet, tables.part_files(ctx.workdir.scores))
-    of_judged = (t.filter(pa.array([i in rating_of for i in t["id"].to_pylist()], pa.bool_())) for t in parts)
+    of_judged = (t.filter(pa.array([i in known for i in t["id"].to_pylist()], pa.bool_())) for t in parts)
     rows = pa.concat_tables(_without_calibrated(t) for t in of_judged).sort_by("id")
+    trained_on = [i for i in rows["id"].to_pylist() if not known[i]]
+    text = None
+    if len(trained_on) >= _MIN_TEXTS:
+        text = TextRatings.fit(pool, trained_on, np.array([rating_of[i] for i in trained_on]))
+    rows = rows.filter(pa.array([known[i] == (setting == FIT_HELD_OUT) for i in rows["id"].to_pylist()], pa.bool_()))
     ids = rows["id"].to_pylist()
-    ratings = np.array([rating_of[i] for i in ids], np.float64).reshape(len(ids), len(slugs))
-    fitted, scores = calibration_lib.fit(Predictors.of(rows), ratings, slugs)
+    ratings = np.array([rating_of[i] for i in ids]).reshape(len(ids), len(slugs))
+    fitted, scores = calibration_lib.fit(Predictors.of(rows, None if text is None else text.of(ids)), ratings, slugs)
     note = _note(fitted, tables.matrix(rows, slugs), scores, ratings, held_out=setting == FIT_HELD_OUT)
     logging.info("score: calibrated on %d judged samples: %s", len(ids), note)
-    return Calibrated(fitted, dict(zip(ids, scores, strict=True)), note)
+    return Calibrated(fitted, dict(zip(ids, scores, strict=True)), note, text)
 
 
 def _note(
@@ -146,6 +168,8 @@ def _read(path: Path, slugs: Sequence[str]) -> Calibration:
 def write_calibrated(folder: Path, calibrated: Calibrated) -> None:
     """Writes the calibration, and its columns to every part of a score table; replaces them after an interruption."""
     files.write_json(folder / FILE, calibrated.calibration.to_json())
+    if calibrated.text is not None:
+        calibrated.text.write(folder)
     names = [tables.calibrated_name(slug) for slug in calibrated.calibration.capabilities]
     for path in tables.part_files(folder):
         rows = _without_calibrated(files.read_parquet(path))

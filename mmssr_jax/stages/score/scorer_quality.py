@@ -14,11 +14,12 @@ from mmssr_jax.core import files, tables
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.subset import held_out_mask
 from mmssr_jax.pool.pool import Pool
-from mmssr_jax.scoring.baselines import ngram_ridge, source_mean, source_style_mean
+from mmssr_jax.scoring.baselines import source_mean, source_style_mean
 from mmssr_jax.scoring.counterfactual import score_samples, with_altered_images, with_blank_images
 from mmssr_jax.scoring.ensemble import ScorerEnsemble
 from mmssr_jax.scoring.flaw_ranking import flaw_ranking
 from mmssr_jax.scoring.instructions import render_conversation
+from mmssr_jax.scoring.ngram_ridge import ngram_ridge
 from mmssr_jax.scoring.quality import Counterfactual, scorer_report
 from mmssr_jax.scoring.ranking_metrics import GOOD
 from mmssr_jax.scoring.scorer import ScorerOutput

@@ -55,9 +55,10 @@ class ScoreConfig:
       threads: threads that decode images and tokenise ahead of the model.
       details: also write `features/digits/part-*.parquet`: the most likely digit and the digits' probability mass.
       nll_blind: also read the conversations without their images, for the column `nll_blind`: a text pass more.
-      calibration: calibrated scores beside the expected ones: "none", "fit" on the judged samples that are not held
-        out, "fit_held_out" on those that are: the scorer has learned the ratings of the former by heart, at least in
-        part, which makes a fit on them trust its scores too much and the likelihood too little; or the path of the `calibration.json` of another score table; see `scoring.calibration`.
+      calibration: calibrated scores beside the expected ones: "none"; "fit" on the judged samples that are not held
+        out; "fit_held_out" on those that are: of the others the scorer has learned the ratings by heart, at least in
+        part, so that a fit on them trusts its scores too much and the likelihood too little; or the path of the
+        `calibration.json` of another score table. See `scoring.calibration`.
       official: also write `official/`, answer files of the official code, see `official_answers`.
       answers: folder of official answer files to read the scores from, instead of running a model.
       precision: compute dtype: "model" (as saved), "float32", "bfloat16", or "int8" weights.
@@ -226,7 +227,7 @@ class _Scoring:
     def _calibrate(self) -> Calibrated | None:
         """Fits or reads the calibration and adds its scores to the table."""
         slugs = [c.slug for c in self.ensemble.capabilities]
-        calibrated = calibrate(self.ctx, self.scorer, self.config.calibration, slugs)
+        calibrated = calibrate(self.ctx, self.scorer, self.config.calibration, slugs, self.pool)
         if calibrated is not None and self.job.writes:
             write_calibrated(self.ctx.workdir.scores, calibrated)
         if self.job.processes.joint:  # the others read the whole table next
