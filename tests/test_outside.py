@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.data.subset import held_out_mask
+from mmssr_jax.evaluation.benchmark import options, read_benchmark
+from mmssr_jax.evaluation.benchmarks import mixed
 from mmssr_jax.judge.backends.recorded import read_recorded
 from mmssr_jax.judge.rubric import Rubric
 from mmssr_jax.pool.pool import open_pool
@@ -76,11 +77,9 @@ def test_files_agree_and_are_read_without_rejects(name: str, made: dict[str, Pat
     assert np.abs(noise).max() == 1
     assert 0 < np.mean(noise != 0) < 0.25
     assert sum(flaw != "" for flaw in truth["flaw"].to_pylist()) == 12  # 24 %
-    with (folder / writing.BENCHMARK).open(newline="") as f:
-        csv.field_size_limit(2**24)
-        rows = list(csv.DictReader(f, delimiter="\t"))
-    assert len(rows) == 8
-    assert all(row[row["answer"]] and row["A"] != row["B"] for row in rows)
+    questions = mixed.load(read_benchmark(folder / writing.BENCHMARK, required=("image", "category")))
+    assert len(questions) == 8
+    assert all(2 <= len(set(options(q.fields).values())) == len(options(q.fields)) for q in questions)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -203,7 +204,7 @@ def _ratings(made: PictureSet, picture: Picture, *more: Ratings) -> dict[str, in
     return {slug: min(MAX_SCORE, sum(part.get(slug, 0) for part in added)) for slug in SLUGS}
 
 
-def _worded(made: PictureSet, question: Question, topic: Topic, rng: np.random.Generator) -> dict[str, object]:
+def _worded(made: PictureSet, question: Question, topic: Topic, rng: np.random.Generator) -> dict[str, Any]:
     """The fields of a question that depend on its style: its text, the right answer and wrong ones, the claim."""
     value, others, style = question.value, question.others, question.style
     assert value is not None

@@ -204,15 +204,14 @@ def canvas(picture: Picture, rng: np.random.Generator) -> Image.Image:
     if picture.rich:
         shade = pick(rng, tuple(_PAINTS.values()))
         pen.ellipse((0, int(0.8 * size[1]), size[0], int(1.1 * size[1])), fill=shade)
-        for x in (0, size[0]):
-            pen.ellipse(
-                (x - side // 4, -side // 4, x + side // 4, side // 4), fill=shade, outline=(250, 240, 150), width=3
-            )
+        for at in (0, size[0]):
+            lamp = (at - side // 4, -side // 4, at + side // 4, side // 4)
+            pen.ellipse(lamp, fill=shade, outline=(250, 240, 150), width=3)
     step = (size[0] - 6) / len(items)
     for n, item in enumerate(items):
         big = 0.94 * min(step, size[1] - 4)
-        x, y = (float(rng.uniform(2, max(3, free - big))) for free in (step, size[1] - 2))
-        item.draw(image, (n * step + x, y, big))
+        left, top = (float(rng.uniform(2, max(3, free - big))) for free in (step, size[1] - 2))
+        item.draw(image, (n * step + left, top, big))
     return image
 
 
