@@ -7,15 +7,16 @@ r"""One replicate of the comparison that decides whether mmSSR is worth its cost
 The argument is REPLICATE[@SCALE][/VARIANT[/ARM,ARM,...]]. A replicate redraws pool, benchmark, judged sample, judge's
 noise, scorer, draws and training seed, all from its number. A variant is a change of the experiment with a workdir of
 its own. An arm is one training run: METHOD-BUDGET, METHOD-BUDGET-START, METHOD-BUDGET-START-TIMES (as many times the
-epochs), `full` (the whole pool) or `base` (the start, not trained). The third command runs what docs/evidence/ does not
+steps), `full` (the whole pool) or `base` (the start, not trained). The third command runs what docs/evidence/ does not
 hold yet, and writes it there.
 
 Choices made before the first run:
 
 * **Primary endpoint**: `PRIMARY`. Every other comparison is adjusted by Holm's method.
-* **Length**: `EPOCHS` passes over the selection for all arms, as in the paper, not a fixed number of steps: a tenth
-  then costs a tenth of `full`, so that a cost and a break-even exist. With 25 a tenth of 4,000 samples is about 250
-  steps; configs/ladder.py found its rungs at 300.
+* **Length**: `EPOCHS` passes over the selection, as in the paper, not one number of steps for all budgets: a tenth then
+  costs a tenth of `full`, so that a cost and a break-even exist. They are counted in steps of `SAMPLES_PER_STEP`, what
+  a batch of the whole pool holds, so that all arms of a budget train for as many steps and on as many tokens: a
+  selection of long samples is seen less often. A tenth of 4,000 samples is 250 steps; configs/ladder.py has 300.
 * **Two scorers**: "ours" (warm-up, answers kept by replay) and "paper" (from the same base, the judged samples only)
   are variants, because a workdir holds one scorer. Both write expected and calibrated scores, so that the method
   `expected` (expected scores above 0.5, the counterpart of the published rule "more than 0") and the method `mmssr`
@@ -39,12 +40,14 @@ from ml_collections import ConfigDict
 
 from mmssr_jax.core.vocabulary import SLUGS
 
-PRIMARY = {
+EPOCHS = 25
+SAMPLES_PER_STEP = 40  # 12,049 samples in 300 steps of configs/ladder.py
+PRIMARY: dict[str, Any] = {
     "method": "ours/mmssr-p10",
     "baseline": "ours/random-p10",
+    "epochs": EPOCHS,
     "measure": "acc_norm over option texts, mean over skills",
 }
-EPOCHS = 25
 BUDGETS = {"p05": {"ratio": 0.05}, "p10": {"ratio": 0.1}, "p30": {"ratio": 0.3}}
 FIRST_SEED = 1000
 BENCHMARK_SEED = 100_000  # plus the replicate's
@@ -58,7 +61,7 @@ class Scale:
 
     Attributes:
       pool, questions, judged: samples of the pool, questions of the benchmark, judged samples.
-      epochs: of every arm.
+      epochs: of every arm; see the module.
       warm_up, steps: of the scorer.
       measured, pairs: samples and counterfactual pairs that the scorer is measured on.
     """
@@ -77,10 +80,15 @@ class Scale:
         """A tenth of the pool's tokens, with 56 tokens a sample."""
         return round(5.6 * self.pool)
 
+    def steps_of(self, arm: "Arm") -> int:
+        """The steps of an arm's training."""
+        share = {**BUDGETS, "tokens": BUDGETS["p10"]}[arm.budget]["ratio"] if arm.selects else 1.0
+        return max(round(share * self.pool * self.epochs * float(arm.times) / SAMPLES_PER_STEP), 1)
+
 
 SCALES = {
     "": Scale(),
-    "small": Scale(pool=200, questions=28, judged=100, epochs=1, warm_up=4, steps=40, measured=20, pairs=4),
+    "small": Scale(pool=200, questions=28, judged=100, epochs=4, warm_up=4, steps=40, measured=20, pairs=4),
 }
 
 
@@ -160,11 +168,13 @@ class Variant:
       changes: given the scale and the seed, dotted key of the config -> value.
       after: the variants whose files `flags` name.
       flags: of the program; {NAME} is the workdir of variant NAME of the same replicate.
+      pool: what the size of the pool is multiplied with.
     """
 
     changes: Callable[[Scale, int], Mapping[str, Any]] = lambda scale, seed: {}
     after: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    pool: float = 1.0
 
 
 def _fixed(**changes: Any) -> Variant:
@@ -234,7 +244,7 @@ VARIANTS: dict[str, Variant] = {
     "warm_up": Variant(_warmed_scorer),
     **{name: _warmed_by_ours(variant) for name, variant in _BY_RATINGS.items()},
     **{f"flaws_{share}": _fixed(pool__tiles__flaw_share=share / 100) for share in (0, 10, 50)},
-    "pool_half": Variant(lambda scale, seed: {"pool.tiles.size": scale.pool // 2}),
+    "pool_half": Variant(pool=0.5),
     "other_world": Variant(
         _other_world, ("ours",),
         ("--config.score.model={ours}/checkpoints/scorer",
@@ -286,7 +296,7 @@ class Arm:
       method: a key of `methods`, or `full`, `base`, `scorer` (the scorer's own results), or one of `UPSTREAM`.
       budget: a key of `BUDGETS`, "tokens", or "none".
       start: the model that it starts from.
-      times: what its epochs are multiplied with.
+      times: what its steps are multiplied with.
     """
 
     method: str
@@ -338,7 +348,7 @@ def _phase_of(arm: Arm, scale: Scale, seed: int) -> dict[str, Any]:
         return {**phase(steps=scale.steps, seed=seed), "optimizer": adapters, "lora": {"rank": 8, "alpha": 16.0}}
     selection = {"selection": f"{arm.method}-{arm.budget}"} if arm.selects else {}
     start = {} if arm.start == "base" else {"init": arm.start}
-    return phase(epochs=scale.epochs * float(arm.times), seed=seed, **selection, **start)
+    return phase(steps=scale.steps_of(arm), seed=seed, **selection, **start)
 
 
 def _changed(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -377,6 +387,7 @@ def get_config(argument: str = "0") -> ConfigDict:
     """The arms of one variant of one replicate, with all that they need and nothing else."""
     replicate, scale_name, variant, arms = parse(argument)
     scale, seed = SCALES[scale_name], FIRST_SEED + replicate
+    scale = dataclasses.replace(scale, pool=round(VARIANTS[variant].pool * scale.pool))
     scored, runs = any(a.scored for a in arms.values()), [n for n, a in arms.items() if a.evaluated]
     selections = _selections(arms, scale, seed)
     c: dict[str, Any] = {"name": f"evidence, replicate {replicate}, {variant}", "base": "base_tiles"}

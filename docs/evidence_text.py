@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 
 from configs import evidence
@@ -26,22 +27,18 @@ random samples, by more than the mixture of sources and styles explains, at a co
 Is mmSSR's selection worth it here?"""
 
 _WORLD = wrapped(
-    f"Ten methods select 5, 10 and 30 % of a pool of the tile world ({_SCALE.pool:,} samples, a ",
-    "quarter of them flawed, ",
-    "sources skewed, easy samples repeated). One model a selection is trained for ",
-    f"{_SCALE.epochs:g} epochs from a start that has seen images with descriptions and none of ",
-    "the skills, and ranks the ",
-    f"option texts of {_SCALE.questions} questions, as many of each of {_SCALE.questions // 60} ",
-    "skills: chance is 25 %. ",
-    f"A replicate redraws pool, benchmark, judged sample ({_SCALE.judged:,} ratings with a ",
-    "judge's noise), scorer, draws ",
-    "and training seed.",
+    f"Ten methods select 5, 10 and 30 % of a pool of the tile world ({_SCALE.pool:,} samples, a quarter of them ",
+    "flawed, sources skewed, easy samples repeated). One model a selection is trained from a start that has seen ",
+    f"images with descriptions and none of the skills, for as many steps as {_SCALE.epochs:g} epochs of average ",
+    "samples take: the same for all selections of a budget. It ranks the option texts of ",
+    f"{_SCALE.questions} questions, as many of each of {_SCALE.questions // 60} skills: chance is 25 %. A replicate ",
+    f"redraws pool, benchmark, judged sample ({_SCALE.judged:,} ratings with a judge's noise), scorer, draws and ",
+    "training seed.",
 )
 _PRIMARY = wrapped(
     "**Primary endpoint**, named in `configs/evidence.py` before the run: mmSSR − random, 10 % of the rows, ",
-    f"{_SCALE.epochs:g} epochs, flawed pool, mean over skills of `acc_norm` over option texts. ",
-    "All other differences of ",
-    "the main table are adjusted by Holm's method; those of the other tables are not adjusted, and show where to look.",
+    f"{_SCALE.epochs:g} epochs, flawed pool, mean over skills of `acc_norm` over option texts. All other differences ",
+    "of the main table are adjusted by Holm's method; those of the other tables are not, and show where to look.",
 )
 DESIGN = f"""\
 {_WORLD}
@@ -107,7 +104,6 @@ LIMITS = """\
 
 # Measured on two cores without other work unless said otherwise.
 STEPS_PER_SECOND = 7.0  # 4 x 512 tokens; configs/ladder.py, seed 3: 300 steps in 43 s, starting included
-SAMPLES_PER_STEP = 40.0  # 12,049 samples in 300 steps
 EVALUATION = 2.7  # seconds a model, 840 questions: 16.3 s for 6
 SCORING = 31.0  # seconds for 4,000 samples, beside other work
 STARTING = 25.0  # seconds: two starts of the program, and the pool
@@ -116,21 +112,17 @@ STARTING = 25.0  # seconds: two starts of the program, and the pool
 def seconds_of(variant: str, arms: tuple[str, ...]) -> tuple[int, float]:
     """Training runs and seconds of one replicate's arms; a scorer is counted where the variant's results hold one."""
     runs, seconds = 0, STARTING
-    factor = {"pool_half": 0.5}.get(variant, 1.0)
+    factor = evidence.VARIANTS[variant].pool
+    scale = dataclasses.replace(_SCALE, pool=round(factor * _SCALE.pool))
     for name in arms:
         arm = evidence.Arm(*name.split("-"))
         if arm.method == "scorer":
-            seconds += 0 if variant == "other_world" else scorer_seconds(variant)
-            seconds += SCORING * factor
+            seconds += (0 if variant == "other_world" else scorer_seconds(variant)) + SCORING * factor
             continue
         seconds += EVALUATION
         if arm.trained:
-            share = {"p05": 0.05, "p10": 0.1, "p30": 0.3, "tokens": 0.1}.get(arm.budget, 1.0) * factor
-            steps = share * _SCALE.pool * _SCALE.epochs * float(arm.times) / SAMPLES_PER_STEP
-            wider = (
-                3.0 if arm.start != "base" else 1.0
-            )  # base_tiny has 2.4 M parameters, three and a half times as many
-            seconds += wider * steps / STEPS_PER_SECOND
+            wider = 3.0 if arm.start != "base" else 1.0  # 2.4 M parameters instead of 0.7 M; a guess
+            seconds += wider * scale.steps_of(arm) / STEPS_PER_SECOND
             runs += 1
     return runs, seconds
 
@@ -156,15 +148,13 @@ def plan_table(replicates: int = 5) -> str:
     lines += [
         "",
         wrapped(
-            f"Predicted, not measured, for two cores that do nothing else: {STEPS_PER_SECOND:g} ",
-            "steps a second of 4 × 512 ",
-            f"tokens, {SAMPLES_PER_STEP:g} samples a step, {EVALUATION:g} s an evaluation, {SCORING:g} s to score the ",
-            "pool, scorers by their tokens; for the rivals' features, eight passes over the ",
-            "pool and two trainings of the ",
-            "scorer's length. A command resumes where it was interrupted, runs nothing that ",
-            "`docs/evidence/` holds, and ",
-            "may be split over processes by `--seeds`; `--list` says what is left. `--only=METHOD` runs one row; ",
-            "`--again` trains a cell anew in a fresh `--workdir` and compares its predictions' bytes.",
+            f"Predicted, not measured, for two cores that do nothing else: {STEPS_PER_SECOND:g} steps a second of ",
+            f"4 × 512 tokens, {evidence.SAMPLES_PER_STEP} samples a step, {EVALUATION:g} s an evaluation, ",
+            f"{SCORING:g} s to score the pool, scorers by their tokens; for the rivals' features, eight passes over ",
+            "the pool and two trainings of the scorer's length. A command resumes where it was interrupted, runs ",
+            "nothing that `docs/evidence/` holds, and may be split over processes by `--seeds`; `--list` says what is ",
+            "left. `--only=METHOD` runs one row; `--again` trains a cell anew in a fresh `--workdir` and compares its ",
+            "predictions' bytes.",
         ),
     ]
     return "\n".join(lines)
@@ -191,11 +181,10 @@ def gpu_costs(replicates: int = 5) -> str:
         "    --config.judge.backend=recorded --config.evaluate.benchmarks.tiles.path=BENCHMARK.tsv\n"
         "```\n\n"
         + wrapped(
-            "(`--flags` of `benchmarks/evidence.py` passes them on; batch shapes, lengths and ",
-            "learning rates are those of ",
-            "the tile world and have to be set as in `configs/sft_llava_ov.py`.) Derived from ",
-            "[planning.md](planning.md), ",
-            "nothing of it measured: 665,000 samples, a 7 B model, 8 H100, one epoch: scoring ",
+            "(`--flags` of `benchmarks/evidence.py` passes them on; batch shapes, steps and learning rates are those ",
+            "of the tile world and have to be set as in `configs/sft_llava_ov.py`.) Derived from ",
+            "[planning.md](planning.md), nothing of it measured: 665,000 samples, a 7 B model, 8 H100, one epoch: ",
+            "scoring ",
             f"{SCORE_MINUTES:g} min, a tenth {TRAIN_MINUTES:g} min, everything {10 * TRAIN_MINUTES:g} min, ratings ",
             f"${JUDGE_DOLLARS:g}. {methods} methods × 3 budgets and FULL, two scorers, {replicates} replicates with ",
             f"ratings of their own: {hours:.0f} hours of the machine, about ${dollars:,.0f} at an assumed ",

@@ -29,7 +29,8 @@ from mmssr_jax.evaluation.replicates import Interval  # noqa: E402
 from mmssr_jax.report.numbers import fixed, format_interval, percent, signed  # noqa: E402
 
 PAGE, RESULTS = DOCS / "evidence.md", DOCS / "evidence"
-METHOD, RANDOM, FULL, BASE = evidence.PRIMARY["method"], evidence.PRIMARY["baseline"], "ours/full", "ours/base"
+METHOD, RANDOM = str(evidence.PRIMARY["method"]), str(evidence.PRIMARY["baseline"])
+FULL, BASE = "ours/full", "ours/base"
 Results = Sequence[ReplicateResults]
 
 
@@ -292,7 +293,7 @@ def diagnosis_section(results: Results) -> str:
         "the scorer: the truth in its place (oracle − mmSSR)": ("ours/oracle-p10", METHOD),
         "the rule: the truth without groups (oracle_top − oracle)": ("ours/oracle_top-p10", "ours/oracle-p10"),
         "the rule with a perfect scorer (oracle − random)": ("ours/oracle-p10", RANDOM),
-        "the training: twice the epochs (mmSSR − random)": ("ours/mmssr-p10-base-2", "ours/random-p10-base-2"),
+        "the training: twice the steps (mmSSR − random)": ("ours/mmssr-p10-base-2", "ours/random-p10-base-2"),
         "the world: is it learnable (full − start)": (FULL, BASE),
         "the world: do flaws cost something here (unflawed − random)": ("ours/unflawed-p10", RANDOM),
         "the world: a pool without flaws (its random tenth − random)": ("flaws_0/random-p10", RANDOM),

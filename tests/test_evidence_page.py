@@ -110,7 +110,7 @@ def test_a_lost_gain_is_diagnosed(folder: Path):
     assert "95 % interval not apart from zero" in text
     diagnosis = section(text, "Diagnosis")
     assert "| the scorer: the truth in its place (oracle − mmSSR) | +10.3 (" in diagnosis
-    assert "| the training: twice the epochs (mmSSR − random) | not run |" in diagnosis
+    assert "| the training: twice the steps (mmSSR − random) | not run |" in diagnosis
 
 
 def test_the_ladder_is_computed_from_its_values(folder: Path):
