@@ -293,7 +293,7 @@ SOURCES = {
 INSTRUMENTS = PictureSet(
     "instruments", FAMILIES, SOURCES,
     {ATTRIBUTE: 2, DATA: 2, SPATIAL: 2, SCENE: 2, STEM: 2, LOGIC: 2, FINE: 2, COMPARE: 1},
-    (SPATIAL, SCENE, DATA, COMPARE), canvas,
+    (SPATIAL, SCENE, DATA, COMPARE), canvas, 0.4,
     {WORD: "{q} Reply briefly.", CHOICE: "{q}\n{o}", SHORT: "{q} Use a sentence.", YES_NO: "Is that so? {c}",
      DETAILED: "Give an account of the picture."},
     ("yes", "no"),

@@ -13,7 +13,6 @@ from mmssr_jax.core.vocabulary import MAX_SCORE, SLUGS
 from mmssr_jax.synthetic.scene import COMPARE, LANGUAGE, SCENE, chance, pick, several, without
 from mmssr_jax.synthetic.styles import CHOICE, DETAILED, SHORT, YES_NO
 
-_TWO_ITEMS = 0.4  # share of the pictures
 _COMPARISONS = 0.4  # share of the questions about two items that compare them
 _RICH = 0.4  # share of the pictures
 _OPTIONS, _FEW_VALUES = 4, 6
@@ -112,6 +111,7 @@ class PictureSet:
       ratings: of any plain sample.
       grows: capabilities that rich pictures add one to, and two items one more.
       canvas: draws a picture.
+      two_items: share of the pictures with two items.
       wording: style -> how a question is put (`{q}` the question, `{o}` the options, `{c}` a claim).
       truth: the words for a claim that holds and one that does not.
     """
@@ -122,6 +122,7 @@ class PictureSet:
     ratings: Ratings
     grows: tuple[str, ...]
     canvas: Callable[[Picture, np.random.Generator], Image.Image]
+    two_items: float
     wording: Mapping[str, str]
     truth: tuple[str, str]
 
@@ -173,7 +174,7 @@ class Question:
 
 def draw_picture(made: PictureSet, family: str, rng: np.random.Generator) -> Picture:
     """A random picture of a family."""
-    count = 2 if chance(rng, _TWO_ITEMS) else 1
+    count = 2 if chance(rng, made.two_items) else 1
     return Picture(family, tuple(made.families[family].make(rng) for _ in range(count)), chance(rng, _RICH))
 
 

@@ -25,20 +25,20 @@ from mmssr_jax.synthetic.scene import (  # fmt: skip
 from mmssr_jax.synthetic.styles import CHOICE, DETAILED, SHORT, WORD, YES_NO
 
 RGB = tuple[int, int, int]
-_PAINTS: dict[str, RGB] = {"scarlet": (226, 48, 40), "blue": (48, 92, 214), "lime": (140, 206, 40),
-                           "tan": (196, 150, 96),
-                           "pink": (240, 140, 190), "grey": (128, 130, 136)}  # fmt: skip
-_COUNTS = ("1", "2", "3", "4")
+_PAINTS: dict[str, RGB] = {"scarlet": (226, 38, 30), "blue": (40, 80, 220), "lime": (130, 214, 30),
+                           "golden": (250, 196, 10), "black": (26, 26, 30)}  # fmt: skip
+_DECOR: RGB = (134, 92, 150)
+_COUNTS = ("1", "2", "3")
 _CORNERS = {"far corner": (0.5, 0.58), "near corner": (0.5, 0.92), "left corner": (0.2, 0.75),
             "right corner": (0.8, 0.75)}  # fmt: skip
-_HOURS = tuple(f"{n} o'clock" for n in range(1, 13))
+_HOURS = tuple(f"{n} o'clock" for n in (3, 6, 9, 12))
 _DAY = {"sun": "daytime", "moon": "night"}
 _SIGNS = {"no entry": "round", "turn left": "round", "turn right": "round", "take care": "triangular",
           "give way": "triangular", "halt": "eight-sided", "main road": "diamond"}  # fmt: skip
 _OUTLINES = ("round", "triangular", "eight-sided", "diamond")
 _BOARDS = ("top board", "middle board", "bottom board")
 _GOODS = ("jars", "books", "bowls")
-_LETTERS = "ACEFHJKLMNPRTUVXYZ"
+_LETTERS = "AEHKTX"
 _SHARED_COLOUR = ("Tell me the colour{where}.", "What is the paint{where}?")
 _SHARED_COUNT = ("Count them{where}.", "How many do you see{where}?")
 
@@ -61,7 +61,7 @@ def _cube(pen: ImageDraw.ImageDraw, x: float, y: float, r: float, colour: RGB) -
 
 def tower(rng: np.random.Generator) -> Item:
     """A stack of cubes in a corner of a tiled floor."""
-    count, colour, corner = int(rng.integers(1, 5)), pick(rng, tuple(_PAINTS)), pick(rng, tuple(_CORNERS))
+    count, colour, corner = int(rng.integers(1, 4)), pick(rng, tuple(_PAINTS)), pick(rng, tuple(_CORNERS))
 
     def draw(image: Image.Image, box: Box) -> None:
         pen, (left, top, side) = ImageDraw.Draw(image), box
@@ -69,14 +69,14 @@ def tower(rng: np.random.Generator) -> Item:
         pen.polygon(floor, fill=(236, 228, 206), outline=(90, 80, 70))
         a, b = _CORNERS[corner]
         for k in range(count):
-            _cube(pen, left + a * side, top + (b - 0.12 * k) * side, 0.12 * side, _PAINTS[colour])
+            _cube(pen, left + a * side, top + (b - 0.16 * k) * side, 0.16 * side, _PAINTS[colour])
 
     return Item({"colour": colour, "count": str(count), "corner": corner}, draw, count)
 
 
 def clock(rng: np.random.Generator) -> Item:
     """A square or round clock with a sun or a moon below it, on the full hour."""
-    hour, colour, sky = int(rng.integers(1, 13)), pick(rng, tuple(_PAINTS)), pick(rng, tuple(_DAY))
+    hour, colour, sky = int(rng.integers(4)), pick(rng, tuple(_PAINTS)), pick(rng, tuple(_DAY))
     square = chance(rng, 0.5)
 
     def draw(image: Image.Image, box: Box) -> None:
@@ -86,13 +86,13 @@ def clock(rng: np.random.Generator) -> Item:
         shape((x - r, y - r, x + r, y + r), fill=_PAINTS[colour])
         r *= 0.8
         shape((x - r, y - r, x + r, y + r), fill=(255, 252, 240))
-        for length, turn, wide in ((0.62, hour / 12, 0.085), (0.9, 0.0, 0.04)):
+        for length, turn, wide in ((0.75, (hour + 1) / 4, 0.13), (0.95, 0.0, 0.03)):
             end = (x + length * r * math.sin(2 * math.pi * turn), y - length * r * math.cos(2 * math.pi * turn))
             pen.line((x, y, *end), fill=(20, 20, 20), width=max(2, int(wide * side)))
-        below = (x - 0.1 * side, top + 0.84 * side, x + 0.06 * side, top + 1.0 * side)
+        below = (x - 0.09 * side, top + 0.83 * side, x + 0.09 * side, top + 1.0 * side)
         pen.ellipse(below, fill=(255, 214, 0) if sky == "sun" else (40, 44, 92))
 
-    return Item({"time": _HOURS[hour - 1], "colour": colour, "day": _DAY[sky]}, draw, hour)
+    return Item({"time": _HOURS[hour], "colour": colour, "day": _DAY[sky]}, draw, hour)
 
 
 def road_sign(rng: np.random.Generator) -> Item:
@@ -135,8 +135,8 @@ def _plate(pen: ImageDraw.ImageDraw, meaning: str, x: float, y: float, r: float)
 
 
 def shelf(rng: np.random.Generator) -> Item:
-    """A shelf of three boards, with one to four equal things on one of them."""
-    board, good, count = int(rng.integers(3)), pick(rng, _GOODS), int(rng.integers(1, 5))
+    """A shelf of three boards, with one to three equal things on one of them."""
+    board, good, count = int(rng.integers(3)), pick(rng, _GOODS), int(rng.integers(1, 4))
     colour = pick(rng, tuple(_PAINTS))
 
     def draw(image: Image.Image, box: Box) -> None:
@@ -149,7 +149,7 @@ def shelf(rng: np.random.Generator) -> Item:
             pen.rectangle((left, top + (0.33 * k - 0.04) * side, left + side, top + 0.33 * k * side), fill=wood)
         bottom = top + (0.33 * board + 0.29) * side
         for k in range(count):
-            x, w, h = left + (0.08 + 0.22 * k) * side, 0.17 * side, 0.22 * side
+            x, w, h = left + (0.08 + 0.3 * k) * side, 0.24 * side, 0.26 * side
             if good == "jars":
                 pen.rectangle((x, bottom - 0.75 * h, x + w, bottom), fill=_PAINTS[colour])
                 pen.rectangle((x + 0.2 * w, bottom - h, x + 0.8 * w, bottom - 0.75 * h), fill=(20, 20, 20))
@@ -163,29 +163,26 @@ def shelf(rng: np.random.Generator) -> Item:
 
 
 def plate(rng: np.random.Generator) -> Item:
-    """A number plate: two letters and two digits in a blown-up bitmap font on a coloured band."""
-    letters, digits = pick(rng, _LETTERS) + pick(rng, _LETTERS), str(int(rng.integers(10, 100)))
-    colour = pick(rng, tuple(_PAINTS))
+    """A number plate: a letter and a digit of a blown-up bitmap font on a coloured band."""
+    letter, digit, colour = pick(rng, _LETTERS), pick(rng, "123456789"), pick(rng, tuple(_PAINTS))
 
     def draw(image: Image.Image, box: Box) -> None:
         pen, (left, top, side) = ImageDraw.Draw(image), box
         pen.rectangle((left, top + 0.1 * side, left + side, top + 0.9 * side), fill=_PAINTS[colour])
-        for text, y in ((letters, 0.14), (digits, 0.51)):
-            at = (left + 0.08 * side, top + y * side, left + 0.92 * side, top + (y + 0.35) * side)
+        for sign, x in ((letter, 0.08), (digit, 0.52)):
+            at = (left + x * side, top + 0.18 * side, left + (x + 0.4) * side, top + 0.82 * side)
             pen.rectangle(at, fill=(255, 255, 255))
-            word = _bitmap(text)
-            word = word.resize((int(0.6 * side), int(0.3 * side)), Image.Resampling.NEAREST)
-            image.paste((0, 0, 0), (int(left + 0.2 * side), int(top + (y + 0.025) * side)), word)
+            mask = _bitmap(sign).resize((int(0.3 * side), int(0.54 * side)), Image.Resampling.NEAREST)
+            image.paste((0, 0, 0), (int(left + (x + 0.05) * side), int(top + 0.23 * side)), mask)
 
-    return Item({"letters": letters, "digits": digits, "colour": colour}, draw)
+    return Item({"letter": letter, "digit": digit, "colour": colour}, draw)
 
 
 def _bitmap(text: str) -> Image.Image:
     """The text in Pillow's bitmap font, cropped: a mask."""
     mask = Image.new("L", (40, 16))
     ImageDraw.Draw(mask).text((2, 2), text, fill=255, font=ImageFont.load_default_imagefont())
-    box = mask.getbbox()
-    return mask.crop(box)
+    return mask.crop(mask.getbbox())
 
 
 def canvas(picture: Picture, rng: np.random.Generator) -> Image.Image:
@@ -194,7 +191,7 @@ def canvas(picture: Picture, rng: np.random.Generator) -> Image.Image:
     side = int(rng.integers(72, 105))
     extra = int(rng.integers(8, 40))
     size = (side * len(items), side + extra) if chance(rng, 0.5) else (side * len(items) + extra, side)
-    wall, floor = (tuple(int(v) for v in rng.integers(low, 236, 3)) for low in (175, 120))
+    wall, floor = (tuple(int(v) for v in rng.integers(low, 236, 3)) for low in (190, 150))
     image = Image.new("RGB", size, wall)
     pen = ImageDraw.Draw(image)
     gap = int(rng.integers(5, 12))
@@ -202,11 +199,10 @@ def canvas(picture: Picture, rng: np.random.Generator) -> Image.Image:
         pen.line((x, 0, x, size[1]), fill=tuple(max(0, v - 22) for v in wall))
     pen.rectangle((0, int(0.78 * size[1]), *size), fill=floor)
     if picture.rich:
-        shade = pick(rng, tuple(_PAINTS.values()))
-        pen.ellipse((0, int(0.8 * size[1]), size[0], int(1.1 * size[1])), fill=shade)
+        pen.ellipse((0, int(0.8 * size[1]), size[0], int(1.1 * size[1])), fill=_DECOR)
         for at in (0, size[0]):
             lamp = (at - side // 4, -side // 4, at + side // 4, side // 4)
-            pen.ellipse(lamp, fill=shade, outline=(250, 240, 150), width=3)
+            pen.ellipse(lamp, fill=_DECOR, outline=(250, 240, 150), width=3)
     step = (size[0] - 6) / len(items)
     for n, item in enumerate(items):
         big = 0.94 * min(step, size[1] - 4)
@@ -252,10 +248,8 @@ FAMILIES = {
                        {FINE: 1}),
     }, ("Which has more?",), {SCENE: 1}),
     "plate": Family(plate, {
-        "letters": Topic(("Spell the letters{where}.",), "The letters{where} are {a}.",
-                         tuple(a + b for a in _LETTERS for b in _LETTERS), {OCR: 2}),
-        "digits": Topic(("Give the figures{where}.",), "The figures{where} are {a}.",
-                        tuple(str(n) for n in range(10, 100)), {OCR: 2}),
+        "letter": Topic(("Spell the letter{where}.",), "The letter{where} is {a}.", tuple(_LETTERS), {OCR: 2}),
+        "digit": Topic(("Give the figure{where}.",), "The figure{where} is {a}.", tuple("123456789"), {OCR: 2}),
         "colour": _colour({ATTRIBUTE: 1}),
     }, (), {OCR: 1, FINE: 1}),
 }  # fmt: skip
@@ -271,7 +265,7 @@ SOURCES = {
 TOYS = PictureSet(
     "toys", FAMILIES, SOURCES,
     {ATTRIBUTE: 2, SPATIAL: 2, FINE: 2, SCENE: 2, HUMANITIES: 2, LOGIC: 2, COMPARE: 1, ACTIVITY: 2},
-    (SPATIAL, SCENE, FINE, COMPARE), canvas,
+    (SPATIAL, SCENE, FINE, COMPARE), canvas, 0.15,
     {WORD: "{q}", CHOICE: "{q} Options:\n{o}\nPick one.", SHORT: "{q} Full sentence, please.",
      YES_NO: "True or false: {c}", DETAILED: "Say everything that you notice."},
     ("true", "false"),
