@@ -145,7 +145,8 @@ def methods(budget: str) -> dict[str, dict[str, Any]]:
     }
 
 
-UNSCORED = ("random", "balanced", "unflawed", "oracle", "oracle_top")  # they read no score table
+TRUTH = ("unflawed", "oracle", "oracle_top")  # they read the pool's truth
+UNSCORED = ("random", "balanced", *TRUTH)  # they read no score table
 UPSTREAM = ("proxy", "warm_up")  # models that rivals' features come from; not evaluated
 
 
@@ -264,7 +265,9 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
         "ours": ("base", "full", *(arm for b in BUDGETS for arm in _at(b, *TEN)), "scorer"),
         "paper": (*(arm for b in BUDGETS for arm in _at(b, "expected")), "scorer"),
     },
-    "equal_tokens": {"ours": _at("tokens", *TEN), "paper": _at("tokens", "expected")},
+    "equal_tokens": {  # without the three that read the truth, which has no token counts
+        "ours": _at("tokens", *(m for m in TEN if m not in TRUTH)), "paper": _at("tokens", "expected"),
+    },
     "flaw_free": {"flaws_0": ("base", *_at("p10", *(m for m in TEN if m != "unflawed")), "scorer")},
     "ablations": {
         "ours": (

@@ -168,7 +168,7 @@ GPUS, DOLLARS_PER_GPU_HOUR = 8, 2.5
 def gpu_costs(replicates: int = 5) -> str:
     """The same comparison at the size of LLaVA-665k, derived from docs/planning.md."""
     tenths = {"p05": 0.5, "p10": 1.0, "p30": 3.0}
-    methods = len(evidence.TEN) + 1 - 3  # without the three that need the truth
+    methods = len(evidence.TEN) + 1 - len(evidence.TRUTH)
     trainings = TRAIN_MINUTES * (methods * sum(tenths.values()) + 10.0)
     hours = replicates * (trainings + 2 * (SCORE_MINUTES + SCORER_MINUTES)) / 60
     dollars = hours * GPUS * DOLLARS_PER_GPU_HOUR + replicates * JUDGE_DOLLARS

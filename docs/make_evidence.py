@@ -26,7 +26,7 @@ from mmssr_jax.evaluation import ladder  # noqa: E402
 from mmssr_jax.evaluation.evidence_cells import ReplicateResults, read_results  # noqa: E402
 from mmssr_jax.evaluation.evidence_table import common, costs, difference, rows, skills, split  # noqa: E402
 from mmssr_jax.evaluation.replicates import Interval  # noqa: E402
-from mmssr_jax.report.numbers import fixed, format_interval, percent, signed  # noqa: E402
+from mmssr_jax.report.numbers import count, fixed, format_interval, percent, signed  # noqa: E402
 
 PAGE, RESULTS = DOCS / "evidence.md", DOCS / "evidence"
 METHOD, RANDOM = str(evidence.PRIMARY["method"]), str(evidence.PRIMARY["baseline"])
@@ -136,7 +136,7 @@ def main_section(results: Results) -> str:
     if not made:
         return not_run("main")
     hashes = sorted({r.configs["main"] for r in results if "main" in r.configs})
-    head = ("selection", "accuracy", "− random (95 %)", "p (Holm)", "/FULL", ">Rand", "flawed")
+    head = ("selection", "accuracy", "− random (95 %)", "p (Holm)", "/FULL", ">Rand", "rows", "flawed")
     text = [
         f"Config `{'`, `'.join(hashes)}`, replicates {replicate_numbers(results, list(made))}; "
         f"primary endpoint: {points(made[METHOD].difference if METHOD in made else None)}, not adjusted."
@@ -151,7 +151,7 @@ def main_section(results: Results) -> str:
                 p = "primary" if name == METHOD else fixed(row.p_holm, 3)
                 full = "–" if row.over_full is None else fixed(row.over_full.mean, 1)
                 above = "–" if row.above is None else f"{row.above} of {len(skills(results, name))}"
-                body.append((label(name), fixed(row.mean, 1), points(row.difference), p, full, above,
+                body.append((label(name), fixed(row.mean, 1), points(row.difference), p, full, above, count(row.rows),
                              percent(row.flawed)))  # fmt: skip
         text.append(f"**{title}**\n\n{table(head, body)}")
     return "\n\n".join(text)
@@ -202,7 +202,8 @@ def compared(results: Results, pairs: Mapping[str, tuple[str, str]], family: str
 
 def tokens_section(results: Results) -> str:
     """Equal tokens."""
-    names = [f"ours/{m}-tokens" for m in evidence.TEN if m != "random"] + ["paper/expected-tokens"]
+    methods = [m for m in evidence.TEN if m not in ("random", *evidence.TRUTH)]
+    names = [*(f"ours/{m}-tokens" for m in methods), "paper/expected-tokens"]
     pairs = {label(name): (name, "ours/random-tokens") for name in names}
     return compared(results, pairs, "equal_tokens", head="− random (95 %)")
 

@@ -26,6 +26,7 @@ class Row:
       p_holm: adjusted over all rows but the primary one, for which it is None, as for a row without a p.
       over_full: 100 x the arm / the arm trained on everything, over replicates ("/FULL"); None where there is none.
       above: skills whose mean over replicates is above the baseline's (">Rand").
+      rows: mean number of selected samples; None where nothing is selected.
       flawed: mean share of flawed samples in the selection.
     """
 
@@ -35,6 +36,7 @@ class Row:
     p_holm: float | None
     over_full: Interval | None
     above: int | None
+    rows: float | None
     flawed: float | None
 
 
@@ -85,14 +87,16 @@ def rows(
             p_holm=adjusted.get(name),
             over_full=_over_full(results, name, full),
             above=_above(results, name, baseline[name]),
-            flawed=_flawed(results, name),
+            rows=_mean([r.cells[name].rows for r in common(results, [name])]),
+            flawed=_mean([r.cells[name].flawed for r in common(results, [name])]),
         )
         for name in there
     ]
 
 
-def _flawed(results: Results, name: str) -> float | None:
-    known = [share for r in common(results, [name]) if (share := r.cells[name].flawed) is not None]
+def _mean(numbers: Sequence[float | None]) -> float | None:
+    """Of those that are known."""
+    known = [number for number in numbers if number is not None]
     return float(np.mean(known)) if known else None
 
 
