@@ -104,7 +104,7 @@ def train_scorer(scale: Scale, seed: int) -> dict[str, Any]:
         "warm_up": phase(steps=scale.warm_up, seed=seed),
         "phase": phase(steps=scale.steps, rows=8, length=576, images=6, seed=seed),
         "answer_weight": 1.0,
-        "replay": True,
+        "replay": 0.5,
     }
 
 
