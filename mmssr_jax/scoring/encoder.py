@@ -239,11 +239,12 @@ class ScorerEncoder:
                     positions.append(int(path[start + k - 1]) + len(tokens))
                     targets.append(branch[start + k])
                     target_weights.append(w)
-        return self._attach(
+        example = self._attach(
             tokens, slots, pixels, tree, np.array(positions, np.int32), np.array(targets, np.int32),
             np.array(target_weights, np.float32), cut,
-            np.array([answer_q] * len(own[0]) + [0.0] * (len(targets) - len(own[0])), np.float32),
         )  # fmt: skip
+        is_own = np.arange(len(targets)) < len(own[0])
+        return dataclasses.replace(example, loss_q=is_own.astype(np.float32) * np.float32(answer_q))
 
     def _style_answers(self, styles: Sequence[str]) -> list[tuple[list[int], list[float]]]:
         """Answers to the style query with per-token weights: the full list, and each further style as an alternative.
@@ -263,18 +264,7 @@ class ScorerEncoder:
             answers.append((list(tokens), [1.0 / total] * len(tokens)))
         return answers
 
-    def _attach(
-        self,
-        tokens,
-        slots,
-        pixels,
-        tree: PromptTree,
-        positions,
-        targets,
-        weights,
-        cut: int,
-        q: np.ndarray | None = None,
-    ) -> Example:  # fmt: skip
+    def _attach(self, tokens, slots, pixels, tree: PromptTree, positions, targets, weights, cut: int) -> Example:
         n = len(tokens)
         total, own = n + len(tree.tokens), token_positions(slots, pixels)
         return Example(
@@ -286,7 +276,6 @@ class ScorerEncoder:
             loss_position=positions.astype(np.int32),
             loss_target=targets.astype(np.int32),
             loss_weight=weights,
-            loss_q=q,
             cut=cut,
         )
 
