@@ -25,6 +25,7 @@ from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import IMAGE_TAG, ImageRef
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS, ImageError, check_image
+from mmssr_jax.images.frame_rate import FrameRate
 from mmssr_jax.images.frames import DEFAULT_FRAMES, check_video, frame_refs
 
 _MAX_REFERENCE = 64  # characters; VLMEvalKit takes a shorter `image` for another row's index
@@ -125,7 +126,12 @@ def check_columns(path: Path, required: Sequence[str]) -> list[str]:
 
 
 def read_benchmark(
-    path: Path, *, required: Sequence[str], images: Path | None = None, frames: int = DEFAULT_FRAMES
+    path: Path,
+    *,
+    required: Sequence[str],
+    images: Path | None = None,
+    frames: int = DEFAULT_FRAMES,
+    frame_rate: FrameRate | None = None,
 ) -> list[Row]:
     """Reads a benchmark file with its images.
 
@@ -135,6 +141,7 @@ def read_benchmark(
       images: the folder that `image_path` and `video_path` are relative to; by default the TSV's folder. Absolute paths
         have to lie inside of it.
       frames: number of frames to take from a video.
+      frame_rate: takes the frames of video files by their length instead.
 
     Raises:
       UserError: the file or a required column is missing, an index occurs twice, a row is truncated, or an image is
@@ -151,7 +158,7 @@ def read_benchmark(
         if row["index"] in cells:
             raise UserError(f"{path}: index {row['index']} occurs twice")
         cells[row["index"]] = row
-    reader = _ImageReader(path, images or path.parent, cells, frames)
+    reader = _ImageReader(path, images or path.parent, cells, frames, frame_rate)
     return [
         Row({name: cell for name, cell in row.items() if name != "image"}, reader.read(index))
         for index, row in cells.items()
@@ -209,8 +216,10 @@ def _lines(path: Path) -> Iterator[list[str]]:
 class _ImageReader:
     """Reads and checks the images of a row, given as base64 or as paths; rows that share images share the bytes."""
 
-    def __init__(self, path: Path, folder: Path, cells: Mapping[str, Mapping[str, str]], frames: int):
-        self._path, self._folder, self._cells, self._frames = path, folder, cells, frames
+    def __init__(
+        self, path: Path, folder: Path, cells: Mapping[str, Mapping[str, str]], frames: int, rate: FrameRate | None
+    ):
+        self._path, self._folder, self._cells, self._frames, self._rate = path, folder, cells, frames, rate
         self._inline_images: dict[str, tuple[ImageRef, ...]] = {}
 
     def read(self, index: str) -> tuple[ImageRef, ...]:
@@ -253,12 +262,12 @@ class _ImageReader:
         try:
             path = files.inside(self._folder, files.relative(self._folder, name))
             path.stat()  # a missing file is reported even where no video decoder is installed
-            frames = frame_refs(path, self._frames)
+            frames = frame_refs(path, self._frames, self._rate)
             if path.is_dir():
                 for image in dict.fromkeys(frames):
                     self._check(index, image.read())
             else:
-                check_video(path, self._frames, max_pixels=DEFAULT_MAX_PIXELS, decode=False)
+                check_video(path, self._rate or self._frames, max_pixels=DEFAULT_MAX_PIXELS, decode=False)
         except (ValueError, OSError, ImageError) as e:
             raise UserError(f"{self._path}: index {index}: video_path {name!r} is not readable ({e})") from None
         return frames

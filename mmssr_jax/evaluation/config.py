@@ -11,6 +11,7 @@ from mmssr_jax.evaluation.api_grader import GraderConfig
 from mmssr_jax.evaluation.prompt_kits import Kit
 from mmssr_jax.evaluation.ranked_options import RankBy
 from mmssr_jax.generation.prompting import PromptConfig
+from mmssr_jax.images.frame_rate import FrameRate
 
 RESERVED = frozenset(("scorer", "judge", "comparison"))  # results/<name>.json that do not belong to a run
 CAPABILITIES, TILES = "capabilities", "tiles"
@@ -89,6 +90,7 @@ class BenchmarkConfig:
       shots: few-shot examples.
       frames: maximum number of evenly spaced images per question, for videos (24 by default) and for videos given as
         frames.
+      frame_rate: takes the frames of video files by their length instead, as `pool.frame_rate`.
       kit_name: VLMEvalKit's name of the benchmark, for exported predictions; by default the TSV's name.
       answering, rank_by: override the stage's values for this benchmark.
       distractors: for ranked short answers.
@@ -105,6 +107,7 @@ class BenchmarkConfig:
     max_new_tokens: int | None = None
     shots: ShotsConfig | None = None
     frames: int | None = None
+    frame_rate: FrameRate | None = None
     kit_name: str | None = None
     answering: Answering | None = None
     rank_by: RankBy | None = None
@@ -113,6 +116,8 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         if self.frames is not None and self.frames < 1:
             raise ValueError("frames must be at least 1")
+        if self.frames is not None and self.frame_rate is not None:
+            raise ValueError("frames and frame_rate exclude each other; frame_rate.max_frames limits the frames")
         if (self.path is None) == (self.synthetic is None):
             raise ValueError("set either path (a VLMEvalKit TSV) or synthetic (questions, seed)")
 

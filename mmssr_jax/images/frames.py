@@ -1,4 +1,5 @@
-"""Frames of videos, evenly spaced in time. Decoding needs PyAV (the extra `video`); a folder of frames does not."""
+"""Frames of videos, a fixed number or by the frame rate. Decoding needs PyAV (the extra `video`); a folder of frames
+does not."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from PIL import Image
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.decode import PILLOW_MAX_PIXELS, ImageDefect, ImageError
+from mmssr_jax.images.frame_rate import FrameRate
 
 DEFAULT_FRAMES = 24  # MM1.5-Video (arXiv 2409.20566)
 # Demuxers of self-contained files (a playlist would refer to others).
@@ -29,16 +31,20 @@ _FRAME_FILES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff
 
 @dataclasses.dataclass(frozen=True)
 class FrameRef(ImageRef):
-    """One of `count` frames of the video file `path`, evenly spaced in time; `number` counts from 0."""
+    """One of `count` frames of the video file `path`; `number` counts from 0.
+
+    They are evenly spaced in time, or what `rate` takes of the video.
+    """
 
     number: int = 0
     count: int = 1
+    rate: FrameRate | None = None
 
     @property
-    def video(self) -> tuple[Path, int]:
+    def video(self) -> tuple[Path, int | FrameRate]:
         """The arguments of `read_frames`."""
         assert self.path is not None
-        return self.path, self.count
+        return self.path, self.rate or self.count
 
     def read(self) -> bytes:
         """The frame as PNG.
@@ -49,18 +55,22 @@ class FrameRef(ImageRef):
         return _encoded_frames(*self.video)[self.number]
 
 
-def frame_refs(path: Path, count: int) -> tuple[ImageRef, ...]:
-    """`count` evenly spaced frames of a video; frames repeat where it has fewer.
+def frame_refs(path: Path, count: int, rate: FrameRate | None = None) -> tuple[ImageRef, ...]:
+    """`count` evenly spaced frames of a video; frames repeat where it has fewer. With `rate`, those that it takes.
 
     Args:
       path: a video file, or a folder of frames; numbers in the file names are sorted as numbers.
-      count: number of frames.
+      count: number of frames; also with a `rate` that of a folder, whose frame rate is unknown.
+      rate: the number of frames follows from a video's length; its index is read.
 
     Raises:
-      ImageError: the folder holds no images.
+      OSError: `rate` is set, and the video is missing.
+      ImageError: the folder holds no images; `rate` is set, and the video has no index.
+      UserError: `rate` is set, and PyAV is not installed.
     """
     if not path.is_dir():
-        return tuple(FrameRef(path=path, number=n, count=count, clip=(str(path), n)) for n in range(count))
+        count = count if rate is None else len(frame_times(path, rate))
+        return tuple(FrameRef(path=path, number=n, count=count, rate=rate, clip=(str(path), n)) for n in range(count))
     files = sorted((p for p in path.iterdir() if p.suffix.lower() in _FRAME_FILES), key=_as_numbers)
     if not files:
         raise ImageError(ImageDefect.UNREADABLE_VIDEO, f"{path.name}: a folder without images")
@@ -73,53 +83,58 @@ def _as_numbers(path: Path) -> tuple[Any, ...]:
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name))
 
 
-def check_video(path: Path, count: int, *, max_pixels: int, decode: bool) -> None:
+def check_video(path: Path, sampling: int | FrameRate, *, max_pixels: int, decode: bool) -> None:
     """Raises what `read_frames` would raise; without `decode` only the container and its index are checked."""
     if decode:
-        for _ in _frames(path, count, max_pixels):
+        for _ in _frames(path, sampling, max_pixels):
             pass
     else:
         with _opened(path, max_pixels) as container:
             _timeline(container)
 
 
-def read_frames(path: Path, count: int, *, max_pixels: int) -> list[Image.Image]:
-    """`count` frames of a video, evenly spaced in time from the first to the last; upright, mode RGB.
+def read_frames(path: Path, sampling: int | FrameRate, *, max_pixels: int) -> list[Image.Image]:
+    """Frames of a video, from the first to the last; upright, mode RGB.
+
+    Args:
+      path: the video.
+      sampling: a number of frames, evenly spaced in time, or a rate.
+      max_pixels: frames with more pixels are refused.
 
     Raises:
       OSError: the file is missing.
       ImageError: not a video, damaged, or with frames of more than `max_pixels` pixels.
       UserError: PyAV is not installed.
     """
-    return [image for n, image in sorted(_frames(path, count, max_pixels), key=lambda f: f[0])]
+    return [image for n, image in sorted(_frames(path, sampling, max_pixels), key=lambda f: f[0])]
 
 
 @functools.lru_cache(maxsize=2)
-def frame_times(path: Path, count: int) -> tuple[float, ...]:
+def frame_times(path: Path, sampling: int | FrameRate) -> tuple[float, ...]:
     """The time of each of the frames of `read_frames`, in seconds from the first frame of the video; raises as it."""
     with _opened(path, PILLOW_MAX_PIXELS) as container:
         times, _ = _timeline(container)
         unit = container.streams.video[0].time_base
-        return tuple(float((times[k] - times[0]) * unit) for k in nearest(times, count))
+        return tuple(float((times[k] - times[0]) * unit) for k in _chosen(container, times, sampling))
 
 
 @functools.lru_cache(maxsize=2)
-def _encoded_frames(path: Path, count: int) -> tuple[bytes, ...]:
+def _encoded_frames(path: Path, sampling: int | FrameRate) -> tuple[bytes, ...]:
     """The frames as PNG; cached, since a reader asks for one frame after the other."""
     encoded = []
-    for image in read_frames(path, count, max_pixels=PILLOW_MAX_PIXELS):
+    for image in read_frames(path, sampling, max_pixels=PILLOW_MAX_PIXELS):
         buffer = io.BytesIO()
         image.save(buffer, "PNG", compress_level=1)
         encoded.append(buffer.getvalue())
     return tuple(encoded)
 
 
-def _frames(path: Path, count: int, max_pixels: int) -> Iterator[tuple[int, Image.Image]]:
-    """(number, frame) pairs, all `count`."""
+def _frames(path: Path, sampling: int | FrameRate, max_pixels: int) -> Iterator[tuple[int, Image.Image]]:
+    """(number, frame) pairs of all frames to take."""
     with _opened(path, max_pixels) as container:
         stream = container.streams.video[0]
         times, keys = _timeline(container)
-        wanted = [times[k] for k in nearest(times, count)]
+        wanted = [times[k] for k in _chosen(container, times, sampling)]
         try:
             for n, frame in _decoded(container, stream, wanted, keys):
                 yield n, _upright(frame)
@@ -166,6 +181,17 @@ def _timeline(container: Any) -> tuple[list[int], list[int]]:
     if not packets:
         raise ImageError(ImageDefect.UNREADABLE_VIDEO, "holds no frames")
     return sorted({p.pts for p in packets}), sorted({p.pts for p in packets if p.is_keyframe})
+
+
+def _chosen(container: Any, times: Sequence[int], sampling: int | FrameRate) -> list[int]:
+    """Indices of the frames to take of those at the ascending `times`."""
+    if isinstance(sampling, int):
+        return nearest(times, sampling)
+    stream = container.streams.video[0]
+    if len(times) == 1:
+        return [0]
+    stated = stream.average_rate or Fraction(len(times) - 1) / ((times[-1] - times[0]) * stream.time_base)
+    return sampling.indices(len(times), float(stated))
 
 
 def even_frames(total: int, count: int) -> list[int]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.images.decode import open_rgb
+from mmssr_jax.images.frame_rate import FrameRate
 from mmssr_jax.images.frames import FrameRef, read_frames
 
 
@@ -69,7 +70,7 @@ def sample_images(sample: Sample, *, max_pixels: int) -> list[Image.Image]:
     Raises:
       OSError, ValueError: an image cannot be read (see `open_rgb`, `read_frames`).
     """
-    videos: dict[tuple[Path, int], list[Image.Image]] = {}
+    videos: dict[tuple[Path, int | FrameRate], list[Image.Image]] = {}
     images = []
     for ref in sample.images:
         if isinstance(ref, FrameRef):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
+from mmssr_jax.images.frame_rate import FrameRate
 from mmssr_jax.images.frames import DEFAULT_FRAMES
 
 AUTO_ID = "auto"
@@ -81,6 +82,7 @@ class RecordConfig:
       repair: "strict" rejects records that break the format; "llava" repairs what LLaVA-NeXT's loader accepts.
       follow_links: accept symbolic links in the images folder that lead out of it; otherwise such images are rejected.
       frames: number of evenly spaced frames that represent a video.
+      frame_rate: takes the frames of video files by their frame rate instead; folders of frames have none.
       turns: drops low-rated turns of a conversation; each is counted as a repair.
     """
 
@@ -89,6 +91,7 @@ class RecordConfig:
     repair: Literal["strict", "llava"] = "strict"
     follow_links: bool = False
     frames: int = DEFAULT_FRAMES
+    frame_rate: FrameRate | None = None
     turns: TurnsConfig = dataclasses.field(default_factory=TurnsConfig)
 
     def __post_init__(self) -> None:

@@ -1,10 +1,14 @@
-"""The first pass over a pool: parses every record's text without opening its images."""
+"""The first pass over a pool: parses every record's text without opening its images.
+
+With `RecordConfig.frame_rate` the index of each video is read, since the number of its frames follows from it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,12 +121,13 @@ def scan(reader: Reader, rules: RecordConfig, *, limit: int | None = None) -> Sc
             content = zlib.crc32(record.raw)
         try:
             conversation, orig_id, source = read(record, rules)
+            n_images = _n_images(conversation, reader.images_root(record.file), rules)
         except RejectedError as e:
             named = _named(record, rules)
             rejects.add(position, content, *named, str(e.reason), e.detail, record.file, record.number)
             continue
         rows.add(
-            position, content, orig_id, source, _n_images(conversation, rules), len(conversation.turns),
+            position, content, orig_id, source, n_images, len(conversation.turns),
             [str(m) for m in conversation.repairs],
             record.file, record.number, record.offset, len(record.raw), zlib.crc32(record.raw),
         )  # fmt: skip
@@ -151,26 +156,40 @@ def read(record: Record, rules: RecordConfig) -> tuple[Conversation, str | None,
 
 
 def read_sample(record: Record, images_root: Path, rules: RecordConfig, *, id: str) -> Sample:
-    """Converts a record to a sample; a video becomes `rules.frames` images, and its tag as many tags.
+    """Converts a record to a sample; a video becomes its frames by `rules`, and its tag as many tags.
 
     Raises:
       RejectedError: the record cannot be used, or its images do not exist.
     """
     conversation, _, source = read(record, rules)
     turns, names = conversation.turns, conversation.images
-    if conversation.videos:
-        turns = tuple(Turn(t.role, t.text.replace(IMAGE_TAG, IMAGE_TAG * rules.frames)) for t in turns)
-        names = tuple(name for name in conversation.videos for _ in range(rules.frames))
     if conversation.videos and record.images is None:
-        videos = video_refs(conversation.videos, images_root, frames=rules.frames, follow_links=rules.follow_links)
+        videos = video_refs(conversation.videos, images_root, rules)
+        turns = _repeat_tags(turns, [len(video) for video in videos])
         images = tuple(frame for video in videos for frame in video)
-    else:  # a packed pool embeds the frames of its videos
+    else:
+        if conversation.videos:  # a packed pool embeds the frames of its videos
+            turns = _repeat_tags(turns, [rules.frames] * len(conversation.videos))
+            names = tuple(name for name in conversation.videos for _ in range(rules.frames))
         images = image_refs(record, names, images_root, follow_links=rules.follow_links)
     return Sample(id=id, source=source, turns=turns, images=images, system=conversation.system)
 
 
-def _n_images(conversation: Conversation, rules: RecordConfig) -> int:
-    return len(conversation.images) + rules.frames * len(conversation.videos)
+def _repeat_tags(turns: tuple[Turn, ...], counts: list[int]) -> tuple[Turn, ...]:
+    """The turns with each tag of a video repeated for each of its frames."""
+    following = iter(counts)
+    return tuple(Turn(t.role, re.sub(IMAGE_TAG, lambda _: IMAGE_TAG * next(following), t.text)) for t in turns)
+
+
+def _n_images(conversation: Conversation, images_root: Path, rules: RecordConfig) -> int:
+    """The number of a record's images, the frames of its videos included.
+
+    Raises:
+      RejectedError: a video whose frames would have to be counted cannot be read.
+    """
+    if rules.frame_rate is None or not conversation.videos:
+        return len(conversation.images) + rules.frames * len(conversation.videos)
+    return sum(len(video) for video in video_refs(conversation.videos, images_root, rules))
 
 
 def _named(record: Record, rules: RecordConfig) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from mmssr_jax.core import files
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.decode import ImageError
 from mmssr_jax.images.frames import FrameRef, frame_refs
+from mmssr_jax.pool.config import RecordConfig
 from mmssr_jax.pool.reasons import Reason, RejectedError
 
 
@@ -80,21 +81,21 @@ def encoded_size(image: ImageRef) -> int:
     return len(image.data) if image.data is not None else image.path.stat().st_size  # type: ignore[union-attr]
 
 
-def video_refs(
-    names: tuple[str, ...], root: Path, *, frames: int, follow_links: bool
-) -> tuple[tuple[ImageRef, ...], ...]:
-    """The frames of each video of a record, `frames` each; arguments as in `image_refs`.
+def video_refs(names: tuple[str, ...], root: Path, rules: RecordConfig) -> tuple[tuple[ImageRef, ...], ...]:
+    """The frames of each video of a record; `names` and `root` as in `image_refs`.
 
     Raises:
       RejectedError: PATH_OUTSIDE, MISSING_VIDEO, or UNREADABLE_VIDEO.
     """
     videos = []
     for name in names:
-        path = _path(root, name, follow_links, Reason.MISSING_VIDEO, folder=True)
+        path = _path(root, name, rules.follow_links, Reason.MISSING_VIDEO, folder=True)
         try:
-            videos.append(frame_refs(path, frames))
+            videos.append(frame_refs(path, rules.frames, rules.frame_rate))
         except ImageError as e:
             raise RejectedError(Reason(e.defect), str(e)) from None
+        except OSError as e:
+            raise RejectedError(Reason.UNREADABLE_VIDEO, f"{path.name}: {e.strerror or e}") from None
     return tuple(videos)
 
 

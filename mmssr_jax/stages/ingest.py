@@ -22,6 +22,7 @@ from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
+from mmssr_jax.images.frame_rate import FrameRate
 from mmssr_jax.images.frames import DEFAULT_FRAMES
 from mmssr_jax.pool.config import IngestConfig, RecordConfig, SettingError, SourceConfig, TurnsConfig, Verify
 from mmssr_jax.pool.distributed import beam
@@ -100,6 +101,8 @@ class PoolConfig:
       verify_images: decode every image ("full"), or read its header only ("header").
       limit: read only the first N records.
       frames: number of evenly spaced frames that represent a video (MM1.5-Video uses 24).
+      frame_rate: takes the frames of video files by their length instead, as Qwen3-VL's processor does by default
+        (`frame_rate.fps=2`); for folders of frames, whose frame rate is unknown, `frames` stays.
       turns: keeps the turns of a conversation whose ratings, lists in the record, reach a minimum (FineVision's
         `relevance_ratings`); the others are dropped and counted. `pool.json` of a selection holds the whole records.
       beam: ingest on Apache Beam, for pools too large for one machine; the result is the same.
@@ -119,6 +122,7 @@ class PoolConfig:
     verify_images: Verify = "full"
     limit: int | None = None
     frames: int = DEFAULT_FRAMES
+    frame_rate: FrameRate | None = None
     turns: TurnsConfig = dataclasses.field(default_factory=TurnsConfig)
     beam: BeamConfig = dataclasses.field(default_factory=BeamConfig)
 
@@ -137,7 +141,7 @@ class PoolConfig:
         """The settings of the ingestion proper."""
         rules = RecordConfig(
             id=self.id, source=self.source, repair=self.repair, follow_links=self.follow_links, frames=self.frames,
-            turns=self.turns,
+            frame_rate=self.frame_rate, turns=self.turns,
         )  # fmt: skip
         return IngestConfig(rules, verify_images=self.verify_images, max_pixels=self.max_pixels, limit=self.limit)
 

@@ -15,6 +15,8 @@ from mmssr_jax.evaluation.benchmark import (
     parse_list,
     read_benchmark,
 )
+from mmssr_jax.images.frame_rate import FrameRate
+from mmssr_jax.images.frames import DEFAULT_FRAMES
 
 from .tsv import b64, png, write_tsv
 
@@ -175,6 +177,19 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
     before = benchmark_digest(path, images=tmp_path / "videos")
     (clip / "frame_7.png").write_bytes(png(colour=(1, 2, 3)))
     assert benchmark_digest(path, images=tmp_path / "videos") != before
+
+
+def test_a_benchmark_with_the_frame_rate_of_its_videos(tmp_path):
+    pytest.importorskip("av", reason="PyAV is not installed: pip install -e .[video]")
+    from tests.images.test_frames import write_video  # a module that is skipped as a whole without PyAV
+
+    write_video(tmp_path / "a.mp4", 40)  # 4 s
+    row = {k: v for k, v in ROW.items() if k != "image"}
+    path = write_tsv(tmp_path / "b.tsv", [{**row, "video_path": "a.mp4"}])
+    (shown,) = read(path, frame_rate=FrameRate())
+    assert [image.clip[1] for image in shown.images] == list(range(8))
+    (evenly,) = read(path)
+    assert len(evenly.images) == DEFAULT_FRAMES
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from PIL import Image
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.images.decode import ImageDefect, ImageError
-from mmssr_jax.images.frames import FrameRef, check_video, even_frames, frame_refs, nearest, read_frames
+from mmssr_jax.images.frame_rate import FrameRate
+from mmssr_jax.images.frames import FrameRef, check_video, even_frames, frame_refs, frame_times, nearest, read_frames
 from mmssr_jax.images.preprocess import preprocess
 from mmssr_jax.images.resize import sample_images
 from mmssr_jax.images.views import SINGLE
@@ -100,6 +101,24 @@ def test_rotation_is_applied(tmp_path):
     assert pixels[4, -4].min() > 200
     assert pixels[4, 4].max() < 200
     assert pixels[-4, -4].max() < 200
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+@pytest.mark.parametrize(("frames", "rate", "wanted"), [(40, 10, 8), (40, 20, 4), (12, 10, 4), (3, 10, 3), (1, 10, 1)])
+def test_frames_by_the_frame_rate(tmp_path, suffix, frames, rate, wanted):
+    path = write_video(tmp_path / f"a.{suffix}", frames, rate=rate)
+    refs = frame_refs(path, 24, FrameRate())
+    assert len(refs) == wanted
+    expected = FrameRate().indices(frames, rate)
+    images = sample_images(Sample("a", "s", (), refs), max_pixels=MAX)
+    assert numbers(images) == [k % 20 for k in expected]  # the greys repeat
+    np.testing.assert_allclose(frame_times(*refs[0].video), [k / rate for k in expected], atol=2e-3)
+
+
+def test_a_folder_has_no_frame_rate(tmp_path):
+    for n in range(6):
+        (tmp_path / f"{n}.jpg").write_bytes(encoded(n))
+    assert frame_refs(tmp_path, 3, FrameRate()) == frame_refs(tmp_path, 3)
 
 
 def test_frame_refs_read_as_any_image(tmp_path):

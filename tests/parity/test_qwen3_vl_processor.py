@@ -17,6 +17,7 @@ from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import IMAGE_PAD, VISION_END, VISION_START, Tokenizer
 from mmssr_jax.images import native_sample
 from mmssr_jax.images.decode import open_rgb
+from mmssr_jax.images.frame_rate import FrameRate
 from mmssr_jax.images.frames import FrameRef
 from mmssr_jax.images.image_blocks import ImageBlocks
 from mmssr_jax.images.native import NativeViewConfig, image_frames, joined, native_size, video_size
@@ -93,6 +94,17 @@ def test_pixels_and_token_counts_of_images(folder, limits):
             np.testing.assert_allclose(values, stored[f"{limits}_pixel_values"], atol=ATOL, rtol=0, err_msg=path.name)
             compared += 1
     assert compared
+
+
+def test_which_frames_of_a_video_are_taken(folder):
+    """The goldens' `num_frames` has no counterpart here: `pool.frames` are evenly spaced in time."""
+    sampling = read(folder / "video" / "sampling.json")
+    limits = {name: sampling["defaults"][name] for name in ("min_frames", "max_frames")}
+    rows = [row for row in sampling["rows"] if "num_frames" not in row["call"]]
+    for row in rows:
+        rate = FrameRate(fps=row["call"].get("fps", sampling["defaults"]["fps"]), **limits)
+        assert rate.indices(row["total_num_frames"], row["fps"]) == row["frames_indices"], row
+    assert len(rows) > 10
 
 
 def test_timestamps_of_frame_pairs(folder):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.images.frame_rate import FrameRate
 from mmssr_jax.images.frames import even_frames
 from mmssr_jax.images.resize import sample_images
 from mmssr_jax.pool.config import IngestConfig, RecordConfig
@@ -51,3 +52,21 @@ def test_a_pool_with_videos(records, make_pool, packed):
         "broken": "unreadable_video", "gone": "missing_video", "outside": "path_outside", "link": "path_outside",
         "number": "bad_video_field", "both": "bad_video_field", "untold": "image_tag_mismatch",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_frame_rate_sets_the_number_of_frames(records, folder, make_pool, packed):
+    write_video(folder / "videos" / "long.mp4", 40)  # 4 s
+    asked = [{"from": "human", "value": f"{IMAGE_TAG} or {IMAGE_TAG}?"}, {"from": "gpt", "value": "Both."}]
+    two = record("two", videos=["videos/a.mp4", "videos/long.mp4"], conversations=asked)
+    rules = RecordConfig(frames=5, frame_rate=FrameRate())
+    pool = make_pool([*records, two], packed=packed, config=IngestConfig(rules))
+    assert pool.index["id"].to_pylist() == ["one", "clip", "frames", "two"]
+    assert pool.index["n_images"].to_pylist() == [1, 4, 5, 12]
+    assert pool[3].turns[0].text == IMAGE_TAG * 4 + " or " + IMAGE_TAG * 8 + "?"
+    assert numbers(sample_images(pool[3], max_pixels=MAX)) == [
+        k % 20 for total in (12, 40) for k in FrameRate().indices(total, 10)
+    ]
+    lines = (pool.folder / "rejects.jsonl").read_text().splitlines()
+    rejects = {r["id"]: r["reason"] for r in map(json.loads, lines)}
+    assert (rejects["broken"], rejects["gone"]) == ("unreadable_video", "missing_video")

@@ -164,7 +164,8 @@ def image_clusters(config: BenchmarkConfig, path: Path) -> dict[str, str]:
 def _rows(config: BenchmarkConfig, path: Path) -> list[Row]:
     images = Path(config.images) if config.images else None
     frames = config.frames or DEFAULT_FRAMES
-    rows = read_benchmark(path, required=get_benchmark(config.kind).columns, images=images, frames=frames)
+    columns = get_benchmark(config.kind).columns
+    rows = read_benchmark(path, required=columns, images=images, frames=frames, frame_rate=config.frame_rate)
     return rows if config.frames is None else [subsample_frames(row, config.frames) for row in rows]
 
 
@@ -180,7 +181,11 @@ def prediction_settings(config: BenchmarkConfig, stage: EvaluateConfig, *, blind
         settings |= {"answering": "rank", "rank_by": config.rank_by, "distractors": distractors}
     if config.prompt != "vlmevalkit":
         settings["prompt"] = config.prompt
-    return settings if config.frames is None else {**settings, "frames": config.frames}
+    if config.frames is not None:
+        settings["frames"] = config.frames
+    if config.frame_rate is not None:
+        settings["frame_rate"] = config.frame_rate
+    return settings
 
 
 def _shots(config: ShotsConfig | None) -> dict[str, Any] | None:
