@@ -97,6 +97,23 @@ def test_again_it_does_nothing_and_the_scorer_alone_is_made_again_from_the_warm_
     assert all(np.array_equal(params[name], again[name]) for name in params)
 
 
+@pytest.mark.slow
+def test_a_scorer_of_an_earlier_version_is_done(trained: StageContext):
+    """Its manifest has neither the fields that were added since nor a digest of itself."""
+    path = trained.workdir.checkpoints("scorer") / "manifest.json"
+    manifest = _manifest(trained, "scorer")
+    assert not {"answer_q", "replay"} & manifest["config"].keys()  # stored only where they are set
+    for section, field in (("phase", "keep_all"), ("phase", "global_packing")):
+        assert manifest["config"][section].pop(field) is None
+    del manifest["manifest_digest"]
+    saved = path.read_bytes()
+    path.write_text(json.dumps(manifest))
+    before = {p: p.stat().st_mtime_ns for p in _files(trained, "scorer")}
+    train_scorer.run(trained)
+    assert {p: p.stat().st_mtime_ns for p in _files(trained, "scorer")} == before
+    path.write_bytes(saved)
+
+
 def _files(context: StageContext, run: str) -> list[Path]:
     return [p for p in context.workdir.checkpoints(run).rglob("*") if p.is_file()]
 
@@ -140,6 +157,20 @@ def test_replay_draws_from_the_whole_pool(base: Path, tmp_path: Path):
     assert [list(c.samples.ids) for c in mixture.components] == [judged, list(pool.ids[30:])]
     for all_judged in (_with_replay(pool, list(pool.ids), 0.25), _with_replay(pool, list(pool.ids), 0.0)):
         assert list(all_judged.ids) == list(pool.ids)
+
+
+def test_settings_at_their_defaults_are_not_stored(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A scorer made before `answer_q` and `replay` existed has neither; it was trained as with their defaults."""
+    stored: list[dict] = []
+    monkeypatch.setattr(train_scorer, "run_phase", lambda *args, settings, **more: stored.append(settings))
+    context = _context(tmp_path, base)
+    for stage in ("ingest", "judge"):
+        main.load_stage(stage)(context)
+    train_scorer.run(context)
+    train_scorer.run(_context(tmp_path, base, answer_q=0.7, replay=0.5))
+    assert [sorted(settings) for settings in stored] == [
+        ["answer_weight", "phase", "scorer"], ["answer_q", "answer_weight", "phase", "replay", "scorer"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
