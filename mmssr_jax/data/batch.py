@@ -155,7 +155,7 @@ def unpack_packed(packed: dict[str, np.ndarray], *, tokens_per_image: int, fixed
 
 
 def _room(used: int, *, blocks: bool) -> int:
-    """The images of a row that there is room for, the next power of two; blocks have finer steps."""
+    """The image capacity of a row: the next power of two, or for blocks a finer step."""
     return block_room(used) if blocks else 1 << max(used - 1, 0).bit_length()
 
 

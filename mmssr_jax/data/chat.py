@@ -28,10 +28,10 @@ def text_and_images(
     """Encodes `text` and replaces each `<image>` tag by the next of `images`.
 
     Args:
-      text: the text between two special tokens; each stretch between tags is tokenized as a whole.
+      text: the text between two special tokens; the text between two tags is tokenized as a whole.
       tokenizer: for the text.
       images: the segments of the images, in order.
-      targets: spans (begin, end) of characters, in order; every token with a character of one is a loss target.
+      targets: spans (begin, end) of characters, in order; every token that overlaps a span is a loss target.
 
     Raises:
       ValueError: there are more tags than images.
@@ -54,7 +54,7 @@ def text_and_images(
 
 
 def _overlaps(spans: Sequence[tuple[int, int]], targets: Sequence[tuple[int, int]]) -> list[bool]:
-    """For each span whether it shares a character with a target; both are in order."""
+    """Whether each span overlaps a target; both are in ascending order."""
     found, first = [], 0
     for begin, end in spans:
         while first < len(targets) and targets[first][1] <= begin:
@@ -78,7 +78,7 @@ def chat_segments(
       sample: with as many tags as there are images.
       tokenizer: for the text.
       images: the segments of the images, in order.
-      prompt_only: stop where the last answer would begin; nothing has a loss.
+      prompt_only: end before the last answer, without loss targets.
       system: the system message; None for the sample's, or else the template's.
       default_system: the template's; None if it has none (Qwen3-VL).
 
@@ -107,5 +107,5 @@ def chat_segments(
 
 
 def marker_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The ids that labels "llava_next" train wherever they occur."""
+    """The ids that are loss targets wherever they occur, for the labels "llava_next"."""
     return tokenizer.im_start, tokenizer.im_end, *tokenizer.encode_fixed("\n")

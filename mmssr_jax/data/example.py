@@ -178,7 +178,7 @@ def causal_example(
         raise ValueError(f"its images do not fit into {max_length} tokens")
     tokens, slots, loss_mask = tokens[:max_length], slice_index(slots, slice(max_length)), loss_mask[:max_length]
     if not loss_mask.any():
-        raise ValueError(f"nothing of its answers is left within {max_length} tokens")
+        raise ValueError(f"truncation to {max_length} tokens removes all of its answers")
     targets = causal_targets(tokens, loss_mask | np.isin(tokens, always))
     return _causal(tokens, slots, pixels, *targets, cut=cut)
 

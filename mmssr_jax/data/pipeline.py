@@ -237,7 +237,7 @@ def _empty(shape: BatchShape, rows: int, processor: Processor) -> tuple[Batch, B
 
 
 class _ThenEmpty(grain.IterDataset):
-    """A stream that never ends: what it consists of, then one element again and again.
+    """An endless stream: the elements of a stream, then one element repeated.
 
     One process's part of the data may end before another's, and a batch needs the rows of all.
     """

@@ -1,4 +1,4 @@
-"""The processor of a model (Hugging Face's word): its tokenizer and image specification, from samples to batches."""
+"""The processor of a model (Hugging Face's term): its tokenizer and image specification, from samples to batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drops text that cannot fit into a sequence before it is tokenised: many MiB would keep the tokenizer for minutes."""
+"""Truncates text that exceeds a sequence before it is tokenized: tokenizing many MiB takes minutes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ S = TypeVar("S", bound=Sample)
 
 
 def drop_text_beyond(sample: S, max_length: int) -> S:
-    """The sample without the text that cannot be among its first `max_length` tokens; its turns end where that begins.
+    """The sample with its text truncated to what can lie within the first `max_length` tokens; later turns are dropped.
 
     Raises:
-      ValueError: an image's tag is in the text that is dropped.
+      ValueError: the dropped text contains an `<image>` tag.
     """
     room = CHARACTERS_PER_TOKEN * max_length
     if sum(len(turn.text) for turn in sample.turns) + len(sample.system or "") <= room:

@@ -1,8 +1,8 @@
-"""Conversations in Vicuna's plain roles, LLaVA-1.5's template (`conv_vicuna_v1` of its authors' code).
+"""Conversations in Vicuna's template, which LLaVA-1.5 uses (`conv_vicuna_v1` of its authors' code).
 
     <s>A chat between … questions. USER: <image>…\\nQuestion ASSISTANT: Answer</s>USER: Question ASSISTANT: Answer</s>
                                                                       ^^^^^^^^^^^                          ^^^^^^^^^^^
-The marked tokens are loss targets. As in the authors' code, the text between images is tokenized stretch by stretch.
+The marked tokens are loss targets. As in the authors' code, each text between two images is tokenized separately.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def vicuna_segments(
     prompt_only: bool = False,
     system: str | None = None,
 ) -> list[Segment]:
-    """The segments of a conversation; arguments, result and errors as of `data.chat.chat_segments`."""
+    """The segments of a conversation; arguments, result and errors are those of `data.chat.chat_segments`."""
     if system is None:
         system = SYSTEM if sample.system is None else sample.system
     turns = sample.turns[:-1] if prompt_only and sample.turns[-1].role == "assistant" else sample.turns

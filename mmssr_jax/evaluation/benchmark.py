@@ -273,7 +273,7 @@ class _ImageReader:
         return frames
 
     def _check(self, index: str, data: bytes) -> bytes:
-        """Rejects what a model could not be shown later; pools are checked by the same function."""
+        """Rejects an image that a model cannot read; pools are checked by the same function."""
         try:
             check_image(data)
         except ImageError as e:

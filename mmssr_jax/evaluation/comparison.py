@@ -87,13 +87,13 @@ def check_names(
     """
     for name, members in groups.items():
         if not members:
-            raise UserError(f"group {name!r} names no run")
+            raise UserError(f"group {name!r} has no runs")
         absent = [run for run in members if run not in runs]
         if absent:
             raise UserError(f"group {name!r}: {', '.join(absent)} is not evaluated; runs are {', '.join(runs)}")
     for field, group in (("baseline", baseline), ("full", full)):
         if group is not None and group not in groups:
-            raise UserError(f"{field}={group!r} is no group; groups are {', '.join(groups)}")
+            raise UserError(f"{field}={group!r} is not a group; groups are {', '.join(groups)}")
     known = {ALL, *benchmarks}
     for name, members in averages.items():
         if name in known:

@@ -124,10 +124,10 @@ class BenchmarkConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PrimaryConfig:
-    """The primary endpoint: the one comparison that is named before the runs.
+    """The primary endpoint: the one comparison that is chosen before the runs.
 
     Attributes:
-      group, baseline: it is the mean of group minus baseline, paired inside the replicates.
+      group, baseline: the endpoint is the mean of group minus baseline, paired within replicates.
       measure: a benchmark or average, or a variant, such as "all/skills" or "bench/nll"; see replicate_comparison.py.
       effect: the true difference that is to be found, in units of the measure; the number of replicates that it needs
         is logged before the runs and kept in the result.

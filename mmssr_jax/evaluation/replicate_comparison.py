@@ -108,7 +108,7 @@ def check_replicates(config: EvaluateConfig) -> None:
         unknown = [name for name in settings if name not in config.groups]
         if unknown:
             raise UserError(
-                f"config.evaluate.{field}: {unknown[0]!r} is no group; groups are {', '.join(config.groups)}"
+                f"config.evaluate.{field}: {unknown[0]!r} is not a group; groups are {', '.join(config.groups)}"
             )
         if settings and not _common(config, settings):
             raise UserError(f"config.evaluate.{field}: {', '.join(settings)} have no replicate in common")
@@ -117,13 +117,13 @@ def check_replicates(config: EvaluateConfig) -> None:
         base, _, part = measure.partition("/")
         if base not in bases or (part and part not in parts):
             raise UserError(
-                f"config.evaluate: {measure!r} is no measure; one is NAME or NAME/PART with a NAME of "
+                f"config.evaluate: {measure!r} is not a measure; one is NAME or NAME/PART with a NAME of "
                 f"{', '.join(sorted(bases))} and a PART of {', '.join(sorted(parts))}"
             )
 
 
 def power_statement(config: EvaluateConfig) -> str | None:
-    """How many replicates the effect of the primary endpoint needs, in words; None if no effect is configured.
+    """How many replicates the effect of the primary endpoint needs, as a sentence; None if no effect is configured.
 
     Raises:
       UserError: it needs more than 100,000.

@@ -107,7 +107,7 @@ def replicates_needed(effect: float, deviation: float, *, wanted: float = 0.8, l
       ValueError: the effect is 0, or too small to be found with 100,000 replicates.
     """
     if effect == 0:
-        raise ValueError("an effect of 0 is found with no number of replicates")
+        raise ValueError("no number of replicates detects an effect of 0")
     low, high = 1, 2
     while power(effect, deviation, high, level=level) < wanted:
         low, high = high, 2 * high
@@ -122,7 +122,7 @@ def replicates_needed(effect: float, deviation: float, *, wanted: float = 0.8, l
 def gain_split(
     method: np.ndarray, matched: np.ndarray, random: np.ndarray, *, level: float = 0.95
 ) -> dict[str, Interval]:
-    """What of a selection's gain over random is the mixture that it makes, and what is its scores.
+    """Splits a selection's gain over random into the part of its mixture and the part of its scores.
 
     Args:
       method: [R], results of the selection.

@@ -46,7 +46,7 @@ class Unit:
 
     @property
     def cluster(self) -> str | None:
-        """Units with the same value are resampled together; None for a unit of its own."""
+        """Units with the same value are resampled together; None for a unit that is resampled alone."""
         return self.fields.get(CLUSTER)
 
 

@@ -47,7 +47,7 @@ class Devices:
 
     @property
     def kind(self) -> DeviceKind:
-        """What is known of one of them."""
+        """The specification of one device."""
         return KINDS[self.name]
 
     def __str__(self) -> str:

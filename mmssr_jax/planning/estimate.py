@@ -75,7 +75,7 @@ def estimates(
       measured: a trial's times by stage.
       optimizer: of the training phases.
       shards: devices that share one copy of the model.
-      judge_usd: the price of all ratings; None if the judge is not paid for.
+      judge_usd: the price of all ratings; None if its use is free.
     """
     result = []
     for stage in (s for s in stages if s in UNITS):
@@ -93,7 +93,7 @@ def estimates(
 
 
 def _assumed(stage: str, work: int, config: PlanConfig, devices: Devices, cost: ModelCost) -> tuple[float | None, str]:
-    """Seconds without a trial, and what they rest on."""
+    """Seconds without a trial, and the basis of the estimate."""
     if stage in ASSUMED_SECONDS:
         return ASSUMED_SECONDS[stage] * work, f"assumed {ASSUMED_SECONDS[stage] * 1e6:g} us each"
     if stage == "judge":

@@ -23,10 +23,10 @@ class Measured:
     """A stage of the trial.
 
     Attributes:
-      seconds: all of them.
+      seconds: total duration.
       work: in the unit of `workload.UNITS`.
       peak_mib: memory of the process.
-      once: those of the seconds that do not grow with the work: compilation, loading, evaluation of the scorer.
+      once: the part of `seconds` that does not depend on the work: compilation, loading, evaluation of the scorer.
     """
 
     seconds: float
@@ -40,19 +40,19 @@ class Measured:
         return (self.seconds - self.once) / self.work
 
     def predicted(self, work: float, *, faster: float = 1.0) -> float:
-        """Seconds of another amount of work, on devices that are so many times as fast."""
+        """Predicted seconds for an amount of work on devices that are `faster` times as fast."""
         return self.once + self.rate * work / faster
 
 
 def read_trial(workdir: Workdir) -> dict[str, Measured]:
-    """Stage -> what was measured, of every stage that the run finished and whose work is known.
+    """The measurements of each finished stage whose work is known, by its name.
 
     Raises:
       UserError: the folder holds no run.
     """
     times = workdir.metrics("stages")
     if not times.exists():
-        raise UserError(f"config.plan.trial={workdir.root}: no finished run is there ({times} does not exist)")
+        raise UserError(f"config.plan.trial={workdir.root}: the folder holds no finished run ({times} does not exist)")
     done: dict[str, tuple[float, float]] = {}
     for row in files.read_jsonl(times):
         longest = done.get(row["stage"], (0.0, 0.0))

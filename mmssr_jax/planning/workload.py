@@ -1,4 +1,4 @@
-"""The amount of work of each stage: what its time is proportional to."""
+"""The amount of work of each stage, to which its time is proportional."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """What a run will do.
+    """The amount of work of a run.
 
     Attributes:
       samples: N, samples of the pool.

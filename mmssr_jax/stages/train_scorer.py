@@ -174,7 +174,7 @@ class _ConversationEncoder:
         def encode(sample: Sample) -> Example:
             example = encoder.prompt(*processor.preprocess(sample))
             if not len(example.loss_target):
-                raise ValueError(f"nothing of its answers is left within {self.scorer.max_prefix} tokens")
+                raise ValueError(f"truncation to {self.scorer.max_prefix} tokens removes all of its answers")
             return dataclasses.replace(example, loss_q=np.full_like(example.loss_weight, self.answer_q))
 
         return encode

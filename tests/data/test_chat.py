@@ -89,7 +89,7 @@ def test_images_that_do_not_fit_are_an_error():
 
 
 def test_nothing_left_to_train_on_is_an_error():
-    with pytest.raises(ValueError, match="nothing of its answers"):
+    with pytest.raises(ValueError, match="truncation to 60 tokens removes all of its answers"):
         _encode(sample(question="What is it? " * 40), max_length=60)
 
 

@@ -108,9 +108,9 @@ def test_averages_take_percentages():
     ("more", "line"),
     [
         ({"groups": {"x": ("absent",)}, "baseline": None, "full": None}, "group 'x': absent is not evaluated"),
-        ({"groups": {"x": ()}, "baseline": None, "full": None}, "group 'x' names no run"),
-        ({"baseline": "rand"}, "baseline='rand' is no group"),
-        ({"full": "all data"}, "full='all data' is no group"),
+        ({"groups": {"x": ()}, "baseline": None, "full": None}, "group 'x' has no runs"),
+        ({"baseline": "rand"}, "baseline='rand' is not a group"),
+        ({"full": "all data"}, "full='all data' is not a group"),
         ({"averages": {"general": ("mme",)}}, "average 'general': no benchmark, nor an average before it, is mme"),
         ({"averages": {"easy": ("hard",)}}, "average 'easy': the name is taken"),
     ],

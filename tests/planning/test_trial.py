@@ -31,7 +31,7 @@ def test_rates_are_seconds_over_the_work_left_behind(tmp_path):
 
 
 def test_a_folder_without_a_run(tmp_path):
-    with pytest.raises(UserError, match=r"config\.plan\.trial=.*: no finished run is there"):
+    with pytest.raises(UserError, match=r"config\.plan\.trial=.*: the folder holds no finished run"):
         read_trial(Workdir(tmp_path))
 
 

@@ -71,6 +71,6 @@ def test_the_power_is_logged_before_the_runs(workdir, tsv, caplog, dry_run):
 
 
 def test_a_wrong_name_stops_before_the_runs(workdir, tsv):
-    with pytest.raises(UserError, match=r"primary: 'best' is no group"):
+    with pytest.raises(UserError, match=r"primary: 'best' is not a group"):
         evaluate(workdir, tsv, **{**STATISTICS, "primary": {"group": "best", "baseline": "random"}})
     assert not workdir.predictions("mmssr_0").exists()

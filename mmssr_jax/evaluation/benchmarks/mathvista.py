@@ -40,7 +40,8 @@ def load(rows: list[Row]) -> list[Row]:
     rows = short_answer.load_with_images(rows)
     for row in rows:
         if _is_choice(row.fields) and row.fields.get("answer_option") not in _choices(row.fields):
-            raise UserError(f"index {row.index}: answer_option {row.fields.get('answer_option')!r} is no choice")
+            option = row.fields.get("answer_option")
+            raise UserError(f"index {row.index}: answer_option {option!r} is not one of the choices")
     return rows
 
 

@@ -40,7 +40,7 @@ def load(rows: list[Row]) -> list[Row]:
     for row in rows:
         category = row.fields.get("category", "")
         if category not in PERCEPTION + COGNITION:
-            raise UserError(f"index {row.index}: {category!r} is none of MME's categories")
+            raise UserError(f"index {row.index}: {category!r} is not one of MME's categories")
         pair = (category, row.fields.get("image_path", ""))
         questions[pair] = questions.get(pair, 0) + 1
     for (category, path), count in questions.items():

@@ -26,7 +26,7 @@ def load(rows: list[Row]) -> list[Row]:
     for row in rows:
         if row.fields.get("answer") not in options(row.fields):
             raise UserError(
-                f"index {row.index}: the answer {row.fields.get('answer', '')!r} is no option; "
+                f"index {row.index}: the answer {row.fields.get('answer', '')!r} is not an option; "
                 f"it has {', '.join(options(row.fields)) or 'none'}"
             )
     return rows

@@ -216,7 +216,7 @@ def test_mme_refuses_an_image_with_one_question_and_an_unknown_category():
 
     with pytest.raises(UserError, match=r"image_path '1.png' has 1 questions in category count"):
         get_benchmark("mme").load(rows("count", 1))
-    with pytest.raises(UserError, match=r"'dogs' is none of MME's categories"):
+    with pytest.raises(UserError, match=r"'dogs' is not one of MME's categories"):
         get_benchmark("mme").load(rows("dogs", 2))
 
 
@@ -461,7 +461,7 @@ def test_mixed_rows_are_asked_and_scored_each_by_its_kind():
         "Is it?",
         "Answer the question using a single word or phrase.",
     ]
-    with pytest.raises(UserError, match=r"index 0: the answer 'C' is no option"):
+    with pytest.raises(UserError, match=r"index 0: the answer 'C' is not an option"):
         get_benchmark("mixed").load([Row({**rows[0], "answer": "C"}, (IMAGE,))])
 
 
