@@ -1,6 +1,7 @@
 """Writes docs/evidence.md and its figures from the committed results; tests/test_evidence_page.py rebuilds the page.
 
     python docs/make_evidence.py
+    python notebooks/execute.py notebooks/evidence.ipynb      # the same figures in the notebook
 
 Every number of the page that was measured comes from docs/evidence/FAMILY/REPLICATE.json, which benchmarks/evidence.py
 writes, and from docs/evidence/ladder.json, a copy of what benchmarks/ladder.py writes. A section whose results are not

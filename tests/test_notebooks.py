@@ -61,6 +61,12 @@ assert [entry["questions"] for entry in entries.values()] == [14, 7, 7]
 assert len(answered) == len(rows) == 14
 assert set(differences) == {"all", *entries}
 """,
+    "evidence": """
+assert [one.rung.better for one in rungs] == ['clean', 'clean', 'unflawed', 'oracle']
+assert all(one.difference.low < one.difference.mean < one.difference.high for one in rungs)
+assert [r.replicate for r in results] == sorted(r.replicate for r in results)
+assert set(parts) <= {5, 10, 30}
+""",
 }
 
 REPO = Path(__file__).resolve().parents[1]
@@ -126,7 +132,7 @@ def small(path: Path, folder: Path) -> dict[str, str]:
     settings = {
         "POOL_TOUR_SIZE": "60", "RESULTS_QUESTIONS": "14", "NOTEBOOK_POOL_SIZE": "60", "NOTEBOOK_QUESTIONS": "14",
         "NOTEBOOK_STEPS": "30" if path.stem == "score_your_json" else "3",  # fewer are degenerate
-        "TMPDIR": str(folder),
+        "TMPDIR": str(folder), "EVIDENCE_RESULTS": str(REPO / "docs" / "evidence"),
     }  # fmt: skip
     if path.stem == "llava_onevision_colab":  # the shipped model, exported, in place of the released weights
         export.run(StageContext({"export": {"model": "base"}, "base": "base_tiny"}, Workdir(folder)))
