@@ -17,8 +17,8 @@ Choices made before the first run:
   costs a tenth of `full`, so that a cost and a break-even exist. They are counted in steps of `SAMPLES_PER_STEP`, what
   a batch of the whole pool holds, so that all arms of a budget train for as many steps and on as many tokens: a
   selection of long samples is seen less often. A tenth of 4,000 samples is 250 steps; configs/ladder.py has 300.
-* **Two scorers**: "ours" (warm-up, answers kept by replay) and "paper" (from the same base, the judged samples only)
-  are variants, because a workdir holds one scorer. Both write expected and calibrated scores, so that the method
+* **Two scorers**: "ours" (`recipe`) and "paper" (from the same base, trained on the judged samples only) are variants,
+  because a workdir holds one scorer. Both write expected and calibrated scores, so that the method
   `expected` (expected scores above 0.5, the counterpart of the published rule "more than 0") and the method `mmssr`
   (calibrated, the best fifth of each capability) make 2 x 2 with the two. `expected` of "paper" is the paper's.
 * **Methods**: what a diagnosis needs. `balanced` (random, equally many of each source) rather than `proportional`,
@@ -27,7 +27,7 @@ Choices made before the first run:
 * **Replicates** are seeded from `FIRST_SEED` on: neither the world (100 and 101, rungs 0 to 9) nor a scorer (0, 1) was
   tuned on these.
 
-configs/tiles.py holds the recipe of the scorer that `train_scorer` takes over.
+`recipe` takes over what configs/tiny.py does to make a scorer.
 """
 
 import dataclasses
@@ -70,8 +70,8 @@ class Scale:
     questions: int = 840
     judged: int = 1000
     epochs: float = EPOCHS
-    warm_up: int = 480
-    steps: int = 450
+    warm_up: int = 450
+    steps: int = 260
     measured: int = 300
     pairs: int = 60
 
@@ -98,13 +98,23 @@ def phase(*, length: int = 512, rows: int = 4, images: int = 16, **more: Any) ->
     return {"rows": rows, "length": length, "images": images, "targets": 128, "optimizer": optimizer, **more}
 
 
-def train_scorer(scale: Scale, seed: int) -> dict[str, Any]:
-    """The scorer's recipe, that of configs/tiles.py."""
+def recipe(scale: Scale, seed: int) -> dict[str, dict[str, Any]]:
+    """The sections that make the scorer and its scores, as in configs/tiny.py."""
     return {
-        "warm_up": phase(steps=scale.warm_up, seed=seed),
-        "phase": phase(steps=scale.steps, rows=8, length=576, images=6, seed=seed),
-        "answer_weight": 1.0,
-        "replay": 0.5,
+        "scorer": {"max_prefix": 96, "holdout": 0.25, "holdout_seed": seed},
+        "train_scorer": {
+            "warm_up": phase(steps=scale.warm_up, seed=seed),
+            "phase": {**phase(steps=scale.steps, rows=8, length=576, images=8, seed=seed), "targets": 160},
+            "answer_weight": 1.0,
+            "answer_q": 0.3,
+            "replay": 0.5,
+        },
+        "score": {
+            "shards": 4,
+            "buckets": {"rows": 16, "lengths": (256, 288), "images": (1,)},
+            "details": True,
+            "calibration": "fit_held_out",
+        },
     }
 
 
@@ -184,14 +194,17 @@ def _fixed(**changes: Any) -> Variant:
     return Variant(lambda scale, seed: plain)
 
 
-def _plain_scorer(scale: Scale, seed: int) -> dict[str, Any]:
-    """The paper's scorer: trained on the judged samples alone."""
-    return {"train_scorer": {"phase": train_scorer(scale, seed)["phase"]}}
+def _paper(scale: Scale, seed: int) -> dict[str, Any]:
+    """The paper's scorer: trained on all judged samples and nothing else; a calibration can be fitted on them only."""
+    train = {"phase": recipe(scale, seed)["train_scorer"]["phase"]}
+    return {"train_scorer": train, "scorer.holdout": 0.0, "score.calibration": "fit"}
 
 
-def _warmed_scorer(scale: Scale, seed: int) -> dict[str, Any]:
-    """The warm-up, without what keeps its answers afterwards."""
-    return {"train_scorer": {name: train_scorer(scale, seed)[name] for name in ("warm_up", "phase")}}
+def _without(*settings: str) -> Callable[[Scale, int], dict[str, Any]]:
+    """Our scorer without some settings of its training."""
+    return lambda scale, seed: {
+        "train_scorer": {k: v for k, v in recipe(scale, seed)["train_scorer"].items() if k not in settings}
+    }
 
 
 def _noise(off_by_one: float, false_trace: float, wrong_style: float) -> Variant:
@@ -241,8 +254,9 @@ WARMED_BY_OURS = tuple(_BY_RATINGS)
 
 VARIANTS: dict[str, Variant] = {
     "ours": Variant(),
-    "paper": Variant(_plain_scorer),
-    "warm_up": Variant(_warmed_scorer),
+    "paper": Variant(_paper),
+    "not_kept": Variant(_without("answer_weight", "replay")),
+    "cross_entropy": Variant(_without("answer_q")),
     **{name: _warmed_by_ours(variant) for name, variant in _BY_RATINGS.items()},
     **{f"flaws_{share}": _fixed(pool__tiles__flaw_share=share / 100) for share in (0, 10, 50)},
     "pool_half": Variant(pool=0.5),
@@ -276,9 +290,9 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
             "random-p10-base-2", "mmssr-p10-base-2",
         ),
         "paper": _at("p10", "mmssr", "arg_max"),
-        "warm_up": (*_at("p10", "expected", "mmssr"), "scorer"),
+        "not_kept": (*_at("p10", "expected", "mmssr"), "scorer"),
         **{name: (*_at("p10", "mmssr"), "scorer")
-           for name in ("judged_100", "judged_300", "judged_3000", "noise_0", "noise_2")},
+           for name in ("cross_entropy", "judged_100", "judged_300", "judged_3000", "noise_0", "noise_2")},
         **{name: (*_at("p10", "random", "mmssr"), "scorer") for name in ("flaws_10", "flaws_50", "pool_half")},
     },
     "transfer": {
@@ -402,12 +416,8 @@ def get_config(argument: str = "0") -> ConfigDict:
     c["pool"] = {"tiles": {"size": scale.pool, "seed": seed}, "verify_images": "header"}
     if scored:
         c["judge"] = {"backend": "oracle", "count": scale.judged, "seed": seed, "oracle": {"seed": seed}}
-        c["scorer"] = {"max_prefix": 96, "holdout": 0.0}
-        c["train_scorer"] = train_scorer(scale, seed)
-        c["score"] = {
-            "shards": 4, "buckets": {"rows": 16, "lengths": (256, 288), "images": (1,)}, "details": True,
-            "calibration": "fit", "quality": {"samples": scale.measured, "pairs": scale.pairs, "seed": seed},
-        }  # fmt: skip
+        c |= recipe(scale, seed)
+        c["score"]["quality"] = {"samples": scale.measured, "pairs": scale.pairs, "seed": seed}
     if any(a.method in rivals() for a in arms.values()):
         c["pools"] = {"dev": {"tiles": {"size": 120, "seed": BENCHMARK_SEED + 50_000 + seed, "flaw_share": 0.0},
                               "verify_images": "header"}}  # fmt: skip

@@ -221,9 +221,10 @@ def ablation_section(results: Results) -> str:
     changed = {
         LABELS[f"ablation {name}"]: (name, METHOD)
         for name in (
-            "paper/expected-p10", "paper/arg_max-p10", "paper/mmssr-p10", "warm_up/expected-p10", "warm_up/mmssr-p10",
-            "ours/expected-p10", "ours/likelihood-p10", "judged_100/mmssr-p10", "judged_300/mmssr-p10",
-            "judged_3000/mmssr-p10", "noise_0/mmssr-p10", "noise_2/mmssr-p10", "ours/sources-p10", "ours/styles-p10",
+            "paper/expected-p10", "paper/arg_max-p10", "paper/mmssr-p10", "not_kept/expected-p10",
+            "not_kept/mmssr-p10", "cross_entropy/mmssr-p10", "ours/expected-p10", "ours/likelihood-p10",
+            "judged_100/mmssr-p10", "judged_300/mmssr-p10", "judged_3000/mmssr-p10", "noise_0/mmssr-p10",
+            "noise_2/mmssr-p10", "ours/sources-p10", "ours/styles-p10",
             "ours/ungrouped-p10", "ours/placebo-p10", "ours/ocr-p10", "ours/best_half-p10", "ours/best_tenth-p10",
             "ours/above_3-p10",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,16 @@ def run(folder: Path, plan: evidence_run.Plan = PLAN, **more: object) -> list[st
     return replicate.ran
 
 
+def change_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = evidence.recipe
+
+    def changed(scale: evidence.Scale, seed: int) -> dict[str, dict[str, Any]]:
+        sections = made(scale, seed)
+        return {**sections, "train_scorer": {**sections["train_scorer"], "answer_weight": 0.5}}
+
+    monkeypatch.setattr(evidence, "recipe", changed)
+
+
 def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
     assert run(tmp_path) == [f"{variant}/{arm}" for variant, arms in PLAN.items() for arm in arms]
     assert run(tmp_path) == []
@@ -58,8 +69,7 @@ def test_an_added_method_costs_only_itself(tmp_path: Path) -> None:
 
 def test_a_changed_scorer_runs_what_depends_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path)
-    made = evidence.train_scorer
-    monkeypatch.setattr(evidence, "train_scorer", lambda scale, seed: {**made(scale, seed), "answer_weight": 0.5})
+    change_the_recipe(monkeypatch)
     assert run(tmp_path) == ["ours/matched-p10", "ours/mmssr-p10", "ours/scorer"]  # neither random nor the paper's
 
 
@@ -85,7 +95,8 @@ def test_what_a_cell_depends_on() -> None:
 
     assert of() == of()
     others = [of(seed=1), of(arm="mmssr-p30"), of(arm="matched-p10"), of("paper"), of("judged_100"), of("noise_0"),
-              of("flaws_10"), of(arm="mmssr-p10-base_tiny"), of(arm="mmssr-p10-base-2"), of("warm_up")]  # fmt: skip
+              of("flaws_10"), of(arm="mmssr-p10-base_tiny"), of(arm="mmssr-p10-base-2"), of("not_kept"),
+              of("cross_entropy")]  # fmt: skip
     assert len({of(), *others}) == 1 + len(others)
     assert of("paper", "random-p10") == of(arm="random-p10")  # it needs no scorer
     assert of("noise_2", "full") == of("ours", "full")
@@ -94,8 +105,7 @@ def test_what_a_cell_depends_on() -> None:
 
 def test_a_cell_depends_on_variants_whose_files_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     before = inputs_of(0, "small", "other_world", "scorer"), inputs_of(0, "small", "thirteen", "grown-p10")
-    made = evidence.train_scorer
-    monkeypatch.setattr(evidence, "train_scorer", lambda scale, seed: {**made(scale, seed), "answer_weight": 0.5})
+    change_the_recipe(monkeypatch)
     after = inputs_of(0, "small", "other_world", "scorer"), inputs_of(0, "small", "thirteen", "grown-p10")
     assert before[0] != after[0]
     assert before[1] != after[1]
