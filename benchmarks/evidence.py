@@ -2,7 +2,7 @@ r"""Runs the cells of configs/evidence.py that the committed results do not hold
 
     python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4
     python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4 --family=ablations
-    python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4 --only=placebo,mmssr-p10
+    python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4 --family=ablations --only=placebo
     python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4 --list
     python benchmarks/evidence.py --workdir=runs/again --seeds=0 --only=ours/mmssr-p10 --again
     python docs/make_evidence.py
@@ -43,7 +43,7 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs/evidence", "folder of the replic
 _SEEDS = flags.DEFINE_string("seeds", "0-4", "replicates: numbers and ranges, such as 0-2,7")
 _FAMILY = flags.DEFINE_enum("family", "main", list(FAMILIES), "which cells")
 _ONLY = flags.DEFINE_list("only", [], "only these: METHOD, ARM or VARIANT/ARM")
-_RESULTS = flags.DEFINE_string("results", str(REPO / "docs" / "evidence"), "folder of the results")
+_RESULTS = flags.DEFINE_string("results", None, "folder of the results; docs/evidence, at a scale WORKDIR/results")
 _SCALE = flags.DEFINE_string("scale", "", "size of the replicates: a key of SCALES")
 _LIST = flags.DEFINE_bool("list", False, "only say which cells are there and which would be run")
 _AGAIN = flags.DEFINE_bool("again", False, "run cells that are there, and compare instead of writing")
@@ -56,9 +56,11 @@ def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.INFO)
     plan, further = planned(_FAMILY.value, _ONLY.value), shlex.split(_FLAGS.value)
     hashed, same = config_hash(_FAMILY.value, _SCALE.value), True
+    usual = Path(_WORKDIR.value) / "results" if _SCALE.value else REPO / "docs" / "evidence"
+    folder = Path(_RESULTS.value) if _RESULTS.value else usual
     for seed in replicates(_SEEDS.value):
         replicate = Replicate(seed, _SCALE.value, Path(_WORKDIR.value).absolute(), further)
-        path = result_file(Path(_RESULTS.value), _FAMILY.value, seed)
+        path = result_file(folder, _FAMILY.value, seed)
         if _LIST.value:
             content, cells = read_cells(path)
             for variant, arms in plan.items():

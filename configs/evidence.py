@@ -218,7 +218,7 @@ def _judged(share: float) -> Variant:
 
 
 def _other_world(scale: Scale, seed: int) -> dict[str, Any]:
-    """The scorer of "ours" on the generated pool of configs/tiny.py: other sources, styles, images and words."""
+    """The scorer of "ours" on the pool of the other generated world: other sources, styles, images and words."""
     return {
         "pool": {"synthetic": {"size": scale.pool // 2, "seed": seed}, "verify_images": "header"},
         "scorer.max_prefix": 384,
