@@ -3,7 +3,7 @@
     python benchmarks/plan.py                                   (some ten minutes and 2 GiB on two cores)
     python benchmarks/plan.py --samples=200,800 --rows=100000   (three minutes)
 
-The stages of configs/tiny.py up to the scores run on generated pools of several sizes, each in a process of its own;
+The stages of configs/synthetic.py up to the scores run on generated pools of several sizes, each in a process of its own;
 the first run is the trial (`config.plan.trial`) of the others. Where a plan assumes a number instead (`ingest`,
 `select`), it is compared too, the selection on score tables of `--rows` rows (benchmarks/selection.py).
 
@@ -41,7 +41,7 @@ def run(workdir: Path, samples: int) -> dict[str, Measured]:
         "pool.synthetic.size": samples, "judge.count": samples // 4, "train_scorer.phase.steps": samples // 20,
         "train_scorer.phase.log_every": 2,
     }  # fmt: skip
-    command = [sys.executable, "-m", "mmssr_jax.main", "--config=configs/tiny.py", f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "mmssr_jax.main", "--config=configs/synthetic.py", f"--workdir={workdir}"]
     settings = [f"--config.{name}={value}" for name, value in flags.items()]
     subprocess.run([*command, f"--stages={','.join(STAGES)}", *settings], cwd=ROOT, check=True)
     return read_trial(Workdir(workdir))

@@ -18,7 +18,7 @@ SEEDS = (0, 1, 2)
 def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
     """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py."""
     optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
-    return {"steps": steps, "rows": 8, "length": 832, "images": 5, "targets": 512, "optimizer": optimizer, **more}
+    return {"steps": steps, "rows": 4, "length": 832, "images": 5, "targets": 512, "optimizer": optimizer, **more}
 
 
 def get_config() -> ConfigDict:
@@ -58,8 +58,8 @@ def get_config() -> ConfigDict:
     # First the pool's own conversations: what is usual in it becomes likely, wrong answers do not. The judge's answers
     # follow, with conversations between them; a calibration on held-out ratings weighs scores and likelihoods.
     c.train_scorer = {
-        "warm_up": phase(300, 1e-3, targets=256),
-        "phase": phase(250, 1e-3, targets=256),
+        "warm_up": phase(400, 1.5e-3, targets=256),
+        "phase": phase(250, 1.5e-3, targets=256),
         "answer_weight": 1.0,
         "answer_q": 0.3,
         "replay": 0.5,
@@ -67,8 +67,10 @@ def get_config() -> ConfigDict:
     c.score = {"shards": 8, "buckets": {"rows": 16, "lengths": (384, 512, 640, 832), "images": (0, 1, 2, 5)}}
     c.score.calibration = "fit_held_out"
     budget = {"ratio": 0.1}
-    # Expected scores are never exactly 0; scores that round to 0 are not eligible, like the official integer rule.
-    c.select = {"selections": {"mmssr": {"method": "mmssr", "budget": budget, "threshold": 0.5}}}
+    # The best tenth for each capability by calibrated score, but nothing that rounds to 1 or 0: of a capability that
+    # the judge hardly ever gave, a tenth would be noise.
+    mmssr = {"method": "mmssr", "budget": budget, "calibrated": True, "threshold_quantile": 0.9, "least_threshold": 1.5}
+    c.select = {"selections": {"mmssr": mmssr}}
     c.select.update({"verify": False, "explain": (), "compare": ()})  # diagnostics; see configs/select.py
     c.select.selections.update({f"random_{s}": {"method": "random", "budget": budget, "seed": s} for s in SEEDS})
     c.train = {"phases": {f"mmssr_{s}": phase(40, 1e-3, selection="mmssr", seed=s) for s in SEEDS}}

@@ -120,7 +120,7 @@ def phase(**more: Any) -> dict[str, Any]:
 
 
 def get_config(features: str = "") -> ConfigDict:
-    """A generated pool and the small base of configs/tiny.py; `features` is a folder of the user's feature tables."""
+    """The pool and base of configs/synthetic.py; `features` is a folder of the user's feature tables."""
     folder = Path(features) if features else None
     c = ConfigDict()
     c.name = "rivals: every selection method on a generated pool"

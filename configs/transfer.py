@@ -2,14 +2,15 @@ r"""Applies a scorer trained on another pool to a user-supplied pool and measure
 
     python -m mmssr_jax.main --config=configs/transfer.py --workdir=runs/transfer \
         --config.pool.path=POOL.json --config.judge.recorded=JUDGMENTS.jsonl \
-        --config.score.model=runs/tiny/checkpoints/scorer \
-        --config.score.quality.in_domain=runs/tiny/results/scorer.json
+        --config.score.model=runs/synthetic/checkpoints/scorer \
+        --config.score.quality.in_domain=runs/synthetic/results/scorer.json
 
-Needs a finished run of configs/tiny.py (or another run that trained a scorer) and ratings of the pool as reference;
-nothing is trained. results/transfer.json compares the numbers for this pool with those for the scorer's training pool.
+Needs a finished run of configs/synthetic.py (or another run that trained a scorer) and ratings of the pool as
+reference; nothing is trained. results/transfer.json compares the numbers for this pool with those for the scorer's
+training pool.
 
-The scorer of configs/tiny.py does not transfer: on 2,650 real samples, with 480 ratings by a large model as reference,
-its concordance was 0.538 (0.518 to 0.555; chance is 0.5) compared to 0.907 on its training pool, and its rank
+The scorer of configs/synthetic.py does not transfer: on 2,650 real samples, with 480 ratings by a large model as
+reference, its concordance was 0.538 (0.518 to 0.555; chance is 0.5) compared to 0.907 on its training pool, its rank
 correlation 0.08 compared to 0.53. It was better with greyed-out images (0.591): photographs mislead a model of 2.4
 million parameters trained on 1,500 synthetic scenes. The run took four and a half minutes on two busy CPU cores and
 1.1 GiB. A real pool needs a scorer trained on ratings of that pool, or a larger one.

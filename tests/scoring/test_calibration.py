@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.scoring.calibration import (
-    Calibration,
+from mmssr_jax.scoring.calibration import Calibration, Design, Predictors
+from mmssr_jax.scoring.calibration_fit import (
     CalibrationConfig,
-    Design,
-    Predictors,
     cross_fit,
     fit,
+    fold_calibrations,
     scale_knots,
     shared_weights,
 )
@@ -157,6 +156,10 @@ def test_it_uses_what_the_scores_do_not_see():
         alone = np.corrcoef(unseen.numbers[slug], truth[:, c])[0, 1]
         assert np.corrcoef(fitted.scores(unseen)[:, c], truth[:, c])[0, 1] > alone + 0.1
     assert held_out.shape == (300, 2)
+    folds, fold = fold_calibrations(fitted, predictors, _ratings(predictors))
+    for n in (0, 1, 150, 299):  # a judged sample's own score is that of the fit without its fold
+        assert (folds[fold[n]].scores(predictors.take(np.array([n])))[0] == held_out[n]).all()
+        assert (fitted.scores(predictors.take(np.array([n])))[0] != held_out[n]).any()
     assert fitted.scores(unseen).dtype == held_out.dtype == np.float32
     assert fitted.scores(unseen).min() >= 0
     assert fitted.scores(unseen).max() <= 5

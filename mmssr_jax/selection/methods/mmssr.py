@@ -39,6 +39,8 @@ class MmssrSelector(Selector):
         integer 0: what rounds to 0 is not eligible. For integer scores the two are the same.
       threshold_quantile: instead of `threshold`, for each capability the score at this quantile (the lower one between
         two) of all scored samples; the thresholds are logged and stand in the manifest.
+      least_threshold: with `threshold_quantile`, no threshold is lower: of a capability that the judge hardly ever
+        gave, the highest scores of a pool are noise too.
       thresholds: different thresholds for some capabilities.
       weights: relative shares of the capabilities; 1 where not given, 0 switches a capability off.
       cap_takes: whether a group's debt is capped by the share. False reproduces the official program, which may select
@@ -48,6 +50,7 @@ class MmssrSelector(Selector):
     capabilities: tuple[str, ...] = ()
     threshold: float = 0.5
     threshold_quantile: float | None = None
+    least_threshold: float | None = None
     thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     cap_takes: bool = True
@@ -55,6 +58,8 @@ class MmssrSelector(Selector):
     def __post_init__(self) -> None:
         if self.threshold_quantile is not None and not 0 <= self.threshold_quantile < 1:
             raise ValueError(f"threshold_quantile is {self.threshold_quantile:g}; it must be at least 0 and below 1")
+        if self.least_threshold is not None and self.threshold_quantile is None:
+            raise ValueError("least_threshold bounds a threshold_quantile, which is not set; set threshold instead")
 
     @property
     def needs(self) -> Needs:
@@ -143,7 +148,8 @@ class MmssrSelector(Selector):
             return self.thresholds.get(capability, self.threshold)
         column = table.column(capability)
         known = column[~np.isnan(column)]
-        return float(np.quantile(known, self.threshold_quantile, method="lower")) if len(known) else self.threshold
+        found = np.quantile(known, self.threshold_quantile, method="lower") if len(known) else self.threshold
+        return float(found if self.least_threshold is None else max(found, self.least_threshold))
 
     def _weighted_thresholds(self, table: ScoreTable) -> dict[str, float]:
         return {name: self.threshold_of(table, name) for name in self.weighted(table.capabilities)}

@@ -24,7 +24,7 @@ from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.subset import held_out_mask
 from mmssr_jax.pool.pool import Pool
-from mmssr_jax.scoring import calibration as calibration_lib
+from mmssr_jax.scoring import calibration_fit
 from mmssr_jax.scoring.calibration import Calibration, Predictors
 from mmssr_jax.scoring.ranking_metrics import macro_concordance
 from mmssr_jax.scoring.scorer import ScorerOutput
@@ -43,22 +43,26 @@ class Calibrated:
 
     Attributes:
       calibration: the calibration.
-      judged: id -> calibrated scores [C] of the samples that it was fitted on, each from folds without it.
+      folds: the calibrations fitted without one fold of the judged samples each.
+      judged: id -> fold of the samples that it was fitted on, whose own scores are those of the fit without them.
       note: for the manifest.
       text: the ratings from the text that it reads; None if it reads none.
     """
 
     calibration: Calibration
-    judged: Mapping[str, np.ndarray]
+    folds: tuple[Calibration, ...]
+    judged: Mapping[str, int]
     note: Mapping[str, Any]
     text: TextRatings | None = None
 
     def scores(self, rows: pa.Table) -> np.ndarray:
         """Calibrated scores of rows of the score table, float32 [n, C]."""
-        scores = self.calibration.scores(self._predictors(rows))
-        for n, sample_id in enumerate(rows["id"].to_pylist()):
-            if sample_id in self.judged:
-                scores[n] = self.judged[sample_id]
+        predictors = Predictors.of(rows, None if self.text is None else self.text.of(rows["id"].to_pylist()))
+        scores = self.calibration.scores(predictors)
+        fold = np.array([self.judged.get(i, -1) for i in rows["id"].to_pylist()])
+        for k, without in enumerate(self.folds):
+            if (of_fold := np.flatnonzero(fold == k)).size:
+                scores[of_fold] = without.scores(predictors.take(of_fold))
         return scores
 
     def scores_of_output(self, rows: pa.Table, output: ScorerOutput) -> np.ndarray:
@@ -69,10 +73,7 @@ class Calibrated:
         for name, values in columns.items():
             at = rows.schema.get_field_index(name)
             rows = rows.set_column(at, pa.field(name, pa.float32()), pa.array(values, pa.float32(), from_pandas=True))
-        return self.calibration.scores(self._predictors(rows))
-
-    def _predictors(self, rows: pa.Table) -> Predictors:
-        return Predictors.of(rows, None if self.text is None else self.text.of(rows["id"].to_pylist()))
+        return self.scores(rows)
 
 
 def calibration_inputs(ctx: StageContext, setting: str) -> dict[str, str]:
@@ -114,7 +115,7 @@ def calibrate(
     if setting not in (FIT, FIT_HELD_OUT):
         found, path = _read(Path(setting), slugs), Path(setting).with_name(text_ratings.FILE)
         text = TextRatings.read(path, pool, len(slugs)) if found.reads_text else None
-        return Calibrated(found, {}, {"file": setting}, text)
+        return Calibrated(found, (), {}, {"file": setting}, text)
     judged = files.read_parquet(judgments_path(ctx))
     rating_of = dict(zip(judged["id"].to_pylist(), tables.matrix(judged, slugs).astype(np.float64), strict=True))
     held_out = held_out_mask(list(rating_of), share=scorer.holdout, seed=scorer.holdout_seed)
@@ -129,10 +130,12 @@ def calibrate(
     rows = rows.filter(pa.array([known[i] == (setting == FIT_HELD_OUT) for i in rows["id"].to_pylist()], pa.bool_()))
     ids = rows["id"].to_pylist()
     ratings = np.array([rating_of[i] for i in ids]).reshape(len(ids), len(slugs))
-    fitted, scores = calibration_lib.fit(Predictors.of(rows, None if text is None else text.of(ids)), ratings, slugs)
+    predictors = Predictors.of(rows, None if text is None else text.of(ids))
+    fitted, scores = calibration_fit.fit(predictors, ratings, slugs)
+    folds, fold = calibration_fit.fold_calibrations(fitted, predictors, ratings)
     note = _note(fitted, tables.matrix(rows, slugs), scores, ratings, held_out=setting == FIT_HELD_OUT)
     logging.info("score: calibrated on %d judged samples: %s", len(ids), note)
-    return Calibrated(fitted, dict(zip(ids, scores, strict=True)), note, text)
+    return Calibrated(fitted, folds, dict(zip(ids, fold.tolist(), strict=True)), note, text)
 
 
 def _note(

@@ -235,6 +235,16 @@ def test_a_quantile_is_the_threshold_of_each_capability(table: ScoreTable, count
         assert runs[0].selector.needed_scores(runs[0], row) == runs[1].selector.needed_scores(runs[1], row)
 
 
+def test_a_quantile_has_a_lower_bound() -> None:
+    """Capability a's quantile, 3, is above the bound, b's, 1, below it: the sample with 2 of b is not eligible."""
+    table = one_group({"a": [1.0, 3.0, 4.0, 5.0], "b": [1.0, 1.0, 1.0, 2.0]})
+    bounded = MmssrSelector(threshold_quantile=0.5, least_threshold=2.5)
+    assert [bounded.threshold_of(table, name) for name in "ab"] == [3.0, 2.5]
+    assert MmssrSelector(threshold_quantile=0.5).threshold_of(table, "b") == 1.0
+    with pytest.raises(ValueError, match="least_threshold bounds a threshold_quantile, which is not set"):
+        MmssrSelector(least_threshold=1.0)
+
+
 def test_a_quantile_is_below_one() -> None:
     with pytest.raises(ValueError, match="threshold_quantile is 1; it must be at least 0 and below 1"):
         MmssrSelector(threshold_quantile=1.0)
