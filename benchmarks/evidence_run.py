@@ -14,7 +14,7 @@ from mmssr_jax.core.artifact import input_digest, library_versions
 from mmssr_jax.core.config import fingerprint, to_plain
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.evaluation.break_even import SELECTION_STAGES, stage_seconds
-from mmssr_jax.evaluation.evidence_cells import Cell, read_cell, read_cells, scorer_numbers, write_results
+from mmssr_jax.evaluation.evidence_cells import ArmResult, read_cell, read_cells, scorer_numbers, write_results
 
 BENCHMARK, KIND, MEASURE = "tiles", "mixed", "acc_norm"
 Plan = dict[str, tuple[str, ...]]  # variant -> arms
@@ -133,7 +133,7 @@ class Replicate:
     def _of(self, variant: str, arms: Sequence[str]) -> str:
         return _argument(self._seed, self._scale, variant, arms)
 
-    def cell(self, variant: str, name: str) -> Cell:
+    def cell(self, variant: str, name: str) -> ArmResult:
         """The result of an arm that was run."""
         arm, config = evidence.Arm(*name.split("-")), evidence.get_config(self._of(variant, [name]))
         return read_cell(
@@ -173,7 +173,7 @@ def complete(replicate: Replicate, seed: int, plan: Plan, path: Path, hashed: st
 
 
 def missing_arms(
-    replicate: Replicate, variant: str, arms: Sequence[str], scorers: Mapping[str, Any], cells: Mapping[str, Cell]
+    replicate: Replicate, variant: str, arms: Sequence[str], scorers: Mapping[str, Any], cells: Mapping[str, ArmResult]
 ) -> list[str]:
     """The arms whose inputs are not those of a result that is there."""
     known = {arm: cells[f"{variant}/{arm}"].inputs for arm in arms if f"{variant}/{arm}" in cells}
@@ -181,7 +181,7 @@ def missing_arms(
     return [arm for arm in arms if known.get(arm) != replicate.inputs(variant, arm)]
 
 
-def compare_again(replicate: Replicate, plan: Plan, cells: Mapping[str, Cell]) -> bool:
+def compare_again(replicate: Replicate, plan: Plan, cells: Mapping[str, ArmResult]) -> bool:
     """Runs cells that are there; returns whether all predictions have the same digest."""
     same = True
     for variant, arms in plan.items():

@@ -88,7 +88,7 @@ class Scale:
 
 SCALES = {
     "": Scale(),
-    "small": Scale(pool=200, questions=28, judged=100, epochs=4, warm_up=4, steps=40, measured=20, pairs=4),
+    "small": Scale(pool=400, questions=28, judged=320, epochs=2, warm_up=4, steps=40, measured=20, pairs=4),
 }
 
 

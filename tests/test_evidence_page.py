@@ -10,7 +10,7 @@ import pytest
 
 from configs import evidence
 from docs import evidence_text, make_evidence
-from mmssr_jax.evaluation.evidence_cells import Cell, read_results, write_results
+from mmssr_jax.evaluation.evidence_cells import ArmResult, read_results, write_results
 
 STAGES = {"ours": {"judge": 1.0, "train_scorer": 200.0, "score": 30.0, "select": 9.0}}
 # cell -> accuracy in three replicates; all others of the main table are 40, 41, 42
@@ -24,13 +24,13 @@ GIVEN = {
 }
 
 
-def make_cell(name: str, value: float) -> Cell:
+def make_cell(name: str, value: float) -> ArmResult:
     arm = evidence.Arm(*name.partition("/")[2].split("-"))
     seconds = {"full": 360.0, "base": None}.get(arm.method, 36.0)
     needs = ("judge", "train_scorer", "score", "select") if arm.scored else ("select",)
     skills = {evidence.OCR: value - 2, "stem_knowledge": value, "scene_understanding": value + 2}
     picked = {"rows": 400, "flawed": 0.25} if arm.selects else {}
-    return Cell("f", needs, value, skills, "d", seconds=seconds, **picked)  # type: ignore[arg-type]
+    return ArmResult("f", needs, value, skills, "d", seconds=seconds, **picked)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from benchmarks.evidence_run import Replicate, compare_again, complete, config_h
 from configs import evidence
 from mmssr_jax.core.config import to_plain
 from mmssr_jax.core.workdir import Workdir
-from mmssr_jax.evaluation.evidence_cells import Cell, read_cells
+from mmssr_jax.evaluation.evidence_cells import ArmResult, read_cells
 
 PLAN = {"ours": ("base", "random-p10", "matched-p10", "mmssr-p10", "scorer"), "paper": ("expected-p10",)}
 
@@ -28,8 +28,8 @@ class Recorded(Replicate):
     def run(self, variant: str, arms: Sequence[str]) -> None:
         self.ran += [f"{variant}/{arm}" for arm in arms]
 
-    def cell(self, variant: str, name: str) -> Cell:
-        return Cell(self.inputs(variant, name), ("select",), 50.0, {"a": 50.0}, f"digest of {variant}/{name}")
+    def cell(self, variant: str, name: str) -> ArmResult:
+        return ArmResult(self.inputs(variant, name), ("select",), 50.0, {"a": 50.0}, f"digest of {variant}/{name}")
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_a_cell_run_again_is_compared(tmp_path: Path, monkeypatch: pytest.Monkey
     replicate = Recorded(tmp_path)
     assert compare_again(replicate, {"ours": ("random-p10",)}, cells)
     assert replicate.ran == ["ours/random-p10"]
-    monkeypatch.setattr(Recorded, "cell", lambda self, variant, name: Cell("", (), 1.0, {}, "other"))
+    monkeypatch.setattr(Recorded, "cell", lambda self, variant, name: ArmResult("", (), 1.0, {}, "other"))
     assert not compare_again(replicate, {"ours": ("random-p10",)}, cells)
 
 

@@ -6,7 +6,7 @@ A cell is named VARIANT/ARM. A file holds
 
     replicate, config   its number; the fingerprint of the family's configs, with the seeds of replicate 0
     libraries           versions of the packages that can change a result
-    cells               name -> the fields of `Cell`
+    cells               name -> the fields of `ArmResult`
     scorers             name -> {inputs, and the numbers of `scorer_numbers`}
     stages              variant -> stage -> seconds
 
@@ -36,7 +36,7 @@ from mmssr_jax.evaluation.score import by_group
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class ArmResult:
     """One arm of one replicate.
 
     Attributes:
@@ -79,7 +79,7 @@ class ReplicateResults:
 
     replicate: int
     configs: Mapping[str, str]
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, ArmResult]
     scorers: Mapping[str, Mapping[str, Any]]
     stages: Mapping[str, Mapping[str, float]]
 
@@ -87,7 +87,7 @@ class ReplicateResults:
 def read_cell(
     workdir: Workdir, run: str, *, benchmark: str, kind: str, measure: str, selection: str | None, inputs: str,
     needs: Sequence[str],
-) -> Cell:  # fmt: skip
+) -> ArmResult:  # fmt: skip
     """The cell of a run that was evaluated by ranked answers.
 
     Args:
@@ -96,7 +96,7 @@ def read_cell(
       benchmark, kind: the benchmark's name and kind.
       measure: one of the ranked measures, such as "acc_norm".
       selection: the selection that it was trained on.
-      inputs, needs: see `Cell`.
+      inputs, needs: see `ArmResult`.
 
     Raises:
       UserError: a file is missing or damaged.
@@ -111,7 +111,7 @@ def read_cell(
     if selection is not None:
         more |= _selected(workdir, selection)
     value = float(np.mean(list(skills.values())))
-    return Cell(inputs, tuple(needs), value, skills, files.file_digest(path), **more)
+    return ArmResult(inputs, tuple(needs), value, skills, files.file_digest(path), **more)
 
 
 def _selected(workdir: Workdir, name: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def result_file(folder: Path, family: str, replicate: int) -> Path:
     return folder / family / f"{replicate}.json"
 
 
-def write_results(path: Path, content: Mapping[str, Any], cells: Mapping[str, Cell]) -> None:
+def write_results(path: Path, content: Mapping[str, Any], cells: Mapping[str, ArmResult]) -> None:
     """Writes one file; `content` holds all fields but the cells."""
     plain = {name: dataclasses.asdict(cells[name]) for name in sorted(cells)}
     for cell in plain.values():
@@ -160,7 +160,7 @@ def write_results(path: Path, content: Mapping[str, Any], cells: Mapping[str, Ce
     files.write_json(path, json_numbers({**content, "cells": plain}))
 
 
-def read_cells(path: Path) -> tuple[dict[str, Any], dict[str, Cell]]:
+def read_cells(path: Path) -> tuple[dict[str, Any], dict[str, ArmResult]]:
     """One file's fields without the cells, and its cells; both empty where there is no file.
 
     Raises:
@@ -169,7 +169,7 @@ def read_cells(path: Path) -> tuple[dict[str, Any], dict[str, Cell]]:
     if not path.exists():
         return {}, {}
     content = read_saved(path, {"replicate": int, "config": str, "cells": dict, "scorers": dict, "stages": dict})
-    return content, {name: Cell(**entry) for name, entry in content.pop("cells").items()}
+    return content, {name: ArmResult(**entry) for name, entry in content.pop("cells").items()}
 
 
 def read_results(folder: Path) -> list[ReplicateResults]:

@@ -16,7 +16,7 @@ Results = Sequence[ReplicateResults]
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class ArmRow:
     """One arm beside its baseline.
 
     Attributes:
@@ -65,7 +65,7 @@ def split(results: Results, method: str, matched: str, random: str) -> dict[str,
 
 def rows(
     results: Results, names: Sequence[str], *, baseline: Mapping[str, str], full: str, primary: str | None
-) -> list[Row]:
+) -> list[ArmRow]:
     """The rows of a table, in the order of `names`; an arm that no replicate has is left out.
 
     Args:
@@ -80,7 +80,7 @@ def rows(
     family = {name: gap.p for name, gap in gaps.items() if gap is not None and name != primary and not np.isnan(gap.p)}
     adjusted = holm(family)
     return [
-        Row(
+        ArmRow(
             name,
             mean=float(values(common(results, [name]), name).mean()),
             difference=gaps.get(name),

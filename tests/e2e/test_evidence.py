@@ -47,7 +47,7 @@ def test_every_cell_has_its_numbers(finished: tuple[Path, Path]) -> None:
     assert set(found.cells) == {
         "ours/base", "ours/full", "ours/random-p10", "ours/matched-p10", "ours/mmssr-p10", "paper/expected-p10",
     }  # fmt: skip
-    assert [found.cells[name].rows for name in ("ours/random-p10", "ours/mmssr-p10", "ours/full")] == [20, 20, None]
+    assert [found.cells[name].rows for name in ("ours/random-p10", "ours/mmssr-p10", "ours/full")] == [40, 40, None]
     assert found.cells["ours/full"].steps == 10 * (found.cells["ours/random-p10"].steps or 0)
     assert all(len(cell.skills) == 14 for cell in found.cells.values())
     assert set(found.scorers) == {"ours"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.evaluation.evidence_cells import Cell, ReplicateResults, read_cells, read_results, write_results
+from mmssr_jax.evaluation.evidence_cells import ArmResult, ReplicateResults, read_cells, read_results, write_results
 from mmssr_jax.evaluation.evidence_table import common, costs, difference, rows, skills, split
 
 RANDOM, METHOD, MATCHED, FULL = "ours/random-p10", "ours/mmssr-p10", "ours/matched-p10", "ours/full"
@@ -21,9 +21,9 @@ VALUES = {
 BASELINES = dict.fromkeys(VALUES, RANDOM)
 
 
-def cell(value: float, **more: object) -> Cell:
+def cell(value: float, **more: object) -> ArmResult:
     """A cell with two skills, three points above and below its value."""
-    return Cell("f", ("select",), value, {"a": value - 3, "b": value + 3}, "d", **more)  # type: ignore[arg-type]
+    return ArmResult("f", ("select",), value, {"a": value - 3, "b": value + 3}, "d", **more)  # type: ignore[arg-type]
 
 
 def results() -> list[ReplicateResults]:
@@ -108,7 +108,7 @@ def test_results_of_all_families_are_read_together(tmp_path: Path):
     (found,) = read_results(tmp_path)
     assert found.replicate == 4
     assert found.configs == {"main": "h", "rivals": "g"}
-    assert found.cells[METHOD] == Cell(**(json.loads((tmp_path / "main" / "4.json").read_text())["cells"][METHOD]))
+    assert found.cells[METHOD] == ArmResult(**(json.loads((tmp_path / "main" / "4.json").read_text())["cells"][METHOD]))
     assert found.cells["ours/icons"].value == 1.5
     assert found.scorers == {"ours": {"inputs": "s"}}
     assert read_cells(tmp_path / "none.json") == ({}, {})
