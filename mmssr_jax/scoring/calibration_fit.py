@@ -12,7 +12,7 @@ from mmssr_jax.core.vocabulary import MAX_SCORE
 from mmssr_jax.scoring.calibration import TEXT, Calibration, Design, Predictors
 from mmssr_jax.scoring.poisson_ridge import poisson_ridge, predicted
 
-_MIN_SAMPLES = 10
+MIN_SAMPLES = 10
 _SHARED_PENALTY = 1e-3  # of the shared weights, relative to the number of ratings
 
 
@@ -50,8 +50,8 @@ def fit(
     """
     config = config or CalibrationConfig()
     count = len(ratings)
-    if count < max(_MIN_SAMPLES, config.folds):
-        raise UserError(f"a calibration needs at least {max(_MIN_SAMPLES, config.folds)} judged samples, got {count}")
+    if count < max(MIN_SAMPLES, config.folds):
+        raise UserError(f"a calibration needs at least {max(MIN_SAMPLES, config.folds)} judged samples, got {count}")
     ratings = ratings.astype(np.float64)
     held_out = cross_fit(predictors, ratings, slugs, config)
     best = int(np.argmin(np.square(held_out - ratings).mean(axis=(1, 2))))

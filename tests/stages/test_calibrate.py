@@ -208,3 +208,8 @@ def test_there_must_be_judgments_to_fit_on(scored: StageContext, model: Path, tm
     (tmp_path / "pool").symlink_to(scored.workdir.pool)
     with pytest.raises(UserError, match="calibration=fit: there are no judgments to fit on"):
         score_stage.run(_context(tmp_path, model))
+    (tmp_path / "judge").symlink_to(scored.workdir.judge)
+    few = _context(tmp_path, model, calibration="fit_held_out")
+    few.config.scorer.holdout = 0.05
+    with pytest.raises(UserError, match=r"calibration=fit_held_out: \d samples to fit on, 10 are needed; judge more"):
+        score_stage.run(few)

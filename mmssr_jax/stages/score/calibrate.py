@@ -76,14 +76,24 @@ class Calibrated:
         return self.scores(rows)
 
 
-def calibration_inputs(ctx: StageContext, setting: str) -> dict[str, str]:
+def calibration_inputs(ctx: StageContext, scorer: ScorerConfig, setting: str, slugs: Sequence[str]) -> dict[str, str]:
     """The digests of what `config.score.calibration` reads besides the judgments; checked before anything is scored.
 
     Raises:
-      UserError: there are no judgments to fit on, or there is no such file.
+      UserError: there are no judgments to fit on, or too few, or there is no such file.
     """
-    if setting in (FIT, FIT_HELD_OUT) and not judgments_path(ctx).exists():
-        raise UserError(f"config.score.calibration={setting}: there are no judgments to fit on ({judgments_path(ctx)})")
+    if setting in (FIT, FIT_HELD_OUT):
+        if not judgments_path(ctx).exists():
+            raise UserError(
+                f"config.score.calibration={setting}: there are no judgments to fit on ({judgments_path(ctx)})"
+            )
+        count = sum(out == (setting == FIT_HELD_OUT) for _, out in _known_ratings(ctx, scorer, slugs).values())
+        if count < (least := calibration_fit.MIN_SAMPLES):
+            raise UserError(
+                f"config.score.calibration={setting}: {count} samples to fit on, {least} are needed; "
+                "judge more, change config.scorer.holdout, or set it to none and select by expected scores "
+                "(config.select.selections.NAME.calibrated=false)"
+            )
     if setting in (NONE, FIT, FIT_HELD_OUT):
         return {}
     path = Path(setting)
@@ -116,26 +126,33 @@ def calibrate(
         found, path = _read(Path(setting), slugs), Path(setting).with_name(text_ratings.FILE)
         text = TextRatings.read(path, pool, len(slugs)) if found.reads_text else None
         return Calibrated(found, (), {}, {"file": setting}, text)
-    judged = files.read_parquet(judgments_path(ctx))
-    rating_of = dict(zip(judged["id"].to_pylist(), tables.matrix(judged, slugs).astype(np.float64), strict=True))
-    held_out = held_out_mask(list(rating_of), share=scorer.holdout, seed=scorer.holdout_seed)
-    known = {i: bool(h) for i, h in zip(rating_of, held_out, strict=True) if np.isfinite(rating_of[i]).all()}
+    known = _known_ratings(ctx, scorer, slugs)
     parts = map(files.read_parquet, tables.part_files(ctx.workdir.scores))
     of_judged = (t.filter(pa.array([i in known for i in t["id"].to_pylist()], pa.bool_())) for t in parts)
     rows = pa.concat_tables(_without_calibrated(t) for t in of_judged).sort_by("id")
-    trained_on = [i for i in rows["id"].to_pylist() if not known[i]]
+    trained_on = [i for i in rows["id"].to_pylist() if not known[i][1]]
     text = None
     if len(trained_on) >= _MIN_TEXTS:
-        text = TextRatings.fit(pool, trained_on, np.array([rating_of[i] for i in trained_on]))
-    rows = rows.filter(pa.array([known[i] == (setting == FIT_HELD_OUT) for i in rows["id"].to_pylist()], pa.bool_()))
+        text = TextRatings.fit(pool, trained_on, np.array([known[i][0] for i in trained_on]))
+    is_fitted = [known[i][1] == (setting == FIT_HELD_OUT) for i in rows["id"].to_pylist()]
+    rows = rows.filter(pa.array(is_fitted, pa.bool_()))
     ids = rows["id"].to_pylist()
-    ratings = np.array([rating_of[i] for i in ids]).reshape(len(ids), len(slugs))
+    ratings = np.array([known[i][0] for i in ids]).reshape(len(ids), len(slugs))
     predictors = Predictors.of(rows, None if text is None else text.of(ids))
     fitted, scores = calibration_fit.fit(predictors, ratings, slugs)
     folds, fold = calibration_fit.fold_calibrations(fitted, predictors, ratings)
     note = _note(fitted, tables.matrix(rows, slugs), scores, ratings, held_out=setting == FIT_HELD_OUT)
     logging.info("score: calibrated on %d judged samples: %s", len(ids), note)
     return Calibrated(fitted, folds, dict(zip(ids, fold.tolist(), strict=True)), note, text)
+
+
+def _known_ratings(ctx: StageContext, scorer: ScorerConfig, slugs: Sequence[str]) -> dict[str, tuple[np.ndarray, bool]]:
+    """Of each sample that has a rating for every capability: the ratings, float64 [C], and whether it is held out."""
+    judged = files.read_parquet(judgments_path(ctx))
+    ids, ratings = judged["id"].to_pylist(), tables.matrix(judged, slugs).astype(np.float64)
+    held_out = held_out_mask(ids, share=scorer.holdout, seed=scorer.holdout_seed)
+    every = zip(ids, ratings, held_out.tolist(), strict=True)
+    return {i: (rating, out) for i, rating, out in every if np.isfinite(rating).all()}
 
 
 def _note(

@@ -108,7 +108,7 @@ def run(ctx: StageContext) -> None:
     inputs = {"pool": input_digest(ctx.workdir.pool), "model": model_digest(folders[0])}
     if scorer.styler is not None:
         inputs["styler"] = model_digest(folders[1])
-    inputs |= calibration_inputs(ctx, config.calibration)
+    inputs |= calibration_inputs(ctx, scorer, config.calibration, [c.slug for c in scorer.chosen()])
     if judgments_path(ctx).exists():
         inputs["judgments"] = input_digest(judgments_path(ctx))
     # Settings that only affect speed may differ between the processes and runs that write one table.
