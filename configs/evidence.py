@@ -70,8 +70,8 @@ class Scale:
     questions: int = 840
     judged: int = 1000
     epochs: float = EPOCHS
-    warm_up: int = 450
-    steps: int = 260
+    warm_up: int = 480
+    steps: int = 280
     measured: int = 300
     pairs: int = 60
 
@@ -88,14 +88,14 @@ class Scale:
 
 SCALES = {
     "": Scale(),
-    "small": Scale(pool=400, questions=28, judged=320, epochs=2, warm_up=4, steps=40, measured=20, pairs=4),
+    "small": Scale(pool=400, questions=28, judged=320, epochs=2, warm_up=4, steps=60, measured=20, pairs=4),
 }
 
 
-def phase(*, length: int = 512, rows: int = 4, images: int = 16, **more: Any) -> dict[str, Any]:
+def phase(learning_rate: float = 3e-3, **more: Any) -> dict[str, Any]:
     """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py."""
-    optimizer = {"kind": "muon", "learning_rate": 3e-3, "weight_decay": 0.02, "b2": 0.98}
-    return {"rows": rows, "length": length, "images": images, "targets": 128, "optimizer": optimizer, **more}
+    optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
+    return {"rows": 4, "length": 512, "images": 16, "targets": 128, "optimizer": optimizer, **more}
 
 
 def recipe(scale: Scale, seed: int) -> dict[str, dict[str, Any]]:
@@ -103,11 +103,11 @@ def recipe(scale: Scale, seed: int) -> dict[str, dict[str, Any]]:
     return {
         "scorer": {"max_prefix": 96, "holdout": 0.25, "holdout_seed": seed},
         "train_scorer": {
-            "warm_up": phase(steps=scale.warm_up, seed=seed),
-            "phase": {**phase(steps=scale.steps, rows=8, length=576, images=8, seed=seed), "targets": 160},
+            "warm_up": phase(1.5e-3, steps=scale.warm_up, seed=seed),
+            "phase": phase(2e-3, steps=scale.steps, rows=8, length=576, images=8, targets=160, seed=seed),
             "answer_weight": 1.0,
             "answer_q": 0.3,
-            "replay": 0.5,
+            "replay": 0.6,
         },
         "score": {
             "shards": 4,
