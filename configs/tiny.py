@@ -2,7 +2,7 @@
 
     python -m mmssr_jax.main --config=configs/tiny.py --workdir=runs/tiny
 
-@@COST@@
+Cost and what was seen: README.md.
 """
 
 from typing import Any
