@@ -59,7 +59,7 @@ def test_what_is_there_is_not_run_again(finished: tuple[Path, Path], tmp_path: P
     before = (results / "main" / "0.json").read_bytes()
     log = evidence(results, tmp_path / "nowhere", f"--only={CELLS}")  # all of it is in the results, nothing here
     assert "ours: 0 of 6 to run" in log
-    assert "paper: 0 of 1 arms to run" in log
+    assert "paper: 0 of 1 to run" in log
     assert (results / "main" / "0.json").read_bytes() == before
     assert not (tmp_path / "nowhere").exists()
 
