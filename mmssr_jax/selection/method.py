@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from mmssr_jax.selection.base import Budget, Candidates, Excluded, Selection
 from mmssr_jax.selection.table import ScoreTable
 
 DEFAULT_METHOD = "mmssr"
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +106,17 @@ class SelectionRun:
     candidates: Candidates
     excluded: Excluded
     selection: Selection
+    _known: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def table(self) -> ScoreTable:
         return self.candidates.table
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """What `compute` returns, computed once for all rows that are explained; `name` tells it from others."""
+        if name not in self._known:
+            self._known[name] = compute()
+        return self._known[name]
 
     def with_table(self, table: ScoreTable) -> SelectionRun:
         """The same run with another table of the same rows; the picks are not computed again."""

@@ -86,7 +86,7 @@ class MatchedSelector(Selector):
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""
-        cell = cells(run.table, length_deciles=self.length_deciles)
+        cell = run.once("cells", lambda: cells(run.table, length_deciles=self.length_deciles))
         same = cell == cell[row]
         quota, size = (
             np.count_nonzero(same[_reference(run.candidates)]),

@@ -100,13 +100,13 @@ class MmssrSelector(Selector):
 
     def standings(self, run: SelectionRun, row: int) -> tuple[Standing, ...]:
         """See `Selector.standings`."""
-        return standings_of(run, row, self._weighted_thresholds(run.table))
+        return standings_of(run, row, self._thresholds_of(run))
 
     def needed_scores(self, run: SelectionRun, row: int) -> Mapping[str, float | None]:
         """See `Selector.needed_scores`; up to one further selection per capability, 32 under a token budget."""
         if not (run.table.styles[row] >= 0).any():
             return {}
-        thresholds = self._weighted_thresholds(run.table)
+        thresholds = self._thresholds_of(run)
         if self.threshold_quantile is not None:  # one other score must not move the thresholds of all
             fixed = dataclasses.replace(self, threshold_quantile=None, thresholds=thresholds)
             run = dataclasses.replace(run, selector=fixed)
@@ -150,6 +150,9 @@ class MmssrSelector(Selector):
         known = column[~np.isnan(column)]
         found = np.quantile(known, self.threshold_quantile, method="lower") if len(known) else self.threshold
         return float(found if self.least_threshold is None else max(found, self.least_threshold))
+
+    def _thresholds_of(self, run: SelectionRun) -> dict[str, float]:
+        return run.once("thresholds", lambda: self._weighted_thresholds(run.table))
 
     def _weighted_thresholds(self, table: ScoreTable) -> dict[str, float]:
         return {name: self.threshold_of(table, name) for name in self.weighted(table.capabilities)}
