@@ -31,8 +31,8 @@ def _compared(kinds: Mapping[str, Mapping[str, Any]]) -> Table:
     return Table(
         ("scores", "concordance", "95 %", "lead over the expected; 95 %", "MAE", "top 10 % precision"), rows,
         numeric=(1, 2, 3, 4, 5), title="Expected and calibrated scores",
-        note="Calibrated: from the expected scores, the answers' likelihood, the length and the source to the judge's "
-        "ratings, fitted on the judged samples that are not held out. Not part of mmSSR.",
+        note="Calibrated: from the expected scores, the answers' likelihood, the text, the length and the source to "
+        "the judge's ratings; a judged sample's own rating is left out. Not part of mmSSR.",
     )  # fmt: skip
 
 

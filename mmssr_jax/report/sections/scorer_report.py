@@ -43,7 +43,6 @@ def scorer_section(inputs: Inputs, config: ReportConfig) -> Section:
     interval = format_interval(report["concordance_interval"], 3)
     tone = _tone(report)
     note = f"95 %: {interval}" + ("; below trivial predictors" if tone == "bad" else "")
-    headline = KeyFigure("scorer concordance", fixed(report["concordance"], 3), note, tone)
     facts = [
         KeyFigure("concordance", fixed(report["concordance"], 3), f"{note}; 0.5 is chance", tone),
         KeyFigure("top 10 % precision", percent(report["top_ratio"], 0), "relative to an oracle's top 10 %"),
@@ -75,7 +74,25 @@ def scorer_section(inputs: Inputs, config: ReportConfig) -> Section:
         f"Measured against {reference} on {count(report['n'])} held-out samples. Concordance: the probability that, of "
         "two samples with different reference scores, the better one has the higher score; mean over capabilities."
     )
-    return Section("scorer", title, lead, blocks, headline=headline, summary=_summary(report))
+    return Section("scorer", title, lead, blocks, headline=_headline(report), summary=_summary(report))
+
+
+def _best(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The report of the calibrated scores, if there are any; the expected scores are no trivial predictor of them."""
+    if "calibrated" not in report:
+        return report
+    calibrated = report["calibrated"]
+    return {**calibrated, "baselines": {n: b for n, b in calibrated["baselines"].items() if n != "raw"}}
+
+
+def _headline(report: Mapping[str, Any]) -> KeyFigure:
+    best = _best(report)
+    notes = [
+        *(["calibrated"] if "calibrated" in report else []),
+        f"95 %: {format_interval(best['concordance_interval'], 3)}",
+        *(["below trivial predictors"] if _tone(best) == "bad" else []),
+    ]
+    return KeyFigure("scorer concordance", fixed(best["concordance"], 3), "; ".join(notes), _tone(best))
 
 
 def capabilities(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -105,6 +122,7 @@ def _tone(report: Mapping[str, Any]) -> Literal["neutral", "good", "bad"]:
 
 def _summary(report: Mapping[str, Any]) -> list[Note]:
     """The conclusion in one sentence: the scorer against the best trivial predictor."""
+    scorer, report = "scorer, calibrated," if "calibrated" in report else "scorer", _best(report)
     measured = {n: b for n, b in report["baselines"].items() if b["gap"] is not None}
     if not measured:
         return []
@@ -113,14 +131,14 @@ def _summary(report: Mapping[str, Any]) -> list[Note]:
     better = _better_predictors(report)
     if better:
         text = (
-            f"The scorer ranks samples worse than {count(len(better))} of {count(len(measured))} trivial predictors: "
+            f"The {scorer} ranks samples worse than {count(len(better))} of {count(len(measured))} trivial predictors: "
             f"concordance {fixed(report['concordance'], 3)}; the best trivial predictor is {rival}."
         )
         return [Note(text, "alarm")]
     interval = measured[best]["gap_interval"]
     certain = interval[0] is not None and interval[0] > 0
     text = (
-        f"The scorer ranks samples {'better than' if certain else 'about as well as'} the best trivial predictor: "
+        f"The {scorer} ranks samples {'better than' if certain else 'about as well as'} the best trivial predictor: "
         f"concordance {fixed(report['concordance'], 3)} against {rival}; lead {signed(measured[best]['gap'], 3)}, "
         f"95 %: {format_interval(interval, 3)}."
     )

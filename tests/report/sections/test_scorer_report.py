@@ -104,3 +104,19 @@ def test_a_concordance_above_every_trivial_predictor_is_a_finding(report, tmp_pa
     (note,) = section.summary
     assert note.tone == "finding"
     assert note.text.startswith("The scorer ranks samples better than the best trivial predictor: concordance 0.")
+
+
+def test_the_first_screen_is_of_the_calibrated_scores(report, tmp_path):
+    """The expected scores, which they are compared with too, are no trivial predictor."""
+    better = dict(report["baselines"]["ngram_ridge"], gap=0.1, gap_interval=[0.05, 0.15], concordance=0.7)
+    raw = dict(better, gap=-0.2, gap_interval=[-0.3, -0.1])
+    calibrated = {**report, "concordance": 0.8, "concordance_interval": [0.75, 0.85]}
+    both = {**report, "calibrated": {**calibrated, "baselines": {"ngram_ridge": better, "raw": raw}}}
+    workdir = Workdir(tmp_path)
+    files.write_json(workdir.results("scorer"), both)
+    section = scorer_section(read_inputs(workdir, "x"), ReportConfig())
+    assert (section.headline.value, section.headline.note, section.headline.tone) == (
+        "0.800", "calibrated; 95 %: 0.750 to 0.850", "good",
+    )  # fmt: skip
+    (note,) = section.summary
+    assert note.text.startswith("The scorer, calibrated, ranks samples better than the best trivial predictor: ")
