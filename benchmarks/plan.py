@@ -3,8 +3,8 @@
     python benchmarks/plan.py                                   (some ten minutes and 2 GiB on two cores)
     python benchmarks/plan.py --samples=200,800 --rows=100000   (three minutes)
 
-The stages of configs/synthetic.py up to the scores run on generated pools of several sizes, each in a process of its own;
-the first run is the trial (`config.plan.trial`) of the others. Where a plan assumes a number instead (`ingest`,
+The stages of configs/synthetic.py up to the scores run on generated pools of several sizes, each in a process of its
+own; the first run is the trial (`config.plan.trial`) of the others. Where a plan assumes a number instead (`ingest`,
 `select`), it is compared too, the selection on score tables of `--rows` rows (benchmarks/selection.py).
 
     load                load average of the machine at the end: other programs make both numbers uncertain

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from benchmarks.outside_sets import writing
+from benchmarks.outside_sets import measuring, writing
 from benchmarks.outside_sets.picture_set import Picture, ask, draw_picture
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.stage import StageContext
@@ -25,11 +25,10 @@ from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.stages import ingest
 from mmssr_jax.synthetic.corruptions import BLANK, GARBLED, MISMATCHED, TRIVIAL, WRONG
 from mmssr_jax.synthetic.styles import CHOICE, DETAILED, SHORT, WORD, YES_NO
-from tests.scripts import REPO, load_script
+from tests.scripts import REPO
 
-outside = load_script("benchmarks/outside.py")
 SIZES = writing.Sizes(samples=50, rated=20, questions=8)
-NAMES = sorted(outside.SETS)
+NAMES = sorted(measuring.SETS)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for name in NAMES:
         folders[name] = tmp_path_factory.mktemp(name) / "set"
-        writing.write_set(folders[name], outside.SETS[name], SIZES, seed=3)
+        writing.write_set(folders[name], measuring.SETS[name], SIZES, seed=3)
     return folders
 
 
@@ -54,9 +53,9 @@ def _texts(folder: Path) -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_seeds_give_equal_bytes(name: str, made: dict[str, Path], tmp_path: Path):
-    writing.write_set(tmp_path / "again", outside.SETS[name], SIZES, seed=3)
+    writing.write_set(tmp_path / "again", measuring.SETS[name], SIZES, seed=3)
     assert _contents(tmp_path / "again") == _contents(made[name])
-    writing.write_set(tmp_path / "other", outside.SETS[name], SIZES, seed=4)
+    writing.write_set(tmp_path / "other", measuring.SETS[name], SIZES, seed=4)
     assert _texts(tmp_path / "other") != _texts(made[name])
 
 
@@ -86,8 +85,8 @@ def test_files_agree_and_are_read_without_rejects(name: str, made: dict[str, Pat
 def test_flaws_change_what_they_name_and_cap_the_ratings(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for flaw in writing.FLAWS:
         monkeypatch.setattr(writing, "FLAWS", {flaw: 1.0})
-        writing.write_set(tmp_path / flaw, outside.SETS[name], writing.Sizes(12, 4, 0, 1.0), seed=0)
-    writing.write_set(tmp_path / "clean", outside.SETS[name], writing.Sizes(12, 4, 0, 0.0), seed=0)
+        writing.write_set(tmp_path / flaw, measuring.SETS[name], writing.Sizes(12, 4, 0, 1.0), seed=0)
+    writing.write_set(tmp_path / "clean", measuring.SETS[name], writing.Sizes(12, 4, 0, 0.0), seed=0)
     clean, truths = _texts(tmp_path / "clean"), files.read_parquet(tmp_path / "clean" / writing.TRUTH)
     assert tables.matrix(truths, SLUGS).max(axis=1).min() >= 2
     for flaw in (WRONG, MISMATCHED, GARBLED, TRIVIAL, BLANK):
@@ -105,7 +104,7 @@ def test_flaws_change_what_they_name_and_cap_the_ratings(name: str, tmp_path: Pa
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("style", [WORD, CHOICE, SHORT, YES_NO, DETAILED])
 def test_answers_fit_their_own_picture_and_wrong_ones_differ(name: str, style: str):
-    chosen = outside.SETS[name]
+    chosen = measuring.SETS[name]
     for seed in range(60):
         rng = np.random.default_rng(seed)
         picture = draw_picture(chosen, tuple(chosen.families)[seed % len(chosen.families)], rng)
@@ -118,7 +117,7 @@ def test_answers_fit_their_own_picture_and_wrong_ones_differ(name: str, style: s
 
 
 def test_no_right_only_fits_pictures_without_the_claim():
-    chosen = outside.SETS["instruments"]
+    chosen = measuring.SETS["instruments"]
     rng = np.random.default_rng(0)
     light = draw_picture(chosen, "light", rng)
     while (question := ask(chosen, light, YES_NO, rng)).answer == "yes" or question.topic != "lamp":
@@ -131,7 +130,7 @@ def test_no_right_only_fits_pictures_without_the_claim():
 
 def test_the_package_asks_none_of_the_questions():
     source = "\n".join(p.read_text() for p in sorted((REPO / "mmssr_jax/synthetic").rglob("*.py")))
-    asked = {w for s in outside.SETS.values() for f in s.families.values()
+    asked = {w for s in measuring.SETS.values() for f in s.families.values()
              for w in (*f.compare, *(a for t in f.topics.values() for a in t.ask))}  # fmt: skip
     assert [w for w in sorted(asked) if f'"{w.replace("{where}", "")}"' in source] == []
 
@@ -152,7 +151,7 @@ def test_measures_of_a_perfect_scorer(made: dict[str, Path], tmp_path: Path):
     files.write_json(work.results("scorer"), {"concordance": 0.9, "baselines": baselines})
     (work.selection("mmssr")).mkdir(parents=True)
     (work.selection("mmssr") / "ids.txt").write_text("toys-00000\ntoys-00001\n")
-    measured = outside.measure(folder, work)
+    measured = measuring.measure(folder, work)
     assert measured["unrated"] == 30
     assert measured["raw"]["concordance"] == measured["raw"]["style_f1"] == measured["raw"]["unflawed_above"] == 1
     assert measured["raw"]["over_ngram_ridge"][1] > 0
