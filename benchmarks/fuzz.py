@@ -2,8 +2,8 @@
 
     python benchmarks/fuzz.py --inputs=100000 --seed=0
 
-The readers and their seeds stand in `fuzzing/targets.py`, the mutations in `fuzzing/mutations.py`. Readers run in
-worker processes, not through the command line; a worker is replaced only when it dies or hangs. An input may be read
+The readers are listed in `fuzzing/targets.py`, the mutations in `fuzzing/mutations.py`. Readers run in worker
+processes, not through the command line; a worker is replaced only when it dies or hangs. An input may be read
 (`result`) or refused in one line (`refused`); anything else fails the run:
 
     crashes      another exception, or the end of the process (target: 0)
