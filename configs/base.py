@@ -37,10 +37,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "phase": {"steps": 1500, "rows": 8, "length": 448, "images": 8, "targets": 256},
     },
     "matching": {
-        "pool": {"captions": {"size": 16_000, "seed": 1, "world": "matching"}},
-        "preset": "mini",
-        "vocab_size": 1024,
-        "phase": {"steps": 500, "rows": 8, "length": 448, "images": 8, "targets": 192},
+        "pool": {"captions": {"size": 24_000, "seed": 2, "world": "matching"}},
+        "start": "base_tiny",
+        "phase": {"steps": 1600, "rows": 12, "length": 384, "images": 3, "targets": 256},
     },
 }
 
@@ -57,10 +56,9 @@ def get_config(arg: str = "tiny") -> ConfigDict:
     optimizer = {"learning_rate": 2e-3, "weight_decay": 0.02, "b2": 0.98}
     if arg != "tiny":
         optimizer["kind"] = "muon"
+    begin = {name: variant[name] for name in ("start", "preset", "vocab_size", "more_text") if name in variant}
     c.pretrain = {
-        "preset": variant["preset"],
-        "vocab_size": variant["vocab_size"],
-        "more_text": variant.get("more_text"),
+        **begin,
         "seed": 0,
         "phase": {**variant["phase"], "checkpoint_every": 400, "optimizer": optimizer},
         "export": config_dict.placeholder(str),

@@ -120,17 +120,21 @@ def _ridge_path(
     counts: sp.csr_matrix, truth: np.ndarray, penalties: Sequence[float], orders: tuple[int, ...]
 ) -> list[NgramRidge]:
     """The regression under each penalty; each fit is warm-started from the previous weights."""
-    rows = counts.shape[0]
-    idf = np.log((1 + rows) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
-    x = _tf_idf(counts, idf)
+    rows, columns = counts.shape
+    texts_with = np.bincount(counts.indices, minlength=columns)
+    idf = np.log((1 + rows) / (1 + texts_with)) + 1
+    used = np.flatnonzero(texts_with)  # of few texts a small part; the other columns' weights are 0
+    x = _tf_idf(counts[:, used], idf[used])
     mean = np.nanmean(truth, axis=0)
     y = np.nan_to_num(truth - mean)
     x_mean = np.asarray(x.mean(axis=0)).ravel()
-    weights = np.zeros((x.shape[1], truth.shape[1]))
+    weights = np.zeros((len(used), truth.shape[1]))
     fitted = []
     for penalty in penalties:
         weights = _solve(x, x_mean, y, penalty, weights)
-        fitted.append(NgramRidge(idf, weights, mean - x_mean @ weights, orders))
+        whole = np.zeros((columns, truth.shape[1]))
+        whole[used] = weights
+        fitted.append(NgramRidge(idf, whole, mean - x_mean @ weights, orders))
     return fitted
 
 

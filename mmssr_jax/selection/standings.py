@@ -26,7 +26,7 @@ def standings_of(run: SelectionRun, row: int, thresholds: Mapping[str, float]) -
       thresholds: the capabilities with the scores that eligible rows exceed.
     """
     table, selection, candidates = run.table, run.selection, run.candidates
-    groups = Groups(table, candidates.allowed)
+    groups = run.once("groups", lambda: Groups(table, candidates.allowed))
     result = []
     for capability, limit in thresholds.items():
         column, threshold = table.column(capability), np.float32(limit)

@@ -1,4 +1,4 @@
-"""Stage `pretrain`: trains a base model from random weights; scorer and downstream models start from it."""
+"""Stage `pretrain`: trains a base model that scorer and downstream models start from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class PretrainConfig:
     """Section `config.pretrain`.
 
     Attributes:
-      phase: the training phase; `phase.init` is ignored, the initial parameters are random.
+      phase: the training phase; `phase.init` is ignored.
+      start: a model whose training continues; None starts from random parameters, as the next four settings say.
       preset: the model's size, a name of `models.presets`.
       seed: of the initial parameters.
       tokenizer: folder of a Hugging Face tokenizer; None trains one on the pool's text.
@@ -43,6 +44,7 @@ class PretrainConfig:
     vocab_size: int = 2048
     more_text: tuple[str, ...] | None = None  # not empty: settings of models made before this field stay the same
     export: str | None = None
+    start: str | None = None
 
 
 def corpus(samples: Any, more: Sequence[str] = ()) -> list[str]:
@@ -75,10 +77,11 @@ def run(ctx: StageContext) -> None:
     """Trains run `base`, and exports it if `export` is set."""
     config = ctx.section("pretrain", PretrainConfig)
     what, length = config.phase.data.what, config.phase.optimisation.length
-    ctx.would("pretrain: would train base (%s) from random parameters on %s for %s", config.preset, what, length)
+    begin = f"{config.preset}, from random parameters" if config.start is None else f"from {config.start}"
+    ctx.would("pretrain: would train base (%s) on %s for %s", begin, what, length)
     data = training_data(ctx, config.phase.data, where="config.pretrain.phase")
     inputs = dict(data.inputs)
-    if config.tokenizer is not None:
+    if config.start is None and config.tokenizer is not None:
         inputs["tokenizer"] = input_digest(Path(config.tokenizer) / "tokenizer.json")
 
     def initial_model() -> ModelBundle:
@@ -88,12 +91,12 @@ def run(ctx: StageContext) -> None:
     run_phase(
         ctx,
         "base",
-        config.phase,
+        config.phase if config.start is None else dataclasses.replace(config.phase, init=config.start),
         stage="pretrain",
         samples=data.samples,
         inputs=inputs,
         make_encoder=ChatEncoder(config.phase),
-        start=initial_model,
+        start=initial_model if config.start is None else None,
         settings=dataclasses.replace(config, export=None),
         validation=data.validation,
     )

@@ -32,14 +32,15 @@ def write_captions(folder: Path, *, size: int, seed: int) -> None:
     records = []
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     for index in Progress("caption data", size).over(range(size)):
-        record, images = _make(seed, index)
+        record, images = captioned_scene(seed, index)
         for name, image in images.items():
             (folder / name).write_bytes(encode(image))
         records.append(record)
     write_records(folder / POOL, records)
 
 
-def _make(seed: int, index: int) -> tuple[dict[str, Any], dict[str, Image.Image]]:
+def captioned_scene(seed: int, index: int) -> tuple[dict[str, Any], dict[str, Image.Image]]:
+    """The record of a scene, and its images by file name."""
     rng = np.random.default_rng((seed, index, _STREAM))
     scene = IMAGE_SCENES[pick(rng, tuple(IMAGE_SCENES))](rng, rng, int(rng.integers(1, 4)))
     name = f"c{index:06d}"
