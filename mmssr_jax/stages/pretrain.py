@@ -28,7 +28,7 @@ class PretrainConfig:
 
     Attributes:
       phase: the training phase; `phase.init` is ignored.
-      start: a model whose training continues; None starts from random parameters, as the next four settings say.
+      start: a model whose training continues, with its size and tokenizer; None starts from random parameters.
       preset: the model's size, a name of `models.presets`.
       seed: of the initial parameters.
       tokenizer: folder of a Hugging Face tokenizer; None trains one on the pool's text.
