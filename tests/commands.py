@@ -1,4 +1,4 @@
-"""The commands in the fenced blocks of a Markdown page, and whether the program understands them."""
+"""The commands in the fenced blocks of a Markdown page, and what the program does not understand of them."""
 
 from __future__ import annotations
 
@@ -47,14 +47,15 @@ def parsed(*arguments: str) -> dict[str, Any]:
         return main.parse(["main", *arguments])
 
 
-def check_program(arguments: list[str]) -> None:
-    """Fails unless the program knows every flag, setting and stage of a command."""
+def not_understood(arguments: list[str]) -> list[str]:
+    """The arguments and stages of a command that the program does not know; a mistake in a value is an error."""
+    unknown = []
     for argument in arguments:
         name, equals, value = argument.removeprefix("--").partition("=")
-        assert argument.startswith("--")
-        if not name.startswith("config"):
-            assert name in main.flags.FLAGS, f"there is no flag --{name}"
+        if not argument.startswith("--") or not (name.startswith("config") or name in main.flags.FLAGS):
+            unknown.append(argument)
+        elif not name.startswith("config"):
             main.flags.FLAGS[name].parser.parse(value if equals else "true")
     config = parsed(*(a for a in arguments if a.startswith("--config")))
     stages = [s for a in arguments if a.startswith("--stages=") for s in a.removeprefix("--stages=").split(",")]
-    assert set(stages or config["stages"]) <= set(main.STAGES)
+    return unknown + [f"stage {s}" for s in stages or config["stages"] if s not in main.STAGES]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import check_program, commands, program_commands
+from tests.commands import commands, not_understood, program_commands
 
 REPO = Path(__file__).resolve().parents[1]
 DOCS = sorted((REPO / "docs").glob("*.md"))
@@ -58,7 +58,7 @@ COMMANDS = [(page.name, *words) for page in DOCS for words in program_commands(p
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_the_program_understands_the_commands_of_a_page(words, monkeypatch):
     monkeypatch.chdir(REPO)
-    check_program(list(words[1:]))
+    assert not_understood(list(words[1:])) == []
 
 
 LAUNCHES = [
@@ -74,7 +74,8 @@ def test_a_launcher_understands_the_commands_of_a_page(words, capsys):
     module = load_script(words[1])
     assert module.main([*words[2:3], "--dry_run", *words[3:]]) == 0
     assert "mmssr_jax" in capsys.readouterr().out
-    check_program([w for w in words[words.index("--") + 1 :] if w.startswith("--config=")])
+    program = words[words.index("--") + 1 :]
+    assert not_understood([w for w in program if w.startswith("--config=")]) == []
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)

@@ -182,6 +182,12 @@ def test_quoted_texts_come_through_a_comma_list(texts):
 
 @given(st.text())
 def test_any_text_is_read_or_refused(text):
-    for hint in (int, float, bool, tuple[int, ...], tuple[str, ...], Mapping[str, int], Literal["a", "b"], int | str):
+    kinds = {
+        int: int, float: float, bool: bool, tuple[int, ...]: tuple, tuple[str, ...]: tuple, Mapping[str, int]: dict,
+        Literal["a", "b"]: str, int | str: (int, str),
+    }  # fmt: skip
+    for hint, kind in kinds.items():
+        value: object = None
         with contextlib.suppress(UserError):
-            parse_value(hint, text, "--config.x")
+            value = parse_value(hint, text, "--config.x")
+        assert value is None or isinstance(value, kind)

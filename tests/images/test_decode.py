@@ -174,7 +174,11 @@ def test_a_decompression_bomb_is_refused_from_its_header():
 
 def test_header_only_lets_a_cut_image_pass():
     data = _noise("JPEG")
-    check_header(io.BytesIO(data[: len(data) // 2]))
+    cut = data[: len(data) // 2]
+    with pytest.raises(ImageError) as e:
+        check_image(cut)
+    assert e.value.defect == ImageDefect.UNREADABLE_IMAGE
+    assert check_header(io.BytesIO(cut)) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 100])

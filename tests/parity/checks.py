@@ -1,4 +1,4 @@
-"""The checks of a LLaVA-OneVision case, by the production loader and model.
+"""What the production loader and model give for a LLaVA-OneVision case, beside what is stored for it.
 
 See tests/goldens/llava_onevision/README.md for the format.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,6 +26,14 @@ from mmssr_jax.images.anyres import (
 from mmssr_jax.models import module_params
 
 ATOL = 2e-4
+
+
+class Pair(NamedTuple):
+    """A value of a case: its name, what was computed, and what is stored."""
+
+    name: str
+    found: np.ndarray
+    expected: np.ndarray
 
 
 def load_case(path: Path) -> dict[str, np.ndarray]:
@@ -103,27 +111,29 @@ def model_inputs(folder: Path, case: dict[str, np.ndarray]) -> tuple[np.ndarray,
     return tokens, pixels.reshape(-1, size, size, 3), shift(index, first), mask.sum(1).astype(np.int32)
 
 
-def check_features_and_logits(case_path: Path) -> None:
-    """Token counts, image features and logits of a case."""
+def features_and_logits(case_path: Path) -> list[Pair]:
+    """Token counts, image features [T, D] and the logits [L, V] of each row of a case."""
     folder, case = case_path.parent, load_case(case_path)
-    assert [layout.tokens for layout in tile_layouts(folder, case)] == case["feature_lens"].tolist()
+    counts = np.array([layout.tokens for layout in tile_layouts(folder, case)], case["feature_lens"].dtype)
+    pairs = [Pair("feature_lens", counts, case["feature_lens"])]
     tokens, pixels, index, lengths = model_inputs(folder, case)
     embed, logits, _ = compiled(folder)
     params = loaded(folder)[1][1]
     if len(pixels):
         features = np.asarray(embed(params, tokens, pixels, index))[is_image(index)]
-        np.testing.assert_allclose(features, case["image_features"], atol=ATOL, rtol=0)
+        pairs.append(Pair("image_features", features, case["image_features"]))
     B, L = tokens.shape
     positions = np.broadcast_to(np.arange(L, dtype=np.int32), (B, L))
     found = logits(params, tokens, pixels, index, positions, np.full((B, L), L, np.int32))
     for row, length in enumerate(lengths):
         expected = case["logits"][row, case["attention_mask"][row].astype(bool)]
-        np.testing.assert_allclose(found[row, :length], expected, atol=ATOL, rtol=0)
+        pairs.append(Pair(f"logits of row {row}", np.asarray(found[row, :length]), expected))
+    return pairs
 
 
-def check_greedy_tokens(case_path: Path) -> None:
-    """The generated tokens of a case that has them."""
+def greedy_tokens(case_path: Path) -> Pair:
+    """The generated tokens [B, T] of a case that has them."""
     folder, case = case_path.parent, load_case(case_path)
     tokens, pixels, index, lengths = model_inputs(folder, case)
     found = compiled(folder)[2](loaded(folder)[1][1], tokens, pixels, index, lengths)
-    np.testing.assert_array_equal(found, case["generated"])
+    return Pair("generated", np.asarray(found), case["generated"])

@@ -16,6 +16,7 @@ from mmssr_jax.generation.sampler import GenerationConfig, generate
 from mmssr_jax.images.image_blocks import ImageBlocks, places
 from mmssr_jax.models import module_params
 from mmssr_jax.models.config import VisionConfig
+from tests.parity.checks import Pair
 
 ATOL = 2e-4
 STEPS = 16
@@ -149,7 +150,7 @@ def compiled(folder: Path) -> tuple[Any, Any]:
     return states, answers
 
 
-def close(found: Any, expected: np.ndarray) -> None:
+def assert_close(found: Any, expected: np.ndarray) -> None:
     np.testing.assert_allclose(np.asarray(found), expected, atol=ATOL, rtol=0)
 
 
@@ -163,34 +164,39 @@ def of_kind(case: dict[str, np.ndarray], config: Qwen3VLConfig, kind: str, shape
     return moved
 
 
-def check_states(case_path: Path, run: Any = None) -> None:
-    """Features, DeepStack features, positions, text states and logits of a case, by the model or another `run`."""
+def case_states(case_path: Path) -> list[Pair]:
+    """Features, DeepStack features, positions, text states and logits of a case."""
     folder, case = case_path.parent, load_case(case_path)
     config, (_, params) = loaded(folder)
     inputs = model_inputs(folder, case)
     visible = np.full(inputs.tokens.shape, inputs.tokens.shape[1], np.int32)
-    found = (run or compiled(folder)[0])(params, inputs.tokens, inputs.blocks, inputs.index, visible)
+    found = compiled(folder)[0](params, inputs.tokens, inputs.blocks, inputs.index, visible)
     found = {name: np.asarray(value) for name, value in found.items()}
     mask = case["attention_mask"].astype(bool)
+    pairs = []
     for kind in ("image", "video"):
         if f"{kind}_features" in case:
             at = of_kind(case, config, kind, inputs.tokens.shape)
-            close(found["embedded"][at], case[f"{kind}_features"])
-            close(found["deepstack"][:-1, at], case[f"{kind}_deepstack"])
+            pairs.append(Pair(f"{kind}_features", found["embedded"][at], case[f"{kind}_features"]))
+            pairs.append(Pair(f"{kind}_deepstack", found["deepstack"][:-1, at], case[f"{kind}_deepstack"]))
     for row, length in enumerate(inputs.lengths[: len(mask)]):
-        expected = case["position_ids"][:, row, mask[row]]
-        np.testing.assert_array_equal(found["positions"][row, :length].T, expected)
-        following = int(found["positions"][row, length - 1].max()) + 1
-        assert following == length + case["rope_deltas"][row, 0], "the position of the next token"
+        positions = found["positions"][row, :length]
+        following = positions[-1].max() + 1
+        pairs += [
+            Pair(f"positions of row {row}", positions.T, case["position_ids"][:, row, mask[row]]),
+            Pair(f"the next position of row {row}", following, length + case["rope_deltas"][row, 0]),
+            Pair(f"logits of row {row}", found["logits"][row, :length], case["logits"][row, mask[row]]),
+        ]
         if "text_hidden" in case:
-            close(found["hidden"][:-1, row, :length], case["text_hidden"][:, row, mask[row]])
-        close(found["logits"][row, :length], case["logits"][row, mask[row]])
+            hidden = found["hidden"][:-1, row, :length]
+            pairs.append(Pair(f"text states of row {row}", hidden, case["text_hidden"][:, row, mask[row]]))
+    return pairs
 
 
-def check_greedy_tokens(case_path: Path) -> None:
+def greedy_tokens(case_path: Path) -> Pair:
     """The generated tokens of a case that has them."""
     folder, case = case_path.parent, load_case(case_path)
     inputs = model_inputs(folder, case)
     params = loaded(folder)[1][1]
     found = compiled(folder)[1](params, inputs.tokens, inputs.blocks, inputs.index, inputs.lengths)
-    np.testing.assert_array_equal(np.asarray(found)[: len(case["generated"])], case["generated"])
+    return Pair("generated", np.asarray(found)[: len(case["generated"])], case["generated"])

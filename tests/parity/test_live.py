@@ -11,7 +11,7 @@ from mmssr_jax.convert.export_hf import export_vlm
 from mmssr_jax.convert.import_hf import load_vlm
 from mmssr_jax.images.anyres import WeightedIndex, video_feature_index
 from tests.parity import reference
-from tests.parity.checks import check_features_and_logits, check_greedy_tokens, compiled, loaded
+from tests.parity.checks import ATOL, compiled, features_and_logits, greedy_tokens, loaded
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install -e .[bench]")
 
@@ -32,9 +32,11 @@ def written(request, tmp_path_factory):
 def test_a_fresh_model(written, case):
     folder, _ = written
     path: Path = folder / f"case_{case}.npz"
-    check_features_and_logits(path)
+    for name, found, expected in features_and_logits(path):
+        np.testing.assert_allclose(found, expected, atol=ATOL, rtol=0, err_msg=name)
     if case != "several_and_padding":
-        check_greedy_tokens(path)
+        _, found, expected = greedy_tokens(path)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_video_frames_are_pooled(written):

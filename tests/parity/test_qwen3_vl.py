@@ -19,9 +19,9 @@ from mmssr_jax.models.visual_embeddings import VisualEmbeddings
 from tests.parity.qwen3_vl_checks import (
     ATOL,
     as_blocks,
-    check_greedy_tokens,
-    check_states,
-    close,
+    assert_close,
+    case_states,
+    greedy_tokens,
     grids,
     load_case,
     loaded,
@@ -58,11 +58,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_features_positions_hidden_states_and_logits(vl_case):
-    check_states(vl_case)
+    for name, found, expected in case_states(vl_case):
+        np.testing.assert_allclose(found, expected, atol=ATOL, rtol=0, err_msg=name)
 
 
 def test_greedy_tokens(vl_generated):
-    check_greedy_tokens(vl_generated)
+    _, found, expected = greedy_tokens(vl_generated)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_states_of_the_tower(vl_visual_case):
@@ -73,7 +75,7 @@ def test_states_of_the_tower(vl_visual_case):
         if f"{kind}_visual_hidden" in case:
             blocks = ImageBlocks(as_blocks(case[pixels], vision), places(grids(case[f"{kind}_grid_thw"], vision)))
             hidden = jax.jit(lambda p, b: module_params.merge(graphdef, p).vision.hidden_states(b))(params, blocks)
-            close(np.asarray(hidden)[case["visual_layers"]], case[f"{kind}_visual_hidden"])
+            assert_close(np.asarray(hidden)[case["visual_layers"]], case[f"{kind}_visual_hidden"])
 
 
 def test_tower_alone(vl_tower):
@@ -88,10 +90,10 @@ def test_tower_alone(vl_tower):
         return model.vision.hidden_states(blocks), model(blocks)
 
     hidden, features = run(params, blocks)
-    close(hidden, case["hidden_states"])
-    close(hidden[-1], case["last_hidden_state"])
-    close(features[0], case["pooler_output"])
-    close(features[1:], case["deepstack_features"])
+    assert_close(hidden, case["hidden_states"])
+    assert_close(hidden[-1], case["last_hidden_state"])
+    assert_close(features[0], case["pooler_output"])
+    assert_close(features[1:], case["deepstack_features"])
     at, grid = patch_places(np.asarray(blocks.place), config.grid)
     np.testing.assert_array_equal(np.reshape(at, (-1, 2)), case["rotary_position_ids"])
     table = np.eye(config.native.table**2, dtype=np.float32)
@@ -124,8 +126,8 @@ def test_text_model_alone(vl_text):
         return model.hidden_states(x, positions[..., 0], visible_until)
 
     hidden = np.asarray(run(params))
-    close(hidden[:-1, mask], case["layer_inputs"][:, mask])
-    close(hidden[-1, mask], case["last_hidden_state"][mask])
+    assert_close(hidden[:-1, mask], case["layer_inputs"][:, mask])
+    assert_close(hidden[-1, mask], case["last_hidden_state"][mask])
 
 
 def test_qwen3_alone(qwen3):

@@ -13,6 +13,8 @@ from mmssr_jax.models import module_params, native_vit, rope
 from mmssr_jax.models.visual_embeddings import VisualEmbeddings
 from tests.parity.qwen3_vl_checks import load_case, loaded, model_inputs
 
+NOTICED = 0.1  # far above the tolerance of the goldens, 2e-4
+
 
 @pytest.fixture
 def case(goldens) -> Path:
@@ -22,8 +24,8 @@ def case(goldens) -> Path:
     return path
 
 
-def fails(case: Path) -> None:
-    """The logits of the case move by far more than the tolerance."""
+def logit_error(case: Path) -> float:
+    """The largest difference of a logit of the case from the one that is stored."""
     (_, (graphdef, params)), stored = loaded(case.parent), load_case(case)
     inputs = model_inputs(case.parent, stored)
 
@@ -36,13 +38,13 @@ def fails(case: Path) -> None:
 
     length = inputs.lengths[0]
     expected = stored["logits"][0, stored["attention_mask"][0].astype(bool)]
-    assert np.abs(np.asarray(logits(params))[0, :length] - expected).max() > 0.1
+    return float(np.abs(np.asarray(logits(params))[0, :length] - expected).max())
 
 
 @pytest.mark.slow
 def test_without_deepstack(case, monkeypatch):
     monkeypatch.setattr(VisualEmbeddings, "after_layer", lambda self, layer: jnp.zeros_like(self.tokens))
-    fails(case)
+    assert logit_error(case) > NOTICED
 
 
 @pytest.mark.slow
@@ -54,7 +56,7 @@ def test_deepstack_in_reverse_order(case, monkeypatch):
         return right(self, jnp.where(layer <= last, last - layer, layer))
 
     monkeypatch.setattr(VisualEmbeddings, "after_layer", reversed_order)
-    fails(case)
+    assert logit_error(case) > NOTICED
 
 
 def test_mrope_in_sections_behind_each_other(case, monkeypatch):
@@ -62,7 +64,7 @@ def test_mrope_in_sections_behind_each_other(case, monkeypatch):
         return positions[..., np.repeat(np.arange(3), sections)]
 
     monkeypatch.setattr(rope, "mrope_positions", blocked)
-    fails(case)
+    assert logit_error(case) > NOTICED
 
 
 @pytest.mark.slow
@@ -71,7 +73,7 @@ def test_mrope_with_height_and_width_swapped(case, monkeypatch):
     monkeypatch.setattr(
         rope, "mrope_positions", lambda p, s, *, head_dim: right(p[..., (0, 2, 1)], s, head_dim=head_dim)
     )
-    fails(case)
+    assert logit_error(case) > NOTICED
 
 
 @pytest.mark.parametrize("how", ["half_pixel", pytest.param("nearest", marks=pytest.mark.slow)])
@@ -92,7 +94,7 @@ def test_positions_interpolated_otherwise(case, monkeypatch, how):
         return total
 
     monkeypatch.setattr(native_vit, "interpolate_table", interpolate)
-    fails(case)
+    assert logit_error(case) > NOTICED
 
 
 @pytest.mark.slow
@@ -104,4 +106,4 @@ def test_attention_across_images(goldens, monkeypatch):
     monkeypatch.setattr(
         native_vit, "segment_attention", lambda q, k, v, s, **options: right(q, k, v, jnp.minimum(s, 1), **options)
     )
-    fails(path)
+    assert logit_error(path) > NOTICED

@@ -104,7 +104,7 @@ def split(case: Case) -> Path:
     return case.finish("split", {"data": 1, "fsdp": 2}, processes=2)
 
 
-def same(found: Path, alone: Path) -> None:
+def assert_same_results(found: Path, alone: Path) -> None:
     """Equal but for the last digits of scores and likelihoods."""
     table, expected = (tables.read_parts(folder / "scores") for folder in (found, alone))
     slugs = tables.capability_slugs(expected)
@@ -130,7 +130,7 @@ def written(workdir: Path) -> dict[str, bytes]:
 
 
 def test_a_model_of_which_each_process_has_half(split, alone):
-    same(split, alone)
+    assert_same_results(split, alone)
     steps = [json.loads(line)["step"] for line in (split / "metrics" / "score.jsonl").read_text().splitlines()]
     assert sorted(set(steps)) == list(range(SHARDS))
     assert len(steps) == len(set(steps)) * 4, "every shard is written once, by one process"
@@ -145,7 +145,8 @@ def test_a_model_of_which_each_process_has_half(split, alone):
     ],
 )
 def test_other_meshes(case: Case, alone, mesh, devices):
-    same(case.finish(f"mesh{len(list(case.folder.glob('mesh*.py')))}", mesh, processes=2, devices=devices), alone)
+    found = case.finish(f"mesh{len(list(case.folder.glob('mesh*.py')))}", mesh, processes=2, devices=devices)
+    assert_same_results(found, alone)
 
 
 def test_int8_weights_over_processes(case: Case, alone):
