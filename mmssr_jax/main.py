@@ -250,7 +250,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _use_huge_pages() -> None:
-    """Starts the program anew with settings of glibc's allocator that it reads at its start only.
+    """Restarts the program with settings of glibc's allocator, which reads them only at its start.
 
     XLA on the CPU takes its buffers from the allocator in every step, and by default each is mapped and faulted in
     page by page: a quarter of a training step.

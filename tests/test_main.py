@@ -350,7 +350,7 @@ def test_a_users_files_below_the_workdir_are_never_swept(program, pool, tmp_path
     ("given", "line"),
     [
         ("", "--workdir is empty"),
-        ("gs://bucket/run", r"gs:// is no folder; mount the bucket"),
+        ("gs://bucket/run", r"gs:// is not a folder; mount the bucket"),
         ("{tmp}/file/below", "file is not a folder"),
         ("{tmp}/dangling", "a link that leads nowhere"),
         ("{tmp}/" + "n" * 300, "not a usable path"),

@@ -104,8 +104,8 @@ def _of_authors(values: Mapping[str, Any], where: str, tower: VisionConfig | Non
         vision = _with_layer(CLIP_VIT_L_336, layer, where)
     else:
         raise UserError(
-            f"{where}: mm_vision_tower = {name!r} is no folder here; config.convert.vision_tower names the folder of "
-            "this CLIP (config.json and safetensors)"
+            f"{where}: mm_vision_tower = {name!r} is not a folder here; set config.convert.vision_tower to the folder "
+            "of this CLIP (config.json and safetensors)"
         )
     return _config(vision, decoder, _UNKNOWN_TOKEN)
 

@@ -26,7 +26,7 @@ class Part:
     Attributes:
       ours: dotted prefix of its parameters; "" for none.
       entries: its table, without either prefix.
-      anchor: the tensor by which its prefix is found; no other part has one of this name.
+      anchor: the tensor that its prefix is found by; no other part has one of this name.
       optional: it may be absent: a head (embeddings may be tied), or one of two forms of a part.
     """
 

@@ -14,7 +14,7 @@ from mmssr_jax.core import files
 
 IMAGE, VIDEO = "<image>", "<video>"
 
-# The turns as the model was trained on them; parts of a message stand on lines of their own.
+# The turns as the model was trained on them; each part of a message is on a line of its own.
 _CONTENT = """\
 {%- macro text(content) -%}
 {%- if content is string -%}{{- content -}}{%- else -%}

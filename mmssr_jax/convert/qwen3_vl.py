@@ -24,7 +24,7 @@ from mmssr_jax.models.native_config import NativeConfig
 
 MODEL_TYPE = "qwen3_vl"
 _EPS = 1e-6  # of the tower's norms; not in the config.json
-_ROPE_THETA = 10_000.0  # of the tower, likewise
+_ROPE_THETA = 10_000.0  # of the tower, as well
 
 _TOWER: list[Entry] = [
     Entry("patch_embed.kernel", "patch_embed.proj.weight", "patch_pairs"),

@@ -93,7 +93,7 @@ def _decoder(s: ConfigSection, *, family: str, tied: bool | None) -> DecoderConf
 def _rope(s: ConfigSection, *, mrope: bool) -> tuple[Any, dict[str, Any] | None, Any]:
     """Base, scaling (the fields of `RopeScaling`) and, if the model has it, the sections of MRoPE.
 
-    They stand in `rope_parameters` (transformers 5), or in `rope_theta` and `rope_scaling` (4).
+    They are in `rope_parameters` (transformers 5), or in `rope_theta` and `rope_scaling` (4).
     """
     given = {"rope_theta": s.take("rope_theta", None)}
     for part in (s.take("rope_scaling", None), s.take("rope_parameters", None)):

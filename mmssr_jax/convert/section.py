@@ -30,7 +30,7 @@ class ConfigSection:
     """A JSON object whose keys must all be consumed, by `take` or `expect`, before `finish`.
 
     Raises:
-      UserError: it is no object.
+      UserError: it is not an object.
     """
 
     def __init__(self, values: Any, where: str):

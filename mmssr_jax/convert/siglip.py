@@ -6,7 +6,7 @@ from mmssr_jax.convert.keymap import Entry, linear, norm
 from mmssr_jax.convert.parts import Part
 
 PATCHES = "embeddings.patch_embedding.weight"
-"""The tensor by which a vision tower is found."""
+"""The tensor that a vision tower is found by."""
 
 ENTRIES: list[Entry] = [
     Entry("patch_embed.kernel", "embeddings.patch_embedding.weight", "patches"),

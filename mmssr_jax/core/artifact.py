@@ -63,7 +63,7 @@ class Artifact:
       derived: the content follows from other files at no cost, so that a changed folder is remade, not refused.
 
     Raises:
-      UserError: another process is at work on the folder; it was made, or begun, with other settings or inputs; or it
+      UserError: another process is working on the folder; it was made, or begun, with other settings or inputs; or it
         holds files and was not made by this program.
     """
 
@@ -117,7 +117,7 @@ class Artifact:
         """Neither fills nor empties a folder that holds files of somebody else."""
         stage = self._claim["stage"]
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
-            raise UserError(f"{self.path}: a link or a file stands where {stage} makes its folder; move it away")
+            raise UserError(f"{self.path}: a link or a file is where {stage} creates its folder; move it away")
         if not self.path.is_dir() or any((self.path / name).exists() for name in (MANIFEST, CLAIM)):
             return
         for found in sorted(self.path.rglob("*")):

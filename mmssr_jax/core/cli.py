@@ -25,7 +25,7 @@ def workdir_path(given: str | None) -> Path:
         raise UserError("--workdir is empty (an unset variable?): give the folder for everything the run writes")
     if scheme := re.match(r"[a-z0-9+.-]+://", given, re.IGNORECASE):
         raise UserError(
-            f"--workdir={given}: {scheme[0]} is no folder; mount the bucket (for gs://, gcsfuse BUCKET FOLDER) and "
+            f"--workdir={given}: {scheme[0]} is not a folder; mount the bucket (for gs://, gcsfuse BUCKET FOLDER) and "
             "give the folder, or use launch/tpu_vm.py, which mounts it"
         )
     path = Path(given).absolute()

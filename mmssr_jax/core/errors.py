@@ -9,4 +9,4 @@ class UserError(Exception):
 
 
 class NotMadeError(UserError):
-    """What a stage makes is not there; a dry run goes on if an earlier stage of the same run would have made it."""
+    """What a stage makes is not there; a dry run continues if an earlier stage of the same run would have made it."""

@@ -115,12 +115,12 @@ def _tuple(args: tuple[Any, ...], text: str) -> tuple[Any, ...]:
     try:
         items = next(csv.reader([inner], skipinitialspace=True), [])
     except csv.Error:
-        raise ValueError("expected values with commas between them, on one line") from None
+        raise ValueError("expected comma-separated values on one line") from None
     items = [item for i, item in enumerate(items) if item or i < len(items) - 1]  # (1,) is one value
     if len(args) == 2 and args[1] is Ellipsis:
         return tuple(_parse(args[0], item.strip()) for item in items)
     if len(items) != len(args):
-        raise ValueError(f"expected {len(args)} values with commas between them")
+        raise ValueError(f"expected {len(args)} comma-separated values")
     return tuple(_parse(arg, item.strip()) for arg, item in zip(args, items, strict=True))
 
 

@@ -47,9 +47,11 @@ class Lock:
             holder = file.read(200).strip() or "another process"
             file.close()
             if e.errno not in (errno.EACCES, errno.EAGAIN):
-                logging.warning("%s: this file system keeps no locks (%s); do not run the same stage twice", what, e)
+                logging.warning(
+                    "%s: this file system does not support locks (%s); do not run the same stage twice", what, e
+                )
                 return
-            raise UserError(f"{what}: {holder} is at work on it; wait for it to end, then run this again") from None
+            raise UserError(f"{what}: {holder} is working on it; wait for it to end, then run this again") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

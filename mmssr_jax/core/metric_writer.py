@@ -1,4 +1,4 @@
-"""Metrics as JSONL: `{"step": 10, "name": "loss", "value": 1.5, "time": ...}` a line, append-only within a run.
+"""Metrics as JSONL: `{"step": 10, "name": "loss", "value": 1.5, "time": ...}` per line, append-only within a run.
 
 TensorBoard and Weights & Biases can be written beside it, where their packages are installed; the JSONL is what the
 report reads.

@@ -116,14 +116,14 @@ class ShardedJob:
         return [n for n in range(self.parts) if self.is_done(n)]
 
     def claim(self, claim: Callable[..., T], *, overwrite: bool) -> T:
-        """Claims the folder of the parts; it is emptied only while nobody else is at work on it.
+        """Claims the folder of the parts; it is emptied only while nobody else is working on it.
 
         Args:
           claim: makes the claim; called with `may_overwrite`, whether it may remove what is there.
           overwrite: the user allows that.
 
         Raises:
-          UserError: as `claim`, or the folder is to be emptied while another process is at work on it.
+          UserError: as `claim`, or another process is working on a folder that would be emptied.
         """
         if not overwrite:
             self._share()
@@ -133,7 +133,9 @@ class ShardedJob:
             self._share()
             return claim(may_overwrite=False)
         if not self._lock(_FOLDER):
-            raise UserError("another process is at work on this; let it end, or start this one without --overwrite")
+            raise UserError(
+                "another process is working on this; wait for it to end, or start this one without --overwrite"
+            )
         result = claim(may_overwrite=True)
         self._share()
         self.processes.wait("claimed")

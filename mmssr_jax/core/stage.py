@@ -38,7 +38,7 @@ class StageContext:
     earlier: tuple[str, ...] = ()
 
     def would(self, text: str, *args: Any) -> None:
-        """Logs what a stage would do, with `logging`'s arguments; says nothing but in a dry run."""
+        """Logs what a stage would do, with `logging`'s arguments; says nothing except in a dry run."""
         if self.dry_run:
             logging.info(text, *args)
 
@@ -47,7 +47,7 @@ class StageContext:
         """A part of a dry run that ends, with one line, where it needs what an earlier stage of the run would make.
 
         Raises:
-          NotMadeError: it is missing in a run that is no dry run, or that has no earlier stage.
+          NotMadeError: it is missing, and the run is not a dry run or has no earlier stage.
         """
         try:
             yield

@@ -1,9 +1,9 @@
-"""The tables between the stages: judgments and scores, as Parquet with one column a capability.
+"""The tables between the stages: judgments and scores, as Parquet with one column per capability.
 
 id: string | source: string | <slug>: int8 (judgments) or float32 (scores) ... | styles: list<string>, main first
 
 A score table may also hold `<slug>_calibrated` (see `scoring.calibration`), `nll` and `nll_blind` (mean -log p of the
-answers with and without the images); they are no capabilities.
+answers with and without the images); they are not capabilities.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def judgment_schema(slugs: Sequence[str]) -> pa.Schema:
 
 
 def score_schema(slugs: Sequence[str], further: Sequence[str] = ()) -> pa.Schema:
-    """Columns of `scores/part-*.parquet`: one row a sample; expected scores, 0-5, and `further` columns of numbers."""
+    """Columns of `scores/part-*.parquet`: one row per sample; expected scores, 0-5, and columns `further`."""
     return pa.schema(
         [("id", pa.string()), ("source", pa.string())]
         + [(s, pa.float32()) for s in slugs]

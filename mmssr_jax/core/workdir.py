@@ -89,7 +89,7 @@ class Workdir:
         return self.root / "benchmarks" / name
 
     def predictions(self, run: str) -> Path:
-        """What one run answered, one file a benchmark."""
+        """What one run answered, one file per benchmark."""
         return self.root / "predictions" / run
 
     @property
@@ -99,7 +99,7 @@ class Workdir:
 
     @property
     def all_results(self) -> Path:
-        """One JSON file a run, beside `scorer.json` and `comparison.json`."""
+        """One JSON file per run, beside `scorer.json` and `comparison.json`."""
         return self.root / "results"
 
     def results(self, run: str) -> Path:

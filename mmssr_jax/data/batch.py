@@ -67,7 +67,7 @@ class BatchShape:
 def collate(
     examples: Sequence[Example], shape: BatchShape, *, tokens_per_image: int, no_pixels: Pixels, pad: int
 ) -> Batch:
-    """A batch with one example a row; remaining rows are padding.
+    """A batch with one example per row; remaining rows are padding.
 
     Args:
       examples: at most `shape.rows`, none larger than the shape.
@@ -96,7 +96,7 @@ def collate(
 def batch_index(
     slots: Sequence[FeatureIndex], *, rows: int, length: int, step: int, weighted: bool = False
 ) -> FeatureIndex:
-    """The feature index of a batch with one example a row: int32 [B, L], or a `WeightedIndex` [B, L, 4].
+    """The feature index of a batch with one example per row: int32 [B, L], or a `WeightedIndex` [B, L, 4].
 
     Args:
       slots: `Example.image_slot` of each example.

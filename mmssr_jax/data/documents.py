@@ -1,6 +1,6 @@
 r"""Text with images for pre-training: interleaved documents, plain text, images with captions.
 
-A JSONL file has one document a line, its parts in reading order; image paths are relative to the file's folder, or to
+A JSONL file has one document per line, its parts in reading order; image paths are relative to the file's folder, or to
 a given one:
 
     {"id": "d1", "parts": [{"text": "A red circle.\n"}, {"image": "a.png"}, {"text": "\nIt stands at the top."}]}

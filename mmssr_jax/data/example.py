@@ -79,7 +79,7 @@ class Segment:
     Attributes:
       tokens: n ids.
       slots: the `Example.image_slot` of an image's tokens, [n]; None for text.
-      loss_mask: whether the tokens are loss targets: all or none of them, or one value a token.
+      loss_mask: whether the tokens are loss targets: all or none of them, or one value per token.
     """
 
     tokens: Sequence[int]

@@ -44,7 +44,7 @@ class Processor:
           | encode_chat   tokenize, T image tokens a view and its newline
         Example     tokens  <|im_start|> user \n <image> … <image> \n What is it ? <|im_end|> …    [L]
                     slots   -1           -1   -1 1 … T 0 T+1 …  0  -1 -1   -1 -1 -1 -1        …    [L]
-          | collate       one example a row, padded to a shape
+          | collate       one example per row, padded to a shape
         Batch       tokens [B, L], image_index [B, L], pixels [N, S, S, 3]
 
     Picklable, and safe to share between threads.
@@ -107,7 +107,7 @@ class Processor:
 
         Raises:
           OSError: an image cannot be read.
-          ValueError: likewise, or the images alone do not fit, or no loss target is left.
+          ValueError: the same, or the images alone do not fit, or no loss target is left.
         """
         sample, pixels = self.preprocess(drop_text_beyond(sample, max_length))
         segments = self._chat_segments(sample)
@@ -145,7 +145,7 @@ class Processor:
         )  # fmt: skip
 
     def collate(self, examples: Sequence[Example], shape: BatchShape) -> Batch:
-        """A batch with one example a row; remaining rows are padding.
+        """A batch with one example per row; remaining rows are padding.
 
         Args:
           examples: at most `shape.rows`, none larger than the shape.

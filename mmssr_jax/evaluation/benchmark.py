@@ -5,8 +5,8 @@
 Columns: `index` (unique), `question`, `answer`, `image` (base64; a Python list of base64 for several images; a cell of
 at most 64 characters is the index of another row, whose images are shared), `image_path` or `video_path` (a video file
 or a folder of frames; evenly spaced frames become images); optionally `A`-`Z`, `hint`, `category`, `l2-category`,
-`split` and benchmark-specific columns. Unlike pandas, with which VLMEvalKit reads these files, a cell such as "None",
-"NA" or "null" is text here; only an empty cell is missing.
+`split` and benchmark-specific columns. Unlike in pandas, which VLMEvalKit reads these files with, a cell such as
+"None", "NA" or "null" is text here; only an empty cell is missing.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class BenchmarkConfig:
         if self.frames is not None and self.frames < 1:
             raise ValueError("frames must be at least 1")
         if self.frames is not None and self.frame_rate is not None:
-            raise ValueError("frames and frame_rate exclude each other; frame_rate.max_frames limits the frames")
+            raise ValueError("set frames or frame_rate, not both; frame_rate.max_frames limits the frames")
         if (self.path is None) == (self.synthetic is None):
             raise ValueError("set either path (a VLMEvalKit TSV) or synthetic (questions, seed)")
 
@@ -129,10 +129,10 @@ class PrimaryConfig:
     Attributes:
       group, baseline: the endpoint is the mean of group minus baseline, paired within replicates.
       measure: a benchmark or average, or a variant, such as "all/skills" or "bench/nll"; see replicate_comparison.py.
-      effect: the true difference that is to be found, in units of the measure; the number of replicates that it needs
-        is logged before the runs and kept in the result.
+      effect: the true difference to detect, in units of the measure; the number of replicates that it needs is
+        logged before the runs and kept in the result.
       deviation: the expected standard deviation of the difference over replicates.
-      power: the probability with which it is to be found.
+      power: the probability of detecting it.
     """
 
     group: str

@@ -17,7 +17,7 @@ Results = Sequence[ReplicateResults]
 
 @dataclasses.dataclass(frozen=True)
 class ArmRow:
-    """One arm beside its baseline.
+    """One arm compared with its baseline.
 
     Attributes:
       name: the cell.

@@ -8,8 +8,8 @@ the others are here, for the kinds whose prompt in that kit is known. The images
     llava        H\nQ\nA. cat\nB. dog\nAnswer with the option's letter from the given choices directly.
 
 Sources: VLMEvalKit, `ImageMCQDataset.build_prompt` and others; lmms-eval, `lmms_eval/tasks/*/utils.py` and the yaml
-beside (75571cf, August 2026); LLaVA, docs/Evaluation.md and `llava/eval/model_vqa_mmbench.py` (c121f04), and the
-question files of LLaVA-1.5's eval.zip.
+files beside it (75571cf, August 2026); LLaVA, docs/Evaluation.md and `llava/eval/model_vqa_mmbench.py` (c121f04), and
+the question files of LLaVA-1.5's eval.zip.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def closed(closing: str = "", *, change: Callable[[str], str] = str) -> Ask:
 
 
 def lettered(closing: str, *, hint: str = "{}\n") -> Ask:
-    """Hint, question, one option a line, closing line; `hint` is the hint's format."""
+    """Hint, question, one option per line, closing line; `hint` is the hint's format."""
 
     def ask(row: Row, instruction: str | None) -> Question:
         end = closing if instruction is None else instruction

@@ -77,7 +77,7 @@ def short_answer_options(fields: Mapping[str, str]) -> RankedOptions:
     right = {normalise(reference) for reference in references}
     wrong = [text for text in given if normalise(text) in right]
     if wrong:
-        raise UserError(f"index {fields['index']}: the distractor {wrong[0]!r} is a right answer")
+        raise UserError(f"index {fields['index']}: the distractor {wrong[0]!r} is a correct answer")
     answer = max(references, key=references.count)
     return RankedOptions((answer, *given), 0, references=tuple(references))
 

@@ -117,8 +117,8 @@ def check_replicates(config: EvaluateConfig) -> None:
         base, _, part = measure.partition("/")
         if base not in bases or (part and part not in parts):
             raise UserError(
-                f"config.evaluate: {measure!r} is not a measure; one is NAME or NAME/PART with a NAME of "
-                f"{', '.join(sorted(bases))} and a PART of {', '.join(sorted(parts))}"
+                f"config.evaluate: {measure!r} is not a measure; expected NAME or NAME/PART, where NAME is one of "
+                f"{', '.join(sorted(bases))} and PART one of {', '.join(sorted(parts))}"
             )
 
 

@@ -22,7 +22,7 @@ class Interval:
     Attributes:
       mean: the estimate.
       low, high: the bounds; NaN with fewer than two replicates.
-      p: of the two-sided t-test against 0; NaN likewise.
+      p: of the two-sided t-test against 0; NaN in the same case.
       replicates: how many there are.
     """
 
@@ -101,7 +101,7 @@ def power(effect: float, deviation: float, replicates: int, *, level: float = 0.
 
 
 def replicates_needed(effect: float, deviation: float, *, wanted: float = 0.8, level: float = 0.95) -> int:
-    """The fewest replicates with which an effect is found with probability `wanted`; arguments as in `power`.
+    """The fewest replicates that detect an effect with probability `wanted`; arguments as in `power`.
 
     Raises:
       ValueError: the effect is 0, or too small to be found with 100,000 replicates.
@@ -112,7 +112,7 @@ def replicates_needed(effect: float, deviation: float, *, wanted: float = 0.8, l
     while power(effect, deviation, high, level=level) < wanted:
         low, high = high, 2 * high
         if high > _MOST_REPLICATES:
-            raise ValueError(f"an effect of {effect} beside a deviation of {deviation} needs over 100,000 replicates")
+            raise ValueError(f"an effect of {effect} with a deviation of {deviation} needs over 100,000 replicates")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power(effect, deviation, middle, level=level) >= wanted else (middle, high)

@@ -20,7 +20,7 @@ from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
 from mmssr_jax.images.image_blocks import Pixels, room
 
 LITERAL_IMAGE = "\ue000image\ue001"
-"""Replaces an `<image>` that a user wrote as text; it is encoded as that text and is no image tag."""
+"""Replaces an `<image>` that a user wrote as text; it is encoded as that text not as an image tag."""
 
 
 class _LiteralTokenizer(Tokenizer):

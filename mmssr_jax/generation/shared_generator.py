@@ -91,7 +91,7 @@ def follow(generator: StreamGenerator) -> None:
                 generator.candidates(stream)
             elif stream is not None and what == _PUSH:
                 generator.push(stream, arrays["tokens"])
-        except Exception:  # the main process has the same error, and goes on with the next batch
+        except Exception:  # the main process has the same error, and continues with the next batch
             logging.exception("a batch failed")
 
 

@@ -3,7 +3,7 @@
     image 1: 2 x 3 blocks      b b b        place (image, row, column, rows, columns), in raster order:
                                b b b        (1, 0, 0, 2, 3), (1, 0, 1, 2, 3), ... (1, 1, 2, 2, 3)
 
-Blocks of many images stand in one array behind each other; their places say which belong together. A frame pair of a
+Blocks of many images are concatenated in one array; their places say which belong together. A frame pair of a
 video is an image of its own. Padding has place 0, so that it belongs to no image: images count from 1.
 """
 

@@ -17,7 +17,7 @@ class ClipRef(ImageRef):
 def merge_clips(sample: Sample) -> Sample:
     """The sample with a `ClipRef` and one tag for the frames of each video.
 
-    Frames belong together if they are of one video, in order, and nothing but white space stands between their tags,
+    Frames belong together if they are of one video, in order, and only white space is between their tags,
     which is dropped.
 
     Args:

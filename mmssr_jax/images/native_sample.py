@@ -18,7 +18,7 @@ from mmssr_jax.images.native_video import pair_times, video_frames
 def in_blocks(sample: Sample, images: Sequence[Image.Image], config: NativeViewConfig) -> tuple[Sample, ImageBlocks]:
     """The blocks of a sample's images, and the sample with a `BlocksRef` for each image and each video.
 
-    Frames of a video whose tags stand beside each other become one tag, and pairs of them one image each.
+    Frames of a video whose tags are adjacent become one tag, and pairs of them one image each.
 
     Args:
       sample: with as many images as tags.

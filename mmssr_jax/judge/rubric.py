@@ -31,7 +31,7 @@ class Rubric:
             if self.slugs.count(slug) > 1:
                 raise ValueError(f"two capabilities have the column name {slug!r}")
         if len(set(self.styles)) < len(self.styles):
-            raise ValueError("a style is there twice")
+            raise ValueError("a style is listed twice")
 
     @property
     def slugs(self) -> tuple[str, ...]:

@@ -170,7 +170,7 @@ class DecoderConfig:
       head_dim: size of a head, `width // heads` if None.
       rope_theta, rope_scaling: base of the RoPE frequencies, and their scaling if any.
       eps: of the RMS norms.
-      qkv_bias: biases on the query, key and value projections (Qwen2 has them, Llama has not).
+      qkv_bias: biases on the query, key and value projections (Qwen2 has them, Llama does not).
       qk_norm: an RMS norm over each head's queries and keys before the rotation (Qwen3, arXiv 2505.09388).
       mrope: how many frequencies of a head turn by time, height and width, interleaved (Qwen3-VL); the first number is
         the rest. None for positions of one axis.

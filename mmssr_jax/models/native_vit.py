@@ -1,7 +1,7 @@
 """Vision transformer for images at their native aspect ratio, as of Qwen3-VL (arXiv 2511.21631).
 
-Blocks of patches of several images (`images.image_blocks`) stand in rows of one fixed length; patches attend only
-within their image. A patch knows its place twice: by a learned position, interpolated from a square table to its
+Blocks of patches of several images (`images.image_blocks`) are packed into rows of one fixed length; patches attend
+only within their image. A patch knows its place twice: by a learned position, interpolated from a square table to its
 image's grid, and by a rotary position of its row and column.
 """
 
@@ -114,7 +114,7 @@ class NativeVisionTower(nnx.Module):
         """Features after the last layer, and then those of the DeepStack layers.
 
         Args:
-          blocks: M blocks; `rows` divides M, and blocks of an image stand in one row.
+          blocks: M blocks; `rows` divides M, and the blocks of an image are in one row.
           rows: B, number of rows of blocks.
 
         Returns:

@@ -39,9 +39,9 @@ def rope_cos_sin(
 
 
 def mrope_positions(positions: jax.Array, sections: tuple[int, int, int], *, head_dim: int) -> jax.Array:
-    """The position by which each frequency turns, [B, L, head_dim / 2] (interleaved MRoPE, arXiv 2511.21631).
+    """The position that each frequency rotates by, [B, L, head_dim / 2] (interleaved MRoPE, arXiv 2511.21631).
 
-    Frequency j turns by the height if j % 3 = 1 and j < 3 sections[1], by the width if j % 3 = 2 and
+    Frequency j rotates by the height if j % 3 = 1 and j < 3 sections[1], by the width if j % 3 = 2 and
     j < 3 sections[2], otherwise by the time.
 
     Args:

@@ -1,4 +1,4 @@
-"""A decoder's input with more than one vector a token: DeepStack features and places on an image's grid (Qwen3-VL).
+"""A decoder's input with more than one vector per token: DeepStack features and places on an image's grid (Qwen3-VL).
 
 tokens        [B, L, D]       embeddings, image features merged in
 deepstack     [K + 1, B, L, D]   feature k is added to the output of layer k; the last is 0, for all other layers

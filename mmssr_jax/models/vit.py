@@ -39,7 +39,7 @@ def normalise(pixels: jax.Array, *, mean: Colour, std: Colour) -> jax.Array:
 def resize_positions(position_PD: jax.Array, *, side: int, class_token: bool) -> jax.Array:
     """Learned positions [P, D] of a square grid, interpolated bicubically to [side^2, D].
 
-    The kernel is torch's (a = -0.75, half-pixel centres, edges repeated), with which CLIP towers are commonly resized.
+    The kernel is torch's (a = -0.75, half-pixel centres, edges repeated), which is commonly used to resize CLIP towers.
     With `class_token` the first position belongs to the class token and is kept, in input and result.
     """
     first, grid_PD = position_PD[: int(class_token)], position_PD[int(class_token) :]

@@ -54,7 +54,7 @@ def start() -> None:
 
 
 def _in_slurm_group() -> bool:
-    """Whether srun started this process as one of several; a batch script or an allocation alone is no step."""
+    """Whether srun started this process as one of several; a batch script or an allocation alone is not a step."""
     tasks = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in os.environ else "SLURM_NTASKS"
     return tasks in os.environ and _number(tasks) > 1 and all(v in os.environ for v in _SLURM_STEP)
 

@@ -16,7 +16,7 @@ _BLOCK = 1 << 16
 
 
 def check_ids_exist(scan: Scan, rules: RecordConfig, name: str) -> None:
-    """Refuses a pool most of whose records have no usable id; a few such records are rejected one by one.
+    """Refuses a pool if most of its records have no usable id; a few such records are rejected one by one.
 
     Raises:
       SettingError: more than half of the records have no id, or one that is not text.

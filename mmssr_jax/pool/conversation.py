@@ -78,7 +78,7 @@ def _with_part_paths(
     if not in_parts:
         return images, videos
     if (images or IMAGE_TAG in in_parts) and (videos or VIDEO_TAG in in_parts):
-        raise RejectedError(Reason.BAD_VIDEO_FIELD, "has an image beside its video; only one of them can be used")
+        raise RejectedError(Reason.BAD_VIDEO_FIELD, "has both an image and a video; only one of them can be used")
     is_video = VIDEO_TAG in in_parts
     field = iter(videos if is_video else images)
     slots = [path for tag, path in media if is_video or tag == IMAGE_TAG]
@@ -174,8 +174,8 @@ def _check_text(turns: Sequence[Turn]) -> None:
         if turn.text.replace(IMAGE_TAG, "").strip():
             continue
         if turn.role == "assistant":
-            raise RejectedError(Reason.EMPTY_ANSWER, f"turn {number} answers nothing")
-        raise RejectedError(Reason.EMPTY_QUESTION, f"turn {number} asks nothing")
+            raise RejectedError(Reason.EMPTY_ANSWER, f"turn {number}, an answer, is empty")
+        raise RejectedError(Reason.EMPTY_QUESTION, f"turn {number}, a question, is empty")
 
 
 def _mismatch(tags: int, record: dict[str, Any], images: Sequence[str], videos: Sequence[str]) -> str:

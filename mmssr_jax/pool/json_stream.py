@@ -207,7 +207,7 @@ class _ListReader:
         while True:
             rest = self.text[self.pos :].lstrip(_SPACE)
             if rest:
-                raise self._broken(len(self.text) - len(rest), "something follows the list's end")
+                raise self._broken(len(self.text) - len(rest), "there is text after the end of the list")
             self._advance(len(self.text))
             if self.at_end:
                 return

@@ -31,7 +31,7 @@ def video_names(record: dict[str, Any]) -> tuple[str, ...]:
     """
     names = _paths(record, VIDEO_FIELDS, Reason.BAD_VIDEO_FIELD)
     if names and any(record.get(field) for field in IMAGE_FIELDS):
-        raise RejectedError(Reason.BAD_VIDEO_FIELD, "has an 'image' beside its 'video'; only one of them can be used")
+        raise RejectedError(Reason.BAD_VIDEO_FIELD, "has both an 'image' and a 'video'; only one of them can be used")
     return names
 
 
@@ -53,7 +53,7 @@ def local_path(name: Any, field: str, reason: Reason) -> str:
       RejectedError: with `reason`; it is not text, blank, or a URL.
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name or not is_unicode(name):
-        raise RejectedError(reason, f"its {field!r} holds {short(name)}, which is no path")
+        raise RejectedError(reason, f"its {field!r} holds {short(name)}, which is not a path")
     name = name.removeprefix("file://")
     if _URL.match(name):
         raise RejectedError(reason, f"its {field!r} holds the URL {short(name)}; save the file and give its path")

@@ -59,7 +59,7 @@ def with_calls(text: str, calls: Any, number: int) -> str:
     """The text of the assistant's turn `number` with its `tool_calls`.
 
     Raises:
-      RejectedError: the calls are no list of objects with a name and arguments.
+      RejectedError: the calls are not a list of objects with a name and arguments.
     """
     if not isinstance(calls, list):
         raise RejectedError(Reason.BAD_TURN, f"the 'tool_calls' of turn {number} is {short(calls)}, expected a list")

@@ -1,4 +1,4 @@
-"""How likely a model finds the answers of a conversation: the mean -log p of the tokens that it is to predict.
+"""How likely a model finds the answers of a conversation: the mean -log p of the tokens to predict.
 
 Axes: B batch rows, L tokens, K loss targets, D model width, V vocabulary.
 """
@@ -26,7 +26,7 @@ def mean_answer_nll(model: VLM, hidden: jax.Array, batch: Batch) -> jax.Array:
     Args:
       model: for its output projection.
       hidden: [B, L, D], the model's hidden states of the batch's tokens.
-      batch: its targets, [B, K], stand before their padding.
+      batch: its targets, [B, K], come before their padding.
     """
     B, K = batch.loss_target.shape
     steps = -(-K // _TARGETS_AT_ONCE)

@@ -78,7 +78,7 @@ class Predictors:
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """The columns of the linear model: numbers, clipped and standardised, then one indicator a source.
+    """The columns of the linear model: numbers, clipped and standardised, then one indicator per source.
 
     Attributes:
       names: [F], the numbers.

@@ -281,7 +281,7 @@ class ScorerEncoder:
 
 
 def _disambiguating_prefixes(names: Sequence[tuple[int, ...]], styles: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """For each style the shortest prefix of its tokens that is no prefix of another style's tokens."""
+    """For each style the shortest prefix of its tokens that is not a prefix of another style's tokens."""
     prefixes = []
     for n, tokens in enumerate(names):
         others = [o for k, o in enumerate(names) if k != n]

@@ -174,7 +174,7 @@ class Scorer:
         return _with_targets(self.buckets.shape(example, len(self.encoder.tree.tokens)))
 
     def blind_shape(self, example: Example) -> BatchShape:
-        """The bucket of an example that `dispatch_blind` is to run; raises as `shape`."""
+        """The bucket of an example for `dispatch_blind`; raises as `shape`."""
         return _with_targets(self.buckets.shape(example, 0))
 
     def dispatch(self, examples: Sequence[Example], shape: BatchShape) -> tuple[jax.Array, ...]:

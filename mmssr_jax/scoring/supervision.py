@@ -38,7 +38,7 @@ def labels_by_id(judgments: pa.Table, slugs: Sequence[str]) -> dict[str, ScorerL
 
 
 def _check_types(judgments: pa.Table) -> None:
-    """Raises UserError unless the columns that are no scores hold text and lists of text."""
+    """Raises UserError unless the columns other than scores hold text and lists of text."""
     for name, of_lists in (("id", False), ("styles", True)):
         if name not in judgments.schema.names:
             raise UserError(f"the judgments have no column {name}; they have {', '.join(judgments.schema.names)}")

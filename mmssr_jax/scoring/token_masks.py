@@ -1,4 +1,4 @@
-"""Which tokens of a batch are images, language behind them, or an assistant's, for batches of one sample a row."""
+"""Which tokens of a batch are images, language after them, or an assistant's, for batches with one sample per row."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def image_tokens(batch: Batch) -> jax.Array:
 
 
 def image_and_language(batch: Batch) -> jax.Array:
-    """Float32 [B, 2, L]: image tokens; language tokens behind the last of them, or all where there is no image."""
+    """Float32 [B, 2, L]: image tokens; language tokens after the last of them, or all where there is no image."""
     image_BL = image_tokens(batch)
     behind_BL = jnp.flip(jnp.cumsum(jnp.flip(image_BL, axis=1), axis=1), axis=1) == 0  # no image token from here on
     return jnp.stack([image_BL, behind_BL & in_sample(batch)], axis=1).astype(jnp.float32)
 
 
 def answer_tokens(batch: Batch) -> jax.Array:
-    """Bool [B, L]: the tokens of the answers, which are the loss targets; each stands behind its loss position."""
+    """Bool [B, L]: the tokens of the answers, which are the loss targets; each follows its loss position."""
     L = batch.tokens.shape[1]
     at_BK = jnp.where(batch.loss_weight > 0, batch.loss_position + 1, L)
     return jax.vmap(lambda at_K: jnp.zeros(L + 1, bool).at[at_K].set(True))(at_BK)[:, :L] & in_sample(batch)

@@ -23,7 +23,7 @@ class RowFilter:
     Attributes:
       sources: names of sources.
       styles: names of styles.
-      ids: a file with one id a line (such as `ids.txt` of a selection), or None.
+      ids: a file with one id per line (such as `ids.txt` of a selection), or None.
     """
 
     sources: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The dataset card (`README.md`) by which `datasets.load_dataset(FOLDER)` knows the configs of a folder.
+"""The dataset card (`README.md`) from which `datasets.load_dataset(FOLDER)` reads the configs of a folder.
 
 Source: https://huggingface.co/docs/hub/datasets-manual-configuration
 """

@@ -1,4 +1,4 @@
-"""Files with one id a line: what a trainer reads of a selection, and how users name samples."""
+"""Files with one id per line: what a trainer reads of a selection, and how users name samples."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def write_sorted(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:
     broken = pc.match_substring_regex(ordered, r"[\r\n]") if len(ids) else None
     if broken is not None and pc.any(broken).as_py():
         first = ordered.filter(broken)[0].as_py()
-        raise UserError(f"id {first!r} contains a line break, so it cannot be written to a file with one id a line")
+        raise UserError(f"id {first!r} contains a line break, so it cannot be written to a file with one id per line")
     with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as f:
         for begin in range(0, len(ordered), _AT_ONCE):
             f.writelines(f"{id}\n" for id in ordered.slice(begin, _AT_ONCE).to_pylist())
 
 
 def read(path: Path) -> pa.Array:
-    """The ids of a file with one id a line, or of a selection's folder (its ids.txt): strings [N] in file order.
+    """The ids of a file with one id per line, or of a selection's folder (its ids.txt): strings [N] in file order.
 
     Raises:
       UserError: the file does not exist, or is not text.
@@ -70,7 +70,7 @@ def read(path: Path) -> pa.Array:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; it should hold one id a line") from None
+        raise UserError(f"{path}: no such file; it should hold one id per line") from None
     except UnicodeDecodeError as e:
         raise UserError(f"{path}: not a text file of ids ({e})") from None
     return pa.array([line.rstrip("\r") for line in lines if line.strip()], pa.string())

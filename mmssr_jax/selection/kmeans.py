@@ -5,7 +5,7 @@ the rounding error of the best one is a candidate. Where a row has several, nump
 of summation. Sums of clusters are computed in numpy too, block by block in row order.
 
 Rows are read in blocks, so that they may be memory-mapped; beyond the rows, memory holds one block, the centroids and
-one label a row.
+one label per row.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class NumberFiles:
     def at(cls, path: Path) -> NumberFiles:
         """The files of a path: a file, the parts of a table, or all files of one kind in a folder.
 
-        Hidden files, and those with which `datasets` and this program describe a folder, are not among them.
+        Hidden files, and those that `datasets` and this program describe a folder with, are left out.
 
         Raises:
           UserError: there is none, parts are missing, or the folder holds several kinds.
@@ -237,7 +237,7 @@ def _objects(path: Path) -> Iterator[tuple[str, Object]]:
     """The ids and objects of a JSON file.
 
     Raises:
-      UserError: it is not JSON, an element is no object, or one has no id.
+      UserError: it is not JSON, an element is not an object, or one has no id.
     """
     if path.suffix == ".jsonl":
         yield from _identified(_lines(path), path)
@@ -268,7 +268,7 @@ def _identified(rows: Iterable[Any], path: Path) -> Iterator[tuple[str, Object]]
     for number, row in enumerate(rows, 1):
         id = next((row[c] for c in ID_COLUMNS if c in row), None) if isinstance(row, dict) else None
         if not isinstance(id, (str, int)):
-            raise UserError(f"{path}: record {number} is no object with {', '.join(ID_COLUMNS)}")
+            raise UserError(f"{path}: record {number} is not an object with {', '.join(ID_COLUMNS)}")
         yield str(id), row
 
 

@@ -139,11 +139,11 @@ def capability_columns(path: Path, named: Collection[str] = (), *, refuse: bool 
     further = [slug for slug in available if slug not in known]
     if further and refuse and not named:
         raise UserError(
-            f"{path}: the columns {', '.join(further)} are no capabilities of core/vocabulary.py; name the ones to "
+            f"{path}: the columns {', '.join(further)} are not capabilities of core/vocabulary.py; name the ones to "
             "select by (--config.select.selections.NAME.capabilities=A,B), or leave the others out of the file"
         )
     if further:
-        logging.warning("%s: columns that are no capabilities are ignored: %s", path, ", ".join(further))
+        logging.warning("%s: columns that are not capabilities are ignored: %s", path, ", ".join(further))
     return tuple(known)
 
 

@@ -66,7 +66,7 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         if self.token_env is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", self.token_env):
-            raise ValueError("token_env does not look like the name of an environment variable (it is no token)")
+            raise ValueError("token_env must be the name of an environment variable, not the token itself")
         if self.token_env is None and self.host not in _LOCAL:
             raise ValueError(
                 f"host={self.host!r} is open to other machines: set token_env, the variable that holds a token"

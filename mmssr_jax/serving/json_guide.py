@@ -69,7 +69,7 @@ class JsonGuide:
         return len(self._tokenizer.encode(prefix.closing())) < self._max_tokens - len(self._ids)
 
     def _after(self, token: int) -> JsonPrefix | None:
-        """The state after one more token; None if it is no continuation, or has no text."""
+        """The state after one more token; None if it is not a continuation, or has no text."""
         text = self._tokenizer.decode([*self._ids, token])
         if text == self._text:
             return None

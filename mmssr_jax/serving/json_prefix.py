@@ -88,7 +88,7 @@ class JsonPrefix:
         return self._structure(c)
 
     def _structure(self, c: str) -> JsonPrefix | None:
-        """After a character outside of strings, numbers and literals that is no space."""
+        """After a character that is not white space, outside of strings, numbers and literals."""
         state = self.state
         if state == "start":
             return self._to("first key", open="{") if c == "{" else None

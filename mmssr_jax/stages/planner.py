@@ -109,7 +109,7 @@ def _judged(ctx: StageContext, samples: int) -> int:
 
 
 def _judge_usd(ctx: StageContext, config: PlanConfig, ratings: int) -> float | None:
-    """The price of all ratings; None if no API is asked or its price is not known."""
+    """The price of all ratings; None if the judge is not an API or its price is not known."""
     judge = _judge(ctx)
     if judge is None or not judge.backend.startswith("openai") or judge.api is None or judge.api.price is None:
         return None

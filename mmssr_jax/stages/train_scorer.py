@@ -125,7 +125,7 @@ class TrainScorerConfig:
         if self.replay and not self.answer_weight:
             raise ValueError("replay trains on answers: set answer_weight above 0")
         if self.answer_q is not None and not 0 < self.answer_q <= 1:
-            raise ValueError(f"answer_q is {self.answer_q:g}; it must lie above 0, up to 1")
+            raise ValueError(f"answer_q is {self.answer_q:g}; it must be above 0 and at most 1")
 
     def starting_at(self, phase: PhaseConfig) -> PhaseConfig:
         """The phase with `base` for `init: base`."""

@@ -91,9 +91,9 @@ class Checkpoints:
             restored = self._manager.restore(step, args=items)
         except (ValueError, KeyError, OSError) as e:
             raise UserError(
-                f"{self._manager.directory}/{step}: cannot be resumed, its model or optimizer state has another "
+                f"{self._manager.directory}/{step}: cannot be resumed, its model or optimizer state has a different "
                 "structure (it was saved by another version or with other settings), or a file is damaged or missing; "
-                "remove the folder to train anew"
+                "remove the folder to train from the start"
             ) from e
         return TrainState(restored["params"], restored["optimizer"], state.counters.restored(restored["tally"]))
 

@@ -146,7 +146,7 @@ def test_llava15_of_its_authors(tower_inside, authors, shared):
 
 def test_a_tower_that_is_nowhere_is_named(authors):
     folder, _ = authors(False)
-    with pytest.raises(UserError, match=r"mm_vision_tower = .*config\.convert\.vision_tower names the folder"):
+    with pytest.raises(UserError, match=r"mm_vision_tower = .*set config\.convert\.vision_tower to the folder"):
         load_vlm(folder)
 
 

@@ -197,7 +197,7 @@ def test_a_link_in_the_place_of_a_folder_is_refused(tmp_path, target):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "kept").write_text("x")
     (tmp_path / "scores").symlink_to(tmp_path / ("elsewhere" if target == "a folder" else "gone"))
-    with pytest.raises(UserError, match="a link or a file stands where score makes its folder"):
+    with pytest.raises(UserError, match="a link or a file is where score creates its folder"):
         claim(tmp_path, overwrite=True)
     assert (tmp_path / "elsewhere" / "kept").exists()
 
@@ -228,7 +228,7 @@ def test_two_processes_at_one_folder(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=rf"process {holder.pid} on .* is at work on it"):
+        with pytest.raises(UserError, match=rf"process {holder.pid} on .* is working on it"):
             Artifact(tmp_path / "scores", stage="score", settings={}, lock=tmp_path / "score.lock")
     finally:
         holder.kill()

@@ -104,7 +104,7 @@ def test_a_value_is_read_by_the_type_of_its_field(flag, field, value):
     [
         ("draws.a.size.share=nan", "draws.a.size.share=nan: expected a number"),
         ("draws.a.size.count=1.5", "draws.a.size.count=1.5: expected an integer"),
-        ("draws.a.size.sides=1", "draws.a.size.sides=1: expected 2 values with commas between them"),
+        ("draws.a.size.sides=1", "draws.a.size.sides=1: expected 2 comma-separated values"),
         ("draws.a.size.sides=1,x", "draws.a.size.sides=1,x: expected an integer"),
         ("draws.a.on=maybe", "draws.a.on=maybe: expected true or false"),
         ("draws.a.remat=ful", "draws.a.remat=ful: expected one of none, full"),

@@ -87,7 +87,7 @@ def test_nobody_empties_a_folder_under_another(tmp_path: Path):
     _wait_for(tmp_path / "begun1")
     claims: list[bool] = []
     try:
-        with _job(tmp_path) as job, pytest.raises(UserError, match="another process is at work"):
+        with _job(tmp_path) as job, pytest.raises(UserError, match="another process is working"):
             job.claim(lambda may_overwrite: claims.append(may_overwrite), overwrite=True)
         assert claims == []
     finally:

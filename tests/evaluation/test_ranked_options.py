@@ -50,7 +50,7 @@ def test_given_distractors():
     (options,) = completed([row])
     assert sorted(options.texts) == ["2", "3", "4"]
     assert options.texts[options.right] == "2"
-    with pytest.raises(UserError, match=r"index 0: the distractor 'Two' is a right answer"):
+    with pytest.raises(UserError, match=r"index 0: the distractor 'Two' is a correct answer"):
         completed([{**row, "distractors": "['Two']"}])
 
 

@@ -145,7 +145,10 @@ def test_one_replicate_has_no_interval():
         ({"replicates": {**REPLICATES, "3": ("mmssr_0",)}}, r"run 'mmssr_0' is in '0' and in '3'"),
         ({"primary": PrimaryConfig("best", "random")}, r"primary: 'best' is not a group; groups are mmssr, matched"),
         ({"split": SplitConfig("mmssr", "other", "random")}, r"split: 'other' is not a group"),
-        ({"primary": PrimaryConfig("mmssr", "random", "quizz")}, r"'quizz' is not a measure; one is NAME or NAME/PART"),
+        (
+            {"primary": PrimaryConfig("mmssr", "random", "quizz")},
+            r"'quizz' is not a measure; expected NAME or NAME/PART",
+        ),
         ({"family": ("quiz/accuracy",)}, r"'quiz/accuracy' is not a measure"),
         (
             {"replicates": {"0": ("mmssr_0",), "1": ("random_1",)}, "primary": PrimaryConfig("mmssr", "random")},

@@ -139,7 +139,7 @@ def test_dots_in_the_keys_of_a_webdataset_are_not_merged(cases: Path, tmp_path: 
 
 
 def test_members_of_a_sample_that_are_apart(cases: Path, tmp_path: Path):
-    with pytest.raises(UserError, match=r"the members of sample 'a' are apart; sort the tar by name") as e:
+    with pytest.raises(UserError, match=r"the members of sample 'a' are not adjacent; sort the tar by name") as e:
         _ingest(tmp_path, cases / "wds_apart", packed=True)
     assert "\n" not in str(e.value)
 

@@ -82,7 +82,10 @@ def test_numbers_at_a_chunks_edge_are_whole():
         (b" \n ", "is empty"),
         (b'[{"id": 1}, ]', r"not valid JSON at byte 12 \(line 1, record 1\)"),
         (b'[{"id": 1}\n {"id": 2}]', r"not valid JSON at byte 12 \(line 2, record 1\): expected ',' or ']'"),
-        (b'[{"id": 1}]\n{}', r"not valid JSON at byte 12 \(line 2, record 1\): something follows the list's end"),
+        (
+            b'[{"id": 1}]\n{}',
+            r"not valid JSON at byte 12 \(line 2, record 1\): there is text after the end of the list",
+        ),
         (b'[{"id": 1}, {"x" 2}' + b" " * 99 + b"]", r"not valid JSON at byte 17 \(line 1, record 1\): Expecting ':'"),
         ('["ä", {"a": \t'.encode() + b"\xe9}]", r"not valid UTF-8 at byte 14 \(line 1\); if it is Latin-1, convert it"),
         (b'[{"id": 1},', r"ends at byte 11 inside the list, after 1 complete records; it was cut off"),

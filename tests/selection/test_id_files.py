@@ -44,7 +44,7 @@ def test_files_are_sorted_as_python_sorts(tmp_path_factory: pytest.TempPathFacto
 def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"id 'a\\nb' contains a line break"):
         id_files.write_sorted(tmp_path / "ids.txt", pa.array(["c", "a\nb"]))
-    with pytest.raises(UserError, match="it should hold one id a line"):
+    with pytest.raises(UserError, match="it should hold one id per line"):
         id_files.read(tmp_path / "none.txt")
     files.write_bytes(tmp_path / "latin.txt", b"\xff\xfe\xfa")
     with pytest.raises(UserError, match="not a text file of ids"):

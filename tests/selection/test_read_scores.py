@@ -140,7 +140,7 @@ def test_filters(tmp_path: Path) -> None:
     for wrong, message in [
         (RowFilter(sources=("nope",)), "only.sources: no row has the source 'nope'; there are src0"),
         (RowFilter(styles=("nope",)), "only.styles: no row has the style 'nope'; there are x, y, z"),
-        (RowFilter(ids=str(tmp_path / "nope.txt")), "no such file; it should hold one id a line"),
+        (RowFilter(ids=str(tmp_path / "nope.txt")), "no such file; it should hold one id per line"),
     ]:
         with pytest.raises(UserError, match=message):
             build(table, SelectionConfig(only=wrong), pool_size=N)

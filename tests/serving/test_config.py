@@ -18,7 +18,7 @@ from mmssr_jax.stages import serve
     ("settings", "words"),
     [
         ({"host": "0.0.0.0"}, r"open to other machines: set token_env"),
-        ({"token_env": "sk-1234"}, r"does not look like the name of an environment variable"),
+        ({"token_env": "sk-1234"}, r"must be the name of an environment variable, not the token itself"),
         ({"max_tokens": 10, "chunk": 4}, r"chunk=4 does not divide max_tokens=10"),
         ({"queue": 0}, r"at least 1"),
         ({"port": 70_000}, r"expected 0-65535"),

@@ -90,7 +90,7 @@ def test_a_workdir_without_runs_of_its_own_compares_those_of_others(tmp_path, ts
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"workdirs": {"one": "x"}}, r"'two' is no key of config.evaluate.workdirs, which are one"),
+    ({"workdirs": {"one": "x"}}, r"'two' is not a key of config.evaluate.workdirs, which are one"),
     ({"answering": "rank"}, r"run 'one/mmssr' was evaluated on 'quiz' with other settings \(answering: None -> 'rank'"),
     ({"benchmarks": {"other": {"path": "quiz.tsv"}}}, r"run 'one/mmssr' has no predictions of 'other'"),
 ])  # fmt: skip

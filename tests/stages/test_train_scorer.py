@@ -221,5 +221,5 @@ def test_only_answers_have_the_generalised_cross_entropy():
 def test_answer_q_is_a_share():
     phase = TrainScorerConfig(phase=None).phase  # type: ignore[arg-type]
     for q in (0.0, 1.5):
-        with pytest.raises(ValueError, match=rf"answer_q is {q:g}; it must lie above 0, up to 1"):
+        with pytest.raises(ValueError, match=rf"answer_q is {q:g}; it must be above 0 and at most 1"):
             TrainScorerConfig(phase=phase, answer_q=q)

@@ -165,7 +165,7 @@ def test_a_pool_without_a_sample_that_fits_is_an_error(tmp_path: Path):
 def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path: Path):
     _train_until(tmp_path / "run", 2)
     with pytest.raises(
-        UserError, match=r"run/2: cannot be resumed, its model or optimizer state has another structure"
+        UserError, match=r"run/2: cannot be resumed, its model or optimizer state has a different structure"
     ):
         _train(tmp_path / "run", optimizer=dataclasses.replace(OPTIMIZER, kind="adafactor"))
 

@@ -63,7 +63,7 @@ def text_match(fields: Fields) -> float:
 
 
 def score(answered: Sequence[Fields]) -> Score:
-    """100 x the mean grade. As in VLMEvalKit, a reply that is no grade counts as 0; their number is in `more`."""
+    """100 x the mean grade. As in VLMEvalKit, a reply that is not a grade counts as 0; `more` has their number."""
     judged = all(GRADE in row for row in answered)
     grades = [read_grade(row[GRADE]) if judged else text_match(row) for row in answered]
     values = {row["index"]: grade or 0.0 for row, grade in zip(answered, grades, strict=True)}

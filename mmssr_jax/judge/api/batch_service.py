@@ -103,7 +103,7 @@ class BatchService:
                     if isinstance(value, dict):
                         yield value
                     elif line.strip():
-                        logging.warning("judge: batch %s has a line that is no JSON object: %s", batch.id, line[:80])
+                        logging.warning("judge: batch %s has a line that is not a JSON object: %s", batch.id, line[:80])
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

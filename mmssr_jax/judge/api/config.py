@@ -120,7 +120,7 @@ class ApiConfig:
             raise ValueError(f"max_answer_tokens is {self.max_answer_tokens}, expected 1 or more")
         # The value may be the key itself, given in the wrong place: it is not repeated here.
         if self.api_key_env is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,63}", self.api_key_env):
-            raise ValueError("api_key_env does not look like the name of an environment variable (it is no key)")
+            raise ValueError("api_key_env must be the name of an environment variable, not the key itself")
         if self.limits.max_usd is not None and self.price is None:
             raise ValueError(f"limits.max_usd needs a price: put {self.model!r} into prices (model, input, output)")
         self._check_url()

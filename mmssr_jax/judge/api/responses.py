@@ -126,7 +126,7 @@ def classify_completion(
         message, finish = choice["message"], choice.get("finish_reason")
         text, refusal = message.get("content"), message.get("refusal")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return ServerOutcome("retry", "server_error", "the answer is no chat completion"), {}
+        return ServerOutcome("retry", "server_error", "the answer is not a chat completion"), {}
     if isinstance(text, list):  # some servers answer in parts
         text = "".join(str(p.get("text", "")) for p in text if isinstance(p, dict))
     # What is parsed is what the ledger stores, so that the ledger can be parsed again with the same result.

@@ -110,7 +110,7 @@ class RetryAdjustments:
 def decide(
     outcome: ServerOutcome, adjustments: RetryAdjustments, *, failures: int, max_attempts: int
 ) -> tuple[ServerOutcome, RetryAdjustments]:
-    """Whether to retry, and with which adjustments.
+    """Whether to retry, and the adjustments to retry with.
 
     Args:
       adjustments: those of this request.

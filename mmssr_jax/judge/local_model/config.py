@@ -44,4 +44,4 @@ class LocalConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 1 or more")
         if not self.images or list(self.images) != sorted(set(self.images)) or self.images[0] < 0:
-            raise ValueError(f"images is {self.images}, expected rising counts, such as (0, 1, 2, 4)")
+            raise ValueError(f"images is {self.images}, expected ascending counts, such as (0, 1, 2, 4)")

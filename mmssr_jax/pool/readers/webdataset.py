@@ -117,7 +117,9 @@ class WebDataset:
             for number, group in enumerate(_groups(path, self.settings, images)):
                 repeated = group.key in seen
                 if repeated and not (seen[group.key] and group.texts):
-                    raise UserError(f"{path}: the members of sample {group.key!r} are apart; sort the tar by name")
+                    raise UserError(
+                        f"{path}: the members of sample {group.key!r} are not adjacent; sort the tar by name"
+                    )
                 seen[group.key] = bool(group.texts)
                 record = _record(group, file, number, self.settings, images=images, repeated=repeated)
                 yield _with_source(record, self._sources[file])
@@ -144,8 +146,8 @@ def _groups(path: Path, config: WebDatasetConfig, images: bool) -> Iterator[_Gro
                     group = _Group(key)
                 _add(group, member, extension, tar, path, images=images)
             _check_end(path, tar)
-    except (tarfile.TarError, OSError, ValueError) as e:  # ValueError: a number of a header that is none
-        raise UserError(f"{path}: not a whole tar file ({e}); if it was cut off, fetch it again") from None
+    except (tarfile.TarError, OSError, ValueError) as e:  # ValueError: a field of a header is not a number
+        raise UserError(f"{path}: not a complete tar file ({e}); if it was cut off, fetch it again") from None
     if group is not None:
         yield group
 
@@ -202,7 +204,7 @@ def _record(group: _Group, file: int, number: int, config: WebDatasetConfig, *, 
     encoded = tuple(data for _, data in ordered) if images else None
     try:
         if repeated:
-            raise ValueError("the key occurs before in this shard")
+            raise ValueError("the key has already occurred in this shard")
         if group.too_large:
             raise ValueError(f"its member {group.too_large}")
         if group.unsupported:
@@ -231,7 +233,7 @@ def _value(group: _Group, names: list[str], config: WebDatasetConfig) -> dict[st
     """
     value = json.loads(group.texts["json"][1].decode("utf-8")) if "json" in group.texts else {}
     if not isinstance(value, dict):
-        raise ValueError("its json is no object")
+        raise ValueError("its json is not an object")
     if value.get("id") is None or config.id == "key":
         value["id"] = group.key if config.id == "key" else value.get("uid") or group.key
     if names and len(names) != _declared(value):

@@ -78,7 +78,7 @@ def scorer_section(inputs: Inputs, config: ReportConfig) -> Section:
 
 
 def _best(report: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The report of the calibrated scores, if there are any; the expected scores are no trivial predictor of them."""
+    """The report of the calibrated scores, if there are any; the expected scores are not a trivial predictor."""
     if "calibrated" not in report:
         return report
     calibrated = report["calibrated"]

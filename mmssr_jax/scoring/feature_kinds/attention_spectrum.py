@@ -3,7 +3,7 @@
 | column | meaning |
 | --- | --- |
 | trajectory | their sum at each checkpoint, float32 [checkpoints]; null for a sample without images |
-| spectrum | the values, checkpoint by checkpoint, largest first, float32 [checkpoints * values]; null likewise |
+| spectrum | the values, checkpoint by checkpoint, largest first, float32 [checkpoints * values]; null as above |
 
 As in XMAS (arXiv 2510.01454, BigML-CS-UCLA/XMAS c3e95c8), in each layer over the projections of all heads together,
 without RoPE or causal mask:

@@ -6,8 +6,8 @@
 | attended_tokens | their number, int32 |
 
 As in ScalSelect (arXiv 2602.11636): attention of the first decoder layer, mean over its heads and over the text tokens
-that are no answer (the system's and the template's included); image tokens from the most attended on, until their share
-exceeds `share`. The vision tower and one decoder layer are all that runs.
+that are not part of an answer (the system's and the template's included); the most attended image tokens, until their
+share exceeds `share`. The vision tower and one decoder layer are all that runs.
 """
 
 from __future__ import annotations

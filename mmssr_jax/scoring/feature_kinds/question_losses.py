@@ -42,7 +42,7 @@ class QuestionLosses(ModelFeature):
 
     def __post_init__(self) -> None:
         if not 0 < self.reference_share <= 1:
-            raise ValueError(f"reference_share is {self.reference_share:g}; it must lie in 0..1 and not be 0")
+            raise ValueError(f"reference_share is {self.reference_share:g}; it must be above 0 and at most 1")
 
     def encode(self, sample: Sample, processor: Processor) -> tuple[Example, ...]:
         """The conversation, and its images followed by its answers; none outside the reference."""

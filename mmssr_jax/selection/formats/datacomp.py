@@ -24,7 +24,7 @@ def check_ids(ids: pa.Array | pa.ChunkedArray) -> None:
     fits = pc.match_substring_regex(ids, "^[0-9a-f]{32}$")
     if not pc.all(fits, min_count=0).as_py():
         first = ids.filter(pc.invert(fits))[0].as_py()
-        raise UserError(f"id {first!r} is no DataComp uid (32 lower-case hex digits); leave out the format datacomp")
+        raise UserError(f"id {first!r} is not a DataComp uid (32 lower-case hex digits); leave out the format datacomp")
 
 
 def write(path: Path, ids: pa.Array | pa.ChunkedArray) -> None:

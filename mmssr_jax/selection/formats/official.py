@@ -34,7 +34,7 @@ def read_jsonl(folder: Path, sources: Mapping[str, str]) -> pa.Table:
     """The score table of a folder of answers.
 
     Rows are the samples with a line in any capability's file, in order of first occurrence; an answer that is not an
-    integer is no score (counted in the log); a sample without a style line has no styles.
+    integer is not a score (counted in the log); a sample without a style line has no styles.
 
     Args:
       folder: one file per capability and style.jsonl.
@@ -46,7 +46,9 @@ def read_jsonl(folder: Path, sources: Mapping[str, str]) -> pa.Table:
     """
     paths = {slugify(p.stem): p for p in sorted(folder.glob("*.jsonl")) if p.stem != STYLE}
     if not (folder / f"{STYLE}.jsonl").exists() or not paths:
-        raise UserError(f"{folder}: needs style.jsonl and one .jsonl a capability, as the official program writes them")
+        raise UserError(
+            f"{folder}: needs style.jsonl and one .jsonl per capability, as the official program writes them"
+        )
     slugs = [s for s in SLUGS if s in paths] + sorted(set(paths) - set(SLUGS))
     answers = {slug: _answers(paths[slug]) for slug in slugs}
     styles = _answers(folder / f"{STYLE}.jsonl")
@@ -78,7 +80,7 @@ def _answers(path: Path) -> dict[str, str]:
     answers: dict[str, str] = {}
     for number, row in enumerate(files.read_jsonl(path), 1):
         if "idx" not in row or not isinstance(row.get("pred_response"), str):
-            raise UserError(f"{path}: line {number} has no idx or no text pred_response")
+            raise UserError(f"{path}: line {number} has no idx or no pred_response that is text")
         if str(row["idx"]) in answers:
             raise UserError(f"{path}: idx {row['idx']!r} occurs more than once")
         answers[str(row["idx"])] = row["pred_response"]
@@ -148,7 +150,7 @@ def read_csv(path: Path, sources: Mapping[str, str] | None = None) -> pa.Table:
     columns |= {slugify(c): [] for c in capabilities}
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
-            raise UserError(f"{path}: line {number} has not the header's number of cells ({len(header)})")
+            raise UserError(f"{path}: line {number} does not have the header's number of cells ({len(header)})")
         id = _plain_id(row["idx"])
         pairs = [row[s].split("+", 1) for s in slots if row[s]]
         if any(len(p) != 2 for p in pairs) or len({p[1] for p in pairs}) > 1:

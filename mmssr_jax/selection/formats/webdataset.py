@@ -7,7 +7,7 @@ the first dot). KEY.json has the same fields for every sample, as loaders requir
 
 A system prompt is the first turn; the frames of a video are images. `datasets.load_dataset(FOLDER)` reads all of it by
 the features in README.md. `load_dataset("webdataset", data_files=...)` takes its features from the first five samples,
-which therefore stand in front: of those with the most members. It leaves out what these lack (`png` after `jpg`).
+which therefore come first: of those with the most members. It leaves out what these lack (`png` after `jpg`).
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def unit_vectors(rows: np.ndarray) -> np.ndarray:
 class DeitaSelector(Selector):
     """Deita; the recorded score is evol. Samples without ratings or embedding are skipped.
 
-    Needs two ratings a sample or turn, and an embedding; as published they come from text alone. No target data.
+    Needs two ratings per sample or turn, and an embedding; as published they come from text alone. No target data.
     Text-only samples are ranked like all others. Where a lower cosine would reject too many, the selection ends short.
     Required samples count as kept before the walk begins.
 
@@ -158,7 +158,7 @@ class DeitaSelector(Selector):
         required = np.isin(rows, candidates.required)
         order = rows[np.lexsort((-evol[rows], ~required))]
         limit = budgets[-1].samples(candidates.pool_size)
-        if candidates.source_caps is not None:  # the walk may have to go on beyond rows that a cap excludes
+        if candidates.source_caps is not None:  # the walk may have to continue past rows that a cap excludes
             limit = None
         walk = diverse_walk(order, embedding, threshold=self.threshold, count=limit)
         return in_order(candidates, budgets, walk, score=evol.astype(np.float32))

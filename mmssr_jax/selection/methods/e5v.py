@@ -32,7 +32,7 @@ _STEPS = 128  # of the thresholds
 def proportional_order(label: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """int64 [N]: rows so that every prefix contains the clusters in proportion, the highest cosine of each first.
 
-    The r-th row (r = 0, 1, ...) of a cluster of n rows stands at (r + 1/2) / n of the order (systematic sampling).
+    The r-th row (r = 0, 1, ...) of a cluster of n rows is at (r + 1/2) / n of the order (systematic sampling).
 
     Args:
       label: int64 [N], the cluster of each row.
@@ -79,7 +79,7 @@ def budget_walk(embedding: np.ndarray, count: int) -> np.ndarray:
 class E5vSelector(Selector):
     """By an embedding of image and text. Samples without it are skipped.
 
-    Needs one vector a sample; no target data. Text-only samples have one and are ranked like all others. The group is
+    Needs one vector per sample; no target data. Text-only samples have one and are ranked like all others. The group is
     the cluster, and the recorded score the cosine to its centroid.
 
     Attributes:

@@ -38,7 +38,7 @@ class MmssrSelector(Selector):
       threshold: only scores above it (strictly) are eligible. For expected scores, 0.5 corresponds to the official
         integer 0: what rounds to 0 is not eligible. For integer scores the two are the same.
       threshold_quantile: instead of `threshold`, for each capability the score at this quantile (the lower one between
-        two) of all scored samples; the thresholds are logged and stand in the manifest.
+        two) of all scored samples; the thresholds are logged and kept in the manifest.
       least_threshold: with `threshold_quantile`, no threshold is lower: of a capability that the judge hardly ever
         gave, the highest scores of a pool are noise too.
       thresholds: different thresholds for some capabilities.

@@ -41,7 +41,7 @@ def window(nll: np.ndarray, count: int, *, start: float = 0.33) -> np.ndarray:
 class PerplexitySelector(Selector):
     """By the mean loss, which is the recorded score. Samples without a loss are skipped.
 
-    Needs one loss a sample, from a model that receives the images; no target data. Text-only samples have a loss and
+    Needs one loss per sample, from a model that receives the images; no target data. Text-only samples have a loss and
     are ranked like all others. The window may end before the budget is met; nothing fills it up.
 
     Attributes:

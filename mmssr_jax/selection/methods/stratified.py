@@ -18,7 +18,7 @@ from mmssr_jax.selection.picks import in_order
 class StratifiedSelector(Selector):
     """Every prefix of the picks contains the sources in their shares, up to one sample; the group is the source.
 
-    The r-th sample (r = 0, 1, ...) of a source of n allowed samples stands at (r + 1/2) / n of the order, so any
+    The r-th sample (r = 0, 1, ...) of a source of n allowed samples is at (r + 1/2) / n of the order, so any
     cut of it contains each source in proportion (systematic sampling).
 
     Attributes:

@@ -1,8 +1,8 @@
-"""Runs of other workdirs: replicates whose pool, judge and scorer were drawn anew have a workdir each.
+"""Runs of other workdirs: replicates with a pool, judge and scorer of their own have a workdir each.
 
 A run is named NAME/RUN, where NAME is a key of `config.evaluate.workdirs`. It was evaluated there, on benchmarks of the
-same names and settings; only its predictions are read. Its questions may be others, so it takes part in the comparison
-over replicates and in no other.
+same names and settings; only its predictions are read. Its questions may differ, so it takes part in the comparison
+over replicates only.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def runs_elsewhere(config: EvaluateConfig) -> list[str]:
     """The runs of groups that lie in other workdirs, NAME/RUN.
 
     Raises:
-      UserError: NAME is no key of `workdirs`, or its folder does not hold the run's predictions.
+      UserError: NAME is not a key of `workdirs`, or its folder does not hold the run's predictions.
     """
     found = list(dict.fromkeys(run for runs in config.groups.values() for run in runs if SEPARATOR in run))
     for run in found:
@@ -61,7 +61,7 @@ def _workdir(config: EvaluateConfig, run: str) -> Workdir:
     name = run.partition(SEPARATOR)[0]
     if name not in config.workdirs:
         known = ", ".join(config.workdirs) or "empty"
-        raise UserError(f"run {run!r}: {name!r} is no key of config.evaluate.workdirs, which are {known}")
+        raise UserError(f"run {run!r}: {name!r} is not a key of config.evaluate.workdirs, which are {known}")
     return Workdir(Path(config.workdirs[name]))
 
 

@@ -118,7 +118,7 @@ def calibrate(
       pool: the samples, for their texts.
 
     Raises:
-      UserError: there are too few judgments, or the file is no calibration or one of other capabilities.
+      UserError: there are too few judgments, or the file is not a calibration, or one of other capabilities.
     """
     if setting == NONE:
         return None
@@ -179,7 +179,7 @@ def _read(path: Path, slugs: Sequence[str]) -> Calibration:
     try:
         found = Calibration.from_json(read_saved(path, {"capabilities": list, "design": dict}, stage="score"))
     except (KeyError, TypeError, ValueError) as e:
-        raise UserError(f"{path}: is no calibration ({e}); score again with calibration=fit to remake it") from None
+        raise UserError(f"{path}: is not a calibration ({e}); score again with calibration=fit to remake it") from None
     if found.capabilities != tuple(slugs):
         raise UserError(f"{path}: calibrates {', '.join(found.capabilities)}, but {', '.join(slugs)} are scored")
     return found

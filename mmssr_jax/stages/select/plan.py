@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class SelectConfig:
     """The section `select`.
 
-    A score table's further columns of numbers are no capabilities: they are refused, unless a selection names its
+    A score table's other numeric columns are not capabilities: they are refused, unless a selection names its
     `capabilities`. `scores` may also be a file of ids and numbers (`selection.number_files`) of which it names some.
 
     Attributes:

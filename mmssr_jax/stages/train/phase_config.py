@@ -83,7 +83,7 @@ class HoldOutConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
-            raise ValueError(f"share is {self.share}; it must lie in 0..1")
+            raise ValueError(f"share is {self.share}; it must be at least 0 and below 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +161,7 @@ class ModelChanges:
 
 @dataclasses.dataclass(frozen=True)
 class PhaseConfig:
-    """One training phase. In a config all keys, those of the groups included, stand in one section.
+    """One training phase. In a config, all keys, including those of the groups, are in one section.
 
     Attributes:
       optimisation: steps, optimizer, intervals.

@@ -287,7 +287,10 @@ def dataclass_with_id(reply):
     ("settings", "says"),
     [
         ({"model": ""}, "model is empty"),
-        ({"model": "m", "api_key_env": "sk-proj-abc"}, "does not look like the name"),
+        (
+            {"model": "m", "api_key_env": "sk-proj-abc"},
+            "must be the name of an environment variable, not the key itself",
+        ),
         ({"model": "m", "base_url": "ftp://x"}, "expected https://HOST/v1"),
         ({"model": "m", "base_url": "https://user:pw@x/v1"}, "holds a user"),
         ({"model": "m", "base_url": "http://judge.example/v1", "api_key_env": "K"}, "unencrypted"),

@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_read_is_one_line(folder: Path, tmp_path: Path):
     (tmp_path / "bad.tar").write_bytes(b"no tar")
     object.__setattr__(reader, "files", (tmp_path / "bad.tar",))
     task = passes.PoolJob(reader, IngestConfig(), tmp_path / "checks")
-    with pytest.raises(UserError, match="not a whole tar file"):
+    with pytest.raises(UserError, match="not a complete tar file"):
         passes.DistributedPasses(task, shuffled).scan()
 
 

@@ -100,7 +100,7 @@ def test_shards_are_read_in_the_order_of_their_names_with_or_without_images(tmp_
 
 @pytest.mark.parametrize(
     ("content", "error"),
-    [(b"{", "a: Expecting"), (b"[]", "a: its json is no object"), (b'{"x": "\xe9"}', "a: 'utf-8' codec")],
+    [(b"{", "a: Expecting"), (b"[]", "a: its json is not an object"), (b'{"x": "\xe9"}', "a: 'utf-8' codec")],
 )
 def test_a_bad_member_costs_its_sample_only(tmp_path: Path, content: bytes, error: str):
     bad, good = _read(_write(tmp_path / "0.tar", [("a.json", content), ("b.json", b"{}")]))
@@ -110,7 +110,7 @@ def test_a_bad_member_costs_its_sample_only(tmp_path: Path, content: bytes, erro
 
 def test_members_of_a_sample_that_are_apart_are_one_line(tmp_path: Path):
     path = _write(tmp_path / "0.tar", [("a.json", _JSON), ("b.json", b"{}"), ("a.jpg", b"A")])
-    with pytest.raises(UserError, match=r"0\.tar: the members of sample 'a' are apart; sort the tar by name"):
+    with pytest.raises(UserError, match=r"0\.tar: the members of sample 'a' are not adjacent; sort the tar by name"):
         _read(path)
 
 
@@ -118,7 +118,7 @@ def test_a_sample_that_occurs_twice_in_a_shard_is_rejected(tmp_path: Path):
     members = [("a.json", _JSON), ("b.json", b"{}"), ("a.json", _JSON)]
     records = _read(_write(tmp_path / "0.tar", members))
     assert [bool(r.error) for r in records] == [False, False, True]
-    assert "a: the key occurs before in this shard" in records[2].error
+    assert "a: the key has already occurred in this shard" in records[2].error
 
 
 def test_keys_with_dots_are_a_setting_and_never_merged(tmp_path: Path):
@@ -166,7 +166,7 @@ def test_links_in_a_shard_are_not_followed(tmp_path: Path):
 def test_a_shard_cut_anywhere_is_refused(tmp_path: Path, keep: int):
     path = _write(tmp_path / "0.tar", [("a.jpg", b"A"), ("a.json", _JSON), ("b.json", b"{}")])
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(UserError, match=r"0\.tar: not a whole tar file .* fetch it again"):
+    with pytest.raises(UserError, match=r"0\.tar: not a complete tar file .* fetch it again"):
         _read(path)
 
 

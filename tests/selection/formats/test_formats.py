@@ -179,7 +179,7 @@ def test_datacomp(tmp_path_factory: pytest.TempPathFactory, numbers: list[int]) 
 
 
 def test_datacomp_refuses_other_ids(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="id 'sample-1' is no DataComp uid"):
+    with pytest.raises(UserError, match="id 'sample-1' is not a DataComp uid"):
         datacomp.write(tmp_path / "a.npy", pa.array(["0" * 32, "sample-1"]))
     np.save(tmp_path / "b.npy", np.zeros(3))
     with pytest.raises(UserError, match="a DataComp subset is one row of 'u8,u8'"):

@@ -264,7 +264,7 @@ def test_another_prompt_is_another_judge(workdir, api):
         ({"backend": "local", "count": 1, "votes": 2}, "equal at temperature 0; set local.temperature"),
         ({"backend": "local", "count": 1}, "config.base is not set"),
         ({"backend": "local", "count": 1, "local": {"model": "nowhere"}}, "model 'nowhere': neither a run"),
-        ({"backend": "local", "count": 1, "local": {"images": (2, 1)}}, "expected rising counts"),
+        ({"backend": "local", "count": 1, "local": {"images": (2, 1)}}, "expected ascending counts"),
         ({"backend": "oracle", "count": 1, "others": {"a": {}}}, "others.a: api is not set"),
     ],
 )

@@ -224,8 +224,8 @@ def test_ratings_of_finevision_select_from_its_own_files(tmp_path: Path):
     ("content", "message"),
     [
         ('{"a": 1}', r"a\.json: 'a' is a int, expected an object of numbers"),
-        ('[{"x": 1}]', r"a\.json: record 1 is no object with id, __key__, uid"),
-        ("[1]", r"a\.json: record 1 is no object with id"),
+        ('[{"x": 1}]', r"a\.json: record 1 is not an object with id, __key__, uid"),
+        ("[1]", r"a\.json: record 1 is not an object with id"),
         ('{"\\ud800": {"quality": 1}}', r"a\.json: an id holds a lone surrogate"),
         ("3", r"a\.json: expected an object or a list, got int"),
         ('{"a"', r"a\.json: not valid JSON"),
@@ -279,7 +279,7 @@ def test_ids_that_are_no_uids_are_found_before_anything_is_written(tmp_path: Pat
     (tmp_path / "n").mkdir()
     path = write(tmp_path / "n", "jsonl")
     work = Workdir(tmp_path / "w")
-    with pytest.raises(UserError, match="is no DataComp uid"):
+    with pytest.raises(UserError, match="is not a DataComp uid"):
         run(work, by_quality(path, formats=("datacomp",)), ids_only=True)
     assert [p for p in work.selection("main").rglob("*") if p.is_file() and p.name != "claim.json"] == []
 
@@ -298,7 +298,7 @@ def test_a_stray_column_of_numbers_is_no_capability(extra: Path, tmp_path: Path)
     expected = run(work, mmssr, scores=str(extra / "ok.parquet"))
     stray = Workdir(tmp_path / "stray")
     ingest.run(StageContext({"pool": {"path": str(extra / "pool.json")}}, stray))
-    with pytest.raises(UserError, match=r"extra\.parquet: the columns n_turns are no capabilities .*name the ones"):
+    with pytest.raises(UserError, match=r"extra\.parquet: the columns n_turns are not capabilities .*name the ones"):
         run(stray, mmssr, scores=str(extra / "extra.parquet"))
     assert not (stray.selection("main") / "selection.parquet").exists()
     named = {**mmssr, "capabilities": SLUGS}
