@@ -4,7 +4,8 @@
     python benchmarks/rivals.py --rows=1000000 --dimensions=512
     python benchmarks/rivals.py --rows=10000 --dimensions=2048 --layers=5 --methods=coincide
 
-Every method runs in a process of its own. Prints one JSON line:
+Every method runs in a process of its own. A line of progress per method goes to stderr; at the end one JSON line is
+printed:
 
     seconds     features in memory to ordered picks, by method
     cpu_s       seconds of CPU of the same, of all threads: hardly depends on what else the machine does
@@ -29,6 +30,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -146,6 +148,26 @@ def run(name: str) -> object:
     return measured if rows == _ROWS.value else derived(measured, rows, _ROWS.value)
 
 
+def progress_line(name: str, entry: object, rows: int) -> str:
+    """What a method's entry says about its run, for a reader who waits for the others."""
+    if not isinstance(entry, dict):
+        return f"{name}: {entry}"
+    rows, measured = entry.get("derived_from", rows), entry.get("measured", entry)
+    rate = f", {rows / measured['seconds']:,.0f} rows/s" if measured["seconds"] else ""
+    line = f"{name}: {rows:,} rows in {measured['seconds']:,} s{rate}, peak {measured['peak_mib']:,} MiB"
+    return f"{line}; derived: {entry['seconds']:,} s" if measured is not entry else line
+
+
+def run_all(names: Sequence[str]) -> dict[str, object]:
+    """The entries of the methods, by name; each is reported when it ends."""
+    entries: dict[str, object] = {}
+    for number, name in enumerate(names, 1):
+        entries[name] = run(name)
+        line = progress_line(name, entries[name], _ROWS.value)
+        print(f"[{number}/{len(names)}] {line}", file=sys.stderr, flush=True)
+    return entries
+
+
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments: {argv[1:]}")
@@ -156,7 +178,7 @@ def main(argv: list[str]) -> None:
     if unknown:
         raise app.UsageError(f"no method is called {unknown[0]!r}; there are {', '.join(SETTINGS)}")
     result: dict[str, object] = {"rows": _ROWS.value, "dimensions": _DIMENSIONS.value, "ratio": _RATIO.value}
-    result |= {name: run(name) for name in _METHODS.value or SETTINGS}
+    result |= run_all(_METHODS.value or list(SETTINGS))
     print(json.dumps(result))
 
 
