@@ -9,13 +9,12 @@ from pathlib import Path
 
 from mmssr_jax.core import checksums
 from mmssr_jax.core.artifact import Artifact, read_manifest
-from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.saved import read_saved
 from mmssr_jax.selection import id_files
 
 from . import mutations
 from .mutated_files import json_file
-from .target import Files, Target
+from .target import Files, Target, read_each
 
 
 def _manifest(rng: random.Random) -> Files:
@@ -44,20 +43,14 @@ def _manifest(rng: random.Random) -> Files:
 
 
 def _read_manifest(folder: Path) -> object:
-    found: list[object] = []
-    for read in (
+    return read_each(
         lambda: read_manifest(folder / "done"),
         lambda: Artifact(folder / "done", stage="judge", settings={"a": 1}, inputs={"pool": "y"}).done,
         lambda: Artifact(folder / "begun", stage="judge", settings={"a": 1}, inputs={"pool": "y"}).resumed,
         lambda: read_saved(folder / "results.json", {"degenerate": list, "cost_usd": (int, float), "samples": dict}),
         lambda: id_files.read(folder / "done"),
         lambda: checksums.verify_checksums(folder / "done", repair="x"),
-    ):
-        try:
-            found.append(read())
-        except UserError:
-            continue
-    return found
+    )
 
 
 TARGETS: Mapping[str, Target] = {

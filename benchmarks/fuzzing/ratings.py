@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from mmssr_jax.core import files, tables
-from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.vocabulary import CAPABILITIES, SLUGS, STYLES
 from mmssr_jax.judge.backends.recorded import read_recorded
 from mmssr_jax.judge.ledger import Ledger, LedgerEntry
@@ -25,7 +24,7 @@ from mmssr_jax.selection.read_scores import join_features, read_scores
 
 from . import mutations
 from .mutated_files import encode_lines, encode_parquet, json_lines, parquet_file
-from .target import Files, N, Target
+from .target import Files, N, Target, read_each
 
 RUBRIC = Rubric()
 _RATINGS = [{"id": f"s{n}", "scores": [n % 6] * len(SLUGS), "styles": [STYLES[n]]} for n in range(N)]
@@ -100,16 +99,10 @@ def _official(rng: random.Random) -> Files:
 
 def _read_official(folder: Path) -> object:
     sources = {str(n): "a" for n in range(N)}
-    found: list[object] = []
-    for read in (
+    return read_each(
         lambda: official.read_jsonl(folder, sources),
         lambda: official.read_csv(folder / "t" / "parsed.csv", sources),
-    ):
-        try:
-            found.append(read())
-        except UserError:
-            continue
-    return found
+    )
 
 
 TARGETS: Mapping[str, Target] = {
