@@ -2,6 +2,7 @@ r"""The default recipe on pictures that no base model has seen: makes a set, run
 
     python benchmarks/outside.py --set=instruments --workdir=runs/outside
     python benchmarks/outside.py --set=toys --workdir=runs/outside --seed=1 -- --config.score.shards=4
+    python benchmarks/outside.py --set=village --workdir=runs/outside --train
 
 `configs/llava.py` is given the pool and the ratings of 1,000 of its 4,000 samples, and what follows `--`; with --train
 also the benchmark, and the stages that train and evaluate. Measured is against the truth of the samples that no judge

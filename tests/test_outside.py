@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -116,16 +117,44 @@ def test_answers_fit_their_own_picture_and_wrong_ones_differ(name: str, style: s
         assert max(question.ratings.values()) <= 5
 
 
-def test_no_right_only_fits_pictures_without_the_claim():
-    chosen = measuring.SETS["instruments"]
+@pytest.mark.parametrize(
+    ("name", "family", "topic", "other_family"),
+    [
+        ("instruments", "light", "lamp", "domino"),
+        ("toys", "clock", "time", "sign"),
+        ("village", "hob", "lit", "bed"),
+    ],
+)
+def test_no_right_only_fits_pictures_without_the_claim(name: str, family: str, topic: str, other_family: str):
+    chosen = measuring.SETS[name]
     rng = np.random.default_rng(0)
-    light = draw_picture(chosen, "light", rng)
-    while (question := ask(chosen, light, YES_NO, rng)).answer == "yes" or question.topic != "lamp":
+    picture = draw_picture(chosen, family, rng)
+    while (question := ask(chosen, picture, YES_NO, rng)).answer == chosen.truth[0] or question.topic != topic:
         pass
-    item, other = light.items[0], draw_picture(chosen, "domino", rng)
-    claimed = Picture("light", (type(item)({"lamp": question.claim}, item.draw),), False)
+    item, other = picture.items[0], draw_picture(chosen, other_family, rng)
+    claimed = Picture(family, (type(item)({topic: question.claim}, item.draw),), False)
     assert not question.fits(claimed)
     assert question.fits(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "places", "sides", "option"),
+    [
+        ("instruments", "domino", ("on the left", "on the right"), {"left", "right"}, "A. "),
+        ("toys", "tower", ("on the left", "on the right"), {"left", "right"}, "A. "),
+        ("village", "bed", ("at the top", "at the bottom"), {"top", "bottom"}, "(A) "),
+    ],
+)
+def test_two_items_and_options_are_named_as_the_set_names_them(
+    name: str, family: str, places: tuple[str, str], sides: set[str], option: str
+):
+    chosen = dataclasses.replace(measuring.SETS[name], two_items=1.0)
+    rng = np.random.default_rng(0)
+    questions = [ask(chosen, draw_picture(chosen, family, rng), CHOICE, rng) for _ in range(40)]
+    assert {q.value for q in questions if q.topic == "compare"} == sides
+    assert all(any(place in q.asked for place in places) for q in questions if q.topic != "compare")
+    assert all(f"\n{option}" in q.asked for q in questions)
+    assert all(f"\n{q.answer}" in q.asked for q in questions)
 
 
 def test_the_package_asks_none_of_the_questions():
@@ -135,8 +164,9 @@ def test_the_package_asks_none_of_the_questions():
     assert [w for w in sorted(asked) if f'"{w.replace("{where}", "")}"' in source] == []
 
 
-def test_measures_of_a_perfect_scorer(made: dict[str, Path], tmp_path: Path):
-    folder, work = made["toys"], Workdir(tmp_path)
+@pytest.mark.parametrize("name", NAMES)
+def test_measures_of_a_perfect_scorer(name: str, made: dict[str, Path], tmp_path: Path):
+    folder, work = made[name], Workdir(tmp_path)
     truth, ratings = files.read_parquet(folder / writing.TRUTH), files.read_jsonl(folder / writing.RATINGS)
     scores = truth.select(["id", "source", *SLUGS, "styles"])
     for slug in SLUGS:
@@ -150,7 +180,7 @@ def test_measures_of_a_perfect_scorer(made: dict[str, Path], tmp_path: Path):
     baselines = {"blind": {"gap": 0.3, "gap_interval": [0.2, 0.4]}}
     files.write_json(work.results("scorer"), {"concordance": 0.9, "baselines": baselines})
     (work.selection("mmssr")).mkdir(parents=True)
-    (work.selection("mmssr") / "ids.txt").write_text("toys-00000\ntoys-00001\n")
+    (work.selection("mmssr") / "ids.txt").write_text(f"{name}-00000\n{name}-00001\n")
     measured = measuring.measure(folder, work)
     assert measured["unrated"] == 30
     assert measured["raw"]["concordance"] == measured["raw"]["style_f1"] == measured["raw"]["unflawed_above"] == 1

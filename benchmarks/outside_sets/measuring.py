@@ -13,6 +13,7 @@ import pyarrow as pa
 from benchmarks.outside_sets import writing
 from benchmarks.outside_sets.instruments import INSTRUMENTS
 from benchmarks.outside_sets.toys import TOYS
+from benchmarks.outside_sets.village import VILLAGE
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
@@ -22,7 +23,7 @@ from mmssr_jax.scoring.ngram_ridge import ngram_ridge
 from mmssr_jax.scoring.quality import scorer_report
 from mmssr_jax.scoring.ranking_metrics import macro_concordance
 
-SETS = {made.name: made for made in (INSTRUMENTS, TOYS)}
+SETS = {made.name: made for made in (INSTRUMENTS, TOYS, VILLAGE)}
 
 
 def measure(data: Path, workdir: Workdir) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mmssr_jax.synthetic.styles import CHOICE, DETAILED, SHORT, YES_NO
 _COMPARISONS = 0.4  # share of the questions about two items that compare them
 _RICH = 0.4  # share of the pictures
 _OPTIONS, _FEW_VALUES = 4, 6
-SIDES = ("left", "right")
+SIDES = {"left": " on the left", "right": " on the right"}
 Ratings = Mapping[str, int]  # slug -> 1-5
 Box = tuple[float, float, float]  # left, top and side of a square, in pixels
 
@@ -81,15 +81,16 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One or two items of a family, side by side; a rich picture has more around them."""
+    """One or two items of a family at `sides` (name -> what a question says); a rich picture has more around them."""
 
     family: str
     items: tuple[Item, ...]
     rich: bool
+    sides: Mapping[str, str] = dataclasses.field(default_factory=lambda: SIDES)
 
     def facts(self) -> dict[tuple[str, str], str]:
         """(topic, where) -> answer."""
-        where = ("",) if len(self.items) == 1 else tuple(f" on the {side}" for side in SIDES)
+        where = ("",) if len(self.items) == 1 else tuple(self.sides.values())
         return {(t, w): a for w, item in zip(where, self.items, strict=True) for t, a in item.facts.items()}
 
     def higher(self) -> str | None:
@@ -97,7 +98,7 @@ class Picture:
         ranks = [item.rank for item in self.items]
         if len(ranks) < 2 or ranks[0] is None or ranks[1] is None or ranks[0] == ranks[1]:
             return None
-        return SIDES[int(ranks[1] > ranks[0])]
+        return tuple(self.sides)[int(ranks[1] > ranks[0])]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +115,8 @@ class PictureSet:
       two_items: share of the pictures with two items.
       wording: style -> how a question is put (`{q}` the question, `{o}` the options, `{c}` a claim).
       truth: the words for a claim that holds and one that does not.
+      sides: where the two items are: name -> what a question says.
+      option: how an option is put (`{letter}`, `{value}`).
     """
 
     name: str
@@ -125,6 +128,8 @@ class PictureSet:
     two_items: float
     wording: Mapping[str, str]
     truth: tuple[str, str]
+    sides: Mapping[str, str] = dataclasses.field(default_factory=lambda: SIDES)
+    option: str = "{letter}. {value}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +180,8 @@ class Question:
 def draw_picture(made: PictureSet, family: str, rng: np.random.Generator) -> Picture:
     """A random picture of a family."""
     count = 2 if chance(rng, made.two_items) else 1
-    return Picture(family, tuple(made.families[family].make(rng) for _ in range(count)), chance(rng, _RICH))
+    items = tuple(made.families[family].make(rng) for _ in range(count))
+    return Picture(family, items, chance(rng, _RICH), made.sides)
 
 
 def ask(made: PictureSet, picture: Picture, style: str, rng: np.random.Generator) -> Question:
@@ -185,7 +191,7 @@ def ask(made: PictureSet, picture: Picture, style: str, rng: np.random.Generator
         return _describe(made, picture, level, rng)
     higher = picture.higher()
     if family.compare and higher and chance(rng, _COMPARISONS):
-        topic = Topic(family.compare, "It is the {a} one.", SIDES, {COMPARE: 3})
+        topic = Topic(family.compare, "It is the {a} one.", tuple(made.sides), {COMPARE: 3})
         key, where, value = "compare", "", higher
     else:
         (key, where), value = pick(rng, tuple(picture.facts().items()))
@@ -220,7 +226,7 @@ def _worded(made: PictureSet, question: Question, topic: Topic, rng: np.random.G
         answer, wrong = made.truth[claim != value], (made.truth[claim == value],)
     elif style == CHOICE:
         chosen = several(rng, (value, *several(rng, others, _OPTIONS - 1)), _OPTIONS)
-        lettered = {v: f"{letter}. {v}" for letter, v in zip("ABCD", chosen, strict=False)}
+        lettered = {v: made.option.format(letter=n, value=v) for n, v in zip("ABCD", chosen, strict=False)}
         words["o"] = "\n".join(lettered.values())
         answer, wrong = lettered[value], tuple(lettered[v] for v in chosen if v != value)
     return {"asked": made.wording[style].format(**words), "answer": answer, "wrong": wrong, "claim": claim}
