@@ -39,7 +39,7 @@ DType = Literal["stored", "float32", "bfloat16"]
 
 
 def llava_config(folder: Path, *, tower: Path | None = None) -> read_config.LlavaConfig:
-    """The config of a LLaVA-1.5 or LLaVA-OneVision checkpoint; arguments and errors as of `load_vlm`."""
+    """The config of a LLaVA-1.5 or LLaVA-OneVision checkpoint; arguments and errors as in `load_vlm`."""
     values, where = files.read_json_object(folder / "config.json"), str(folder / "config.json")
     if not llava15.is_llava15(values):
         return read_config.llava_config(values, where)
@@ -74,7 +74,7 @@ def load_vlm(
 def load_qwen3_vl(
     folder: Path, *, mesh: Mesh | None = None, dtype: DType = "float32", **compute: Any
 ) -> tuple[qwen3_vl.Qwen3VLConfig, Loaded]:
-    """A dense Qwen3-VL checkpoint; arguments and errors as of `load_vlm`."""
+    """A dense Qwen3-VL checkpoint; arguments and errors as in `load_vlm`."""
     config = qwen3_vl.qwen3_vl_config(files.read_json_object(folder / "config.json"), str(folder / "config.json"))
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, **compute))
     checkpoint = Checkpoint(folder)
@@ -92,7 +92,7 @@ def load_qwen3_vl_vision(folder: Path) -> tuple[VisionConfig, Loaded]:
 
 
 def load_decoder(folder: Path, *, mesh: Mesh | None = None, dtype: DType = "float32") -> Loaded:
-    """A Qwen2, Qwen3 or Llama checkpoint; arguments and errors as of `load_vlm`."""
+    """A Qwen2, Qwen3 or Llama checkpoint; arguments and errors as in `load_vlm`."""
     values, where = files.read_json_object(folder / "config.json"), str(folder / "config.json")
     headless = values.get("model_type") == "qwen3_vl_text"  # Qwen3-VL's text model alone, which has no logits
     config = read_config.decoder_config(values, where, tied=True if headless else None)

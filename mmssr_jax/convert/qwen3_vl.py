@@ -1,7 +1,7 @@
 """Qwen3-VL, dense (arXiv 2511.21631): its parts, and its config.json to our config and back.
 
 transformers 4.57 and 5 name the tensors alike and differ in the config.json: 4.57 writes RoPE as `rope_theta` and
-`rope_scaling`, as the released checkpoints have it, 5 as `rope_parameters`.
+`rope_scaling`, as in the released checkpoints, 5 as `rope_parameters`.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ class LlavaConfig:
       model: the network.
       anyres: grids and token counts; None for LLaVA-1.5, whose images are one view each.
       image_token: id of the image placeholder.
-      video_token: id of the video placeholder; None where there is none. Configs of lmms-lab do not tell it.
+      video_token: id of the video placeholder; None where there is none. Configs of lmms-lab do not give it.
     """
 
     model: VLMConfig

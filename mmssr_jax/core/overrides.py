@@ -50,7 +50,7 @@ class _NoSuchFieldError(UserError):
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[Override]]:
     """The arguments that are not overrides, and the overrides in order.
 
-    As absl has it, `--config.a 1` is `--config.a=1`, `--config.a` alone is true and `--noconfig.a` false.
+    As in absl, `--config.a 1` is `--config.a=1`, `--config.a` alone is true and `--noconfig.a` false.
     """
     rest: list[str] = []
     overrides: list[Override] = []

@@ -142,7 +142,7 @@ class ShardedJob:
         return result
 
     def todo(self) -> Iterator[int]:
-        """The parts that are to be done by this process; ends when all are done, whoever did them.
+        """The parts for this process to do; ends when all are done, by any process.
 
         An independent process holds a part while the caller works on it, and begins at its own share.
         """

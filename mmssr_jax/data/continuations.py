@@ -2,7 +2,7 @@
 
     prompt   <|im_start|> user … <|im_start|> assistant \\n                                [P]
     branches                                         a red cat | a dog | two               n branches
-    position 0 …                                P-1  P P+1 P+2 | P P+1 | P                 each starts behind the prompt
+    position 0 …                                P-1  P P+1 P+2 | P P+1 | P                 each starts after the prompt
     visible_until      the end of the sequence       end of the branch
 
 One forward pass computes the prompt once and gives the likelihood of every continuation as separate passes would.

@@ -18,10 +18,10 @@ Columns of a ranked prediction table, besides those of every one (runner.py); al
 Measures (`ranked` in a result, `Score.variants` here). Ties go to the first option.
 
     acc                 100 x the mean of [argmax log p = right]
-    acc_norm            the same of log p / characters of the option
-    acc_mutual_info     the same of log p(option | question) - log p(option | empty context)
-    acc_per_token       the same of log p / tokens of the option; this project's
-    acc_minus_blank     the same of log p(option | question) - log p(option | question, gray images); this project's,
+    acc_norm            the same for log p / characters of the option
+    acc_mutual_info     the same for log p(option | question) - log p(option | empty context)
+    acc_per_token       the same for log p / tokens of the option; this project's
+    acc_minus_blank     the same for log p(option | question) - log p(option | question, gray images); this project's,
                         for a run with a no-image baseline
     nll, nll_per_token  the mean over questions of -log p of the right option, and of it / its tokens; lower is better
 

@@ -51,7 +51,7 @@ class GenerationConfig:
 def generate(
     decoder: Decoder, embeddings: Embeddings, lengths: jax.Array, seeds: jax.Array, settings: GenerationConfig
 ) -> jax.Array:
-    """Answers to embedded prompts; to be called under jit.
+    """Answers to embedded prompts; call it under jit.
 
     Args:
       decoder: of the model.
@@ -78,7 +78,7 @@ def decode(
     positions: jax.Array,
     slots: jax.Array,
 ) -> jax.Array:
-    """Decodes until every row has a stop token, or `max_tokens`; to be called under jit.
+    """Decodes until every row has a stop token, or `max_tokens`; call it under jit.
 
     Args:
       decoder: of the model.
@@ -169,7 +169,7 @@ class Generator:
         lengths: np.ndarray,
         seeds: np.ndarray | None = None,
     ) -> list[list[int]]:
-        """Token ids of the answers, without the stop token; arguments as of `dispatch`."""
+        """Token ids of the answers, without the stop token; arguments as in `dispatch`."""
         return self.fetch(self.dispatch(tokens, pixels, image_index, lengths, seeds))
 
     def fetch(self, answers: jax.Array) -> list[list[int]]:

@@ -124,7 +124,7 @@ def image_frames(image: Image.Image, config: NativeViewConfig) -> list[np.ndarra
 
 
 def joined(images: Sequence[Sequence[np.ndarray]], config: NativeViewConfig) -> ImageBlocks:
-    """The blocks of images behind each other, given each image's resized frames, uint8 [height, width, 3]."""
+    """The blocks of images in sequence, given each image's resized frames, uint8 [height, width, 3]."""
     S = config.block
     none = np.zeros((0, config.block_frames, S, S, 3), np.uint8)
     grids = [(frames[0].shape[0] // S, frames[0].shape[1] // S) for frames in images]

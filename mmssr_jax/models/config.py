@@ -162,7 +162,7 @@ class RopeScaling:
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """A causal decoder as of Qwen2 (arXiv 2407.10671): RMSNorm, RoPE, grouped-query attention, SwiGLU.
+    """A causal decoder as in Qwen2 (arXiv 2407.10671): RMSNorm, RoPE, grouped-query attention, SwiGLU.
 
     Attributes:
       vocab: rows of the embedding.

@@ -1,4 +1,4 @@
-"""Causal decoder as of Qwen2 and Qwen3."""
+"""Causal decoder as in Qwen2 and Qwen3."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ class Decoder(nnx.Module):
         """Runs the layers of a dense decoder and reads each on the way.
 
         Args:
-          embeddings, positions, visible_until: as of `run`.
+          embeddings, positions, visible_until: see `run`.
           read: (layer, its input [B, L, D], what its attention adds [B, L, D]) -> a tree of arrays.
           depth: the number of layers to run; None runs all.
 

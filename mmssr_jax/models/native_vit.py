@@ -1,8 +1,8 @@
-"""Vision transformer for images at their native aspect ratio, as of Qwen3-VL (arXiv 2511.21631).
+"""Vision transformer for images at their native aspect ratio, as in Qwen3-VL (arXiv 2511.21631).
 
 Blocks of patches of several images (`images.image_blocks`) are packed into rows of one fixed length; patches attend
-only within their image. A patch knows its place twice: by a learned position, interpolated from a square table to its
-image's grid, and by a rotary position of its row and column.
+only within their image. The place of a patch is encoded twice: by a learned position, interpolated from a square
+table to its image's grid, and by a rotary position of its row and column.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class NativeLayer(nnx.Module):
         self.mlp = MLP(width, config.mlp, width, activation=config.activation, dtype=compute.dtype, rngs=rngs)
 
     def __call__(self, x_BPD: jax.Array, cos_sin: tuple[jax.Array, jax.Array], segments_BP: jax.Array) -> jax.Array:
-        """[B, P, D] -> [B, P, D]; arguments as of `NativeAttention`."""
+        """[B, P, D] -> [B, P, D]; arguments as in `NativeAttention`."""
         x_BPD = x_BPD + self.attn(self.norm1(x_BPD), cos_sin, segments_BP)
         return constrain_batch(x_BPD + self.mlp(self.norm2(x_BPD)))
 

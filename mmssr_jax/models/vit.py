@@ -1,4 +1,4 @@
-"""Vision transformer as of SigLIP and CLIP: pixels to one feature per patch."""
+"""Vision transformer as in SigLIP and CLIP: pixels to one feature per patch."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class VisionTower(nnx.Module):
         return self._run_to(self.config.feature_layer, pixels)[:, int(self.config.class_token) :]
 
     def run(self, pixels: jax.Array) -> jax.Array:
-        """The output of the last layer, with the class token, if there is one, in front: [I, P or P + 1, D]."""
+        """The output of the last layer, with the class token, if there is one, at the beginning: [I, P or P + 1, D]."""
         return self._run_to(-1, pixels)
 
     def _run_to(self, last: int, pixels: jax.Array) -> jax.Array:

@@ -77,7 +77,7 @@ class VLM(nnx.Module):
         return merge_images(text_BLD, self.encode_images(pixels), newline_D, image_index)
 
     def decode(self, embeddings: Embeddings, positions: jax.Array, visible_until: AttentionMask) -> jax.Array:
-        """Hidden states [B, L, D] after the final norm; arguments as of `Decoder.run`."""
+        """Hidden states [B, L, D] after the final norm; arguments as in `Decoder.run`."""
         return self.decoder(embeddings, positions, visible_until)
 
     def logits(self, hidden: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 The form is that of the chat templates of Qwen2.5, Qwen3 and Qwen3-VL (after Hermes):
 
     record["tools"]                        instructions that end the system message
-    {"role": "assistant", "tool_calls"}    <tool_call> and a JSON object each, behind the message's text
+    {"role": "assistant", "tool_calls"}    <tool_call> and a JSON object each, after the message's text
     {"role": "tool", "content"}            <tool_response>, from the user; one turn for those that follow each other
 """
 

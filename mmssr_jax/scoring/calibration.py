@@ -168,7 +168,7 @@ class Calibration:
         """The inverse of `to_json`.
 
         Raises:
-          KeyError, TypeError, ValueError: it is none.
+          KeyError, TypeError, ValueError: it is not a calibration.
         """
         fields = dict(plain["design"])
         arrays = {k: np.array(fields.pop(k), np.float64) for k in ("low", "high", "mean", "scale")}

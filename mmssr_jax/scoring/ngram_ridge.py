@@ -1,6 +1,6 @@
 """Ridge regression from the text of conversations to ratings: a predictor that sees no image.
 
-It is the baseline that a scorer must beat, and what a calibration knows of a sample's relevance from its words.
+It is the baseline that a scorer must beat, and gives a calibration what a sample's words say about its relevance.
 """
 
 from __future__ import annotations

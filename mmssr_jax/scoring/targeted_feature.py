@@ -65,7 +65,7 @@ class TargetedExtractor(ModelFeatureExtractor):
     """Computes the vectors of the target samples first, then those of samples and how they compare.
 
     Args:
-      feature, bundle, mesh, max_pixels: as of `ModelFeatureExtractor`.
+      feature, bundle, mesh, max_pixels: see `ModelFeatureExtractor`.
       samples: the target samples.
       buckets: the shapes that are compiled.
 

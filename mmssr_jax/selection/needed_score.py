@@ -5,7 +5,7 @@ therefore exact without a search: make the row eligible for the capability with 
 select again, and look, in each of its groups, at the last row that the capability took from the slot in which the row
 has the style. Ranked before that row, it would have been taken in its place:
 
-    needed score = that row's score, or the next float32 above it where the tie keys rank the row behind
+    needed score = that row's score, or the next float32 above it where the tie keys rank the row after
 
 and the smallest over its groups is the answer. Where the row is eligible already, the given selection serves. Under a
 token budget the row's own length matters as well; there the picks are monotone in its score (an earlier rank is always

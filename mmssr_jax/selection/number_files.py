@@ -210,7 +210,7 @@ def _column(name: str, rows: Iterable[Object]) -> np.ndarray:
 
 
 def _is_value(value: Any) -> bool:
-    """Whether a JSON value is a number; integers of hundreds of digits are none, since no float holds them."""
+    """Whether a JSON value is a number; integers of hundreds of digits are not, since no float holds them."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63)
 
 

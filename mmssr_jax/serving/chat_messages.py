@@ -134,7 +134,7 @@ def _user(message: Message, where: str, max_pixels: int) -> tuple[str, list[Imag
 
 
 def _frames(url: str, where: str, max_pixels: int) -> list[ImageRef]:
-    """The frames of a video; errors as of `_image`."""
+    """The frames of a video; errors as in `_image`."""
     head, comma, data = url.partition(",")
     if not comma or head != _VIDEO_URL:
         raise ApiError(

@@ -153,7 +153,7 @@ class Engine:
 
         Args:
           request: of the client.
-          unless: shapes of prompts that are not to be answered; there are no jobs then.
+          unless: shapes of prompts that should not be answered; there are no jobs then.
 
         Raises:
           ApiError: 429 if the queue is full, 400 if an image is unreadable or the prompt is too long.

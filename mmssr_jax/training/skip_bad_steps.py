@@ -56,7 +56,7 @@ class SkipBadStepsState(NamedTuple):
 def skip_bad_steps(inner: optax.GradientTransformation, *, spike: float) -> optax.GradientTransformation:
     """Wraps `inner`: at a bad step its state is unchanged and the updates are zero.
 
-    `optax.apply_if_finite` is not used: it applies the update after too many errors in a row and knows no spikes.
+    `optax.apply_if_finite` is not used: it applies the update after too many errors in a row and detects no spikes.
     """
 
     def init(params: Any) -> SkipBadStepsState:

@@ -1,7 +1,7 @@
 """MMBench-CN (dev or test): MMBench's questions in Chinese, with its circular evaluation.
 
 VLMEvalKit asks in English around the Chinese text, the other kits close in Chinese. The letter is read by the same rule
-as in `mmbench`, which knows no Chinese punctuation: "B。" holds no letter, and only the option's text can count then.
+as in `mmbench`, which does not strip Chinese punctuation: "B。" holds no letter, so only the option's text can count.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def _classify_bad_request(param: str, detail: str) -> ServerOutcome:
 def classify_completion(
     content: bytes | str | Any, rubric: Rubric, *, headers: Mapping[str, str] | None = None, max_wait_s: float = 900.0
 ) -> tuple[ServerOutcome, dict[str, Any]]:
-    """The outcome of a 2xx, and the decoded completion (empty if it is none).
+    """The outcome of a 2xx, and the decoded completion (empty if it is not one).
 
     Some servers report errors in a 200, as `{"error": ...}` of the response or of its choice: these are classified by
     the status that the error names, 500 if it names none, and there is no completion.
@@ -147,7 +147,7 @@ def classify_completion(
 def classify_batch_line(
     line: Mapping[str, Any], rubric: Rubric, *, max_wait_s: float
 ) -> tuple[ServerOutcome, dict[str, Any]]:
-    """The outcome of one line of a batch's result files, and the decoded completion (empty if it is none)."""
+    """The outcome of one line of a batch's result files, and the decoded completion (empty if it is not one)."""
     response = line.get("response")
     if not isinstance(response, dict):
         error = line.get("error")

@@ -90,7 +90,7 @@ def fill_template(
     template: AnswerTemplate,
     temperature: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Fills the template after embedded prompts; to be called under jit.
+    """Fills the template after embedded prompts; call it under jit.
 
     Args:
       decoder: of the model.

@@ -30,7 +30,7 @@ def segment_attention(
     Args:
       q_BLNH, k_BLNH, v_BLNH: [B, L, N, H].
       segments_BL: int32 [B, L], see the module.
-      implementation: as of `attention.api.attend`.
+      implementation: see `attention.api.attend`.
 
     Returns:
       [B, L, N, H] in the dtype of `q_BLNH`.

@@ -87,7 +87,7 @@ def _content(sample: Sample | None, config: ReportConfig) -> dict[str, Any]:
 
 
 def _columns(inputs: Inputs, ids: pa.ChunkedArray) -> dict[str, list[Any]]:
-    """Per entry: what the tables know of it, None where they lack it."""
+    """Per entry: what the tables say about it, None where they lack it."""
     columns: dict[str, list[Any]] = {}
     if inputs.scores is not None:
         at = row_indices(ids, inputs.scores)

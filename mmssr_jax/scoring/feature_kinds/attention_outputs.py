@@ -5,7 +5,7 @@
 | layer<k>_image, layer<k>_text | the mean of what the attention of layer k adds to its input, float32 [D] |
 
 As in COINCIDE (arXiv 2406.10995): the attention's output projection; the mean over the image's tokens, and over the
-language tokens behind the last image (all tokens of a sample without images, whose image part is 0). With `unit`, tanh
+language tokens after the last image (all tokens of a sample without images, whose image part is 0). With `unit`, tanh
 of the mean, scaled to length 1. COINCIDE takes every fourth layer of a decoder of 24: 3, 7, 11, 15, 19.
 """
 

@@ -8,11 +8,11 @@
 As in XMAS (arXiv 2510.01454, BigML-CS-UCLA/XMAS c3e95c8), in each layer over the projections of all heads together,
 without RoPE or causal mask:
 
-    A = softmax_j(k_i . q_j / sqrt(d))   over the whole sequence; rows: language behind the image, columns: image tokens
+    A = softmax_j(k_i . q_j / sqrt(d))   over the whole sequence; rows: language after the image, columns: image tokens
 
 summed over layers. The official call has query and key exchanged, which `exchanged` reproduces. Differences: padding is
 left out, so that a value does not depend on its batch; the singular values are exact (a randomised SVD there, 0.4-7 %
-lower). Keys of grouped-query attention are repeated for their queries. Rows are behind the last of several images.
+lower). Keys of grouped-query attention are repeated for their queries. Rows follow the last of several images.
 """
 
 from __future__ import annotations

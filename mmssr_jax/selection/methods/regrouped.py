@@ -46,7 +46,9 @@ class RegroupedSelector(RescoredSelector):
           UserError: sources are capped, but are not told apart.
         """
         if candidates.source_caps is not None and self.groups != "sources":
-            raise UserError(f"the method regrouped with groups={self.groups} knows no sources, so it cannot cap them")
+            raise UserError(
+                f"the method regrouped with groups={self.groups} does not use sources, so it cannot cap them"
+            )
         return super().select(candidates, budgets)
 
 

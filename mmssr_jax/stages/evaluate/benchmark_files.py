@@ -123,7 +123,7 @@ def read_questions(name: str, config: BenchmarkConfig, path: Path) -> list[Quest
 
 
 def check_rankable(name: str, config: BenchmarkConfig) -> None:
-    """Checks that a benchmark whose options are to be ranked has options.
+    """Checks that a benchmark that ranks options has options.
 
     Raises:
       UserError: its kind has none.

@@ -86,7 +86,7 @@ def measure(
     """The content of `results/scorer.json`, or None if there is no truth.
 
     It is `quality.scorer_report` of the expected scores, with `flaws` (`flaw_ranking`, and `blind`: of the same scorer
-    with blank images) where the pool's flaws are known. With a calibration, `calibrated` is the same of the calibrated
+    with blank images) where the pool's flaws are known. With a calibration, `calibrated` is the same for the calibrated
     scores; there the expected scores are the baseline `raw`, and `blind` is calibrated too.
 
     Args:

@@ -87,7 +87,7 @@ def run(ctx: StageContext) -> None:
     """Scores the missing shards, measures the scorer if there is a truth, and writes features.
 
     Raises:
-      UserError: another process is writing the scores that this one is to overwrite; the devices do not divide the
+      UserError: another process is writing the scores that this one would overwrite; the devices do not divide the
         rows of a batch.
     """
     config = ctx.section("score", ScoreConfig)

@@ -276,7 +276,7 @@ def test_regrouped_is_mmssr_on_a_table_that_cannot_tell_styles_or_sources(table:
 
 def test_regrouped_without_sources_refuses_caps_of_sources() -> None:
     candidates = candidates_of(make_table([(0, [0], [1.0])]), source_caps=np.array([1, 1, 1]))
-    with pytest.raises(UserError, match="knows no sources"):
+    with pytest.raises(UserError, match="does not use sources"):
         RegroupedSelector(groups="styles").select(candidates, [Budget(count=1)])
     assert len(RegroupedSelector(groups="sources").select(candidates, [Budget(count=1)])) == 1
 
