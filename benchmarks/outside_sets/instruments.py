@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmarks.outside_sets.picture_set import Box, Family, Item, Picture, PictureSet, Source, Topic
+from benchmarks.outside_sets.picture_set import Box, Family, Item, Picture, PictureSet, Source, Topic, mixed_source
 from mmssr_jax.synthetic.scene import (  # fmt: skip
     ATTRIBUTE,
     CAUSAL,
@@ -229,6 +229,12 @@ def canvas(picture: Picture, rng: np.random.Generator) -> Image.Image:
     return paper
 
 
+def _half(name: str) -> Topic:
+    """The pips of one half of a domino."""
+    ask, tell = f"How many pips has the {name} half{{where}}?", f"The {name} half{{where}} shows {{a}}."
+    return Topic((ask,), tell, _PIPS, {ATTRIBUTE: 1})
+
+
 FAMILIES = {
     "gauge": Family(gauge, {
         "fuel": Topic(("How much fuel does the gauge{where} report?", "Read the fuel gauge{where}."),
@@ -254,10 +260,8 @@ FAMILIES = {
                         "The central stripe{where} is {a}.", tuple(_DYES), {ATTRIBUTE: 1}),
     }, (), {ATTRIBUTE: 1}),
     "domino": Family(domino, {
-        "upper": Topic(("How many pips has the upper half{where}?",), "The upper half{where} shows {a}.", _PIPS,
-                       {ATTRIBUTE: 1}),
-        "lower": Topic(("How many pips has the lower half{where}?",), "The lower half{where} shows {a}.", _PIPS,
-                       {ATTRIBUTE: 1}),
+        "upper": _half("upper"),
+        "lower": _half("lower"),
         "sum": Topic(("What is the domino{where} worth in all?", "Add up the pips{where}."),
                      "The domino{where} is worth {a}.",
                      tuple(str(n) for n in range(13)), {LOGIC: 1}),
@@ -286,8 +290,7 @@ SOURCES = {
     "games": Source({"domino": 2.0, "pitch": 3.0}, {WORD: 2.0, CHOICE: 2.0, YES_NO: 1.0}, 1.0),
     "traffic": Source({"light": 3.0, "gauge": 1.0}, {WORD: 2.0, SHORT: 2.0, YES_NO: 1.0}, 0.6),
     "banners": Source({"flag": 1.0}, {WORD: 3.0, CHOICE: 1.0, DETAILED: 1.0}, 1.4),
-    "scraped": Source(dict.fromkeys(FAMILIES, 1.0),
-                      {WORD: 2.0, SHORT: 1.0, CHOICE: 1.0, YES_NO: 1.0, DETAILED: 1.0}, 1.8),
+    "scraped": mixed_source(FAMILIES),
 }  # fmt: skip
 
 INSTRUMENTS = PictureSet(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmssr_jax.core.vocabulary import MAX_SCORE, SLUGS
 from mmssr_jax.synthetic.scene import COMPARE, LANGUAGE, SCENE, chance, pick, several, without
-from mmssr_jax.synthetic.styles import CHOICE, DETAILED, SHORT, YES_NO
+from mmssr_jax.synthetic.styles import CHOICE, DETAILED, SHORT, WORD, YES_NO
 
 _COMPARISONS = 0.4  # share of the questions about two items that compare them
 _RICH = 0.4  # share of the pictures
@@ -77,6 +77,12 @@ class Source:
     families: Mapping[str, float]
     styles: Mapping[str, float]
     flawed: float
+
+
+def mixed_source(families: Iterable[str]) -> Source:
+    """A source of all the families alike, in every style, that is flawed more often than the others."""
+    styles = {WORD: 2.0, SHORT: 1.0, CHOICE: 1.0, YES_NO: 1.0, DETAILED: 1.0}
+    return Source(dict.fromkeys(families, 1.0), styles, 1.8)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmarks.outside_sets.picture_set import Box, Family, Item, Picture, PictureSet, Source, Topic
+from benchmarks.outside_sets.picture_set import Box, Family, Item, Picture, PictureSet, Source, Topic, mixed_source
 from mmssr_jax.synthetic.scene import (  # fmt: skip
     ACTIVITY,
     ATTRIBUTE,
@@ -258,8 +258,7 @@ SOURCES = {
     "nursery": Source({"tower": 3.0, "clock": 2.0, "shelf": 1.0}, {WORD: 3.0, SHORT: 1.0, YES_NO: 1.0}, 0.8),
     "driving school": Source({"sign": 3.0, "plate": 2.0}, {WORD: 2.0, CHOICE: 1.0, SHORT: 1.0}, 1.0),
     "shop": Source({"shelf": 3.0, "clock": 1.0, "plate": 1.0}, {WORD: 2.0, CHOICE: 1.0, YES_NO: 1.0}, 0.7),
-    "crowd": Source(dict.fromkeys(FAMILIES, 1.0),
-                    {WORD: 2.0, SHORT: 1.0, CHOICE: 1.0, YES_NO: 1.0, DETAILED: 1.0}, 1.8),
+    "crowd": mixed_source(FAMILIES),
 }  # fmt: skip
 
 TOYS = PictureSet(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.outside_sets import village_items as items
 from benchmarks.outside_sets.cut_paper import mount
-from benchmarks.outside_sets.picture_set import Family, PictureSet, Source, Topic
+from benchmarks.outside_sets.picture_set import Family, PictureSet, Source, Topic, mixed_source
 from mmssr_jax.synthetic.scene import (  # fmt: skip
     ACTIVITY,
     ATTRIBUTE,
@@ -84,8 +84,7 @@ SOURCES = {
     "high street": Source({"shop": 3.0, "garment": 2.0}, {WORD: 2.0, CHOICE: 1.0, YES_NO: 1.0}, 1.0),
     "bulletin": Source({"forecast": 2.0, "map": 2.0}, {WORD: 2.0, SHORT: 1.0, DETAILED: 1.0}, 1.2),
     "parlour": Source({"card": 2.0, "hob": 2.0}, {WORD: 2.0, CHOICE: 2.0, YES_NO: 1.0}, 0.6),
-    "letters": Source(dict.fromkeys(FAMILIES, 1.0),
-                      {WORD: 2.0, SHORT: 1.0, CHOICE: 1.0, YES_NO: 1.0, DETAILED: 1.0}, 1.8),
+    "letters": mixed_source(FAMILIES),
 }  # fmt: skip
 
 VILLAGE = PictureSet(
