@@ -198,7 +198,7 @@ def test_a_calibration_of_another_table(scored: StageContext, model: Path, tmp_p
     with pytest.raises(UserError, match=r"calibrates logical_deduction, attribute_identification, but .* are scored"):
         calibrate_stage.calibrate(scored, ScorerConfig(), str(path), SLUGS[::-1], _pool(scored))
     (tmp_path / "odd.json").write_text('{"capabilities": [], "design": {}}')
-    with pytest.raises(UserError, match=r"odd\.json: is no calibration"):
+    with pytest.raises(UserError, match=r"odd\.json: is not a calibration"):
         calibrate_stage.calibrate(scored, ScorerConfig(), str(tmp_path / "odd.json"), SLUGS, _pool(scored))
     with pytest.raises(UserError, match="calibration=/nowhere: neither none, fit, fit_held_out"):
         score_stage.run(_context(scored.workdir.root, model, calibration="/nowhere"))
