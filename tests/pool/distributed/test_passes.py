@@ -35,7 +35,7 @@ def shuffled(label: str, items: Sequence[int], work: Callable[[int], None]) -> N
 
 
 def write_files(folder: Path) -> None:
-    """Records of three files; two without an answer, one no object, a double id, a missing and a cut image."""
+    """Records of three files; two without an answer, one not an object, a repeated id, a missing and a cut image."""
     records: list[Any] = []
     for i in range(N):
         image = {"image": f"{i}.jpg"} if i % 3 else {}
