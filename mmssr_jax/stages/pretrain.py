@@ -10,8 +10,13 @@ from typing import Any
 from absl import logging
 
 from mmssr_jax.core.artifact import input_digest
+from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES
+from mmssr_jax.data.example import Example
+from mmssr_jax.data.pipeline import Encode
+from mmssr_jax.data.processor import Processor
+from mmssr_jax.data.subset import held_out_mask
 from mmssr_jax.data.tokenizer import QWEN3_VL_SPECIALS, SPECIALS, Tokenizer, load_tokenizer, train_tokenizer
 from mmssr_jax.models.presets import preset
 from mmssr_jax.scoring import instructions
@@ -19,6 +24,7 @@ from mmssr_jax.stages.train.mixtures import training_data
 from mmssr_jax.stages.train.phase_config import PhaseConfig
 from mmssr_jax.stages.train.phases import run_phase
 from mmssr_jax.stages.train.stage import ChatEncoder
+from mmssr_jax.stages.train_scorer import ConversationEncoder, ScorerConfig
 from mmssr_jax.training.bundle import ModelBundle, export_bundle, load_bundle, random_bundle
 
 
@@ -29,6 +35,8 @@ class PretrainConfig:
     Attributes:
       phase: the training phase; `phase.init` is ignored.
       start: a model whose training continues, with its size and tokenizer; None starts from random parameters.
+      as_scorer: share of the conversations that are trained on as a scorer reads them, in one turn of the user: a model
+        that knows the chat template only has to learn that on every pool anew. None for no share.
       preset: the model's size, a name of `models.presets`.
       seed: of the initial parameters.
       tokenizer: folder of a Hugging Face tokenizer; None trains one on the pool's text.
@@ -45,6 +53,29 @@ class PretrainConfig:
     more_text: tuple[str, ...] | None = None  # not empty: settings of models made before this field stay the same
     export: str | None = None
     start: str | None = None
+    as_scorer: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.as_scorer is not None and not 0 <= self.as_scorer <= 1:
+            raise ValueError(f"as_scorer is {self.as_scorer:g}; it must lie in 0..1")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Encoder:
+    """Makes the encoder of conversations: some in the chat template, others as a scorer reads them."""
+
+    phase: PhaseConfig
+    as_scorer: float
+
+    def __call__(self, processor: Processor) -> Encode:
+        chat = ChatEncoder(self.phase)(processor)
+        read = ConversationEncoder(ScorerConfig(max_prefix=self.phase.batch.length), answer_q=0.0)(processor)
+
+        def encode(sample: Sample) -> Example:
+            is_read = held_out_mask([sample.id], share=self.as_scorer, seed=0)[0]
+            return (read if is_read else chat)(sample)
+
+        return encode
 
 
 def corpus(samples: Any, more: Sequence[str] = ()) -> list[str]:
@@ -95,7 +126,7 @@ def run(ctx: StageContext) -> None:
         stage="pretrain",
         samples=data.samples,
         inputs=inputs,
-        make_encoder=ChatEncoder(config.phase),
+        make_encoder=_Encoder(config.phase, config.as_scorer or 0.0),
         start=initial_model if config.start is None else None,
         settings=dataclasses.replace(config, export=None),
         validation=data.validation,

@@ -147,7 +147,7 @@ class _ScorerExampleEncoder:
 
     def __call__(self, processor: Processor) -> Encode:
         encoder = self.scorer.encoder(processor)
-        encode_conversation = _ConversationEncoder(self.scorer, self.answer_q)(processor)
+        encode_conversation = ConversationEncoder(self.scorer, self.answer_q)(processor)
 
         def encode(sample: Sample) -> Example:
             labels = self.labels.get(sample.id)
@@ -162,8 +162,13 @@ class _ScorerExampleEncoder:
 
 
 @dataclasses.dataclass(frozen=True)
-class _ConversationEncoder:
-    """Makes the encoder of the warm-up's examples: a conversation as the scorer reads it, the loss on its answers."""
+class ConversationEncoder:
+    """Makes the encoder of the warm-up's examples: a conversation as the scorer reads it, the loss on its answers.
+
+    Attributes:
+      scorer: how it reads them.
+      answer_q: `Example.loss_q` of the answers.
+    """
 
     scorer: ScorerConfig
     answer_q: float
@@ -246,7 +251,7 @@ def _warm_up(ctx: StageContext, phase: PhaseConfig, scorer: ScorerConfig, answer
         stage="train_scorer",
         samples=data.samples,
         inputs=data.inputs,
-        make_encoder=_ConversationEncoder(scorer, answer_q or 0.0),
+        make_encoder=ConversationEncoder(scorer, answer_q or 0.0),
         settings=settings,
         validation=data.validation,
     )

@@ -10,12 +10,18 @@ import pytest
 from ml_collections import ConfigDict
 
 from mmssr_jax import main
+from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.data.subset import held_out_mask
 from mmssr_jax.parallel.paths import flatten
+from mmssr_jax.stages.pretrain import PretrainConfig, _Encoder
+from mmssr_jax.stages.train.phase_config import PhaseConfig
+from mmssr_jax.stages.train.stage import ChatEncoder
+from mmssr_jax.stages.train_scorer import ConversationEncoder, ScorerConfig
 from mmssr_jax.training.bundle import export_bundle, load_bundle
-from tests.small import bundle
+from tests.small import bundle, processor, sample
 
 
 def _context(workdir: Path, **settings) -> StageContext:
@@ -49,3 +55,23 @@ def test_a_model_that_does_not_exist(tmp_path: Path):
     main.run_stages(ctx, ["ingest"])
     with pytest.raises(UserError, match="no_such_model"):
         main.run_stages(ctx, ["pretrain"])
+
+
+def test_a_share_of_the_conversations_is_trained_on_as_a_scorer_reads_them():
+    phase = to_dataclass(PhaseConfig, {"steps": 1, "rows": 8, "length": 128, "images": 2, "targets": 64}, "phase")
+    encode = _Encoder(phase, 0.5)(processor())
+    in_chat = ChatEncoder(phase)(processor())
+    as_read = ConversationEncoder(ScorerConfig(max_prefix=128), answer_q=0.0)(processor())
+    samples = [sample(f"s{n}", answer=f"A red cat {n % 7}.") for n in range(12)]
+    is_read = held_out_mask([s.id for s in samples], share=0.5, seed=0)
+    assert 3 <= is_read.sum() <= 9
+    for one, read in zip(samples, is_read, strict=True):
+        expected = (as_read if read else in_chat)(one)
+        assert encode(one).tokens.tolist() == expected.tokens.tolist()
+        assert encode(one).loss_target.tolist() == expected.loss_target.tolist()
+        assert as_read(one).tokens.tolist() != in_chat(one).tokens.tolist()
+
+
+def test_the_share_lies_in_0_to_1():
+    with pytest.raises(ValueError, match=r"as_scorer is 1\.5"):
+        PretrainConfig(to_dataclass(PhaseConfig, {"steps": 1}, "phase"), as_scorer=1.5)

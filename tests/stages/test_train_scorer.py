@@ -22,9 +22,9 @@ from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.stages import train_scorer
 from mmssr_jax.stages.train_scorer import (
     WARM_UP,
+    ConversationEncoder,
     ScorerConfig,
     TrainScorerConfig,
-    _ConversationEncoder,
     _ScorerExampleEncoder,
     _with_replay,
 )
@@ -212,7 +212,7 @@ def test_only_answers_have_the_generalised_cross_entropy():
     assert judged is not None
     assert len(judged) > answers > 0
     assert judged.tolist() == [np.float32(0.3)] * answers + [0.0] * (len(judged) - answers)
-    warm_up = _ConversationEncoder(scorer, 0.3)(processor())
+    warm_up = ConversationEncoder(scorer, 0.3)(processor())
     for example in (encode(other), warm_up(one)):
         assert example.loss_q is not None
         assert example.loss_q.tolist() == [np.float32(0.3)] * len(example.loss_target)
