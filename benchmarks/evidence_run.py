@@ -69,6 +69,7 @@ def inputs_of(seed: int, scale: str, variant: str, arm: str, further: Sequence[s
     if evidence.Arm(*arm.split("-")).method in evidence.rivals():
         earlier |= {name: inputs_of(seed, scale, variant, name, further) for name in evidence.UPSTREAM}
     starts = {config["base"], *(p.get("init", config["base"]) for p in _phases(config))}
+    starts |= {base for base in [config.get("train_scorer", {}).get("base")] if base is not None}
     models = {name: _model_digest(name) for name in sorted(starts)}
     given = [flag for flag in further if not flag.startswith("--overwrite")]
     return fingerprint({"config": config, "models": models, "flags": given, "earlier": earlier})

@@ -104,6 +104,7 @@ def recipe(scale: Scale, seed: int) -> dict[str, dict[str, Any]]:
     return {
         "scorer": {"max_prefix": 96, "holdout": 0.25, "holdout_seed": seed},
         "train_scorer": {
+            "base": "base_tiles_scorer",
             "warm_up": phase(1.5e-3, steps=scale.warm_up, seed=seed),
             "phase": phase(2e-3, steps=scale.steps, rows=8, length=576, images=8, targets=160, seed=seed),
             "answer_weight": 1.0,
@@ -198,7 +199,7 @@ def _fixed(**changes: Any) -> Variant:
 
 def _paper(scale: Scale, seed: int) -> dict[str, Any]:
     """The paper's scorer: trained on all judged samples and nothing else; a calibration can be fitted on them only."""
-    train = {"phase": recipe(scale, seed)["train_scorer"]["phase"]}
+    train = {key: recipe(scale, seed)["train_scorer"][key] for key in ("base", "phase")}
     return {"train_scorer": train, "scorer.holdout": 0.0, "score.calibration": "fit"}
 
 

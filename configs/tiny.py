@@ -47,6 +47,7 @@ def get_config() -> ConfigDict:
     c.scorer = {"max_prefix": 96, "holdout": 0.25}
     # First the pool's own conversations, then the judge's answers with conversations between them.
     c.train_scorer = {
+        "base": "base_tiles_scorer",  # base_tiles, which has also read descriptions as a scorer reads them
         "warm_up": phase(480, 1.5e-3),
         "phase": phase(280, 2e-3, rows=8, length=576, images=8, targets=160),
         "answer_weight": 1.0,
