@@ -4,10 +4,11 @@
 
 On two quiet cores it took 5:26 (scorer 2:35, scores 0:25, nine trainings 1:37, evaluation 0:31, report 0:06) and
 1.0 GiB; then open runs/tiny/report/index.html. The pool is generated with known ground truth, and the judge returns
-that truth with noise. The downstream models start from a model that has learned to see from descriptions and knows none
-of the pool's skills. The scorer is warmed up on the pool's conversations with a loss that wrong answers move little, and
-what is selected is chosen by calibrated scores. One pool and one scorer are made: the intervals cover the draws of
-random samples and the training seeds only. configs/ladder.py measures whether the pool can tell selections apart at all.
+that truth with noise. The downstream models start from a model that has learned to see from descriptions and knows
+none of the pool's skills. The scorer is warmed up on the pool's conversations with a loss that wrong answers move
+little, and what is selected is chosen by calibrated scores. One pool and one scorer are made: the intervals cover the
+draws of random samples and the training seeds only. configs/ladder.py measures whether the pool can tell selections
+apart at all.
 
 Seen, on 800 samples that no judge saw: concordance 0.982 raw, 0.990 calibrated (n-gram ridge 0.984, calibrated over it
 by 0.005, 0.004 to 0.006; over the same scorer without images by 0.007); style F1 0.96; counterfactual pairs 85 %
