@@ -105,5 +105,5 @@ def test_wrong_answers(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="idx '1' is not in the pool"):
         official.read_jsonl(tmp_path, {})
     files.write_jsonl(tmp_path / "ocr.jsonl", [{"idx": 1}])
-    with pytest.raises(UserError, match="line 1 has no idx or no text"):
+    with pytest.raises(UserError, match="line 1 has no idx or no pred_response that is text"):
         official.read_jsonl(tmp_path, {})
