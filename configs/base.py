@@ -1,4 +1,4 @@
-r"""Trains the base models, from random weights, on synthetic images.
+r"""Trains the base models on synthetic images, from random weights or from another of them.
 
     python -m mmssr_jax.main --config=configs/base.py --workdir=runs/base \
         --config.pretrain.export=mmssr_jax/assets/base_tiny
@@ -22,7 +22,7 @@ chat template 0.5.
 ship: after 1,600 steps (30 minutes on one core; then 800 more, 70 % as a scorer reads them) the right picture is more
 likely than another of its family in 77 % of the pairs only, and as the scorer's base it changed nothing on the set
 `instruments` of benchmarks/outside.py: after the warm-up the likelihood of new samples' answers tells wrong ones from
-right ones in 0.50 to 0.51 of the pairs of a question form.
+right ones in 0.50 to 0.51 of the pairs of a question form. As it stands below, half as a scorer reads, it was not run.
 """
 
 from typing import Any
