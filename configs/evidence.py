@@ -71,7 +71,7 @@ class Scale:
     questions: int = 840
     judged: int = 1000
     epochs: float = EPOCHS
-    warm_up: int = 480
+    warm_up: int = 380
     steps: int = 280
     measured: int = 300
     pairs: int = 60

@@ -48,7 +48,7 @@ def get_config() -> ConfigDict:
     # First the pool's own conversations, then the judge's answers with conversations between them.
     c.train_scorer = {
         "base": "base_tiles_scorer",  # base_tiles, which has also read descriptions as a scorer reads them
-        "warm_up": phase(480, 1.5e-3),
+        "warm_up": phase(380, 1.5e-3),
         "phase": phase(280, 2e-3, rows=8, length=576, images=8, targets=160),
         "answer_weight": 1.0,
         "answer_q": 0.3,
