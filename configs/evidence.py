@@ -20,8 +20,8 @@ Choices made before the first run:
 * **Two scorers**: "ours" (`recipe`) and "paper" (from the same base, trained on the judged samples only) are variants,
   because a workdir holds one scorer. Both write expected and calibrated scores, so that the method
   `expected` (expected scores above 0.5, the counterpart of the published rule "more than 0") and the method `mmssr`
-  (calibrated; of each capability the best, twice as many as its share of the budget, as in configs/tiny.py) make 2 x 2
-  with the two. `expected` of "paper" is the paper's.
+  (calibrated; of each capability the best, 1.5 times its share of the budget, as in configs/tiny.py) make 2 x 2 with the
+  two. `expected` of "paper" is the paper's.
 * **Methods**: what a diagnosis needs. `balanced` (random, equally many of each source) rather than `proportional`,
   which differs from `random` by less than its noise; `matched` for the mixture; `top` for scores without mmSSR's rule;
   `oracle` for a perfect scorer, `oracle_top` for that without the rule, `unflawed` for a perfect filter; `longest`.
@@ -127,7 +127,7 @@ def methods(budget: str) -> dict[str, dict[str, Any]]:
       budget: its name, for the control that refers to another selection.
     """
     share = BUDGETS.get(budget, BUDGETS["p10"])["ratio"] / len(SLUGS)
-    ours = {"calibrated": True, "threshold_quantile": round(1 - 2 * share, 4)}
+    ours = {"calibrated": True, "threshold_quantile": round(1 - 1.5 * share, 4)}
     return {
         "random": {"method": "random"},
         "balanced": {"method": "stratified", "stratified": "equal"},

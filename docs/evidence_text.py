@@ -53,7 +53,7 @@ DESIGN = f"""\
 | matched | random, with mmSSR's counts in every cell of source and styles |
 | top | highest mean calibrated score, without mmSSR's rule |
 | mmSSR, paper's scorer | mmSSR's rule on expected scores above 0.5; the scorer knows the judged samples only |
-| mmSSR, ours | mmSSR's rule on the best calibrated scores (twice the share of each); the scorer knows the pool |
+| mmSSR, ours | mmSSR's rule on the best calibrated scores (1.5 times the share of each); the scorer knows the pool |
 | unflawed | random without flaws: what a perfect filter leaves to chance |
 | oracle | mmSSR's rule on the true ratings |
 | oracle_top | highest mean true rating, without the rule |"""
