@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "phase": {"steps": 1500, "rows": 8, "length": 448, "images": 8, "targets": 256},
     },
     "tiles_scorer": {
-        "pool": {"captions": {"size": 18_000, "seed": 5, "world": "tiles"}},
+        "pool": {"captions": {"size": 18_000, "seed": 5, "world": "tiles_and_blank"}},
         "start": "base_tiles",
         "as_scorer": 0.8,
         "phase": {"steps": 1600, "rows": 8, "length": 448, "images": 8, "targets": 256},
