@@ -16,12 +16,12 @@ Choices made before the first run:
 * **Length**: `EPOCHS` passes over the selection, as in the paper, not one number of steps for all budgets: a tenth then
   costs a tenth of `full`, so that a cost and a break-even exist. They are counted in steps of `SAMPLES_PER_STEP`, what
   a batch of the whole pool holds, so that all arms of a budget train for as many steps and on as many tokens: a
-  selection of long samples is seen less often. A tenth of 4,000 samples is 250 steps; configs/ladder.py has 300.
+  selection of long samples is seen less often. A tenth of 4,000 samples is 238 steps; configs/ladder.py has 300.
 * **Two scorers**: "ours" (`recipe`) and "paper" (from the same base, trained on the judged samples only) are variants,
   because a workdir holds one scorer. Both write expected and calibrated scores, so that the method
   `expected` (expected scores above 0.5, the counterpart of the published rule "more than 0") and the method `mmssr`
-  (calibrated; of each capability the best, 1.5 times its share of the budget, as in configs/tiny.py) make 2 x 2 with the
-  two. `expected` of "paper" is the paper's.
+  (calibrated; of each capability the best, 1.5 times its share of the budget, as in configs/tiny.py) make 2 x 2 with
+  the two. `expected` of "paper" is the paper's.
 * **Methods**: what a diagnosis needs. `balanced` (random, equally many of each source) rather than `proportional`,
   which differs from `random` by less than its noise; `matched` for the mixture; `top` for scores without mmSSR's rule;
   `oracle` for a perfect scorer, `oracle_top` for that without the rule, `unflawed` for a perfect filter; `longest`.
@@ -42,7 +42,7 @@ from ml_collections import ConfigDict
 from mmssr_jax.core.vocabulary import SLUGS
 
 EPOCHS = 25
-SAMPLES_PER_STEP = 40  # 12,049 samples in 300 steps of configs/ladder.py
+SAMPLES_PER_STEP = 42  # three in each of 14 rows
 PRIMARY: dict[str, Any] = {
     "method": "ours/mmssr-p10",
     "baseline": "ours/random-p10",
@@ -71,7 +71,7 @@ class Scale:
     questions: int = 840
     judged: int = 1000
     epochs: float = EPOCHS
-    warm_up: int = 380
+    warm_up: int = 440
     steps: int = 280
     measured: int = 300
     pairs: int = 60
@@ -96,7 +96,7 @@ SCALES = {
 def phase(learning_rate: float = 3e-3, **more: Any) -> dict[str, Any]:
     """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py."""
     optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
-    return {"rows": 4, "length": 512, "images": 16, "targets": 128, "optimizer": optimizer, **more}
+    return {"rows": 14, "length": 160, "images": 3, "targets": 24, "optimizer": optimizer, **more}
 
 
 def recipe(scale: Scale, seed: int) -> dict[str, dict[str, Any]]:
@@ -105,7 +105,7 @@ def recipe(scale: Scale, seed: int) -> dict[str, dict[str, Any]]:
         "scorer": {"max_prefix": 96, "holdout": 0.25, "holdout_seed": seed},
         "train_scorer": {
             "base": "base_tiles_scorer",
-            "warm_up": phase(1.5e-3, steps=scale.warm_up, seed=seed),
+            "warm_up": phase(1.5e-3, steps=scale.warm_up, length=176, targets=40, seed=seed),
             "phase": phase(2e-3, steps=scale.steps, rows=8, length=576, images=8, targets=160, seed=seed),
             "answer_weight": 1.0,
             "answer_q": 0.3,

@@ -31,9 +31,12 @@ ARMS = ("mmssr", "matched", "random")
 
 
 def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
-    """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py."""
+    """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py.
+
+    Three samples fill a row. Longer rows would be packed better, but attention costs the square of their length.
+    """
     optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
-    return {"steps": steps, "rows": 4, "length": 512, "images": 16, "targets": 128, "optimizer": optimizer, **more}
+    return {"steps": steps, "rows": 14, "length": 160, "images": 3, "targets": 24, "optimizer": optimizer, **more}
 
 
 def get_config() -> ConfigDict:
@@ -48,7 +51,7 @@ def get_config() -> ConfigDict:
     # First the pool's own conversations, then the judge's answers with conversations between them.
     c.train_scorer = {
         "base": "base_tiles_scorer",  # base_tiles, which has also read descriptions as a scorer reads them
-        "warm_up": phase(380, 1.5e-3),
+        "warm_up": phase(440, 1.5e-3, length=176, targets=40),
         "phase": phase(280, 2e-3, rows=8, length=576, images=8, targets=160),
         "answer_weight": 1.0,
         "answer_q": 0.3,
@@ -72,7 +75,7 @@ def get_config() -> ConfigDict:
     for seed in SEEDS:
         for arm in ARMS:
             selection = arm if arm == "mmssr" else f"{arm}_{seed}"
-            c.train.phases[f"{arm}_{seed}"] = phase(60, 3e-3, selection=selection, seed=seed)
+            c.train.phases[f"{arm}_{seed}"] = phase(80, 3e-3, selection=selection, seed=seed)
     groups = {arm: tuple(f"{arm}_{seed}" for seed in SEEDS) for arm in ARMS}
     c.evaluate = {
         "benchmarks": {"tiles": {"synthetic": {"questions": 280, "seed": 1, "task": "tiles"}, "instruction": ""}},
