@@ -57,7 +57,7 @@ def mmssr_and_controls() -> dict[str, dict[str, Any]]:
     return {
         "mmssr": {**mmssr, "formats": ("mixture_weights",)},
         "mmssr_deduplicated": {**mmssr, "near_duplicates": {}},
-        "mmssr_quantile": {"method": "mmssr", "threshold_quantile": 0.8, "capabilities": SLUGS},
+        "mmssr_quantile": {"method": "mmssr", "threshold_quantile": 0.95, "capabilities": SLUGS},
         "placebo": {"method": "placebo", "threshold": 3.0, "capabilities": SLUGS},
         "reversed": {"method": "reversed", "threshold": 2.0, "capabilities": SLUGS},
         "random": {"method": "random"},
