@@ -103,11 +103,12 @@ LIMITS = """\
 - The benchmark asks for every skill equally often; the pool does not. A rule that evens out may gain from that alone,
   which is what the control `matched` and the split are for."""
 
-# Measured on two cores without other work unless said otherwise.
-STEPS_PER_SECOND = 7.0  # 4 x 512 tokens; configs/ladder.py, seed 3: 300 steps in 43 s, starting included
-EVALUATION = 2.7  # seconds a model, 840 questions: 16.3 s for 6
-SCORING = 31.0  # seconds for 4,000 samples, beside other work
-STARTING = 25.0  # seconds: two starts of the program, and the pool
+# Of two processes, each on a core of its own, which together do 1.35 times the work of one process on both cores.
+STEPS_PER_SECOND = 12.0  # 6 a process, of 14 x 160 tokens
+SCORER_STEP = 2.6  # of the ratings, 8 x 576 tokens with a tree of questions: 0.43 s in one process
+EVALUATION = 1.9  # seconds a model, 840 questions: 63 s for 17 in one process
+SCORING = 15.0  # seconds for 4,000 samples
+STARTING = 15.0  # seconds: two starts of the program, and the pool
 
 
 def seconds_of(variant: str, arms: tuple[str, ...]) -> tuple[int, float]:
@@ -129,9 +130,9 @@ def seconds_of(variant: str, arms: tuple[str, ...]) -> tuple[int, float]:
 
 
 def scorer_seconds(variant: str) -> float:
-    """Training the scorer: rows x tokens are 4 x 512 in the warm-up and 8 x 576 afterwards."""
+    """Training the scorer: the warm-up, and the ratings afterwards."""
     warmed = not ({"paper"} | set(evidence.WARMED_BY_OURS)) & {variant}
-    return (_SCALE.warm_up * warmed + _SCALE.steps * 8 * 576 / (4 * 512)) / STEPS_PER_SECOND
+    return (_SCALE.warm_up * warmed + _SCALE.steps * SCORER_STEP) / STEPS_PER_SECOND
 
 
 def plan_table(replicates: int = 5) -> str:
@@ -149,8 +150,9 @@ def plan_table(replicates: int = 5) -> str:
     lines += [
         "",
         wrapped(
-            f"Predicted, not measured, for two cores that do nothing else: {STEPS_PER_SECOND:g} steps a second of ",
-            f"4 × 512 tokens, {evidence.SAMPLES_PER_STEP} samples a step, {EVALUATION:g} s an evaluation, ",
+            "Predicted from single steps, for two processes that share the replicates, each on a core of its own ",
+            f"(`taskset`): {STEPS_PER_SECOND:g} steps a second of both, {evidence.SAMPLES_PER_STEP} samples a step, ",
+            f"{EVALUATION:g} s an evaluation, ",
             f"{SCORING:g} s to score the pool, scorers by their tokens; for the rivals' features, eight passes over ",
             "the pool and two trainings of the scorer's length. A command resumes where it was interrupted, runs ",
             "nothing that `docs/evidence/` holds, and may be split over processes by `--seeds`; `--list` says what is ",
