@@ -14,9 +14,10 @@ printed:
     libraries_mib, floor_mib   peak memory of the process before the features were made, and before the method began
 
 COINCIDE reads an image and a text part of `dimensions` for each of `layers` layers: 2,048 and 5 are its published size,
-20,480 columns. k-means uses the published number of clusters for a row; its time grows with the square of the rows, as
-clusters and rows grow together. Methods with k-means are measured with at most `kmeans_rows` rows; for more, their
-entry is derived from those by the ratio f of the rows, and marked as such:
+20,480 columns. The time of some methods grows with the square of the rows: of those with k-means, which uses the
+published number of clusters for a row, so that clusters and rows grow together, and of E5-V's walk, which compares all
+rows with all kept ones several times. These are measured with at most `quadratic_rows` rows; for more, their entry is
+derived from those by the ratio f of the rows, and marked as such:
 
     derived_from    the rows that were measured
     measured        the entry for these
@@ -50,10 +51,12 @@ _METHODS = flags.DEFINE_list("methods", [], "the methods; all by default")
 _TIMEOUT = flags.DEFINE_integer("timeout", 3600, "seconds for one method", lower_bound=1)
 _ONE = flags.DEFINE_string("one", None, "run this method in this process; used by the program itself")
 
-_KMEANS_ROWS = flags.DEFINE_integer("kmeans_rows", 100_000, "of methods with k-means, at most", lower_bound=1)
+_QUADRATIC_ROWS = flags.DEFINE_integer(
+    "quadratic_rows", 100_000, "of methods whose time grows with the square of the rows, at most", lower_bound=1
+)
 
 SOURCES, QUERIES, CHECKPOINTS = 10, 8, 7
-KMEANS = ("e5v", "xmas", "presel", "coincide")
+QUADRATIC = ("e5v", "e5v_walk", "xmas", "presel", "coincide")
 SETTINGS: dict[str, dict[str, object]] = {
     "ppl": {},
     "clip_score": {},
@@ -125,7 +128,7 @@ def measure(name: str) -> dict[str, float]:
 
 
 def derived(measured: dict[str, float], rows: int, to: int) -> dict[str, object]:
-    """The entry of a method with k-means for `to` rows, from that for `rows`."""
+    """The entry of a method of `QUADRATIC` for `to` rows, from that for `rows`."""
     factor = to / rows
     libraries = measured["libraries_mib"]
     entry: dict[str, object] = {"derived_from": rows, "measured": measured}
@@ -136,7 +139,7 @@ def derived(measured: dict[str, float], rows: int, to: int) -> dict[str, object]
 
 def run(name: str) -> object:
     """The entry of a method, measured in a process of its own."""
-    rows = min(_ROWS.value, _KMEANS_ROWS.value) if name in KMEANS else _ROWS.value
+    rows = min(_ROWS.value, _QUADRATIC_ROWS.value) if name in QUADRATIC else _ROWS.value
     command = [sys.executable, __file__, *sys.argv[1:], f"--one={name}", f"--rows={rows}"]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT.value)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def test_progress_and_the_line_of_some_methods(repo: Path):
-    sizes = ["--rows=2000", "--kmeans_rows=500", "--dimensions=4"]
+    sizes = ["--rows=2000", "--quadratic_rows=500", "--dimensions=4"]
     command = [sys.executable, "benchmarks/rivals.py", *sizes, "--methods=ppl,e5v"]
     done = subprocess.run(command, cwd=repo, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
