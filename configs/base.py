@@ -10,13 +10,13 @@ r"""Trains the base models on synthetic images, from random weights or from anot
 
 The first takes about ten minutes on two CPU cores; the second took 7 beside other work (8.8 minutes of CPU, a loss of
 0.01 a token at the end; on scenes of the pool it describes a named card right in 90 to 100 % and a cell in 85 to 97 %);
-the third 9:54 on one core. `base_tiny` has seen all kinds of images of configs/mm15_tiny.py, with questions.
+the third 9:02 on one core. `base_tiny` has seen all kinds of images of configs/mm15_tiny.py, with questions.
 `base_tiles`, from which everything of configs/tiny.py and configs/ladder.py starts, has seen the images of the tile
 world with descriptions only: none of the pool's or the benchmark's questions, and none of their scenes; its tokenizer
 has the words of the pool, whose meaning the pool alone teaches. `base_tiles_scorer`, for `config.train_scorer.base`,
-has seen further descriptions as a scorer reads them, in one turn of the user, and blank pages. A model that knows the
-chat template only spends the warm-up on learning to read: there base_tiny gives descriptions of its own pictures 5.8
-nats a token, in the chat template 0.5.
+has seen further descriptions as a scorer reads them, in one turn of the user. A model that knows the chat template only
+spends the warm-up on learning to read: there base_tiny gives descriptions of its own pictures 5.8 nats a token, in the
+chat template 0.5.
 
 `matching` continues base_tiny on far more varied pictures, with questions, and captions that fit or not. It does not
 ship: after 1,600 steps (30 minutes on one core; then 800 more, 70 % as a scorer reads them) the right picture is more
@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "phase": {"steps": 1500, "rows": 8, "length": 448, "images": 8, "targets": 256},
     },
     "tiles_scorer": {
-        "pool": {"captions": {"size": 18_000, "seed": 5, "world": "tiles_and_blank"}},
+        "pool": {"captions": {"size": 18_000, "seed": 5, "world": "tiles"}},
         "start": "base_tiles",
         "as_scorer": 0.8,
         "phase": {"steps": 1600, "rows": 8, "length": 448, "images": 8, "targets": 256},

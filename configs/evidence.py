@@ -71,7 +71,7 @@ class Scale:
     questions: int = 840
     judged: int = 1000
     epochs: float = EPOCHS
-    warm_up: int = 440
+    warm_up: int = 380
     steps: int = 280
     measured: int = 300
     pairs: int = 60
@@ -105,7 +105,7 @@ def recipe(scale: Scale, seed: int) -> dict[str, dict[str, Any]]:
         "scorer": {"max_prefix": 96, "holdout": 0.25, "holdout_seed": seed},
         "train_scorer": {
             "base": "base_tiles_scorer",
-            "warm_up": phase(1.5e-3, steps=scale.warm_up, length=176, targets=40, seed=seed),
+            "warm_up": phase(1.5e-3, steps=scale.warm_up, rows=4, length=512, images=16, targets=128, seed=seed),
             "phase": phase(2e-3, steps=scale.steps, rows=8, length=576, images=8, targets=160, seed=seed),
             "answer_weight": 1.0,
             "answer_q": 0.3,

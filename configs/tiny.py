@@ -51,7 +51,7 @@ def get_config() -> ConfigDict:
     # First the pool's own conversations, then the judge's answers with conversations between them.
     c.train_scorer = {
         "base": "base_tiles_scorer",  # base_tiles, which has also read descriptions as a scorer reads them
-        "warm_up": phase(440, 1.5e-3, length=176, targets=40),
+        "warm_up": phase(380, 1.5e-3, rows=4, length=512, images=16, targets=128),
         "phase": phase(280, 2e-3, rows=8, length=576, images=8, targets=160),
         "answer_weight": 1.0,
         "answer_q": 0.3,

@@ -40,12 +40,7 @@ from mmssr_jax.synthetic.tiles import tile_captions
 from mmssr_jax.synthetic.tiles.tile_pool import TilesConfig, write_tiles
 
 _SHOWN_IDS = 3
-_WORLDS = {
-    "scenes": write_captions,
-    "tiles": tile_captions.write_captions,
-    "tiles_and_blank": functools.partial(tile_captions.write_captions, blank=0.06),
-    "matching": write_matching,
-}
+_WORLDS = {"scenes": write_captions, "tiles": tile_captions.write_captions, "matching": write_matching}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +51,12 @@ class CaptionsConfig:
       size: number of images.
       seed: seed of all random streams.
       world: "scenes", those of `PoolConfig.synthetic`, also with short questions; "tiles", those of `PoolConfig.tiles`,
-        with descriptions only; "tiles_and_blank", the same with 6 % blank pages; "matching", far more varied pictures,
-        with descriptions and captions that fit or not.
+        with descriptions only; "matching", far more varied pictures, with descriptions and captions that fit or not.
     """
 
     size: int = 24_000
     seed: int = 1
-    world: Literal["scenes", "tiles", "tiles_and_blank", "matching"] = "scenes"
+    world: Literal["scenes", "tiles", "matching"] = "scenes"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,32 +19,20 @@ from mmssr_jax.synthetic.tiles.tile_scene import BARS, CELLS, NUMBERS, TileCard,
 
 ASK = ("Describe the picture.", "What does the picture show?", "Tell me what you see.", "Name or say all of it.")
 _STREAM = 41  # apart from those of pools and benchmarks
-_NOTHING = "none"
 _FEWEST, _ROUNDS = 2, 4  # cards of a picture, and parts that are described: many teach more
 
 
-def write_captions(folder: Path, *, size: int, seed: int, blank: float = 0.0) -> None:
-    """Writes a LLaVA-style pool of `size` scenes, each with its description.
-
-    Args:
-      folder: receives the pool and its images.
-      size: number of pictures.
-      seed: seed of all random streams.
-      blank: share of pages of one shade; all their cells are described as empty.
-    """
+def write_captions(folder: Path, *, size: int, seed: int) -> None:
+    """Writes a LLaVA-style pool of `size` scenes, each with its description."""
     records = []
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     for index in Progress("descriptions of the tile world", size).over(range(size)):
         rng = np.random.default_rng((seed, index, _STREAM))
         scene, name = draw_scene(rng, "base", fewest=_FEWEST), f"b{index:06d}"
-        is_blank = blank > 0 and chance(rng, blank)
-        images = image_names(name, [drawing.blank(rng) if is_blank else drawing.draw(scene, rng)])
+        images = image_names(name, [drawing.draw(scene, rng)])
         for file, image in images.items():
             (folder / file).write_bytes(encode(image))
-        if is_blank:
-            rounds = [(f"Describe the {cell}.", _NOTHING) for cell in CELLS]
-        else:
-            rounds = [(pick(rng, ASK), scene.caption)] if chance(rng, 0.5) else _parts(scene, rng)
+        rounds = [(pick(rng, ASK), scene.caption)] if chance(rng, 0.5) else _parts(scene, rng)
         records.append(record(name, "descriptions", list(images), rounds))
     write_records(folder / POOL, records)
 
@@ -54,7 +42,7 @@ def _parts(scene: TileScene, rng: np.random.Generator) -> list[tuple[str, str]]:
     phrases = {"cloth": scene.cloth}
     names = [None if card is None else card.name for card in scene.cards]
     for cell, card, name in zip(CELLS, scene.cards, names, strict=True):
-        phrases[cell] = _NOTHING if card is None else card.phrase
+        phrases[cell] = "none" if card is None else card.phrase
         if card is None or name is None or names.count(name) > 1:
             continue
         phrases[name] = card.phrase

@@ -109,16 +109,6 @@ def test_descriptions_of_parts():
     }
 
 
-def test_a_blank_page_is_described_as_empty(tmp_path: Path):
-    write_captions(tmp_path / "all", size=3, seed=1, blank=1.0)
-    for record in json.loads((tmp_path / "all" / POOL).read_text()):
-        assert [turn["value"] for turn in record["conversations"][1::2]] == ["none"] * 4
-        assert len(set(Image.open(tmp_path / "all" / record["image"]).getdata())) == 1
-    write_captions(tmp_path / "some", size=60, seed=1, blank=0.1)
-    shades = [len(set(Image.open(path).getdata())) for path in sorted((tmp_path / "some" / "images").iterdir())]
-    assert 1 <= shades.count(1) <= 15
-
-
 def test_the_words_of_the_pool_are_a_tokenizers():
     """An invented word is one token, as a language model's tokenizer has words that a task gives a new meaning."""
     tokenizer = train_tokenizer(pool_words() * 3, vocab_size=900)
