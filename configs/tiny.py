@@ -75,7 +75,7 @@ def get_config() -> ConfigDict:
     for seed in SEEDS:
         for arm in ARMS:
             selection = arm if arm == "mmssr" else f"{arm}_{seed}"
-            c.train.phases[f"{arm}_{seed}"] = phase(80, 3e-3, selection=selection, seed=seed)
+            c.train.phases[f"{arm}_{seed}"] = phase(72, 3e-3, selection=selection, seed=seed)
     groups = {arm: tuple(f"{arm}_{seed}" for seed in SEEDS) for arm in ARMS}
     c.evaluate = {
         "benchmarks": {"tiles": {"synthetic": {"questions": 280, "seed": 1, "task": "tiles"}, "instruction": ""}},
