@@ -5,10 +5,10 @@
 On two quiet cores it took 4:57 (scorer 2:07, scores 0:20, nine trainings 1:42, with 80 steps instead of the 72 below;
 evaluation 0:31, report 0:07) and 1.3 GiB; then open runs/tiny/report/index.html. The pool is generated with known
 ground truth, and the judge returns that truth with noise. The downstream models start from a model that has learned to
-see from descriptions and knows none of the pool's skills. The scorer is warmed up on the pool's conversations with a loss that wrong answers move
-little, and what is selected is chosen by calibrated scores. One pool and one scorer are made: the intervals cover the
-draws of random samples and the training seeds only. configs/ladder.py measures whether the pool can tell selections
-apart at all.
+see from descriptions and knows none of the pool's skills. The scorer is warmed up on the pool's conversations with a
+loss that wrong answers move little, and what is selected is chosen by calibrated scores. One pool and one scorer are
+made: the intervals cover the draws of random samples and the training seeds only. configs/ladder.py measures whether
+the pool can tell selections apart at all.
 
 Seen, on 800 samples that no judge saw: concordance 0.957 raw, 0.988 calibrated (n-gram ridge 0.984, calibrated over it
 by 0.003, 0.003 to 0.004; over the same scorer without images by 0.004, 0.003 to 0.005); style F1 0.93; counterfactual
