@@ -80,7 +80,7 @@ def get_config() -> ConfigDict:
     c.score = {"shards": 8, "buckets": {"rows": 16, "lengths": (384, 512, 640, 832), "images": (0, 1, 2, 5)}}
     c.score.calibration = "fit_held_out"
     budget = {"ratio": 0.1}
-    # Each of 14 capabilities takes 0.7 % of the pool, of twice as many, its best by calibrated score, but nothing that
+    # Each of 14 capabilities takes 0.7 % of the pool; eligible are its best 1.5 % by calibrated score, but nothing that
     # rounds to 1 or 0: of a capability that the judge hardly ever gave, the best are noise.
     mmssr = {"method": "mmssr", "budget": budget, "calibrated": True}
     mmssr |= {"threshold_quantile": 0.985, "least_threshold": 1.5}
