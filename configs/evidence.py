@@ -89,7 +89,7 @@ class Scale:
 
 SCALES = {
     "": Scale(),
-    "small": Scale(pool=400, questions=28, judged=320, epochs=2, warm_up=4, steps=120, measured=20, pairs=4),
+    "small": Scale(pool=400, questions=28, judged=320, epochs=2, warm_up=4, steps=220, measured=20, pairs=4),
 }
 
 
