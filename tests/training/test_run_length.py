@@ -149,3 +149,12 @@ def test_it_stops_where_it_says_and_resumes_as_uninterrupted(tmp_path: Path, len
         assert other == result
         for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(parameters), strict=True):
             assert (np.asarray(a) == np.asarray(b)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"), [("rows", 0, 1), ("length", -1, 1), ("images", -1, 0), ("targets", 0, 1)]
+)
+def test_a_batch_that_holds_nothing_is_refused(name: str, value: int, least: int) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is {value}; it must be at least {least}$"):
+        BatchConfig(**{name: value})
+    assert getattr(BatchConfig(**{name: least}), name) == least

@@ -137,6 +137,11 @@ class BatchConfig:
     targets: int = 192
     global_packing: bool | None = None  # not False: settings of runs made before this field stay the same
 
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 1), ("length", 1), ("images", 0), ("targets", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelChanges:
