@@ -2,40 +2,33 @@ r"""MM1.5's life cycle at tiny size: pre-training, continual pre-training on tex
 
     python -m mmssr_jax.main --config=configs/mm15_tiny.py --workdir=runs/mm15_tiny
     python -m mmssr_jax.main --config=configs/mm15_tiny.py:moe --workdir=runs/mm15_tiny_moe
+    python benchmarks/mm15.py --workdir=runs/mm15 --seeds=0-2 --family=ablations
 
-All data is generated. The initial model is the base model that ships with the package; the paper likewise starts from a
-trained vision tower and a trained language model. Phases, ratios, alphas and group weights are the paper's (arXiv
-2409.20566, sections 2 and 3), with two exceptions: SFT uses Muon instead of Adafactor, because it has only a few
-hundred steps, and it is preceded by a phase on bounding boxes of single shapes, without which a model of this size
-cannot locate one shape among several. Each phase reports its validation loss before and after and its realised shares
-in results/training/<run>.json; results/sft.json holds the benchmarks, each beside chance and the no-image baseline. On
-two cores the dense run took 13 minutes and 1.1 GiB, the one with experts 14 and 2.3 before the training step was made
-faster.
+All data is generated, in the tile world. The initial model is the base model of configs/tiny.py, which has seen
+pictures with descriptions; the paper likewise starts from a trained vision tower and a trained language model. Phases,
+ratios, alphas and group weights are the paper's (arXiv 2409.20566, sections 2 and 3), with three exceptions: Muon
+instead of Adafactor, because SFT has few steps; a phase on the boxes of single objects before SFT, without which a
+model of this size does not locate one object among several; and answers that tell what each picture shows where a
+question is about several, since 0.7 M parameters read what they wrote and do not compare what they saw. Each phase
+reports its validation loss before and after and its realised shares in results/training/<run>.json; results/sft.json
+holds the benchmarks, each beside chance or the best constant answer and the no-image baseline.
 
-Expect every phase to lower its loss. Results of one run: 37 of 100 shapes located (a constant box: 15; single shapes
-53 %, one of two 30 %, one of several 27 %), 48 % accuracy on several images (chance 33, no-image baseline 39), 32 % on
-one image (chance 26, no-image baseline 24), and 18 of 100 descriptions of a box (no-image baseline 0). Screen elements
-(21 of 100; a constant box 22), taps, few-shot names and clips stay at chance. With experts, and 2,500 instructions
-instead of 4,000: 39 shapes located and 49 % on several images.
-
-The training loss of a step of "continual" is that of about 110 tokens, mostly letters, and spreads: with the
-parameters that the phase starts from, 30 batches have 0.47 (the first one) to 3.69, nine of them below 0.9, and 2.00
-over their 3,132 targets. 14 % of the targets, words of answer forms that the model has never seen, hold 66 % of the
-loss; a batch without them is cheap. Compare phases by validation losses, not by their first step.
-
-The argument names a variant of `VARIANTS` below, or several joined by "+". To add one, add a line to the table.
+The argument is [SEED[@SCALE]/]ARM,ARM,...: an arm is a variant of `VARIANTS` below, several joined by "+", or "recipe".
+The arms of one run share the phases in which they do not differ. A seed redraws data, benchmarks and batches.
 """
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-SOURCES = {  # of the synthetic pool, by the paper's categories
-    "general": ("shapeworld", "everyday", "captioner", "versus"),
-    "text_rich": ("chartville", "signpost"),
-    "math": ("riddles", "stepwise"),
-    "science": ("schoolbook", "nature"),
-    "code": ("atlas",),
+SOURCES = {  # of the tile pool, by the paper's categories
+    "general": ("cards", "pairs", "album", "web"),
+    "text_rich": ("signs",),
+    "math": ("school",),
+    "science": ("atlas",),
+    "code": ("phrasebook",),
 }
 CHOICES: dict[str, Any] = {
     "experts": 0,  # of the decoder; 0 is dense
@@ -48,10 +41,12 @@ CHOICES: dict[str, Any] = {
     "shares": {"multi": 0.1, "text": 0.1},  # of the groups in SFT; single-image samples take the rest
     "after_sft": {"video_sft": False, "ui": False},  # one more phase each, from the SFT checkpoint
 }
+ALL = CHOICES["components"]
 VARIANTS: dict[str, dict[str, Any]] = {
+    "recipe": {},
     # Experts in every second layer, upcycled from the dense base model.
     "moe": {"experts": 8},
-    # A model with a C-Abstractor from random weights; it needs more steps than are practical on two cores.
+    # A model with a C-Abstractor from random weights.
     "scratch": {"scratch": True},
     # The pre-trained model captions images; the filtered captions join continual pre-training.
     "self_captions": {"continual": ("ocr", "own")},
@@ -59,7 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "video_sft": {"after_sft": {"video_sft": True}},
     "ui": {"after_sft": {"ui": True}},
     # Resolution (section 9.5): 2 x 2 tiles and an overview.
-    "static": {"batch": {"views": {"mode": "static"}, "length": 768, "images": 10}},
+    "static": {"batch": {"views": {"mode": "static"}, "length": 384, "images": 10}},
     # Data of continual pre-training (section 9.6).
     "no_continual": {"continual": ()},
     "captions": {"continual": ("captions",)},
@@ -70,38 +65,49 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "only_general": {"components": ("general",)},
     "only_single": {"components": ("general", "text_rich", "refer", "math", "code", "science")},
     # Another alpha or another group share (sections 9.2 and 9.3).
-    "math_1.0": {"alphas": {"math": 1.0}},
     "refer_0.4": {"alphas": {"refer": 0.4}},
+    "refer_1.0": {"alphas": {"refer": 1.0}},
+    "math_1.0": {"alphas": {"math": 1.0}},
     "text_0.2": {"shares": {"text": 0.2}},
+    "multi_0.0": {"components": tuple(name for name in ALL if name != "multi"), "shares": {"multi": 0.0}},
     "multi_0.3": {"shares": {"multi": 0.3}},
 }
-TASKS = {
-    "grounding": ("grounding", 20), "referring": ("referring", 8), "multi_image": ("multi_image", 4),
-    "few_shot": ("few_shot", 4), "video": ("video", 4), "screens": ("screen_grounding", 20), "taps": ("screen_taps", 4),
+STEPS = {  # phase -> steps, by scale
+    "": {"pretrain": 1200, "continual": 60, "boxes": 150, "sft": 2600, "video_sft": 100, "ui": 100},
+    "reduced": {"pretrain": 400, "continual": 40, "boxes": 80, "sft": 500, "video_sft": 50, "ui": 50},
+    "least": {"pretrain": 2, "continual": 2, "boxes": 2, "sft": 2, "video_sft": 2, "ui": 2},
+}
+TASKS = {  # benchmark -> task, most tokens of an answer
+    "grounding": ("grounding", 30), "referring": ("referring", 16), "screens": ("screen_grounding", 32),
+    "taps": ("screen_taps", 16), "multi_image": ("multi_image", 24), "few_shot": ("few_shot", 10),
+    "video": ("video", 10),
 }  # fmt: skip
 
 
-def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
+def phase(steps: int, learning_rate: float = 3e-3, **more: Any) -> dict[str, Any]:
     """A training phase; see `PhaseConfig` in mmssr_jax/stages/train/phase_config.py."""
-    optimizer = {"learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98, **more.pop("optimizer", {})}
-    shape = {"rows": 8, "length": 384, "images": 4, "targets": 256}
+    optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
+    optimizer |= more.pop("optimizer", {})
+    shape = {"rows": 9, "length": 256, "images": 5, "targets": 144}
     holdout = {"share": 0.04, "limit": 32}
-    return {"steps": steps, **shape, "holdout": holdout, "optimizer": optimizer, "checkpoint_every": 300, **more}
+    return {"steps": steps, **shape, "holdout": holdout, "optimizer": optimizer, "checkpoint_every": 1000, **more}
 
 
-def pre_training(ratio: ConfigDict) -> dict[str, Any]:
-    """The components of pre-training."""
+def pre_training(ratio: ConfigDict, seed: int) -> dict[str, Any]:
+    """The components of pre-training; a part of the pictures with descriptions are screens."""
+    documents = {"size": 4000, "seed": 1 + 100 * seed}
     return {
-        "pairs": {"weight": ratio.pairs, "pool": "captions"},
-        "interleaved": {"weight": ratio.interleaved, "generated": {"kind": "interleaved", "size": 500, "seed": 1}},
-        "text": {"weight": ratio.text, "generated": {"kind": "text", "size": 1000, "seed": 1}},
+        "pairs": {"weight": 0.7 * ratio.pairs, "pool": "captions"},
+        "screens": {"weight": 0.3 * ratio.pairs, "pool": "exercises", "sources": ("screen_summary",)},
+        "interleaved": {"weight": ratio.interleaved, "generated": {"kind": "interleaved", **documents}},
+        "text": {"weight": ratio.text, "generated": {"kind": "text", **documents}},
     }
 
 
 def continual(names: tuple[str, ...]) -> dict[str, Any]:
     """The components of continual pre-training: text-rich images, captions, or the model's captions."""
     components = {
-        "ocr": {"pool": "instructions", "sources": ("signpost", "chartville")},
+        "ocr": {"pool": "instructions", "sources": ("signs",)},
         "captions": {"pool": "captions", "form": "caption"},
         "own": {"pool": "captioned", "form": "caption"},
     }
@@ -113,94 +119,153 @@ def sft(choices: ConfigDict) -> dict[str, Any]:
     single = {"weight": 1.0, "group": "single", "pool": "instructions"}
     exercises = {"weight": 1.0, "pool": "exercises"}
     components: dict[str, Any] = {name: {**single, "sources": sources} for name, sources in SOURCES.items()}
-    components["refer"] = {**exercises, "group": "single", "sources": ("grounding", "referring", "screen_*")}
+    regions = ("grounding", "referring", "screen_grounding", "screen_referring", "screen_taps")
+    components["refer"] = {**exercises, "group": "single", "sources": regions}
     for name, alpha in choices.alphas.items():
         components[name]["weight"] = alpha
     components["multi"] = {**exercises, "group": "multi", "sources": ("multi_image", "few_shot", "video")}
-    components["text"] = {**single, "group": "text", "sources": ("chatter",)}
+    components["text"] = {**exercises, "group": "text", "sources": ("told",)}
     kept = {name: components[name] for name in components if name in choices.components}
     shares = {"single": 1.0 - choices.shares.multi - choices.shares.text, **choices.shares}
     groups = {component["group"] for component in kept.values()}
-    return {"mixture": kept, "groups": {"single": 1.0} if groups == {"single"} else shares}
+    own = {"single": 1.0} if groups == {"single"} else {name: shares[name] for name in shares if name in groups}
+    return {"mixture": kept, "groups": own}
 
 
-def phases(choices: ConfigDict, first: dict[str, Any]) -> dict[str, Any]:
-    """The phases by name; `first` is pre-training, which is a separate stage when training from scratch."""
-    muon, batch = {"kind": "muon"}, choices.batch.to_dict()
-    result: dict[str, Any] = {} if choices.scratch else {"pretrain": first}
+def phases(choices: ConfigDict, steps: Mapping[str, int], seed: int) -> dict[str, Any]:
+    """The phases of an arm by name; pre-training is a stage of its own when training from scratch."""
+    batch, result = choices.batch.to_dict(), {}
+    if not choices.scratch:
+        result["pretrain"] = pre_trained(choices, steps, seed)
     init = "base" if choices.scratch else "pretrain"
     if choices.continual:
         data = {"mixture": continual(choices.continual)}
-        result["continual"] = phase(40, 5e-4, init=init, optimizer={"kind": "adafactor"}, **data, **batch)
+        adafactor = {"kind": "adafactor"}
+        result["continual"] = phase(steps["continual"], 5e-4, init=init, optimizer=adafactor, **data, **batch)
         init = "continual"
-    boxes = {"boxes": {"pool": "single_shapes"}}
-    result["boxes"] = phase(130, 2e-3, init=init, mixture=boxes, optimizer=muon, **batch)
-    steps = 500 if choices.experts else 800  # a step with experts takes half as long again
-    result["sft"] = phase(steps, 1.5e-3, init="boxes", optimizer=muon, **sft(choices), **batch)
+    boxes = {"boxes": {"pool": "single_objects"}}
+    result["boxes"] = phase(steps["boxes"], init=init, mixture=boxes, **batch)
+    result["sft"] = phase(steps["sft"], init="boxes", **sft(choices), **batch)
     for name, sources in (("video_sft", ("video",)), ("ui", ("screen_*",))):
         if choices.after_sft[name]:
             mixture = {name: {"pool": "exercises", "sources": sources}}
-            result[name] = phase(60, 5e-4, init="sft", mixture=mixture, optimizer=muon)
-    return result
+            result[name] = phase(steps[name], 1e-3, init="sft", mixture=mixture, **batch)
+    return {name: {**one, "seed": seed} for name, one in result.items()}
 
 
-def pools() -> dict[str, Any]:
+def pre_trained(choices: ConfigDict, steps: Mapping[str, int], seed: int) -> dict[str, Any]:
+    """The phase of pre-training."""
+    experts = {"moe": {"experts": choices.experts}} if choices.experts else {}
+    optimizer = {"final": 0.1, "z_loss": 1e-4}
+    return phase(steps["pretrain"], 2e-3, mixture=pre_training(choices.ratio, seed), optimizer=optimizer, **experts)
+
+
+def merged(chains: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+    """All phases by name, those of equal settings and starts once, and the runs of each arm that are evaluated."""
+    result: dict[str, Any] = {}
+    runs = {}
+    for arm, chain in chains.items():
+        names: dict[str, str] = {}
+        for name, one in chain.items():
+            one = {**one, "init": names.get(one["init"], one["init"])} if "init" in one else one
+            names[name] = name if result.get(name, one) == one else f"{name}-{arm.replace('.', '_')}"
+            result[names[name]] = one
+        runs[arm] = tuple(names[name] for name in ("sft", "video_sft", "ui") if name in names)
+    return result, runs
+
+
+def pools(seed: int) -> dict[str, Any]:
     """The generated pools."""
-    tasks = {"grounding": 6.0, "referring": 2.0, "screen_grounding": 2.0, "screen_taps": 1.0, "multi_image": 2.0,
-             "few_shot": 1.0, "video": 1.0}  # fmt: skip
+    tasks = {"grounding": 4.0, "referring": 2.0, "screen_grounding": 4.0, "screen_referring": 3.0, "screen_taps": 4.0,
+             "screen_summary": 3.0, "multi_image": 2.0, "few_shot": 3.0, "video": 1.0, "told": 2.0}  # fmt: skip
     generated: dict[str, Any] = {
-        "captions": {"captions": {"size": 1500, "seed": 9}},
-        "instructions": {"synthetic": {"size": 4000, "seed": 0, "flaw_share": 0.0}},
-        "exercises": {"exercises": {"tasks": tasks, "size": 5000, "seed": 2, "frames": 4}},
-        "single_shapes": {"exercises": {"tasks": {"locating": 1.0}, "size": 2000, "seed": 3}},
+        "captions": {"captions": {"size": 4000, "seed": 9 + 100 * seed, "world": "tiles"}},
+        "instructions": {"tiles": {"size": 4000, "seed": 100 * seed, "flaw_share": 0.0}},
+        "exercises": {"exercises": {"tasks": tasks, "size": 18_000, "seed": 2 + 100 * seed, "frames": 4}},
+        "single_objects": {"exercises": {"tasks": {"locating": 1.0}, "size": 2000, "seed": 3 + 100 * seed}},
     }
     return {name: {**pool, "verify_images": "header"} for name, pool in generated.items()}
 
 
-def benchmarks() -> dict[str, Any]:
-    """One benchmark for each kind of question, and one for the capabilities."""
-    result = {
-        name: {"synthetic": {"task": task, "questions": 100, "seed": 5}, "instruction": "", "max_new_tokens": tokens}
+def benchmarks(seed: int) -> dict[str, Any]:
+    """One benchmark for each kind of question, and one for the capabilities, whose options are ranked."""
+    result: dict[str, Any] = {
+        name: {"synthetic": {"task": task, "questions": 200, "seed": 5 + 100 * seed}, "instruction": "",
+               "max_new_tokens": tokens}
         for name, (task, tokens) in TASKS.items()
-    }
+    }  # fmt: skip
     result["video"]["frames"] = 4
-    result["multi_image"]["synthetic"]["questions"] = 400
-    result["capabilities"] = {"synthetic": {"questions": 420, "seed": 1}, "instruction": ""}
+    tiles = {"questions": 420, "seed": 1 + 100 * seed, "task": "tiles"}
+    result["one_image"] = {"synthetic": tiles, "instruction": "", "answering": "rank"}
     return result
 
 
-def get_config(arg: str = "") -> ConfigDict:
-    """The paper's recipe, or the variants that `arg` names."""
-    choices = ConfigDict(CHOICES)
-    for name in filter(None, (arg or "").split("+")):
+def choices_of(arm: str) -> ConfigDict:
+    """The choices of an arm.
+
+    Raises:
+      ValueError: it names no variant.
+    """
+    choices = ConfigDict(copy.deepcopy(CHOICES))
+    for name in filter(None, arm.split("+")):
         if name not in VARIANTS:
             raise ValueError(f"no variant is called {name!r}; known are {', '.join(VARIANTS)}")
         choices.update(VARIANTS[name])
-    first = phase(100, 1e-3, mixture=pre_training(choices.ratio), optimizer={"final": 0.1, "z_loss": 1e-4})
+    return choices
+
+
+def parse(arg: str) -> tuple[int, str, list[str]]:
+    """Seed, scale and arms of an argument, [SEED[@SCALE]/]ARM,ARM,...
+
+    Raises:
+      ValueError: there is no such scale, or "scratch" is not alone.
+    """
+    place, _, names = arg.rpartition("/")
+    seed, _, scale = (place or "0").partition("@")
+    arms = list(filter(None, names.split(","))) or ["recipe"]
+    if scale not in STEPS:
+        raise ValueError(f"{arg}: there is no scale {scale!r}; known are {', '.join(STEPS)}")
+    if len(arms) > 1 and any(choices_of(arm).scratch for arm in arms):
+        raise ValueError(f"{arg}: scratch has a base model of its own; give it a workdir of its own")
+    return int(seed), scale, arms
+
+
+def runs_of(arg: str) -> dict[str, tuple[str, ...]]:
+    """The runs of each arm that are evaluated, the last one with all phases."""
+    seed, scale, arms = parse(arg)
+    return merged({arm: phases(choices_of(arm), STEPS[scale], seed) for arm in arms})[1]
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The paper's recipe, or the arms that `arg` names."""
+    seed, scale, arms = parse(arg or "")
+    steps, choices = STEPS[scale], {arm: choices_of(arm) for arm in arms}
+    first = choices[arms[0]]
 
     c = ConfigDict()
     c.name = f"MM1.5's life cycle, tiny{': ' + arg if arg else ''}"
-    c.pools = pools()
+    c.pools = pools(seed)
     before: tuple[str, ...] = ()
-    if choices.scratch:
+    if first.scratch:
         before = ("pretrain",)
-        preset = "mm15_tiny_moe" if choices.experts else "mm15_tiny"
-        c.pretrain = {"preset": preset, "vocab_size": 1536, "phase": {**first, "steps": 1000}}
+        preset = "mm15_tiny_moe" if first.experts else "mm15_tiny"
+        dense = pre_trained(choices_of(""), steps, seed)
+        c.pretrain = {"preset": preset, "vocab_size": 1024, "phase": {**dense, "steps": 2 * steps["pretrain"]}}
     else:
-        c.base = "base_tiny"
-        first |= {"moe": {"experts": choices.experts}} if choices.experts else {}
-    if "own" in choices.continual:
+        c.base = "base_tiles"
+    if any("own" in one.continual for one in choices.values()):
         before = (*before, "captions")
         c.captions = {"model": "base", "pool": "instructions", "name": "captioned", "max_new_tokens": 48}
     c.stages = ("ingest", *before, "train", "evaluate", "report")
-    c.train = {"phases": phases(choices, first)}
-    runs = ("sft", *(name for name in ("video_sft", "ui") if choices.after_sft[name]))
+    all_phases, runs = merged({arm: phases(choices[arm], steps, seed) for arm in arms})
+    c.train = {"phases": all_phases}
+    evaluated = tuple(dict.fromkeys(run for arm in arms for run in runs[arm]))
     c.evaluate = {
-        "benchmarks": benchmarks(),
-        "runs": runs,
-        "blind": runs,
+        "benchmarks": benchmarks(seed),
+        "runs": evaluated,
+        "blind": evaluated[:1],
         "max_new_tokens": 12,
-        "answerer": {"rows": 24},
+        "answerer": {"rows": 64},
         "averages": {
             "refer_ground": ("grounding", "referring", "screens"),
             "several_pictures": ("multi_image", "few_shot", "video"),

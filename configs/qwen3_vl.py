@@ -1,11 +1,12 @@
-"""The whole pipeline with a tiny model of Qwen3-VL's shape, from random weights, on a generated pool.
+"""The whole pipeline with a tiny model of Qwen3-VL's shape, from random weights, on a pool of the tile world.
 
     python -m mmssr_jax.main --config=configs/qwen3_vl.py --workdir=runs/qwen3_vl
     python -m mmssr_jax.main --config=configs/qwen3_vl.py:short --workdir=runs/qwen3_vl_short
 
 The model sees images at their native aspect ratio, as blocks of 32 x 32 pixels, through DeepStack and interleaved
-MRoPE. It first learns to describe images, then the scorer and the downstream models start from it. `short` takes every
-stage through a few steps; its scorer has learned nothing. A released checkpoint takes the place of the tiny model by
+MRoPE: a picture of the tile world is four blocks. It first learns to describe pictures, in the chat template and as a
+scorer reads them; then scorer and downstream models start from it, as in configs/tiny.py. `short` takes every stage
+through a few steps; its scorer has learned nothing. A released checkpoint takes the place of the tiny model by
 `--config.convert.source=FOLDER` (or owner/name@commit) with the stage `convert`; `phase.images` then counts hundreds of
 blocks an image, and `views.pixels` limits them.
 """
@@ -14,24 +15,37 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mmssr_jax.synthetic.tiles.pool_words import pool_words
+
+BLOCKS = 4  # of a picture
 SIZES: dict[str, dict[str, int]] = {
     "full": {
-        "captions": 24_000,
+        "captions": 12_000,
         "pool": 4000,
-        "judged": 1500,
-        "pretrain": 1100,
-        "scorer": 600,
-        "train": 40,
-        "asked": 280,
+        "judged": 1000,
+        "pretrain": 1500,
+        "warm_up": 380,
+        "scorer": 280,
+        "train": 120,
+        "asked": 420,
     },
-    "short": {"captions": 300, "pool": 300, "judged": 120, "pretrain": 8, "scorer": 8, "train": 4, "asked": 28},
+    "short": {
+        "captions": 300,
+        "pool": 300,
+        "judged": 120,
+        "pretrain": 8,
+        "warm_up": 4,
+        "scorer": 8,
+        "train": 4,
+        "asked": 28,
+    },
 }
 
 
-def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
-    """A training phase; `images` counts blocks of a row, 16 for an image of the generated pool."""
+def phase(steps: int, learning_rate: float, *, pictures: int, **more: Any) -> dict[str, Any]:
+    """A training phase; `pictures` of a row are so many blocks times four, which `PhaseConfig.images` counts."""
     optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
-    return {"steps": steps, "rows": 8, "length": 384, "images": 128, "optimizer": optimizer, **more}
+    return {"steps": steps, "images": BLOCKS * pictures, "optimizer": optimizer, **more}
 
 
 def get_config(arg: str = "full") -> ConfigDict:
@@ -40,30 +54,47 @@ def get_config(arg: str = "full") -> ConfigDict:
         raise ValueError(f"the argument is full or short, not {arg!r}")
     n = SIZES[arg]
     c = ConfigDict()
-    c.name = f"Qwen3-VL, tiny ({arg}): mmSSR on a generated pool"
+    c.name = f"Qwen3-VL, tiny ({arg}): mmSSR on a pool of the tile world"
     c.stages = ("ingest", "pretrain", "judge", "train_scorer", "score", "select", "train", "evaluate", "report")
-    c.pool = {"synthetic": {"size": n["pool"], "seed": 0}, "verify_images": "header"}
-    c.pools = {"captions": {"captions": {"size": n["captions"], "seed": 1}, "verify_images": "header"}}
-    describe = phase(n["pretrain"], 2e-3, targets=256, mixture={"captions": {"pool": "captions"}})
-    c.pretrain = {"preset": "qwen3_vl_tiny", "vocab_size": 1536, "seed": 0, "phase": describe}
-    c.judge = {"backend": "oracle", "count": n["judged"], "repeat_share": 0.05}
-    c.scorer = {"max_prefix": 384, "holdout": 0.0}
-    c.train_scorer = {"phase": phase(n["scorer"], 1e-3, rows=4, length=640, targets=96)}
-    c.score = {"shards": 4, "buckets": {"rows": 8, "lengths": (256, 320, 384, 448, 640)}}
-    budget = {"ratio": 0.1}
-    threshold = 3.0 if arg == "full" else 0.0  # a scorer that has learned nothing finds no sample of 3 and more
-    c.select = {
-        "selections": {
-            "mmssr": {"method": "mmssr", "budget": budget, "threshold": threshold},
-            "random": {"method": "random", "budget": budget, "seed": 0},
-        }
+    c.pool = {"tiles": {"size": n["pool"], "seed": 0}, "verify_images": "header"}
+    described = {"captions": {"size": n["captions"], "seed": 1, "world": "tiles"}}
+    c.pools = {"captions": {**described, "verify_images": "header"}}
+    rows = {"rows": 8, "length": 448, "targets": 256}
+    describe = phase(n["pretrain"], 2e-3, pictures=10, mixture={"captions": {"pool": "captions"}}, **rows)
+    c.pretrain = {
+        "preset": "qwen3_vl_tiny",
+        "vocab_size": 1024,
+        "more_text": pool_words(),
+        "as_scorer": 0.4,
+        "seed": 0,
+        "phase": describe,
     }
-    runs = {name: phase(n["train"], 1e-3, rows=4, selection=name) for name in ("mmssr", "random")}
+    c.judge = {"backend": "oracle", "count": n["judged"], "repeat_share": 0.05}
+    c.scorer = {"max_prefix": 96, "holdout": 0.25}
+    c.train_scorer = {
+        "warm_up": phase(n["warm_up"], 1.5e-3, pictures=16, rows=4, length=512, targets=128),
+        "phase": phase(n["scorer"], 2e-3, pictures=8, rows=8, length=576, targets=160),
+        "answer_weight": 1.0,
+        "answer_q": 0.3,
+        "replay": 0.6,
+    }
+    c.score = {
+        "shards": 4,
+        "buckets": {"rows": 16, "lengths": (256, 288)},
+        "calibration": "fit_held_out",
+        "quality": {"samples": 400, "pairs": 100},
+    }
+    budget = {"ratio": 0.2}
+    mmssr = {"method": "mmssr", "budget": budget, "calibrated": True, "threshold_quantile": 0.979}
+    c.select = {"selections": {"mmssr": mmssr, "random": {"method": "random", "budget": budget, "seed": 0}}}
+    short_rows = {"rows": 14, "length": 160, "targets": 24}
+    runs = {name: phase(n["train"], 3e-3, pictures=3, selection=name, **short_rows) for name in ("mmssr", "random")}
     c.train = {"phases": runs}
+    tiles = {"questions": n["asked"], "seed": 1, "task": "tiles"}
     c.evaluate = {
-        "benchmarks": {"synthetic": {"synthetic": {"questions": n["asked"], "seed": 1}, "instruction": ""}},
+        "benchmarks": {"tiles": {"synthetic": tiles, "instruction": ""}},
         "runs": ("base", *runs),
-        "max_new_tokens": 12,
-        "answerer": {"rows": 8},
+        "answering": "rank",
+        "answerer": {"rows": 64},
     }
     return c

@@ -1,25 +1,30 @@
-"""Synthetic pre-training documents: interleaved images and text, and plain text."""
+"""Synthetic pre-training documents of the tile world: interleaved images and text, and plain text."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.generate import IMAGES
-from mmssr_jax.synthetic.scene import Scene, chance, pick
-from mmssr_jax.synthetic.scenes import IMAGE_SCENES, TEXT_SCENES
+from mmssr_jax.synthetic.scene import chance, pick
+from mmssr_jax.synthetic.tasks import several_images, told_scenes
+from mmssr_jax.synthetic.tiles.drawing import draw
+from mmssr_jax.synthetic.tiles.tile_scene import draw_scene
 
 FILE = "documents.jsonl"
 DocumentKind = Literal["interleaved", "text"]
+Part = str | Image.Image
 _STREAMS = {"interleaved": 21, "text": 22}  # apart from those of pool, captions, benchmarks and exercises
-_JOINTS = ("Then comes another picture.", "Below is something else.", "And here is one more.")
+_TEXTS = (0.15, 0.2, 0.4, 0.25)  # shares: scenes, questions about them, things with names, things to be found
+_NAMED = 4  # pictures of a document that names two things
 
 
 def write_documents(folder: Path, *, kind: DocumentKind, size: int, seed: int) -> None:
@@ -27,45 +32,66 @@ def write_documents(folder: Path, *, kind: DocumentKind, size: int, seed: int) -
 
     Args:
       folder: receives the file and `images/`.
-      kind: "interleaved": two or three images with text before or after each; "text": no images.
+      kind: "interleaved": half of them pictures with descriptions, half pictures of two things with the names that the
+        document gives them; "text": the same told in words: scenes, questions about them, things with names, things
+        to be found.
       size: number of documents.
       seed: seed of all random streams.
     """
-    make: Callable[[np.random.Generator, str, Path], list[dict[str, str]]]
-    make = _interleaved if kind == "interleaved" else _text
+    make: Callable[[np.random.Generator], list[Part]] = _interleaved if kind == "interleaved" else _text
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     lines = []
     for index in Progress(f"{kind} documents", size, "documents").over(range(size)):
         name = f"{kind[0]}{index:06d}"
-        parts = make(np.random.default_rng((seed, index, _STREAMS[kind])), name, folder)
+        parts = []
+        for k, part in enumerate(make(np.random.default_rng((seed, index, _STREAMS[kind])))):
+            if isinstance(part, str):
+                parts.append({"text": part})
+            else:
+                file = f"{IMAGES}/{name}-{k}.png"
+                (folder / file).write_bytes(encode(part))
+                parts.append({"image": file})
         lines.append(json.dumps({"id": name, "source": kind, "parts": parts}))
     files.write_text(folder / FILE, "".join(line + "\n" for line in lines))
 
 
-def _sample_scene(rng: np.random.Generator, scenes: dict[str, Any]) -> Scene:
-    return scenes[pick(rng, tuple(scenes))](rng, rng, int(rng.integers(1, 4)))
+def _interleaved(rng: np.random.Generator) -> list[Part]:
+    return _named(rng) if chance(rng, 0.5) else _described(rng)
 
 
-def _interleaved(rng: np.random.Generator, name: str, folder: Path) -> list[dict[str, str]]:
-    """Images with their captions; the caption comes before every image or after every image."""
+def _described(rng: np.random.Generator) -> list[Part]:
+    """Two or three pictures with their descriptions, which come before each picture or after it."""
     after = chance(rng, 0.7)
-    parts: list[dict[str, str]] = []
-    for k in range(int(rng.integers(2, 4))):
-        scene = _sample_scene(rng, IMAGE_SCENES)
-        file = f"{IMAGES}/{name}-{k}.png"
-        (folder / file).write_bytes(encode(scene.images[0]))
-        words = " ".join(scene.caption[: int(rng.integers(1, len(scene.caption) + 1))])
-        if k:
-            parts.append({"text": f"\n{pick(rng, _JOINTS)}\n"})
-        parts += [{"image": file}, {"text": f"\n{words}"}] if after else [{"text": f"{words}\n"}, {"image": file}]
+    parts: list[Part] = []
+    for _ in range(int(rng.integers(2, 4))):
+        scene = draw_scene(rng, "base")
+        image = draw(scene, rng)
+        parts += [image, f"\n{scene.caption}\n"] if after else [f"{scene.caption}\n", image]
     return parts
 
 
-def _text(rng: np.random.Generator, name: str, folder: Path) -> list[dict[str, str]]:
-    """The caption of a scene (its image is not shown), sometimes followed by a question and its answer."""
-    scene = _sample_scene(rng, TEXT_SCENES if chance(rng, 0.5) else IMAGE_SCENES)
-    words = " ".join(scene.caption)
-    fact = pick(rng, scene.facts)
-    if fact.explicit and chance(rng, 0.4):
-        words += f"\n{fact.explicit} {fact.answer}"
-    return [{"text": words}]
+def _named(rng: np.random.Generator) -> list[Part]:
+    """Pictures of two things, each told and named: the names recur, as they do in a page about them."""
+    parts: list[Part] = []
+    for thing, line in _names(rng):
+        parts += [several_images.one_card(rng, *thing), f"\n{line}\n"]
+    return parts
+
+
+def _names(rng: np.random.Generator) -> list[tuple[tuple[str, str], str]]:
+    """Two things in turns, each with its line."""
+    things, lines = several_images.two_named(rng, pick(rng, several_images.FEW_SHOT.categories))
+    return [(things[k], lines[k]) for k in (0, 1, *(int(k) for k in rng.integers(2, size=_NAMED - 2)))]
+
+
+def _text(rng: np.random.Generator) -> list[Part]:
+    kind = int(rng.choice(4, p=_TEXTS))
+    if kind == 0:
+        return [draw_scene(rng, "base").caption]
+    if kind == 1:
+        scene = told_scenes.tell(rng, "")
+        return [f"{scene.question}\n{scene.answer}"]
+    if kind == 2:
+        return ["\n".join(line for _, line in _names(rng))]
+    question, _, answer = several_images.find(rng)
+    return [f"{question}\n{answer}"]

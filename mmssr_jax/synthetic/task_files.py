@@ -21,9 +21,10 @@ _BENCHMARK_STREAM, _POOL_STREAM = 11, 12  # random streams; differ from those of
 
 
 def write_task_benchmark(path: Path, *, task: str, questions: int, seed: int) -> None:
-    """Writes a TSV of `questions` rows of one task that cycle through its categories and the correct letters.
+    """Writes a TSV of `questions` rows of one task that cycle through its categories.
 
-    Columns: index, question, answer, category, image (base64; a list where there are several), and the options.
+    Columns: index, question, answer, category, image (base64; a list where there are several), and `distractors` (a
+    JSON list of wrong answers) where the task has them.
 
     Raises:
       KeyError: there is no such task.
@@ -33,10 +34,9 @@ def write_task_benchmark(path: Path, *, task: str, questions: int, seed: int) ->
     for index in Progress(f"synthetic benchmark: {task}", questions, "questions").over(range(questions)):
         category = categories[index % len(categories)]
         exercise = TASKS[task].draw(np.random.default_rng((seed, index, _BENCHMARK_STREAM)), category)
-        rows.append(exercise.row(index, category, index // len(categories) % (len(exercise.others) + 1)))
-    names = ["index", "question", *sorted({n for row in rows for n in row if len(n) == 1})]
+        rows.append(exercise.row(index, category))
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*names, "answer", "category", "image"], delimiter="\t", lineterminator="\n")
+    writer = csv.DictWriter(out, list(rows[0]), delimiter="\t", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     files.write_text(path, out.getvalue())
@@ -70,11 +70,10 @@ def write_exercises(folder: Path, *, tasks: Mapping[str, float], size: int, seed
         images = exercise.images
         if source == "video":
             images = tuple(images[i] for i in even_frames(len(images), frames))
-        right = int(rng.integers(len(exercise.others) + 1))
         name = f"e{index:06d}"
         named = image_names(name, images)
         for file, image in named.items():
             (folder / file).write_bytes(encode(image))
-        turns = dataclasses.replace(exercise, images=images).turns(right)
+        turns = dataclasses.replace(exercise, images=images).turns()
         records.append({"id": name, "source": source, "image": list(named), "conversations": turns})
     write_records(folder / POOL, records)

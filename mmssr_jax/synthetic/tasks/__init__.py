@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmssr_jax.synthetic.tasks import boxes, caption_task, clips, screen_tasks, several_images
+from mmssr_jax.synthetic.tasks import boxes, caption_task, clips, screen_tasks, several_images, told_scenes
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 
 __all__ = ["TASKS", "Exercise", "Task"]
@@ -15,6 +15,7 @@ TASKS: dict[str, Task] = {
     "few_shot": several_images.FEW_SHOT,
     "video": clips.VIDEO,
     "caption": caption_task.CAPTION,
+    "told": told_scenes.TOLD,
     "screen_grounding": screen_tasks.GROUNDING,
     "screen_referring": screen_tasks.REFERRING,
     "screen_taps": screen_tasks.TAPS,

@@ -1,8 +1,8 @@
-"""Grounding and referring: coloured shapes whose boxes are known, written as MM1.5 writes them.
+"""Grounding and referring: objects whose boxes are known, written as MM1.5 writes them.
 
-`<x1,y1,x2,y2>` in the units of `images.coordinates`. The shapes are placed on a jittered three by three grid, so that
-a constant box is seldom correct. A training conversation has one question per shape of the scene, as grounding data
-has many boxes per image; a benchmark row has one question.
+`<x1,y1,x2,y2>` in the units of `images.coordinates`. Each object lies in a quarter of the picture, at a place of its
+own, so that a constant box is seldom correct. A training conversation has one question per object of the picture, as
+grounding data has many boxes per image; a benchmark row has one question.
 """
 
 from __future__ import annotations
@@ -14,66 +14,70 @@ import numpy as np
 from PIL import Image
 
 from mmssr_jax.images import coordinates
-from mmssr_jax.synthetic.canvas import COLOURS, PLACES, SHAPES, SIZE, Canvas, Point
 from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
+from mmssr_jax.synthetic.tiles.drawing import CELL, RADII, SIZE, draw
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, SHAPES, SIZES, TileCard, place_cards
 
-_RADII = (32, 40)
-_SHIFT = 6  # maximal jitter in pixels
+_SHIFTS = {"big": 1, "small": 5}  # from the middle of the cell, in pixels
 _SAME_TASK_SHARE = 0.75  # of the further questions of a conversation
-_VARIED = ("colour", "shape", "both")
-# Number of shapes in a scene. The categories form a curriculum: with many shapes from the start, a model learns neither
-# to localise one shape nor to pick the right one.
+_VARIED = ("colour", "shape", "both", "both")
+# Number of objects. The categories form a curriculum: with many objects from the start, a model learns neither
+# to locate one object nor to pick the right one.
 _COUNTS = {"alone": (1,), "two": (2,), "several": (3, 4)}
 Box = tuple[float, float, float, float]
 Ask = Callable[[str, Box], tuple[str, str]]  # (name, box) -> question and answer
 
 
 @dataclasses.dataclass(frozen=True)
-class _Shape:
+class _Object:
     colour: str
-    name: str
-    centre: Point
-    radius: float
+    shape: str
+    box: Box
 
     @property
     def label(self) -> str:
-        return f"{self.colour} {self.name}"
-
-    @property
-    def box(self) -> Box:
-        (x, y), r = self.centre, self.radius
-        return (x - r, y - r, x + r, y + r)
+        return f"{self.colour} {self.shape}"
 
 
 def box_text(box: Box) -> str:
-    """A box in pixels of a synthetic image as text."""
+    """A box in pixels of a picture as text."""
     return coordinates.write(box, height=SIZE, width=SIZE)
 
 
-def _scene(rng: np.random.Generator, category: str) -> tuple[Canvas, list[_Shape]]:
-    """Shapes that differ in their colour, their form, or both."""
+def _picture(rng: np.random.Generator, category: str) -> tuple[Image.Image, list[_Object]]:
+    """Objects that differ in their colour, their shape, or both."""
     count, vary = int(rng.choice(_COUNTS[category])), pick(rng, _VARIED)
-    places = several(rng, tuple(PLACES.values()), count)
-    colours = [pick(rng, tuple(COLOURS))] * count if vary == "shape" else several(rng, tuple(COLOURS), count)
-    names = [pick(rng, SHAPES)] * count if vary == "colour" else several(rng, SHAPES, count)
-    canvas, shapes = Canvas(rng), []
-    for (x, y), colour, name in zip(places, colours, names, strict=True):
-        centre = (x + float(rng.integers(-_SHIFT, _SHIFT + 1)), y + float(rng.integers(-_SHIFT, _SHIFT + 1)))
-        shape = _Shape(colour, name, centre, float(pick(rng, _RADII)))
-        canvas.shape(name, centre, shape.radius, COLOURS[colour])
-        shapes.append(shape)
-    return canvas, shapes
+    colours = [pick(rng, COLOURS)] * count if vary == "shape" else several(rng, COLOURS, count)
+    shapes = [pick(rng, SHAPES)] * count if vary == "colour" else several(rng, SHAPES, count)
+    sizes = [pick(rng, SIZES) for _ in range(count)]
+    cards = [TileCard("object", value) for value in zip(sizes, colours, shapes, strict=True)]
+    scene, cells = place_cards(rng, cards)
+    objects, centres = [], {}
+    for cell, size, colour, shape in zip(cells, sizes, colours, shapes, strict=True):
+        radius = round(RADII[size])
+        x, y = (
+            CELL * at + CELL // 2 + int(rng.integers(-_SHIFTS[size], _SHIFTS[size] + 1)) for at in (cell % 2, cell // 2)
+        )
+        centres[cell] = (x, y)
+        objects.append(_Object(colour, shape, (x - radius, y - radius, x + radius, y + radius)))
+    return draw(scene, rng, centres=centres), objects
+
+
+def quarter(box: Box) -> str:
+    """The quarter of the picture that holds a box, as the descriptions of pre-training call it."""
+    x, y = ((box[i] + box[i + 2]) / 2 for i in (0, 1))
+    return CELLS[2 * int(y // CELL) + int(x // CELL)]
 
 
 def where(name: str, box: Box) -> tuple[str, str]:
-    """Question and answer of grounding."""
-    return f"Which box holds the {name}?", box_text(box)
+    """Question and answer of grounding: the box right after the phrase, as in MM1.5, with its quarter before it."""
+    return f"What is the box of the {name}?", f"{name}, {quarter(box)} {box_text(box)}"
 
 
 def what(name: str, box: Box) -> tuple[str, str]:
     """Question and answer of referring."""
-    return f"What is at {box_text(box)}?", name
+    return f"What is in {box_text(box)}?", f"{quarter(box)}, {name}"
 
 
 def ask_of_each(
@@ -89,15 +93,15 @@ def ask_of_each(
 
 
 def ground(rng: np.random.Generator, category: str) -> Exercise:
-    """Where a named shape is: its box."""
-    canvas, shapes = _scene(rng, category)
-    return ask_of_each(canvas.image, [(s.label, s.box) for s in shapes], where, what, rng)
+    """Where a named object is: its box."""
+    image, objects = _picture(rng, category)
+    return ask_of_each(image, [(o.label, o.box) for o in objects], where, what, rng)
 
 
 def refer(rng: np.random.Generator, category: str) -> Exercise:
-    """What is in a box: the shape's colour and name."""
-    canvas, shapes = _scene(rng, category)
-    return ask_of_each(canvas.image, [(s.label, s.box) for s in shapes], what, where, rng)
+    """What is in a box: the object's colour and shape."""
+    image, objects = _picture(rng, category)
+    return ask_of_each(image, [(o.label, o.box) for o in objects], what, where, rng)
 
 
 GROUNDING = Task("grounding", tuple(_COUNTS), ground)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-import string
 from collections.abc import Callable
 
 import numpy as np
@@ -25,10 +24,11 @@ class Exercise:
     """A question.
 
     Attributes:
-      question: without options; with one `<image>` tag per image, or without tags if all images precede it.
-      answer: the text of the correct option, or the free-form answer.
+      question: with one `<image>` tag per image, or without tags if all images precede it.
+      answer: a short text.
       images: the images, RGB.
-      others: the wrong options; empty for an open question.
+      steps: what a conversation tells before the answer; a benchmark reads the answer out of all of it.
+      others: wrong answers, which a benchmark that ranks compares with the right one; empty for an open question.
       more: further (question, answer) pairs about the same images. A pool appends them to the conversation; a
         benchmark ignores them.
     """
@@ -36,42 +36,32 @@ class Exercise:
     question: str
     answer: str
     images: tuple[Image.Image, ...]
+    steps: str = ""
     others: tuple[str, ...] = ()
     more: tuple[tuple[str, str], ...] = ()
 
-    def options(self, right: int) -> list[str]:
-        """All options with the correct one at index `right`; empty for an open question."""
-        return [*self.others[:right], self.answer, *self.others[right:]] if self.others else []
-
-    def prompt(self, right: int) -> str:
+    @property
+    def prompt(self) -> str:
         """The user turn, equal to the prompt that `evaluation.question_prompts` builds with an empty instruction."""
-        text = self.question
-        if self.others:
-            lines = zip(string.ascii_uppercase, self.options(right), strict=False)
-            text = f"Question: {text}\nOptions:\n" + "".join(f"{letter}. {option}\n" for letter, option in lines)
-        return text if IMAGE_TAG in text else f"{IMAGE_TAG}\n" * len(self.images) + text
+        return self.question if IMAGE_TAG in self.question else f"{IMAGE_TAG}\n" * len(self.images) + self.question
 
-    def reply(self, right: int) -> str:
-        """The assistant turn: the letter of the correct option, or the answer."""
-        return string.ascii_uppercase[right] if self.others else self.answer
-
-    def turns(self, right: int) -> list[dict[str, str]]:
+    def turns(self) -> list[dict[str, str]]:
         """The whole conversation in LLaVA format."""
-        pairs = [(self.prompt(right), self.reply(right)), *self.more]
+        pairs = [(self.prompt, self.steps + self.answer), *self.more]
         roles = ("human", "gpt")
         return [{"from": role, "value": text} for pair in pairs for role, text in zip(roles, pair, strict=True)]
 
-    def row(self, index: int, category: str, right: int) -> dict[str, str]:
+    def row(self, index: int, category: str) -> dict[str, str]:
         """The cells of a benchmark row; several images are a JSON list of base64 strings."""
         texts = [base64.b64encode(encode(image)).decode("ascii") for image in self.images]
         cells = {
             "index": str(index),
             "question": self.question,
-            "answer": self.reply(right),
+            "answer": self.answer,
             "category": category,
-            "image": texts[0] if len(texts) == 1 else json.dumps(texts),
+            "image": texts[0] if len(texts) == 1 else json.dumps(texts) if texts else "",
         }
-        return cells | dict(zip(string.ascii_uppercase, self.options(right), strict=False))
+        return cells | ({"distractors": json.dumps(self.others)} if self.others else {})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from PIL import Image, ImageDraw
 
-from mmssr_jax.synthetic.canvas import COLOURS, GREY, INK, WHITE, Canvas
 from mmssr_jax.synthetic.scene import chance, pick, several
-from mmssr_jax.synthetic.scenes.screens import screen
-from mmssr_jax.synthetic.tasks.boxes import Box, ask_of_each, box_text, what, where
+from mmssr_jax.synthetic.tasks.boxes import Box, ask_of_each, box_text, quarter, what, where
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
-from mmssr_jax.synthetic.words import COMMON
+from mmssr_jax.synthetic.tiles.drawing import CELL, INK, PAINTS, SIZE
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS
 
-_LEFT, _TOP, _WIDTH, _HEIGHT = 30, 30, 92, 54  # of the first of two by three places
-_GAP_X, _GAP_Y = 12, 14
-_COLOURS = ("red", "blue", "green", "purple", "orange", "black")
+_WIDTHS, _HEIGHT = (12, 24), 14  # of a widget, in pixels
+_WHITE = PAINTS["white"]
 _TAPPED = ("button", "field", "switch")
 
 
@@ -25,7 +24,6 @@ class _Widget:
 
     kind: str
     colour: str
-    label: str
     box: Box
 
     @property
@@ -33,71 +31,76 @@ class _Widget:
         return f"{self.colour} {self.kind}"
 
 
-def _make_screen(rng: np.random.Generator) -> tuple[Canvas, list[_Widget]]:
-    """A phone screen with four widgets of different colours at four of six places."""
-    canvas = Canvas(rng)
-    canvas.box(12, 2, 244, 254, INK, radius=22)
-    canvas.box(20, 14, 236, 242, WHITE)
-    kinds = [*several(rng, (*_TAPPED, "text"), 4)]
-    labels = several(rng, [w for w in COMMON if len(w) <= 4], 4)
+def _make_screen(rng: np.random.Generator) -> tuple[Image.Image, list[_Widget]]:
+    """A phone screen with four widgets of different kinds and colours, one in each quarter."""
+    image = Image.new("RGB", (SIZE, SIZE), INK)
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((1, 1, SIZE - 2, SIZE - 2), fill=_WHITE)
+    kinds, colours = several(rng, (*_TAPPED, "text"), 4), several(rng, COLOURS, 4)
     widgets = []
-    for place, kind, colour, label in zip(several(rng, range(6), 4), kinds, several(rng, _COLOURS, 4), labels,
-                                          strict=True):  # fmt: skip
-        left, top = _LEFT + (place % 2) * (_WIDTH + _GAP_X), _TOP + (place // 2) * (_HEIGHT + _GAP_Y)
-        widget = _Widget(kind, colour, label, (left, top, left + _WIDTH, top + _HEIGHT))
-        _paint(canvas, widget)
-        widgets.append(widget)
-    return canvas, widgets
+    for cell, kind, colour in zip(several(rng, range(len(CELLS)), 4), kinds, colours, strict=True):
+        width = pick(rng, _WIDTHS)
+        left = cell % 2 * CELL + int(rng.integers(3, CELL - width - 3))
+        top = cell // 2 * CELL + int(rng.integers(4, CELL - _HEIGHT - 4))
+        widgets.append(_Widget(kind, colour, (left, top, left + width, top + _HEIGHT)))
+        _paint(pen, widgets[-1])
+    return image, widgets
 
 
-def _paint(canvas: Canvas, widget: _Widget) -> None:
+def _paint(pen: ImageDraw.ImageDraw, widget: _Widget) -> None:
     left, top, right, bottom = widget.box
-    colour, middle = COLOURS[widget.colour], ((left + right) / 2, (top + bottom) / 2)
+    colour, middle = PAINTS[widget.colour], (top + bottom) / 2
     if widget.kind == "button":
-        canvas.box(left, top, right, bottom, colour, radius=12)
-        canvas.text(middle, widget.label.upper(), size=28, colour=WHITE)
+        pen.rounded_rectangle(widget.box, 3, fill=colour)
+        pen.line((left + 4, middle, right - 4, middle), fill=_WHITE, width=3)
     elif widget.kind == "field":
-        canvas.box(left, top, right, bottom, WHITE, outline=colour, width=6)
-        canvas.line(((left + 14, top + 12), (left + 14, bottom - 12)), width=4, colour=GREY)
+        pen.rectangle(widget.box, fill=_WHITE, outline=colour, width=2)
+        pen.line((left + 5, top + 4, left + 5, bottom - 4), fill=INK, width=2)
     elif widget.kind == "switch":
-        canvas.box(left, top, right, bottom, colour, radius=27)
-        canvas.disc((right - 27, middle[1]), 20, WHITE)
+        pen.rounded_rectangle(widget.box, 6, fill=colour)
+        pen.ellipse((right - 9, top + 4, right - 3, bottom - 4), fill=_WHITE)
     else:
-        canvas.text(middle, widget.label, size=32, colour=colour)
+        for y in (top + 1, top + 6, top + 11):
+            pen.line((left, y, right, y), fill=colour, width=2)
 
 
-def _screen_with(rng: np.random.Generator, kind: str) -> tuple[Canvas, list[tuple[str, Box]]]:
-    """A screen and its widgets as (name, box); a widget of the given kind comes first."""
-    canvas, widgets = _make_screen(rng)
-    first = next(w for w in widgets if w.kind == kind)
-    return canvas, [(w.name, w.box) for w in (first, *(w for w in widgets if w is not first))]
+def _screen_with(rng: np.random.Generator, kind: str) -> tuple[Image.Image, list[tuple[str, Box]]]:
+    """A screen and its widgets as (name, box); the widget of the given kind comes first."""
+    image, widgets = _make_screen(rng)
+    return image, [(w.name, w.box) for w in sorted(widgets, key=lambda w: w.kind != kind)]
 
 
 def ground(rng: np.random.Generator, category: str) -> Exercise:
     """Where a widget is: its box."""
-    canvas, widgets = _screen_with(rng, category)
-    return ask_of_each(canvas.image, widgets, where, what, rng)
+    image, widgets = _screen_with(rng, category)
+    return ask_of_each(image, widgets, where, what, rng)
 
 
 def refer(rng: np.random.Generator, category: str) -> Exercise:
     """What is in a box: the widget's colour and kind."""
-    canvas, widgets = _screen_with(rng, category)
-    return ask_of_each(canvas.image, widgets, what, where, rng)
+    image, widgets = _screen_with(rng, category)
+    return ask_of_each(image, widgets, what, where, rng)
 
 
 def tap(rng: np.random.Generator, category: str) -> Exercise:
     """Whether what is in a box does something when it is tapped; half of the answers are no."""
     kind = pick(rng, _TAPPED) if chance(rng, 0.5) else "text"
-    canvas, ((_, box), *others) = _screen_with(rng, kind)
-    question = f"Can one tap what is at {box_text(box)}? Answer yes or no."
+    image, ((name, box), *others) = _screen_with(rng, kind)
     more = tuple(what(*other) for other in others)
-    return Exercise(question, "yes" if kind in _TAPPED else "no", (canvas.image,), more=more)
+    answer, steps = "yes" if kind in _TAPPED else "no", f"{quarter(box)}, {name}: "
+    return Exercise(f"Can one tap {box_text(box)}?", answer, (image,), steps=steps, more=more)
 
 
 def sum_up(rng: np.random.Generator, category: str) -> Exercise:
-    """A screen in a sentence (Screen2Words)."""
-    scene = screen(rng, rng, int(rng.integers(1, 4)))
-    return Exercise("What does the screen show? Answer in a sentence.", " ".join(scene.caption[:2]), scene.images)
+    """A screen in a sentence (Screen2Words): its widgets, quarter by quarter; then some of them."""
+    image, widgets = _make_screen(rng)
+    order = sorted(widgets, key=lambda w: (w.box[1] // CELL, w.box[0] // CELL))
+    more = []
+    for widget in several(rng, widgets, 2):
+        more.append((f"Describe the {widget.kind} and its corner.", f"{widget.name}, {quarter(widget.box)}"))
+    for widget in several(rng, widgets, 2):
+        more.append((f"Describe the {quarter(widget.box)}.", widget.name))
+    return Exercise("Describe the screen.", ", ".join(w.name for w in order) + ".", (image,), more=tuple(more))
 
 
 GROUNDING = Task("grounding", (*_TAPPED, "text"), ground)

@@ -2,70 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import IMAGE_TAG
-from mmssr_jax.synthetic.canvas import COLOURS, SHAPES, SIZE, Canvas
-from mmssr_jax.synthetic.scene import chance, pick, several, without
+from mmssr_jax.synthetic.scene import pick, several
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
-from mmssr_jax.synthetic.words import COMMON, a
+from mmssr_jax.synthetic.tiles.drawing import draw
+from mmssr_jax.synthetic.tiles.skills import INVENTED
+from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, SHAPES, TileCard, place_cards
 
 _ORDER = ("first", "second", "third")
-_RADIUS = 78
+NAMES = tuple(word for words in INVENTED for word in words if " " not in word)  # words that mean nothing by themselves
 
 
-def _image(rng: np.random.Generator, colour: str, shape: str) -> Image.Image:
-    """One large shape in the middle, a little off it."""
-    canvas = Canvas(rng)
-    shift = rng.integers(-20, 21, size=2)
-    canvas.shape(shape, (SIZE / 2 + float(shift[0]), SIZE / 2 + float(shift[1])), _RADIUS, COLOURS[colour])
-    return canvas.image
+def one_card(rng: np.random.Generator, colour: str, shape: str) -> Image.Image:
+    """One big object on a card, at a random place."""
+    scene, _ = place_cards(rng, [TileCard("object", ("big", colour, shape))])
+    return draw(scene, rng)
+
+
+def told(things: Sequence[tuple[str, str]]) -> str:
+    """What pictures show, in their order: a tiny model reads what it wrote, and cannot search what it saw."""
+    return ", ".join(f"{' '.join(thing)} {place}" for thing, place in zip(things, _ORDER, strict=True))
+
+
+def find(rng: np.random.Generator) -> tuple[str, list[tuple[str, str]], str]:
+    """Which of three pictures shows a thing: the question, what they show, the answer, which tells all of it first."""
+    things, place = list(zip(several(rng, COLOURS, 3), several(rng, SHAPES, 3), strict=True)), int(rng.integers(3))
+    thing = " ".join(things[place])
+    return f"Which picture shows the {thing}?", things, f"{told(things)}: {thing} {_ORDER[place]}"
 
 
 def compare(rng: np.random.Generator, category: str) -> Exercise:
-    """Which of three images shows a thing, which is the odd one out, or in what two images differ."""
-    if category == "differ":
-        return _differ(rng)
-    place = int(rng.integers(3))
-    others = tuple(name for name in _ORDER if name != _ORDER[place])
-    if category == "which":
-        colours, shapes = several(rng, tuple(COLOURS), 3), several(rng, SHAPES, 3)
-        question = f"Which picture shows {a(f'{colours[place]} {shapes[place]}')}?"
-    else:
-        by_colour = chance(rng, 0.5)
-        usual, odd = several(rng, tuple(COLOURS) if by_colour else SHAPES, 2)
-        fixed = pick(rng, SHAPES if by_colour else tuple(COLOURS))
-        varied = [odd if i == place else usual for i in range(3)]
-        colours, shapes = (varied, [fixed] * 3) if by_colour else ([fixed] * 3, varied)
-        question = "Which picture is different from the others?"
-    images = tuple(_image(rng, c, s) for c, s in zip(colours, shapes, strict=True))
-    return Exercise(question, f"the {_ORDER[place]}", images, tuple(f"the {name}" for name in others))
+    """Which of three images shows a thing, or what one of them shows."""
+    question, things, answer = find(rng)
+    if category == "what":
+        place = int(rng.integers(3))
+        question, answer = f"What does the {_ORDER[place]} picture show?", " ".join(things[place])
+    return Exercise(question, answer, tuple(one_card(rng, *thing) for thing in things))
 
 
-def _differ(rng: np.random.Generator) -> Exercise:
-    colour, shape = pick(rng, tuple(COLOURS)), pick(rng, SHAPES)
-    answer = pick(rng, ("colour", "shape", "nothing"))
-    other = pick(rng, without(tuple(COLOURS), colour)), pick(rng, without(SHAPES, shape))
-    second = (other[0] if answer == "colour" else colour, other[1] if answer == "shape" else shape)
-    images = (_image(rng, colour, shape), _image(rng, *second))
-    return Exercise("In what do the pictures differ?", answer, images,
-                    without(("colour", "shape", "nothing"), answer))  # fmt: skip
+def two_named(rng: np.random.Generator, category: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """Two things, (colour, shape), that differ in their shape or in both, and a line for each: the thing and its name.
+
+    The names are drawn anew every time, so that only the lines tell them.
+    """
+    colours = several(rng, COLOURS, 2) if category == "both" else [pick(rng, COLOURS)] * 2
+    things = list(zip(colours, several(rng, SHAPES, 2), strict=True))
+    return things, [f"{' '.join(thing)} {name}" for thing, name in zip(things, several(rng, NAMES, 2), strict=True)]
 
 
 def induce(rng: np.random.Generator, category: str) -> Exercise:
-    """Fast binding as in VL-ICL: two examples name two things; one of them recurs and its name is the answer.
-
-    The names are reassigned in every question, so that only the examples determine the answer.
-    """
-    colours = several(rng, tuple(COLOURS), 2) if category == "colour" else [pick(rng, tuple(COLOURS))] * 2
-    shapes = several(rng, SHAPES, 2) if category == "shape" else [pick(rng, SHAPES)] * 2
-    names = several(rng, COMMON, 2)
+    """Fast binding as in VL-ICL: two examples name two things; one of them recurs, and is to be told and named."""
+    things, lines = two_named(rng, category)
     target = int(rng.integers(2))
-    images = [_image(rng, colours[i], shapes[i]) for i in (0, 1, target)]
-    examples = "".join(f"{IMAGE_TAG}\nThis is {name}.\n" for name in names)
-    return Exercise(f"{examples}{IMAGE_TAG}\nWhat is this?", names[target], tuple(images), (names[1 - target],))
+    images = [one_card(rng, *thing) for thing in (*things, things[target])]
+    examples = "".join(f"{IMAGE_TAG}\n{line}\n" for line in lines)
+    return Exercise(f"{examples}{IMAGE_TAG}\nName it.", lines[target], tuple(images))
 
 
-MULTI_IMAGE = Task("multiple_choice", ("which", "odd", "differ"), compare)
-FEW_SHOT = Task("multiple_choice", ("colour", "shape"), induce)
+MULTI_IMAGE = Task("short_answer", ("which", "what"), compare)
+FEW_SHOT = Task("short_answer", ("shape", "both"), induce)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,10 +11,11 @@ from mmssr_jax.synthetic.canvas import RGB, Point, font, star
 from mmssr_jax.synthetic.tiles.tile_scene import BARS, NUMBERS, TileCard, TileScene
 
 SIZE, CELL = 64, 32
-_INK: RGB = (25, 25, 30)
-_COLOURS: dict[str, RGB] = {
+INK: RGB = (25, 25, 30)
+RADII = {"big": 12.0, "small": 6.5}  # of objects
+PAINTS: dict[str, RGB] = {
     "red": (220, 35, 40), "blue": (35, 75, 225), "green": (30, 155, 60), "yellow": (245, 205, 30),
-    "purple": (150, 45, 185), "black": _INK, "white": (250, 250, 250),
+    "purple": (150, 45, 185), "black": INK, "white": (250, 250, 250),
 }  # fmt: skip
 _CLOTHS: dict[str, RGB] = {
     "sea": (90, 150, 215), "grass": (120, 185, 95), "sand": (225, 200, 140), "night": (45, 45, 80),
@@ -26,25 +27,43 @@ _BALLS: dict[str, RGB] = {"wooden": (165, 105, 45), "iron": (70, 75, 85)}
 _COVER: RGB = (128, 128, 132)
 
 
-def draw(scene: TileScene, rng: np.random.Generator, *, covered: Sequence[int] = ()) -> Image.Image:
+def draw(
+    scene: TileScene,
+    rng: np.random.Generator,
+    *,
+    covered: Sequence[int] = (),
+    centres: Mapping[int, Point] | None = None,
+) -> Image.Image:
     """Draws a scene; `rng` decides places within the cells, and shades.
 
     Args:
       scene: what to draw.
       rng: of the rendering.
       covered: cells whose card lies face down.
+      centres: cell -> the centre, in pixels, of what is on its card, instead of a random one.
     """
-    image = Image.new("RGB", (SIZE, SIZE), _shade(_CLOTHS[scene.cloth], rng))
+    image = lay_cloth(scene.cloth, rng)
     pen = ImageDraw.Draw(image)
-    _weave(pen, scene.cloth, rng)
     for cell, card in enumerate(scene.cards):
         if card is None:
             continue
         x, y = (cell % 2) * CELL + 2, (cell // 2) * CELL + 2
         face = _COVER if cell in covered else _shade((248, 246, 240), rng, 6)
         pen.rectangle((x, y, x + 27, y + 27), fill=face, outline=_shade((90, 90, 95), rng, 10))
-        if cell not in covered:
-            _card(pen, card, (x + 13.5 + float(rng.uniform(-1, 1)), y + 13.5 + float(rng.uniform(-1, 1))), rng)
+        if cell in covered:
+            continue
+        if centres is None:
+            centre = x + 13.5 + float(rng.uniform(-1, 1)), y + 13.5 + float(rng.uniform(-1, 1))
+        else:
+            centre = centres[cell]
+        _card(pen, card, centre, rng)
+    return image
+
+
+def lay_cloth(cloth: str, rng: np.random.Generator) -> Image.Image:
+    """A table cloth, one of `CLOTHS`, without cards."""
+    image = Image.new("RGB", (SIZE, SIZE), _shade(_CLOTHS[cloth], rng))
+    _weave(ImageDraw.Draw(image), cloth, rng)
     return image
 
 
@@ -78,7 +97,7 @@ def _card(pen: ImageDraw.ImageDraw, card: TileCard, centre: Point, rng: np.rando
     x, y = centre
     if card.kind == "object":
         size, colour, shape = card.value
-        _object(pen, shape, centre, 12 if size == "big" else 6.5, _shade(_COLOURS[colour], rng))
+        draw_object(pen, shape, centre, RADII[size], _shade(PAINTS[colour], rng))
     elif card.kind == "man":
         _man(pen, card.value[0], centre)
     elif card.kind == "bug":
@@ -91,16 +110,17 @@ def _card(pen: ImageDraw.ImageDraw, card: TileCard, centre: Point, rng: np.rando
         pen.ellipse((x - 6, y - 11, x + 6, y + 1), fill=_shade(_BALLS[ball], rng))
     elif card.kind == "sum":
         first, second = (NUMBERS.index(word) + 1 for word in card.value)
-        pen.text((x, y), f"{first}+{second}", fill=_INK, font=font(15), anchor="mm")
+        pen.text((x, y), f"{first}+{second}", fill=INK, font=font(15), anchor="mm")
     elif card.kind == "bars":
         for k, (bar, height) in enumerate(zip(BARS, card.value, strict=True)):
             top = y + 12 - 6 * (NUMBERS.index(height) + 1)
-            pen.rectangle((x - 12 + 6 * k, top, x - 8 + 6 * k, y + 12), fill=_shade(_COLOURS[bar], rng))
+            pen.rectangle((x - 12 + 6 * k, top, x - 8 + 6 * k, y + 12), fill=_shade(PAINTS[bar], rng))
     else:
-        pen.text((x, y), "".join(card.value), fill=_INK, font=font(17), anchor="mm")
+        pen.text((x, y), "".join(card.value), fill=INK, font=font(17), anchor="mm")
 
 
-def _object(pen: ImageDraw.ImageDraw, shape: str, centre: Point, radius: float, colour: RGB) -> None:
+def draw_object(pen: ImageDraw.ImageDraw, shape: str, centre: Point, radius: float, colour: RGB) -> None:
+    """One of `tile_scene.SHAPES`."""
     x, y = centre
     r = radius
     if shape == "circle":
@@ -123,10 +143,10 @@ def _man(pen: ImageDraw.ImageDraw, pose: str, centre: Point) -> None:
     x, y = centre
 
     def limb(*points: Point) -> None:
-        pen.line([(x + a, y + b) for a, b in points], fill=_INK, width=2)
+        pen.line([(x + a, y + b) for a, b in points], fill=INK, width=2)
 
     def head(a: float, b: float) -> None:
-        pen.ellipse((x + a - 3, y + b - 3, x + a + 3, y + b + 3), fill=_INK)
+        pen.ellipse((x + a - 3, y + b - 3, x + a + 3, y + b + 3), fill=INK)
 
     if pose == "lying":
         head(-9, 6)
@@ -148,11 +168,11 @@ def _man(pen: ImageDraw.ImageDraw, pose: str, centre: Point) -> None:
 def _bug(pen: ImageDraw.ImageDraw, mark: str, centre: Point) -> None:
     x, y = centre
     for k in (-5, 0, 5):
-        pen.line((x - 11, y + 1.4 * k, x + 11, y + 1.4 * k), fill=_INK)
+        pen.line((x - 11, y + 1.4 * k, x + 11, y + 1.4 * k), fill=INK)
     pen.ellipse((x - 8, y - 11, x + 8, y + 11), fill=(205, 120, 50))
     spots = {"one spot": (0,), "two spots": (-4, 4), "three spots": (-6, 0, 6)}.get(mark, ())
     for b in spots:
-        pen.ellipse((x - 2, y + b - 2, x + 2, y + b + 2), fill=_INK)
+        pen.ellipse((x - 2, y + b - 2, x + 2, y + b + 2), fill=INK)
     for b in {"one band": (0,), "two bands": (-4, 4)}.get(mark, ()):
         pen.line((x - 7, y + b, x + 7, y + b), fill=(245, 240, 220), width=3)
 
@@ -162,16 +182,16 @@ def _flag(pen: ImageDraw.ImageDraw, design: str, centre: Point) -> None:
     left, top, right, bottom = x - 12, y - 8, x + 12, y + 8
     words = design.split()
     if words[1] in ("over", "beside"):
-        pen.rectangle((left, top, right, bottom), fill=_COLOURS[words[0]], outline=_INK)
+        pen.rectangle((left, top, right, bottom), fill=PAINTS[words[0]], outline=INK)
         part = (left, y, right, bottom) if words[1] == "over" else (x, top, right, bottom)
-        pen.rectangle(part, fill=_COLOURS[words[2]], outline=_INK)
+        pen.rectangle(part, fill=PAINTS[words[2]], outline=INK)
     elif design == "a yellow cross":
-        pen.rectangle((left, top, right, bottom), fill=_COLOURS["blue"], outline=_INK)
-        pen.rectangle((x - 2, top, x + 2, bottom), fill=_COLOURS["yellow"])
-        pen.rectangle((left, y - 2, right, y + 2), fill=_COLOURS["yellow"])
+        pen.rectangle((left, top, right, bottom), fill=PAINTS["blue"], outline=INK)
+        pen.rectangle((x - 2, top, x + 2, bottom), fill=PAINTS["yellow"])
+        pen.rectangle((left, y - 2, right, y + 2), fill=PAINTS["yellow"])
     else:
-        pen.rectangle((left, top, right, bottom), fill=_COLOURS["white"], outline=_INK)
-        pen.ellipse((x - 5, y - 5, x + 5, y + 5), fill=_COLOURS["red"])
+        pen.rectangle((left, top, right, bottom), fill=PAINTS["white"], outline=INK)
+        pen.ellipse((x - 5, y - 5, x + 5, y + 5), fill=PAINTS["red"])
 
 
 def blank(rng: np.random.Generator) -> Image.Image:

@@ -1,0 +1,124 @@
+"""Writes docs/mm15.md from the committed results in docs/mm15/; tests/test_mm15_page.py rebuilds the page.
+
+    python docs/make_mm15.py
+
+Every number that was measured comes from docs/mm15/FAMILY/SEED.json, which benchmarks/mm15.py writes. A table whose
+results are not there says so, and how to get them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+
+from docs.mm15_text import ABLATIONS, HEAD, LEARNED, LIMITS, PAPER, SKILLS, VARIANTS  # noqa: E402
+from mmssr_jax.core import files  # noqa: E402
+from mmssr_jax.evaluation.replicates import Interval, paired_difference  # noqa: E402
+from mmssr_jax.report.numbers import fixed, format_interval, signed  # noqa: E402
+
+PAGE, RESULTS = DOCS / "mm15.md", DOCS / "mm15"
+README_ROWS = tuple(SKILLS)
+Results = Sequence[Mapping[str, Any]]
+
+
+def read_family(folder: Path, family: str) -> list[dict[str, Any]]:
+    """The results of all seeds of a family, by seed."""
+    return [files.read_json_object(path) for path in sorted((folder / family).glob("*.json"))]
+
+
+def not_run(family: str) -> str:
+    """What stands in place of a table without results."""
+    seeds = "0" if family == "variants" else "0-2"
+    return (
+        f"Not run yet: `python benchmarks/mm15.py --workdir=runs/mm15 --seeds={seeds} --family={family}`, then "
+        "`python docs/make_mm15.py`."
+    )
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body))
+
+
+def of_arm(results: Results, arm: str, measure: str) -> np.ndarray:
+    """A measure of an arm, one number a seed."""
+    return np.array([result["arms"][arm][measure] for result in results])
+
+
+def points(interval: Interval) -> str:
+    """A difference with its interval."""
+    bounds = format_interval((interval.low, interval.high), 1)
+    return f"{signed(interval.mean, 1)} ({bounds})" if interval.replicates > 1 else signed(interval.mean, 1)
+
+
+def skill_rows(results: Results) -> list[list[str]]:
+    """Each skill beside what needs no skill, and its gain over the best of that."""
+    rows = []
+    for name, (label, measure) in SKILLS.items():
+        floors = {key: np.array([r["floors"][name].get(key, np.nan) for r in results]) for key in LEARNED}
+        best = np.nanmax(np.array(list(floors.values())), axis=0)
+        own = of_arm(results, "recipe", name)
+        means = [fixed(float(values.mean()), 1) for values in floors.values()]
+        rows.append([label, measure, fixed(float(own.mean()), 1), *means, points(paired_difference(own, best))])
+    return rows
+
+
+def verdict(interval: Interval, direction: float) -> str:
+    """Whether the difference has the paper's sign, as far as its interval tells."""
+    if not (interval.low > 0 or interval.high < 0):
+        return "cannot tell"
+    return "agrees" if np.sign(interval.mean) == np.sign(direction) else "disagrees"
+
+
+def ablation_rows(results: Results) -> list[list[str]]:
+    """Each change of the recipe with the paper's difference beside ours."""
+    rows = []
+    for (arm, measure), (paper, source) in PAPER.items():
+        gained = paired_difference(of_arm(results, arm, measure), of_arm(results, "recipe", measure))
+        known = [ABLATIONS[arm], measure.replace("_", " "), points(gained), signed(paper, 1), source]
+        rows.append([*known, verdict(gained, paper)])
+    return rows
+
+
+def variant_rows(results: Results) -> list[list[str]]:
+    """Every variant that was run whole, once."""
+    arms = [arm for result in results for arm in result["arms"]]
+    measures = ("one_image", "refer_ground", "several_pictures", "average")
+    found = {arm: next(r["arms"][arm] for r in results if arm in r["arms"]) for arm in arms}
+    return [
+        [f"`{arm}`", *(fixed(values[m], 1) for m in measures), VARIANTS.get(arm, "")] for arm, values in found.items()
+    ]
+
+
+def skill_table(results: Results) -> str:
+    """The table of skills, which the README has as well."""
+    if not results:
+        return not_run("skills")
+    head = ["skill", "measure", "model", *LEARNED.values(), "gain over the best of these"]
+    return table(head, skill_rows(results))
+
+
+def generate(folder: Path = RESULTS) -> str:
+    """The page."""
+    skills, ablations = read_family(folder, "skills"), read_family(folder, "ablations")
+    variants = [*read_family(folder, "variants"), *read_family(folder, "scratch")]
+    ablated, varied = not_run("ablations"), not_run("variants")
+    if ablations:
+        head = ["change", "measure", "ours", "paper's", "of", ""]
+        ablated = f"{len(ablations)} seeds.\n\n" + table(head, ablation_rows(ablations))
+    if variants:
+        head = ["variant", "one image", "refer and ground", "several pictures", "average", "what it is"]
+        varied = table(head, variant_rows(variants))
+    parts = [HEAD, "## Skills", skill_table(skills), "## The paper's ablations", ablated, "## Variants", varied, LIMITS]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+if __name__ == "__main__":
+    files.write_text(PAGE, generate())

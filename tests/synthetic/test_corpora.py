@@ -1,0 +1,76 @@
+"""Pre-training documents: what they say is what their pictures show, and text alone says the same in words."""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mmssr_jax.data.documents import Documents
+from mmssr_jax.synthetic.corpora import FILE, write_documents
+from mmssr_jax.synthetic.tiles.drawing import SIZE
+from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, SHAPES
+
+_LINE = re.compile(rf"(({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})) (\w+)")
+
+
+def lines_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+
+
+def test_names_recur_with_the_things_that_they_name(tmp_path: Path):
+    write_documents(tmp_path, kind="interleaved", size=60, seed=3)
+    named = 0
+    for document in lines_of(tmp_path):
+        told = [match for part in document["parts"] if (match := _LINE.fullmatch(part.get("text", "").strip()))]
+        pictures = [tmp_path / part["image"] for part in document["parts"] if "image" in part]
+        assert [Image.open(picture).size for picture in pictures] == [(SIZE, SIZE)] * len(pictures)
+        if not told:
+            assert len(pictures) in (2, 3)
+            assert len(document["parts"]) == 2 * len(pictures)
+            continue
+        assert len(told) == len(pictures) == 4
+        meanings = collections.defaultdict(set)
+        for match in told:
+            meanings[match[4]].add(match[1])
+        assert sorted(len(things) for things in meanings.values()) == [1, 1]
+        assert len(set.union(*meanings.values())) == 2
+        named += 1
+    assert 15 < named < 45
+
+
+def test_text_alone_has_scenes_questions_names_and_searches(tmp_path: Path):
+    write_documents(tmp_path, kind="text", size=200, seed=3)
+    forms = collections.Counter()
+    for document in lines_of(tmp_path):
+        (part,) = document["parts"]
+        lines = part["text"].split("\n")
+        if all(_LINE.fullmatch(line) for line in lines):
+            forms["names"] += 1
+            assert len(lines) == 4
+        elif lines[0].startswith("Which picture"):
+            forms["search"] += 1
+            told, found = lines[1].split(": ")
+            assert found in told.split(", ")
+            assert found.rsplit(" ", 1)[0] == lines[0][len("Which picture shows the ") : -1]
+        else:
+            forms["scene" if len(lines) == 1 else "question"] += 1
+            assert lines[0].endswith(".")
+            assert len(lines) in (1, 3)
+    assert sorted(forms) == ["names", "question", "scene", "search"]
+    assert min(forms.values()) > 15
+
+
+@pytest.mark.parametrize("kind", ["interleaved", "text"])
+def test_documents_hang_on_the_seed_alone_and_can_be_read(kind, tmp_path: Path):
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        write_documents(tmp_path / folder, kind=kind, size=8, seed=seed)
+    written = [(tmp_path / folder / FILE).read_bytes() for folder in "abc"]
+    assert written[0] == written[1] != written[2]
+    documents = Documents(tmp_path / "a" / FILE)
+    assert len(documents) == 8
+    assert [len(documents[i].images) > 0 for i in range(8)] == [kind == "interleaved"] * 8
