@@ -30,20 +30,36 @@ def run(tmp: Path, family: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("family", ["skills", "ablations", "variants", "scratch"])
-def test_every_arm_is_run_and_has_its_numbers(family: str, tmp_path: Path) -> None:
-    log = run(tmp_path, family)
-    found = files.read_json_object(tmp_path / "results" / family / "0.json")
-    assert set(found["arms"]) == set(mm15_run.FAMILIES[family][1])
+def check(found: dict, arms: tuple[str, ...]) -> None:
+    """Every arm has its numbers, and every benchmark what needs no skill."""
+    assert set(found["arms"]) == set(arms)
     named = {*mm15_tiny.TASKS, "one_image", *mm15_run.CATEGORIES, *mm15_run.AVERAGES}
     for arm, values in found["arms"].items():
         assert set(values) == named, arm
         assert all(0 <= value <= 100 for value in values.values())
-    assert found["floors"]["one_image"]["guess"] == 25.0
-    assert found["floors"]["taps"]["constant"] == pytest.approx(66.667, abs=3)
-    assert found["floors"]["few_shot"]["guess"] == 50.0
-    assert 5 < found["floors"]["grounding"]["constant"] < 30
-    assert found["floors"]["referring"]["constant"] < 10
-    if family == "skills":
-        assert "training sft" in log
-        assert "seed 0 of skills is there" in run(tmp_path, family)
+    floors = found["floors"]
+    assert [floors["one_image"]["guess"], floors["few_shot"]["guess"]] == [25.0, 50.0]
+    assert floors["taps"]["constant"] == pytest.approx(66.667, abs=3)
+    assert 5 < floors["grounding"]["constant"] < 30
+    assert floors["referring"]["constant"] < 10
+
+
+def test_a_seed_is_run_once(tmp_path: Path) -> None:
+    log = run(tmp_path, "skills")
+    check(files.read_json_object(tmp_path / "results" / "skills" / "0.json"), ("recipe",))
+    assert "training sft" in log
+    assert "seed 0 of skills is there" in run(tmp_path, "skills")
+
+
+def test_random_weights_have_a_workdir_of_their_own(tmp_path: Path) -> None:
+    run(tmp_path, "scratch")
+    check(files.read_json_object(tmp_path / "results" / "scratch" / "0.json"), ("scratch",))
+
+
+def test_arms_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    arms = ("recipe", "moe", "static", "self_captions", "ui")
+    check(mm15_run.run_seed(0, "least", arms, tmp_path), arms)
+    trained = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert {"pretrain", "pretrain-moe", "sft", "sft-static", "boxes-self_captions", "ui"} <= trained
+    assert not {"pretrain-static", "pretrain-ui", "sft-ui"} & trained
