@@ -23,6 +23,7 @@ from benchmarks.mm15_run import FAMILIES, argument_of, config_hash, run_seed  # 
 from configs import mm15_tiny  # noqa: E402
 from mmssr_jax.core import files  # noqa: E402
 
+FLAGS = flags.FLAGS
 _WORKDIR = flags.DEFINE_string("workdir", "runs/mm15", "folder of the runs")
 _SEEDS = flags.DEFINE_string("seeds", "0-2", "numbers and ranges, such as 0-2,7")
 _FAMILY = flags.DEFINE_enum("family", "skills", list(FAMILIES), "which arms, at which scale")
@@ -35,7 +36,10 @@ def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.INFO)
     scale, arms = FAMILIES[_FAMILY.value]
-    scale = scale if _SCALE.value is None else _SCALE.value
+    if _SCALE.value is not None:
+        if not FLAGS["results"].present:
+            raise app.UsageError("--scale: give --results too; docs/mm15 has the family's own scale only")
+        scale = _SCALE.value
     for seed in replicates(_SEEDS.value):
         path = Path(_RESULTS.value) / _FAMILY.value / f"{seed}.json"
         known = files.read_json_object(path).get("config") if path.exists() else None

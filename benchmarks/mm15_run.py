@@ -31,15 +31,15 @@ from mmssr_jax.synthetic.scene import (  # fmt: skip
 )
 
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {  # scale and arms
-    "skills": ("", ("recipe",)),
+    "skills": ("full", ("recipe",)),
     "ablations": (
         "reduced",
         ("recipe", "refer_0.4", "refer_1.0", "multi_0.0", "multi_0.3", "no_continual", "captions", "ocr_captions",
          "static", "ratio_45_45_10"),
     ),
-    "variants": ("", ("recipe", "moe", "self_captions", "static", "no_continual", "captions", "ocr_captions",
+    "variants": ("full", ("recipe", "moe", "self_captions", "static", "no_continual", "captions", "ocr_captions",
                       "video_sft", "ui", "only_general", "only_single", "math_1.0", "text_0.2")),
-    "scratch": ("", ("scratch",)),
+    "scratch": ("full", ("scratch",)),
 }  # fmt: skip
 CATEGORIES = {  # of the capabilities, after the paper's benchmarks
     "text_rich": (OCR, DATA),
@@ -53,8 +53,12 @@ AVERAGES = {  # "average" is that of the paper's five categories
     "average": ("text_rich", "knowledge", "general", "refer_ground", "several_pictures"),
 }
 
-# What a model gets that reads every picture and guesses the rest: one of two lines, one of three answers.
-READERS = {"few_shot": 50.0, "multi_image": 100 / 3}
+# What a model gets that reads every picture and guesses what is asked for: one of two lines; one of three pictures in
+# half of the questions; any of one, two, or three or four objects; any of four widgets.
+READERS = {
+    "few_shot": 50.0, "multi_image": (100 + 100 / 3) / 2, "grounding": 100 * (1 + 1 / 2 + 7 / 24) / 3,
+    "referring": 100 * (1 + 1 / 2 + 7 / 24) / 3, "screens": 25.0,
+}  # fmt: skip
 
 
 def measures(result: Mapping[str, Any]) -> dict[str, float]:
@@ -75,7 +79,7 @@ def floors(workdir: Workdir, result: Mapping[str, Any]) -> dict[str, dict[str, f
         more = {key.replace("always yes", "constant"): value for key, value in entry["more"].items()}
         known = {"blind": entry["blind"]["value"], "constant": more.get("constant", more.get("constant box"))}
         known["guess"] = READERS.get(name, more.get("chance"))
-        if known["constant"] is None and known["guess"] is None:
+        if known["constant"] is None:
             known["constant"] = _most_frequent(workdir.benchmark(name) / f"{name}.tsv")
         found[name] = {key: round(float(value), 4) for key, value in known.items() if value is not None}
     return found
@@ -107,7 +111,7 @@ def run_seed(seed: int, scale: str, arms: Sequence[str], folder: Path) -> dict[s
     runs = {arm: mm15_tiny.runs_of(argument)[arm] for arm in arms}
     results = {name: files.read_json_object(workdir.results(name)) for name in config.evaluate.runs}
     return {
-        "seed": seed, "config": config_hash(argument),
+        "seed": seed, "scale": scale, "config": config_hash(argument),
         "arms": {arm: measures(results[names[-1]]) for arm, names in runs.items()},
         "floors": floors(workdir, results[config.evaluate.blind[0]]),
     }  # fmt: skip

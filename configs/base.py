@@ -10,7 +10,7 @@ r"""Trains the base models on synthetic images, from random weights or from anot
 
 The first takes about ten minutes on two CPU cores; the second took 7 beside other work (8.8 minutes of CPU, a loss of
 0.01 a token at the end; on scenes of the pool it describes a named card right in 90 to 100 % and a cell in 85 to 97 %);
-the third 9:02 on one core. `base_tiny` has seen all kinds of images of configs/mm15_tiny.py, with questions.
+the third 9:02 on one core. `base_tiny` has seen all kinds of images of configs/synthetic.py, with questions.
 `base_tiles`, from which everything of configs/tiny.py and configs/ladder.py starts, has seen the images of the tile
 world with descriptions only: none of the pool's or the benchmark's questions, and none of their scenes; its tokenizer
 has the words of the pool, whose meaning the pool alone teaches. `base_tiles_scorer`, for `config.train_scorer.base`,

@@ -43,7 +43,7 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 def phase(steps: int, learning_rate: float, *, pictures: int, **more: Any) -> dict[str, Any]:
-    """A training phase; `pictures` of a row are so many blocks times four, which `PhaseConfig.images` counts."""
+    """A training phase; `pictures` is how many a row has room for; `images` counts blocks, four a picture."""
     optimizer = {"kind": "muon", "learning_rate": learning_rate, "weight_decay": 0.02, "b2": 0.98}
     return {"steps": steps, "images": BLOCKS * pictures, "optimizer": optimizer, **more}
 

@@ -18,24 +18,40 @@ import numpy as np
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
+from configs.mm15_tiny import STEPS  # noqa: E402
 from docs.mm15_text import ABLATIONS, HEAD, LEARNED, LIMITS, PAPER, SKILLS, VARIANTS  # noqa: E402
 from mmssr_jax.core import files  # noqa: E402
 from mmssr_jax.evaluation.replicates import Interval, paired_difference  # noqa: E402
 from mmssr_jax.report.numbers import fixed, format_interval, signed  # noqa: E402
 
 PAGE, RESULTS = DOCS / "mm15.md", DOCS / "mm15"
-README_ROWS = tuple(SKILLS)
 Results = Sequence[Mapping[str, Any]]
 
 
 def read_family(folder: Path, family: str) -> list[dict[str, Any]]:
-    """The results of all seeds of a family, by seed."""
-    return [files.read_json_object(path) for path in sorted((folder / family).glob("*.json"))]
+    """The results of all seeds of a family, by seed.
+
+    Raises:
+      ValueError: they are of different scales.
+    """
+    paths = sorted((folder / family).glob("*.json"), key=lambda path: int(path.stem))
+    results = [files.read_json_object(path) for path in paths]
+    if len({result["scale"] for result in results}) > 1:
+        raise ValueError(f"{folder / family}: results of different scales")
+    return results
+
+
+def made(results: Results) -> str:
+    """The line above a table: seeds, and the length of the trainings."""
+    scale = results[0]["scale"]
+    seeds = ", ".join(str(result["seed"]) for result in results)
+    steps = STEPS[scale]
+    return f"Seeds {seeds}; {steps['pretrain']} steps of pre-training and {steps['sft']} of SFT ({scale})."
 
 
 def not_run(family: str) -> str:
     """What stands in place of a table without results."""
-    seeds = "0" if family == "variants" else "0-2"
+    seeds = "0" if family in ("variants", "scratch") else "0-2"
     return (
         f"Not run yet: `python benchmarks/mm15.py --workdir=runs/mm15 --seeds={seeds} --family={family}`, then "
         "`python docs/make_mm15.py`."
@@ -88,10 +104,9 @@ def ablation_rows(results: Results) -> list[list[str]]:
 
 
 def variant_rows(results: Results) -> list[list[str]]:
-    """Every variant that was run whole, once."""
-    arms = [arm for result in results for arm in result["arms"]]
+    """Every variant that was run whole, once: its last seed."""
     measures = ("one_image", "refer_ground", "several_pictures", "average")
-    found = {arm: next(r["arms"][arm] for r in results if arm in r["arms"]) for arm in arms}
+    found = {arm: values for result in results for arm, values in result["arms"].items()}
     return [
         [f"`{arm}`", *(fixed(values[m], 1) for m in measures), VARIANTS.get(arm, "")] for arm, values in found.items()
     ]
@@ -102,20 +117,22 @@ def skill_table(results: Results) -> str:
     if not results:
         return not_run("skills")
     head = ["skill", "measure", "model", *LEARNED.values(), "gain over the best of these"]
-    return table(head, skill_rows(results))
+    return f"{made(results)}\n\n{table(head, skill_rows(results))}"
 
 
 def generate(folder: Path = RESULTS) -> str:
     """The page."""
     skills, ablations = read_family(folder, "skills"), read_family(folder, "ablations")
-    variants = [*read_family(folder, "variants"), *read_family(folder, "scratch")]
+    variants, scratch = read_family(folder, "variants"), read_family(folder, "scratch")
     ablated, varied = not_run("ablations"), not_run("variants")
     if ablations:
         head = ["change", "measure", "ours", "paper's", "of", ""]
-        ablated = f"{len(ablations)} seeds.\n\n" + table(head, ablation_rows(ablations))
+        ablated = f"{made(ablations)}\n\n{table(head, ablation_rows(ablations))}"
     if variants:
         head = ["variant", "one image", "refer and ground", "several pictures", "average", "what it is"]
-        varied = table(head, variant_rows(variants))
+        varied = f"{made(variants)}\n\n{table(head, variant_rows([*variants, *scratch]))}"
+    if not scratch:
+        varied += f"\n\nFrom random weights: {not_run('scratch')}"
     parts = [HEAD, "## Skills", skill_table(skills), "## The paper's ablations", ablated, "## Variants", varied, LIMITS]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

@@ -158,13 +158,22 @@ def test_every_variant_of_the_tiny_life_cycle_fits(variant: str):
     ("argument", "message"),
     [
         ("moee", "no variant is called 'moee'; known are recipe, moe"),
-        ("0@huge/moe", "there is no scale 'huge'; known are , reduced"),
+        ("0@huge/moe", "there is no scale 'huge'; known are full, reduced"),
+        ("x/moe", "the seed is a whole number from 0 on, not 'x'"),
+        ("-1/moe", "the seed is a whole number from 0 on, not '-1'"),
         ("0/recipe,scratch", "scratch has a base model of its own; give it a workdir of its own"),
     ],
 )
 def test_an_argument_of_the_tiny_life_cycle_that_names_nothing(argument: str, message: str):
     with pytest.raises(ValueError, match=message):
         mm15_tiny.get_config(argument)
+
+
+def test_random_weights_of_the_tiny_life_cycle_hang_on_the_seed_and_keep_the_ratio():
+    first, second = (mm15_tiny.get_config(f"{seed}/scratch+ratio_45_45_10").pretrain for seed in (3, 4))
+    assert (first.seed, first.phase.seed, second.seed, second.phase.seed) == (3, 3, 4, 4)
+    assert first.phase.mixture.interleaved.weight == 0.45
+    assert first.phase.steps == 2 * mm15_tiny.STEPS["full"]["pretrain"]
 
 
 def test_arms_of_the_tiny_life_cycle_share_the_phases_in_which_they_do_not_differ():
@@ -178,6 +187,11 @@ def test_arms_of_the_tiny_life_cycle_share_the_phases_in_which_they_do_not_diffe
     assert {phase.seed for phase in config.train.phases.values()} == {3}
     assert config.train.phases["sft-refer_0_4"].mixture.refer.weight == 0.4
     assert config.train.phases.sft.mixture.refer.weight == 2.0
+    experts = mm15_tiny.get_config("0/recipe,moe,moe+ui")
+    assert {name for name in experts.train.phases if "ui" in name or "moe" in name} == {
+        "pretrain-moe", "continual-moe", "boxes-moe", "sft-moe", "ui",
+    }  # fmt: skip
+    assert experts.train.phases.ui.init == "sft-moe"
     other = mm15_tiny.get_config("4@reduced/recipe")
     assert to_plain(other.pools) != to_plain(config.pools)
     assert to_plain(other.evaluate.benchmarks) != to_plain(config.evaluate.benchmarks)

@@ -27,9 +27,9 @@ class SyntheticBenchmarkConfig:
       seed: seed of the generator.
       task: "capabilities" for the questions of the synthetic pool and "tiles" for those of the tile world (kind
         "mixed"), or one of `synthetic.tasks.TASKS`:
-        grounding, referring, multi_image, few_shot, video, caption, screen_grounding, screen_referring, screen_taps,
-        screen_summary. The task determines the default of `kind`. `synthetic.task_files` makes training pools of the
-        same tasks, with the same prompts as under `instruction=""`.
+        grounding, locating, referring, multi_image, few_shot, video, caption, screen_grounding, screen_referring,
+        screen_taps, screen_summary, told. The task determines the default of `kind`. `synthetic.task_files` makes
+        training pools of the same tasks, with the same prompts as under `instruction=""`.
     """
 
     questions: int = 200

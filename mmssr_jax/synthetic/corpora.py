@@ -74,7 +74,7 @@ def _named(rng: np.random.Generator) -> list[Part]:
     """Pictures of two things, each told and named: the names recur, as they do in a page about them."""
     parts: list[Part] = []
     for thing, line in _names(rng):
-        parts += [several_images.one_card(rng, *thing), f"\n{line}\n"]
+        parts += [several_images.one_card(rng, *thing, "base"), f"\n{line}\n"]
     return parts
 
 
@@ -89,7 +89,7 @@ def _text(rng: np.random.Generator) -> list[Part]:
     if kind == 0:
         return [draw_scene(rng, "base").caption]
     if kind == 1:
-        scene = told_scenes.tell(rng, "")
+        scene = told_scenes.tell(rng, "", "base")
         return [f"{scene.question}\n{scene.answer}"]
     if kind == 2:
         return ["\n".join(line for _, line in _names(rng))]

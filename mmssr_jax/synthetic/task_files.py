@@ -33,7 +33,7 @@ def write_task_benchmark(path: Path, *, task: str, questions: int, seed: int) ->
     rows = []
     for index in Progress(f"synthetic benchmark: {task}", questions, "questions").over(range(questions)):
         category = categories[index % len(categories)]
-        exercise = TASKS[task].draw(np.random.default_rng((seed, index, _BENCHMARK_STREAM)), category)
+        exercise = TASKS[task].draw(np.random.default_rng((seed, index, _BENCHMARK_STREAM)), category, "benchmark")
         rows.append(exercise.row(index, category))
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]), delimiter="\t", lineterminator="\n")
@@ -66,7 +66,7 @@ def write_exercises(folder: Path, *, tasks: Mapping[str, float], size: int, seed
         rng = np.random.default_rng((seed, index, _POOL_STREAM))
         place = int(rng.choice(len(known), p=shares))
         task, source = known[place], list(tasks)[place]
-        exercise = task.draw(rng, task.categories[int(rng.integers(len(task.categories)))])
+        exercise = task.draw(rng, task.categories[int(rng.integers(len(task.categories)))], "pool")
         images = exercise.images
         if source == "video":
             images = tuple(images[i] for i in even_frames(len(images), frames))

@@ -39,6 +39,7 @@ def check(found: dict, arms: tuple[str, ...]) -> None:
         assert all(0 <= value <= 100 for value in values.values())
     floors = found["floors"]
     assert [floors["one_image"]["guess"], floors["few_shot"]["guess"]] == [25.0, 50.0]
+    assert 5 < floors["video"]["constant"] < 40
     assert floors["taps"]["constant"] == pytest.approx(66.667, abs=3)
     assert 5 < floors["grounding"]["constant"] < 30
     assert floors["referring"]["constant"] < 10

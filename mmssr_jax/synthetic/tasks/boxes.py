@@ -17,7 +17,7 @@ from mmssr_jax.images import coordinates
 from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 from mmssr_jax.synthetic.tiles.drawing import CELL, RADII, SIZE, draw
-from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, SHAPES, SIZES, TileCard, place_cards
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, SHAPES, SIZES, Part, TileCard, place_cards
 
 _SHIFTS = {"big": 1, "small": 5}  # from the middle of the cell, in pixels
 _SAME_TASK_SHARE = 0.75  # of the further questions of a conversation
@@ -45,16 +45,23 @@ def box_text(box: Box) -> str:
     return coordinates.write(box, height=SIZE, width=SIZE)
 
 
-def _picture(rng: np.random.Generator, category: str) -> tuple[Image.Image, list[_Object]]:
+def _cards(rng: np.random.Generator, category: str) -> list[TileCard]:
     """Objects that differ in their colour, their shape, or both."""
     count, vary = int(rng.choice(_COUNTS[category])), pick(rng, _VARIED)
     colours = [pick(rng, COLOURS)] * count if vary == "shape" else several(rng, COLOURS, count)
     shapes = [pick(rng, SHAPES)] * count if vary == "colour" else several(rng, SHAPES, count)
-    sizes = [pick(rng, SIZES) for _ in range(count)]
-    cards = [TileCard("object", value) for value in zip(sizes, colours, shapes, strict=True)]
+    return [TileCard("object", (pick(rng, SIZES), *value)) for value in zip(colours, shapes, strict=True)]
+
+
+def _picture(rng: np.random.Generator, category: str, part: Part) -> tuple[Image.Image, list[_Object]]:
+    """A picture and the objects on its cards, each at a place of its own."""
+    cards = _cards(rng, category)
     scene, cells = place_cards(rng, cards)
+    while scene.part != part:
+        cards = _cards(rng, category)
+        scene, cells = place_cards(rng, cards)
     objects, centres = [], {}
-    for cell, size, colour, shape in zip(cells, sizes, colours, shapes, strict=True):
+    for cell, (size, colour, shape) in zip(cells, (card.value for card in cards), strict=True):
         radius = round(RADII[size])
         x, y = (
             CELL * at + CELL // 2 + int(rng.integers(-_SHIFTS[size], _SHIFTS[size] + 1)) for at in (cell % 2, cell // 2)
@@ -71,7 +78,7 @@ def quarter(box: Box) -> str:
 
 
 def where(name: str, box: Box) -> tuple[str, str]:
-    """Question and answer of grounding: the box right after the phrase, as in MM1.5, with its quarter before it."""
+    """Question and answer of grounding: the phrase, its quarter, the box, as MM1.5 writes a box after a phrase."""
     return f"What is the box of the {name}?", f"{name}, {quarter(box)} {box_text(box)}"
 
 
@@ -92,15 +99,15 @@ def ask_of_each(
     return Exercise(question, answer, (image,), more=tuple(more))
 
 
-def ground(rng: np.random.Generator, category: str) -> Exercise:
+def ground(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Where a named object is: its box."""
-    image, objects = _picture(rng, category)
+    image, objects = _picture(rng, category, part)
     return ask_of_each(image, [(o.label, o.box) for o in objects], where, what, rng)
 
 
-def refer(rng: np.random.Generator, category: str) -> Exercise:
+def refer(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """What is in a box: the object's colour and shape."""
-    image, objects = _picture(rng, category)
+    image, objects = _picture(rng, category, part)
     return ask_of_each(image, [(o.label, o.box) for o in objects], what, where, rng)
 
 

@@ -8,12 +8,12 @@ from mmssr_jax.synthetic.scene import pick
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 from mmssr_jax.synthetic.tiles.drawing import draw
 from mmssr_jax.synthetic.tiles.tile_captions import ASK
-from mmssr_jax.synthetic.tiles.tile_scene import draw_scene
+from mmssr_jax.synthetic.tiles.tile_scene import Part, draw_scene
 
 
-def tell(rng: np.random.Generator, category: str) -> Exercise:
+def tell(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """The description of a picture."""
-    scene = draw_scene(rng, "pool")
+    scene = draw_scene(rng, part)
     return Exercise(pick(rng, ASK), scene.caption, (draw(scene, rng),))
 
 

@@ -1,8 +1,8 @@
 """One question of a task with its images and its answer, as a benchmark row or as a training conversation.
 
 Both use the same prompt (the kit's prompt without its closing line, `instruction = ""` in the benchmark's settings),
-so that a model is tested on the format it was trained on. The random streams differ, so that no benchmark question
-occurs in the training data.
+so that a model is tested on the format it was trained on. Their pictures are of different parts of the tile world
+(of a clip, the first one), so that no question of a benchmark is about a picture or a clip of training data.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import Image
 
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.synthetic.canvas import encode
+from mmssr_jax.synthetic.tiles.tile_scene import Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +72,9 @@ class Task:
     Attributes:
       kind: the benchmark kind that scores it (a file of `evaluation/benchmarks/`).
       categories: its sub-tasks; a benchmark cycles through them.
-      draw: (content rng, category) -> an exercise.
+      draw: (content rng, category, part of the tile world) -> an exercise. Screens belong to no part.
     """
 
     kind: str
     categories: tuple[str, ...]
-    draw: Callable[[np.random.Generator, str], Exercise]
+    draw: Callable[[np.random.Generator, str, Part], Exercise]

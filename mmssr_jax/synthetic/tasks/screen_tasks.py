@@ -11,7 +11,7 @@ from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tasks.boxes import Box, ask_of_each, box_text, quarter, what, where
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 from mmssr_jax.synthetic.tiles.drawing import CELL, INK, PAINTS, SIZE
-from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, Part
 
 _WIDTHS, _HEIGHT = (12, 24), 14  # of a widget, in pixels
 _WHITE = PAINTS["white"]
@@ -70,19 +70,19 @@ def _screen_with(rng: np.random.Generator, kind: str) -> tuple[Image.Image, list
     return image, [(w.name, w.box) for w in sorted(widgets, key=lambda w: w.kind != kind)]
 
 
-def ground(rng: np.random.Generator, category: str) -> Exercise:
+def ground(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Where a widget is: its box."""
     image, widgets = _screen_with(rng, category)
     return ask_of_each(image, widgets, where, what, rng)
 
 
-def refer(rng: np.random.Generator, category: str) -> Exercise:
+def refer(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """What is in a box: the widget's colour and kind."""
     image, widgets = _screen_with(rng, category)
     return ask_of_each(image, widgets, what, where, rng)
 
 
-def tap(rng: np.random.Generator, category: str) -> Exercise:
+def tap(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Whether what is in a box does something when it is tapped; half of the answers are no."""
     kind = pick(rng, _TAPPED) if chance(rng, 0.5) else "text"
     image, ((name, box), *others) = _screen_with(rng, kind)
@@ -91,7 +91,7 @@ def tap(rng: np.random.Generator, category: str) -> Exercise:
     return Exercise(f"Can one tap {box_text(box)}?", answer, (image,), steps=steps, more=more)
 
 
-def sum_up(rng: np.random.Generator, category: str) -> Exercise:
+def sum_up(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """A screen in a sentence (Screen2Words): its widgets, quarter by quarter; then some of them."""
     image, widgets = _make_screen(rng)
     order = sorted(widgets, key=lambda w: (w.box[1] // CELL, w.box[0] // CELL))

@@ -42,8 +42,9 @@ def draw(
       covered: cells whose card lies face down.
       centres: cell -> the centre, in pixels, of what is on its card, instead of a random one.
     """
-    image = lay_cloth(scene.cloth, rng)
+    image = Image.new("RGB", (SIZE, SIZE), _shade(_CLOTHS[scene.cloth], rng))
     pen = ImageDraw.Draw(image)
+    _weave(pen, scene.cloth, rng)
     for cell, card in enumerate(scene.cards):
         if card is None:
             continue
@@ -57,13 +58,6 @@ def draw(
         else:
             centre = centres[cell]
         _card(pen, card, centre, rng)
-    return image
-
-
-def lay_cloth(cloth: str, rng: np.random.Generator) -> Image.Image:
-    """A table cloth, one of `CLOTHS`, without cards."""
-    image = Image.new("RGB", (SIZE, SIZE), _shade(_CLOTHS[cloth], rng))
-    _weave(ImageDraw.Draw(image), cloth, rng)
     return image
 
 
@@ -97,7 +91,7 @@ def _card(pen: ImageDraw.ImageDraw, card: TileCard, centre: Point, rng: np.rando
     x, y = centre
     if card.kind == "object":
         size, colour, shape = card.value
-        draw_object(pen, shape, centre, RADII[size], _shade(PAINTS[colour], rng))
+        _object(pen, shape, centre, RADII[size], _shade(PAINTS[colour], rng))
     elif card.kind == "man":
         _man(pen, card.value[0], centre)
     elif card.kind == "bug":
@@ -119,8 +113,7 @@ def _card(pen: ImageDraw.ImageDraw, card: TileCard, centre: Point, rng: np.rando
         pen.text((x, y), "".join(card.value), fill=INK, font=font(17), anchor="mm")
 
 
-def draw_object(pen: ImageDraw.ImageDraw, shape: str, centre: Point, radius: float, colour: RGB) -> None:
-    """One of `tile_scene.SHAPES`."""
+def _object(pen: ImageDraw.ImageDraw, shape: str, centre: Point, radius: float, colour: RGB) -> None:
     x, y = centre
     r = radius
     if shape == "circle":

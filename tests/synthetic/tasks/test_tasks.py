@@ -16,9 +16,11 @@ from mmssr_jax.evaluation.benchmark_registry import get_benchmark
 from mmssr_jax.evaluation.runner import make_questions
 from mmssr_jax.images import coordinates
 from mmssr_jax.synthetic.task_files import write_exercises, write_task_benchmark
-from mmssr_jax.synthetic.tasks import TASKS
+from mmssr_jax.synthetic.tasks import TASKS, boxes, caption_task, clips, several_images
 from mmssr_jax.synthetic.tasks.clips import FRAMES
+from mmssr_jax.synthetic.tiles import drawing
 from mmssr_jax.synthetic.tiles.drawing import CELL, PAINTS, SIZE
+from mmssr_jax.synthetic.tiles.tile_scene import CLOTHS, COLOURS, SHAPES, SIZES, TileCard, TileScene
 from tests.small import processor, tokenizer
 
 
@@ -26,7 +28,7 @@ def draws(name: str, count: int = 60):
     task = TASKS[name]
     for i in range(count):
         category = task.categories[i % len(task.categories)]
-        yield category, task.draw(np.random.default_rng((9, i)), category)
+        yield category, task.draw(np.random.default_rng((9, i)), category, "pool")
 
 
 def _near(pixels: np.ndarray, colour: str) -> np.ndarray:
@@ -61,10 +63,36 @@ def test_exercises_hang_on_the_generator_alone_and_have_distinct_options(name):
         assert made.prompt.count(IMAGE_TAG) == len(made.images)
         assert all(image.size == (SIZE, SIZE) for image in made.images)
         assert category in task.categories
-    a, b = (task.draw(np.random.default_rng(5), task.categories[0]) for _ in range(2))
+    a, b = (task.draw(np.random.default_rng(5), task.categories[0], "pool") for _ in range(2))
     assert (a.question, a.answer, [i.tobytes() for i in a.images]) == (
         b.question, b.answer, [i.tobytes() for i in b.images],
     )  # fmt: skip
+
+
+_SCENES = {"grounding": boxes, "referring": boxes, "video": clips, "multi_image": several_images,
+           "few_shot": several_images, "caption": caption_task}  # fmt: skip
+
+
+def test_every_part_has_every_object_alone():
+    scenes = collections.defaultdict(set)
+    for cloth, cell, *value in itertools.product(CLOTHS, range(4), SIZES, COLOURS, SHAPES):
+        cards = tuple(TileCard("object", tuple(value)) if i == cell else None for i in range(4))
+        scenes[tuple(value[1:])].add(TileScene(cloth, cards).part)
+    assert len(scenes) == len(COLOURS) * len(SHAPES)
+    assert set(map(len, scenes.values())) == {3}
+
+
+@pytest.mark.parametrize("part", ["pool", "benchmark"])
+@pytest.mark.parametrize("name", sorted(_SCENES))
+def test_every_scene_is_of_the_part_that_is_asked_for(name, part, monkeypatch):
+    seen, draw = [], drawing.draw
+    spy = lambda scene, rng, **more: (seen.append(scene.part), draw(scene, rng, **more))[1]  # noqa: E731
+    monkeypatch.setattr(_SCENES[name], "draw", spy)
+    for i in range(12):
+        category = TASKS[name].categories[i % len(TASKS[name].categories)]
+        seen.clear()
+        TASKS[name].draw(np.random.default_rng((4, i)), category, part)
+        assert set(seen[:1] if name == "video" else seen) == {part}
 
 
 @pytest.mark.parametrize("name", ["grounding", "screen_grounding"])
@@ -77,7 +105,7 @@ def test_the_box_holds_what_is_asked_for(name):
         ys, xs = np.nonzero(_near(np.asarray(made.images[0], int), colour)[y1 : y2 + 1, x1 : x2 + 1])
         assert len(xs) > 20
         assert max(xs.min(), ys.min()) <= 2
-        assert (x2 - x1) - xs.max() <= 3
+        assert max((x2 - x1) - xs.max(), (y2 - y1) - ys.max()) <= 3
 
 
 def test_a_constant_box_finds_few():
@@ -199,7 +227,7 @@ def test_benchmark_rows_are_asked_as_the_pool_words_them(name, tmp_path: Path):
     assert [row.index for row in rows] == [str(i) for i in range(12)]
     for i, question in enumerate(questions):
         category = TASKS[name].categories[i % len(TASKS[name].categories)]
-        made = TASKS[name].draw(np.random.default_rng((3, i, 11)), category)
+        made = TASKS[name].draw(np.random.default_rng((3, i, 11)), category, "benchmark")
         assert question.prompt == made.prompt
         assert question.fields["answer"] == made.answer
         assert question.fields["category"] == category
