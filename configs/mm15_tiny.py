@@ -84,6 +84,7 @@ STEPS = {  # phase -> steps, by scale
     "reduced": {"pretrain": 400, "continual": 40, "boxes": 80, "sft": 500, "video_sft": 50, "ui": 50},
     "least": {"pretrain": 2, "continual": 2, "boxes": 2, "sft": 2, "video_sft": 2, "ui": 2},
 }
+QUESTIONS = {"full": (200, 420), "reduced": (200, 420), "least": (28, 28)}  # of a task, of the capabilities
 TASKS = {  # benchmark -> task, most tokens of an answer
     "grounding": ("grounding", 30), "referring": ("referring", 16), "screens": ("screen_grounding", 32),
     "taps": ("screen_taps", 16), "multi_image": ("multi_image", 24), "few_shot": ("few_shot", 10),
@@ -195,15 +196,16 @@ def pools(seed: int) -> dict[str, Any]:
     return {name: {**pool, "verify_images": "header"} for name, pool in generated.items()}
 
 
-def benchmarks(seed: int) -> dict[str, Any]:
+def benchmarks(scale: str, seed: int) -> dict[str, Any]:
     """One benchmark for each kind of question, and one for the capabilities, whose options are ranked."""
+    asked, of_all = QUESTIONS[scale]
     result: dict[str, Any] = {
-        name: {"synthetic": {"task": task, "questions": 200, "seed": 5 + 100 * seed}, "instruction": "",
+        name: {"synthetic": {"task": task, "questions": asked, "seed": 5 + 100 * seed}, "instruction": "",
                "max_new_tokens": tokens}
         for name, (task, tokens) in TASKS.items()
     }  # fmt: skip
     result["video"]["frames"] = 4
-    tiles = {"questions": 420, "seed": 1 + 100 * seed, "task": "tiles"}
+    tiles = {"questions": of_all, "seed": 1 + 100 * seed, "task": "tiles"}
     result["one_image"] = {"synthetic": tiles, "instruction": "", "answering": "rank"}
     return result
 
@@ -273,7 +275,7 @@ def get_config(arg: str = "") -> ConfigDict:
     c.train = {"phases": all_phases}
     evaluated = tuple(dict.fromkeys(run for arm in arms for run in runs[arm]))
     c.evaluate = {
-        "benchmarks": benchmarks(seed),
+        "benchmarks": benchmarks(scale, seed),
         "runs": evaluated,
         "blind": evaluated[:1],
         "max_new_tokens": 12,

@@ -39,10 +39,10 @@ def check(found: dict, arms: tuple[str, ...]) -> None:
         assert all(0 <= value <= 100 for value in values.values())
     floors = found["floors"]
     assert [floors["one_image"]["guess"], floors["few_shot"]["guess"]] == [25.0, 50.0]
-    assert 5 < floors["video"]["constant"] < 40
-    assert floors["taps"]["constant"] == pytest.approx(66.667, abs=3)
-    assert 5 < floors["grounding"]["constant"] < 30
-    assert floors["referring"]["constant"] < 10
+    assert 5 < floors["video"]["constant"] < 50
+    assert floors["taps"]["constant"] == pytest.approx(66.667, abs=15)
+    assert 5 < floors["grounding"]["constant"] < 50
+    assert floors["referring"]["constant"] < 25
 
 
 def test_a_seed_is_run_once(tmp_path: Path) -> None:
