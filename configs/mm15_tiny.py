@@ -51,7 +51,7 @@ CHOICES: dict[str, Any] = {
 ALL = CHOICES["components"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "recipe": {},
-    # Experts in every second layer, upcycled from the dense base model.
+    # Experts in every layer (there are three; the paper has them in every second), upcycled from the dense base model.
     "moe": {"experts": 8},
     # A model with a C-Abstractor from random weights.
     "scratch": {"scratch": True},
@@ -163,7 +163,7 @@ def phases(choices: ConfigDict, steps: Mapping[str, int], seed: int) -> dict[str
 
 def pre_trained(choices: ConfigDict, steps: Mapping[str, int], seed: int, *, experts: int) -> dict[str, Any]:
     """The phase of pre-training; `experts` are made from a dense decoder, 0 for none."""
-    moe = {"moe": {"experts": experts}} if experts else {}
+    moe = {"moe": {"experts": experts, "every": 1}} if experts else {}
     optimizer = {"final": 0.1, "z_loss": 1e-4}
     return phase(steps["pretrain"], 2e-3, mixture=pre_training(choices.ratio, seed), optimizer=optimizer, **moe)
 

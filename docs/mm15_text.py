@@ -56,7 +56,7 @@ PAPER = {  # (arm, measure) -> the paper's difference in points, and its place
 
 VARIANTS = {
     "recipe": "the paper's recipe",
-    "moe": "8 experts in every second layer of the decoder",
+    "moe": "8 experts in every layer of the decoder",
     "scratch": "random weights and a C-Abstractor; twice the steps of pre-training",
     "self_captions": "the model's own captions in continual pre-training",
     "static": "2 x 2 tiles and an overview",
