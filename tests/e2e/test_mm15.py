@@ -30,8 +30,8 @@ def run(tmp: Path, family: str) -> str:
     return done.stdout + done.stderr
 
 
-def check(found: dict, arms: tuple[str, ...]) -> None:
-    """Every arm has its numbers, and every benchmark what needs no skill."""
+def check(found: dict, arms: tuple[str, ...]) -> dict:
+    """Every arm has its numbers, and every benchmark what needs no skill, which is returned."""
     assert set(found["arms"]) == set(arms)
     named = {*mm15_tiny.TASKS, "one_image", *mm15_run.CATEGORIES, *mm15_run.AVERAGES}
     for arm, values in found["arms"].items():
@@ -43,6 +43,7 @@ def check(found: dict, arms: tuple[str, ...]) -> None:
     assert floors["taps"]["constant"] == pytest.approx(66.667, abs=15)
     assert 5 < floors["grounding"]["constant"] < 50
     assert floors["referring"]["constant"] < 25
+    return floors
 
 
 def test_a_seed_is_run_once(tmp_path: Path) -> None:
@@ -54,7 +55,8 @@ def test_a_seed_is_run_once(tmp_path: Path) -> None:
 
 def test_random_weights_have_a_workdir_of_their_own(tmp_path: Path) -> None:
     run(tmp_path, "scratch")
-    check(files.read_json_object(tmp_path / "results" / "scratch" / "0.json"), ("scratch",))
+    floors = check(files.read_json_object(tmp_path / "results" / "scratch" / "0.json"), ("scratch",))
+    assert floors["multi_image"]["guess"] == pytest.approx(200 / 3, abs=0.01)
 
 
 def test_arms_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
