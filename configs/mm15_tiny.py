@@ -18,7 +18,8 @@ One run of seed 0 took 15:43 and 1.5 GiB on one core and gave: one image 76 % (c
 has to be looked up by its name is not learned yet: which of three pictures shows a thing 33 % (a guess 33), referring
 61 % and grounding 41 % (any object of the picture: 60; constant box 14; single objects 75 % located), few-shot names
 34 % (a guess 50; the names of the examples are copied and not bound), screens 10 % (constant box 13), taps F1 15
-(always yes 67). That run's benchmarks shared some scenes with its pools, which they no longer do.
+(always yes 67). That run's benchmarks shared some scenes with its pools, and its pictures of single objects had big ones
+only; neither is so any more, and the numbers have to be measured again.
 
 The argument is [SEED[@SCALE]/]ARM,ARM,...: an arm is a variant of `VARIANTS` below, several joined by "+", or "recipe".
 The arms of one run share the phases in which they do not differ. A seed redraws data, benchmarks and batches.
