@@ -18,7 +18,7 @@ One run of seed 0 took 15:43 and 1.5 GiB on one core and gave: one image 76 % (c
 has to be looked up by its name is not learned yet: which of three pictures shows a thing 33 % (a guess 33), referring
 61 % and grounding 41 % (any object of the picture: 60; constant box 14; single objects 75 % located), few-shot names
 34 % (a guess 50; the names of the examples are copied and not bound), screens 10 % (constant box 13), taps F1 15
-(always yes 67). That run's benchmarks shared some scenes with its pools, and its pictures of single objects had big ones
+(always yes 67). That run's benchmarks shared some scenes with its pools, and its pictures of one object had big ones
 only; neither is so any more, and the numbers have to be measured again.
 
 The argument is [SEED[@SCALE]/]ARM,ARM,...: an arm is a variant of `VARIANTS` below, several joined by "+", or "recipe".
