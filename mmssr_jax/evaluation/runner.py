@@ -29,6 +29,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -170,9 +171,7 @@ def merge_parts(questions: Sequence[Question], path: Path, parts: Path, *, save_
             raise UserError(f"{_part(parts, start)}: damaged; delete the file and run the same command again")
         predictions += answers
     files.write_parquet(path, prediction_table(questions, predictions))
-    for part in sorted(parts.glob("*.json")):
-        part.unlink()
-    parts.rmdir()
+    shutil.rmtree(parts)  # with the half-written files of killed processes
 
 
 def _part(parts: Path, start: int) -> Path:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.evaluation import runner
@@ -68,6 +69,16 @@ def test_cut_off_and_resumed_equals_uninterrupted(tmp_path, limit):
     predict(path, rest)
     assert path.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert [q.index for q in rest.asked] == list("01234")[limit // 2 * 2 :]
+
+
+@pytest.mark.parametrize("machine", [None, "another-host"])
+def test_what_killed_processes_left_half_written_is_removed_with_the_parts(tmp_path, machine):
+    path, parts = tmp_path / "b.parquet", tmp_path / "parts"
+    left = files.temporary_path(parts / "00000000.json", process=1)
+    parts.mkdir()
+    (left if machine is None else parts / f".00000000.json.{machine}.7.mmssr-tmp").write_text("[")
+    predict(path, FakePredictor(REPLIES))
+    assert [p.name for p in tmp_path.iterdir()] == ["b.parquet"]
 
 
 def test_a_model_that_answers_too_little_is_an_error(tmp_path):
