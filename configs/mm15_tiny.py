@@ -87,8 +87,8 @@ STEPS = {  # phase -> steps, by scale
 }
 QUESTIONS = {"full": (200, 420), "reduced": (200, 420), "least": (28, 28)}  # of a task, of the capabilities
 TASKS = {  # benchmark -> task, most tokens of an answer
-    "grounding": ("grounding", 30), "referring": ("referring", 16), "screens": ("screen_grounding", 32),
-    "taps": ("screen_taps", 16), "multi_image": ("multi_image", 24), "few_shot": ("few_shot", 10),
+    "grounding": ("grounding", 56), "referring": ("referring", 32), "screens": ("screen_grounding", 72),
+    "taps": ("screen_taps", 56), "multi_image": ("multi_image", 24), "few_shot": ("few_shot", 10),
     "video": ("video", 10),
 }  # fmt: skip
 
@@ -104,7 +104,7 @@ def phase(steps: int, learning_rate: float = 3e-3, **more: Any) -> dict[str, Any
 
 def pre_training(ratio: ConfigDict, seed: int) -> dict[str, Any]:
     """The components of pre-training; a part of the pictures with descriptions are screens."""
-    documents = {"size": 4000, "seed": 1 + 100 * seed}
+    documents = {"size": 8000, "seed": 1 + 100 * seed}
     return {
         "pairs": {"weight": 0.7 * ratio.pairs, "pool": "captions"},
         "screens": {"weight": 0.3 * ratio.pairs, "pool": "exercises", "sources": ("screen_summary",)},
@@ -166,7 +166,7 @@ def pre_trained(choices: ConfigDict, steps: Mapping[str, int], seed: int, *, exp
     """The phase of pre-training; `experts` are made from a dense decoder, 0 for none."""
     moe = {"moe": {"experts": experts, "every": 1}} if experts else {}
     optimizer = {"final": 0.1, "z_loss": 1e-4}
-    return phase(steps["pretrain"], 2e-3, mixture=pre_training(choices.ratio, seed), optimizer=optimizer, **moe)
+    return phase(steps["pretrain"], targets=240, mixture=pre_training(choices.ratio, seed), optimizer=optimizer, **moe)
 
 
 def merged(chains: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:

@@ -14,17 +14,19 @@ from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.synthetic.canvas import encode
 from mmssr_jax.synthetic.generate import IMAGES
-from mmssr_jax.synthetic.scene import chance, pick
+from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tasks import several_images, told_scenes
 from mmssr_jax.synthetic.tiles.drawing import draw
-from mmssr_jax.synthetic.tiles.tile_scene import draw_scene
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, SHAPES, draw_scene
 
 FILE = "documents.jsonl"
 DocumentKind = Literal["interleaved", "text"]
 Part = str | Image.Image
 _STREAMS = {"interleaved": 21, "text": 22}  # apart from those of pool, captions, benchmarks and exercises
-_TEXTS = (0.15, 0.2, 0.4, 0.25)  # shares: scenes, questions about them, things with names, things to be found
+_TEXTS = (0.1, 0.1, 0.4, 0.2, 0.2)  # shares: scenes, questions about them, names, places, things to be found
 _NAMED = 4  # pictures of a document that names two things
+_ROUNDS = 3  # in which a text repeats its names
+_CATEGORIES = several_images.FEW_SHOT.categories
 
 
 def write_documents(folder: Path, *, kind: DocumentKind, size: int, seed: int) -> None:
@@ -72,26 +74,41 @@ def _described(rng: np.random.Generator) -> list[Part]:
 
 def _named(rng: np.random.Generator) -> list[Part]:
     """Pictures of two things, each told and named: the names recur, as they do in a page about them."""
+    pairs = several_images.named(rng, pick(rng, _CATEGORIES))
     parts: list[Part] = []
-    for thing, line in _names(rng):
+    for k in (0, 1, *(int(k) for k in rng.integers(2, size=_NAMED - 2))):
+        thing, line = pairs[k]
         parts += [several_images.one_card(rng, *thing, "base"), f"\n{line}\n"]
     return parts
 
 
-def _names(rng: np.random.Generator) -> list[tuple[tuple[str, str], str]]:
-    """Two things in turns, each with its line."""
-    things, lines = several_images.two_named(rng, pick(rng, several_images.FEW_SHOT.categories))
-    return [(things[k], lines[k]) for k in (0, 1, *(int(k) for k in rng.integers(2, size=_NAMED - 2)))]
+def _names(rng: np.random.Generator) -> str:
+    """Two to four things with their names, and again in other orders: most names can be looked up."""
+    pairs = several_images.named(rng, pick(rng, _CATEGORIES), int(rng.integers(2, 5)))
+    rounds = [pairs, *(several(rng, pairs, len(pairs)) for _ in range(_ROUNDS))]
+    return "\n".join(line for one in rounds for _, line in one)
+
+
+def _places(rng: np.random.Generator) -> str:
+    """Two to four things with their quarters of a picture, or the quarters with the things; then in another order."""
+    count = int(rng.integers(2, 5))
+    things = zip(several(rng, COLOURS, count), several(rng, SHAPES, count), several(rng, CELLS, count), strict=True)
+    pairs = [(f"{colour} {shape}", cell) for colour, shape, cell in things]
+    told = [" ".join(pair) for pair in (pairs if chance(rng, 0.5) else [(cell, thing) for thing, cell in pairs])]
+    rounds = [told, *(several(rng, told, count) for _ in range(_ROUNDS))]
+    return ": ".join(", ".join(one) for one in rounds)
 
 
 def _text(rng: np.random.Generator) -> list[Part]:
-    kind = int(rng.choice(4, p=_TEXTS))
+    kind = int(rng.choice(len(_TEXTS), p=_TEXTS))
     if kind == 0:
         return [draw_scene(rng, "base").caption]
     if kind == 1:
         scene = told_scenes.tell(rng, "", "base")
         return [f"{scene.question}\n{scene.answer}"]
     if kind == 2:
-        return ["\n".join(line for _, line in _names(rng))]
-    question, _, answer = several_images.find(rng)
-    return [f"{question}\n{answer}"]
+        return [_names(rng)]
+    if kind == 3:
+        return [_places(rng)]
+    _, pairs = several_images.find(rng)
+    return ["\n".join(f"{question}\n{answer}" for question, answer in pairs)]

@@ -13,7 +13,7 @@ from PIL import Image
 from mmssr_jax.data.documents import Documents
 from mmssr_jax.synthetic.corpora import FILE, write_documents
 from mmssr_jax.synthetic.tiles.drawing import SIZE
-from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, SHAPES
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, SHAPES
 
 _LINE = re.compile(rf"(({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})) (\w+)")
 
@@ -43,7 +43,7 @@ def test_names_recur_with_the_things_that_they_name(tmp_path: Path):
     assert 15 < named < 45
 
 
-def test_text_alone_has_scenes_questions_names_and_searches(tmp_path: Path):
+def test_text_alone_has_scenes_questions_names_places_and_searches(tmp_path: Path):
     write_documents(tmp_path, kind="text", size=200, seed=3)
     forms = collections.Counter()
     for document in lines_of(tmp_path):
@@ -51,18 +51,29 @@ def test_text_alone_has_scenes_questions_names_and_searches(tmp_path: Path):
         lines = part["text"].split("\n")
         if all(_LINE.fullmatch(line) for line in lines):
             forms["names"] += 1
-            assert len(lines) == 4
+            count = len(set(lines))
+            assert 2 <= count <= 4
+            rounds = [lines[start : start + count] for start in range(0, len(lines), count)]
+            assert [set(one) for one in rounds] == [set(lines)] * 4
+            assert len({line.split()[2] for line in set(lines)}) == count
         elif lines[0].startswith("Which picture"):
             forms["search"] += 1
             told, found = lines[1].split(": ")
-            assert found in told.split(", ")
-            assert found.rsplit(" ", 1)[0] == lines[0][len("Which picture shows the ") : -1]
+            assert [thing.split()[2] for thing in told.split(", ")] == ["first", "second", "third"]
+            assert sorted(told.split(", ")) == sorted([found, lines[3], lines[5]])
+            for question, answer in zip(lines[::2], [found, lines[3], lines[5]], strict=True):
+                assert answer.rsplit(" ", 1)[0] == question[len("Which picture shows the ") : -1]
+        elif lines[0].count(": ") == 3:
+            forms["places"] += 1
+            rounds = [one.split(", ") for one in lines[0].split(": ")]
+            assert [sorted(one) for one in rounds] == [sorted(rounds[0])] * 4
+            assert all(any(cell in thing for cell in CELLS) for thing in rounds[0])
         else:
             forms["scene" if len(lines) == 1 else "question"] += 1
             assert lines[0].endswith(".")
             assert len(lines) in (1, 3)
-    assert sorted(forms) == ["names", "question", "scene", "search"]
-    assert min(forms.values()) > 15
+    assert sorted(forms) == ["names", "places", "question", "scene", "search"]
+    assert min(forms.values()) > 10
 
 
 @pytest.mark.parametrize("kind", ["interleaved", "text"])

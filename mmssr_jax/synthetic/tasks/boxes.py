@@ -1,8 +1,9 @@
 """Grounding and referring: objects whose boxes are known, written as MM1.5 writes them.
 
 `<x1,y1,x2,y2>` in the units of `images.coordinates`. Each object lies in a quarter of the picture, at a place of its
-own, so that a constant box is seldom correct. A training conversation has one question per object of the picture, as
-grounding data has many boxes per image; a benchmark row has one question.
+own, so that a constant box is seldom correct. An answer first tells where everything is: a tiny model looks up what it
+wrote, and cannot search what it saw. A training conversation has one question per object of the picture, as grounding
+data has many boxes per image; a benchmark row has one question.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _VARIED = ("colour", "shape", "both", "both")
 # to locate one object nor to pick the right one.
 _COUNTS = {"alone": (1,), "two": (2,), "several": (3, 4)}
 Box = tuple[float, float, float, float]
-Ask = Callable[[str, Box], tuple[str, str]]  # (name, box) -> question and answer
+Thing = tuple[str, Box]
+Ask = Callable[[str, Box], tuple[str, str, str]]  # (name, box) -> question; name and quarter; the rest of the answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,38 +79,53 @@ def quarter(box: Box) -> str:
     return CELLS[2 * int(y // CELL) + int(x // CELL)]
 
 
-def where(name: str, box: Box) -> tuple[str, str]:
-    """Question and answer of grounding: the phrase, its quarter, the box, as MM1.5 writes a box after a phrase."""
-    return f"What is the box of the {name}?", f"{name}, {quarter(box)} {box_text(box)}"
+def where(name: str, box: Box) -> tuple[str, str, str]:
+    """Grounding: the phrase, its quarter, the box, as MM1.5 writes a box after a phrase."""
+    return f"What is the box of the {name}?", f"{name} {quarter(box)}", f" {box_text(box)}"
 
 
-def what(name: str, box: Box) -> tuple[str, str]:
-    """Question and answer of referring."""
-    return f"What is in {box_text(box)}?", f"{quarter(box)}, {name}"
+def what(name: str, box: Box) -> tuple[str, str, str]:
+    """Referring: the quarter, and what is there."""
+    return f"What is in {box_text(box)}?", f"{quarter(box)} {name}", ""
 
 
-def ask_of_each(
-    image: Image.Image, things: Sequence[tuple[str, Box]], first: Ask, other: Ask, rng: np.random.Generator
-) -> Exercise:
-    """One question per thing: `first` for the first thing and for most others, `other` for the rest.
+def listed(things: Sequence[Thing], ask: Ask) -> str:
+    """Where everything is, in the order of the cells."""
+    return ", ".join(ask(*thing)[1] for thing in sorted(things, key=lambda thing: CELLS.index(quarter(thing[1]))))
 
-    Each thing gets only one of the two: with both, the text of one question would give away the answer to the other.
+
+def further(things: Sequence[Thing], first: Ask, other: Ask, rng: np.random.Generator) -> tuple[tuple[str, str], ...]:
+    """A (question, answer) for each thing: `first` for most, `other` for the rest.
+
+    Each gets only one of the two: with both, the text of one question would give away the answer to the other.
     """
-    asks = [first, *(first if chance(rng, _SAME_TASK_SHARE) else other for _ in things[1:])]
-    (question, answer), *more = [ask(*thing) for ask, thing in zip(asks, things, strict=True)]
-    return Exercise(question, answer, (image,), more=tuple(more))
+    asked = [(first if chance(rng, _SAME_TASK_SHARE) else other)(*thing) for thing in things]
+    return tuple((question, told + rest) for question, told, rest in asked)
+
+
+def ask_where(image: Image.Image, things: Sequence[Thing], rng: np.random.Generator) -> Exercise:
+    """The box of the first thing; then one question for each of the others."""
+    question, told, rest = where(*things[0])
+    steps = f"{listed(things, where)}: "
+    return Exercise(question, told + rest, (image,), steps=steps, more=further(things[1:], where, what, rng))
+
+
+def ask_what(image: Image.Image, things: Sequence[Thing], rng: np.random.Generator) -> Exercise:
+    """What is in the box of the first thing; then one question for each of the others."""
+    question, told, _ = what(*things[0])
+    return Exercise(question, f"{listed(things, what)}: {told}", (image,), more=further(things[1:], what, where, rng))
 
 
 def ground(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Where a named object is: its box."""
     image, objects = _picture(rng, category, part)
-    return ask_of_each(image, [(o.label, o.box) for o in objects], where, what, rng)
+    return ask_where(image, [(o.label, o.box) for o in objects], rng)
 
 
 def refer(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """What is in a box: the object's colour and shape."""
     image, objects = _picture(rng, category, part)
-    return ask_of_each(image, [(o.label, o.box) for o in objects], what, where, rng)
+    return ask_what(image, [(o.label, o.box) for o in objects], rng)
 
 
 GROUNDING = Task("grounding", tuple(_COUNTS), ground)

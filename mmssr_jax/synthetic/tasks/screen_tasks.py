@@ -8,7 +8,18 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmssr_jax.synthetic.scene import chance, pick, several
-from mmssr_jax.synthetic.tasks.boxes import Box, ask_of_each, box_text, quarter, what, where
+from mmssr_jax.synthetic.tasks.boxes import (
+    Box,
+    Thing,
+    ask_what,
+    ask_where,
+    box_text,
+    further,
+    listed,
+    quarter,
+    what,
+    where,
+)
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 from mmssr_jax.synthetic.tiles.drawing import CELL, INK, PAINTS, SIZE
 from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, Part
@@ -64,7 +75,7 @@ def _paint(pen: ImageDraw.ImageDraw, widget: _Widget) -> None:
             pen.line((left, y, right, y), fill=colour, width=2)
 
 
-def _screen_with(rng: np.random.Generator, kind: str) -> tuple[Image.Image, list[tuple[str, Box]]]:
+def _screen_with(rng: np.random.Generator, kind: str) -> tuple[Image.Image, list[Thing]]:
     """A screen and its widgets as (name, box); the widget of the given kind comes first."""
     image, widgets = _make_screen(rng)
     return image, [(w.name, w.box) for w in sorted(widgets, key=lambda w: w.kind != kind)]
@@ -73,22 +84,23 @@ def _screen_with(rng: np.random.Generator, kind: str) -> tuple[Image.Image, list
 def ground(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Where a widget is: its box."""
     image, widgets = _screen_with(rng, category)
-    return ask_of_each(image, widgets, where, what, rng)
+    return ask_where(image, widgets, rng)
 
 
 def refer(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """What is in a box: the widget's colour and kind."""
     image, widgets = _screen_with(rng, category)
-    return ask_of_each(image, widgets, what, where, rng)
+    return ask_what(image, widgets, rng)
 
 
 def tap(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Whether what is in a box does something when it is tapped; half of the answers are no."""
     kind = pick(rng, _TAPPED) if chance(rng, 0.5) else "text"
-    image, ((name, box), *others) = _screen_with(rng, kind)
-    more = tuple(what(*other) for other in others)
-    answer, steps = "yes" if kind in _TAPPED else "no", f"{quarter(box)}, {name}: "
-    return Exercise(f"Can one tap {box_text(box)}?", answer, (image,), steps=steps, more=more)
+    image, widgets = _screen_with(rng, kind)
+    (name, box), *others = widgets
+    steps = f"{listed(widgets, what)}: {what(name, box)[1]}: "
+    question, answer = f"Can one tap {box_text(box)}?", "yes" if kind in _TAPPED else "no"
+    return Exercise(question, answer, (image,), steps=steps, more=further(others, what, where, rng))
 
 
 def sum_up(rng: np.random.Generator, category: str, part: Part) -> Exercise:
@@ -97,7 +109,7 @@ def sum_up(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     order = sorted(widgets, key=lambda w: (w.box[1] // CELL, w.box[0] // CELL))
     more = []
     for widget in several(rng, widgets, 2):
-        more.append((f"Describe the {widget.kind} and its corner.", f"{widget.name}, {quarter(widget.box)}"))
+        more.append((f"Describe the {widget.kind} and its corner.", f"{widget.name} {quarter(widget.box)}"))
     for widget in several(rng, widgets, 2):
         more.append((f"Describe the {quarter(widget.box)}.", widget.name))
     return Exercise("Describe the screen.", ", ".join(w.name for w in order) + ".", (image,), more=tuple(more))

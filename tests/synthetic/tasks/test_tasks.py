@@ -20,7 +20,7 @@ from mmssr_jax.synthetic.tasks import TASKS, boxes, caption_task, clips, several
 from mmssr_jax.synthetic.tasks.clips import FRAMES
 from mmssr_jax.synthetic.tiles import drawing
 from mmssr_jax.synthetic.tiles.drawing import CELL, PAINTS, SIZE
-from mmssr_jax.synthetic.tiles.tile_scene import CLOTHS, COLOURS, SHAPES, SIZES, TileCard, TileScene
+from mmssr_jax.synthetic.tiles.tile_scene import CELLS, CLOTHS, COLOURS, SHAPES, SIZES, TileCard, TileScene
 from tests.small import processor, tokenizer
 
 
@@ -42,11 +42,31 @@ def _quarter(text: str) -> str:
     return f"{'top' if y1 + y2 < SIZE else 'bottom'} {'left' if x1 + x2 < SIZE else 'right'}"
 
 
-@pytest.mark.parametrize("name", ["grounding", "referring", "screen_grounding", "screen_referring", "screen_taps"])
-def test_the_quarter_is_told_before_the_box_or_the_name(name):
+_REGION_TASKS = ["grounding", "referring", "screen_grounding", "screen_referring", "screen_taps"]
+
+
+@pytest.mark.parametrize("name", _REGION_TASKS)
+def test_the_quarter_is_told_before_the_box_or_with_the_name(name):
     for _, made in draws(name):
         for question, answer in [(made.question, made.steps + made.answer), *made.more]:
-            assert _quarter(question + answer) in answer
+            told = answer.removesuffix(": yes").removesuffix(": no").split(": ")[-1]
+            assert told.count("top") + told.count("bottom") == 1
+            assert _quarter(question + answer) in told
+
+
+@pytest.mark.parametrize("name", _REGION_TASKS)
+def test_an_answer_first_tells_where_everything_is_and_then_finds_what_was_asked_for(name):
+    for _, made in draws(name):
+        told, found = (made.steps + made.answer).split(": ")[:2]
+        things = told.split(", ")
+        assert found.split(" <")[0] in things
+        assert len(things) == 1 + len(made.more)
+        where = [next(cell for cell in CELLS if cell in thing) for thing in things]
+        assert where == [cell for cell in CELLS if cell in where]
+        for question, answer in made.more:
+            cell = _quarter(question + answer)
+            named = things[where.index(cell)].replace(cell, "").strip()
+            assert named in question + answer
 
 
 def _painted(image) -> str:
@@ -130,6 +150,10 @@ def test_names_in_few_shot_questions_hang_on_the_examples():
     assert min(places.values()) > 15
 
 
+def _place_asked_for(pair: tuple[str, str]) -> int:
+    return ("first", "second", "third").index(pair[0].split()[3])
+
+
 def test_what_is_told_of_several_pictures_is_what_they_show():
     answers = collections.Counter()
     for category, made in draws("multi_image", 150):
@@ -137,8 +161,14 @@ def test_what_is_told_of_several_pictures_is_what_they_show():
         if category == "what":
             place = made.question.split()[3]
             assert made.answer.split()[0] == colours[("first", "second", "third").index(place)]
+            things = [answer for _, answer in sorted([(made.question, made.answer), *made.more], key=_place_asked_for)]
+            assert [thing.split()[0] for thing in things] == colours
         else:
             told, answer = made.answer.split(": ")
+            assert sorted(told.split(", ")) == sorted([answer, *(answer for _, answer in made.more)])
+            assert [question for question, _ in made.more] == [
+                f"Which picture shows the {answer.rsplit(' ', 1)[0]}?" for _, answer in made.more
+            ]
             phrases = told.split(", ")
             assert [phrase.split()[0] for phrase in phrases] == colours
             assert [phrase.split()[2] for phrase in phrases] == ["first", "second", "third"]
@@ -161,7 +191,9 @@ def test_a_conversation_asks_for_everything_in_the_image_once(name):
         boxes = [coordinates.find(question + answer, height=SIZE, width=SIZE)[0].numbers for question, answer in turns]
         assert all(coordinates.iou(a, b) < 0.2 for a, b in itertools.combinations(boxes, 2))
         names = [
-            a.split(", ")[1] if q.startswith("What is in <") else q[len("What is the box of the ") : -1]
+            " ".join(a.split(": ")[-1].split()[2:])
+            if q.startswith("What is in <")
+            else q[len("What is the box of the ") : -1]
             for q, a in turns
         ]
         assert len(set(names)) == len(turns)
@@ -214,7 +246,7 @@ def test_taps_are_half_yes_and_no_for_texts_only():
     assert abs(answers["yes"] - 100) < 30
     for _, made in draws("screen_taps"):
         assert made.steps.endswith(": ")
-        assert ("text: " in made.steps) == (made.answer == "no")
+        assert made.steps.endswith("text: ") == (made.answer == "no")
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))
