@@ -81,13 +81,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "multi_0.3": {"shares": {"multi": 0.3}},
 }
 STEPS = {  # phase -> steps, by scale
-    "full": {"pretrain": 1200, "continual": 60, "boxes": 150, "sft": 2600, "video_sft": 100, "ui": 100},
+    "full": {"pretrain": 2000, "continual": 60, "boxes": 150, "sft": 2600, "video_sft": 100, "ui": 100},
     "reduced": {"pretrain": 400, "continual": 40, "boxes": 80, "sft": 500, "video_sft": 50, "ui": 50},
     "least": {"pretrain": 2, "continual": 2, "boxes": 2, "sft": 2, "video_sft": 2, "ui": 2},
 }
 QUESTIONS = {"full": (200, 420), "reduced": (200, 420), "least": (28, 28)}  # of a task, of the capabilities
 TASKS = {  # benchmark -> task, most tokens of an answer
-    "grounding": ("grounding", 56), "referring": ("referring", 32), "screens": ("screen_grounding", 72),
+    "grounding": ("grounding", 64), "referring": ("referring", 40), "screens": ("screen_grounding", 72),
     "taps": ("screen_taps", 56), "multi_image": ("multi_image", 24), "few_shot": ("few_shot", 10),
     "video": ("video", 10),
 }  # fmt: skip
@@ -152,7 +152,8 @@ def phases(choices: ConfigDict, steps: Mapping[str, int], seed: int) -> dict[str
         adafactor = {"kind": "adafactor"}
         result["continual"] = phase(steps["continual"], 5e-4, init=init, optimizer=adafactor, **data, **batch)
         init = "continual"
-    boxes = {"boxes": {"pool": "single_objects"}}
+    text = pre_training(choices.ratio, seed)["text"]  # without it the model forgets to look up what it reads
+    boxes = {"boxes": {"weight": 0.5, "pool": "single_objects"}, "text": {**text, "weight": 0.5}}
     result["boxes"] = phase(steps["boxes"], init=init, mixture=boxes, **batch)
     result["sft"] = phase(steps["sft"], init="boxes", **sft(choices), **batch)
     for name, sources in (("video_sft", ("video",)), ("ui", ("screen_*",))):

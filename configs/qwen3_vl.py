@@ -23,7 +23,7 @@ SIZES: dict[str, dict[str, int]] = {
         "captions": 12_000,
         "pool": 4000,
         "judged": 1000,
-        "pretrain": 1500,
+        "pretrain": 900,
         "warm_up": 380,
         "scorer": 280,
         "train": 120,

@@ -44,7 +44,7 @@ def test_names_recur_with_the_things_that_they_name(tmp_path: Path):
 
 
 def test_text_alone_has_scenes_questions_names_places_and_searches(tmp_path: Path):
-    write_documents(tmp_path, kind="text", size=200, seed=3)
+    write_documents(tmp_path, kind="text", size=400, seed=3)
     forms = collections.Counter()
     for document in lines_of(tmp_path):
         (part,) = document["parts"]
@@ -59,7 +59,7 @@ def test_text_alone_has_scenes_questions_names_places_and_searches(tmp_path: Pat
         elif lines[0].startswith("Which picture"):
             forms["search"] += 1
             told, found = lines[1].split(": ")
-            assert [thing.split()[2] for thing in told.split(", ")] == ["first", "second", "third"]
+            assert [thing.split()[2] for thing in told.split(", ")] == ["one", "two", "three"]
             assert sorted(told.split(", ")) == sorted([found, lines[3], lines[5]])
             for question, answer in zip(lines[::2], [found, lines[3], lines[5]], strict=True):
                 assert answer.rsplit(" ", 1)[0] == question[len("Which picture shows the ") : -1]

@@ -33,13 +33,8 @@ Ask = Callable[[str, Box], tuple[str, str, str]]  # (name, box) -> question; nam
 
 @dataclasses.dataclass(frozen=True)
 class _Object:
-    colour: str
-    shape: str
+    name: str
     box: Box
-
-    @property
-    def label(self) -> str:
-        return f"{self.colour} {self.shape}"
 
 
 def box_text(box: Box) -> str:
@@ -63,13 +58,14 @@ def _picture(rng: np.random.Generator, category: str, part: Part) -> tuple[Image
         cards = _cards(rng, category)
         scene, cells = place_cards(rng, cards)
     objects, centres = [], {}
-    for cell, (size, colour, shape) in zip(cells, (card.value for card in cards), strict=True):
+    for cell, card in zip(cells, cards, strict=True):
+        size = card.value[0]
         radius = round(RADII[size])
         x, y = (
             CELL * at + CELL // 2 + int(rng.integers(-_SHIFTS[size], _SHIFTS[size] + 1)) for at in (cell % 2, cell // 2)
         )
         centres[cell] = (x, y)
-        objects.append(_Object(colour, shape, (x - radius, y - radius, x + radius, y + radius)))
+        objects.append(_Object(card.phrase, (x - radius, y - radius, x + radius, y + radius)))
     return draw(scene, rng, centres=centres), objects
 
 
@@ -90,8 +86,11 @@ def what(name: str, box: Box) -> tuple[str, str, str]:
 
 
 def listed(things: Sequence[Thing], ask: Ask) -> str:
-    """Where everything is, in the order of the cells."""
-    return ", ".join(ask(*thing)[1] for thing in sorted(things, key=lambda thing: CELLS.index(quarter(thing[1]))))
+    """Where everything is, in the order of the cells, before the answer; nothing where there is only one thing."""
+    if len(things) == 1:
+        return ""
+    ordered = sorted(things, key=lambda thing: CELLS.index(quarter(thing[1])))
+    return ", ".join(ask(*thing)[1] for thing in ordered) + ": "
 
 
 def further(things: Sequence[Thing], first: Ask, other: Ask, rng: np.random.Generator) -> tuple[tuple[str, str], ...]:
@@ -106,26 +105,26 @@ def further(things: Sequence[Thing], first: Ask, other: Ask, rng: np.random.Gene
 def ask_where(image: Image.Image, things: Sequence[Thing], rng: np.random.Generator) -> Exercise:
     """The box of the first thing; then one question for each of the others."""
     question, told, rest = where(*things[0])
-    steps = f"{listed(things, where)}: "
-    return Exercise(question, told + rest, (image,), steps=steps, more=further(things[1:], where, what, rng))
+    more = further(things[1:], where, what, rng)
+    return Exercise(question, told + rest, (image,), steps=listed(things, where), more=more)
 
 
 def ask_what(image: Image.Image, things: Sequence[Thing], rng: np.random.Generator) -> Exercise:
     """What is in the box of the first thing; then one question for each of the others."""
     question, told, _ = what(*things[0])
-    return Exercise(question, f"{listed(things, what)}: {told}", (image,), more=further(things[1:], what, where, rng))
+    return Exercise(question, listed(things, what) + told, (image,), more=further(things[1:], what, where, rng))
 
 
 def ground(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Where a named object is: its box."""
     image, objects = _picture(rng, category, part)
-    return ask_where(image, [(o.label, o.box) for o in objects], rng)
+    return ask_where(image, [(o.name, o.box) for o in objects], rng)
 
 
 def refer(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """What is in a box: the object's colour and shape."""
     image, objects = _picture(rng, category, part)
-    return ask_what(image, [(o.label, o.box) for o in objects], rng)
+    return ask_what(image, [(o.name, o.box) for o in objects], rng)
 
 
 GROUNDING = Task("grounding", tuple(_COUNTS), ground)

@@ -98,7 +98,7 @@ def tap(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     kind = pick(rng, _TAPPED) if chance(rng, 0.5) else "text"
     image, widgets = _screen_with(rng, kind)
     (name, box), *others = widgets
-    steps = f"{listed(widgets, what)}: {what(name, box)[1]}: "
+    steps = f"{listed(widgets, what)}{what(name, box)[1]}: "
     question, answer = f"Can one tap {box_text(box)}?", "yes" if kind in _TAPPED else "no"
     return Exercise(question, answer, (image,), steps=steps, more=further(others, what, where, rng))
 

@@ -12,9 +12,9 @@ from mmssr_jax.synthetic.scene import pick, several
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 from mmssr_jax.synthetic.tiles.drawing import draw
 from mmssr_jax.synthetic.tiles.skills import INVENTED
-from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, SHAPES, SIZES, Part, TileCard, place_cards
+from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, NUMBERS, SHAPES, SIZES, Part, TileCard, place_cards
 
-_ORDER = ("first", "second", "third")
+_ORDER = NUMBERS[:3]
 # Words that are one token each. The pool gives them other meanings, so that a name holds in its own question only. With
 # all 66 of them a tiny model copies names and does not bind them to things.
 NAMES = tuple(word for words in INVENTED for word in words if " " not in word)[:16]
@@ -55,7 +55,7 @@ def compare(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Which of three images shows a thing, or what one of them shows."""
     things, ((question, answer), *more) = find(rng)
     if category == "what":
-        more = [(f"What does the {_ORDER[place]} picture show?", " ".join(things[place])) for place in range(3)]
+        more = [(f"What does picture {_ORDER[place]} show?", " ".join(things[place])) for place in range(3)]
         question, answer = more.pop(int(rng.integers(3)))
     return Exercise(question, answer, tuple(one_card(rng, *thing, part) for thing in things), more=tuple(more))
 

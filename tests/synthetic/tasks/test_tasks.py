@@ -56,7 +56,10 @@ def test_the_quarter_is_told_before_the_box_or_with_the_name(name):
 
 @pytest.mark.parametrize("name", _REGION_TASKS)
 def test_an_answer_first_tells_where_everything_is_and_then_finds_what_was_asked_for(name):
-    for _, made in draws(name):
+    for category, made in draws(name):
+        if category == "alone":
+            assert ": " not in made.steps + made.answer
+            continue
         told, found = (made.steps + made.answer).split(": ")[:2]
         things = told.split(", ")
         assert found.split(" <")[0] in things
@@ -151,7 +154,7 @@ def test_names_in_few_shot_questions_hang_on_the_examples():
 
 
 def _place_asked_for(pair: tuple[str, str]) -> int:
-    return ("first", "second", "third").index(pair[0].split()[3])
+    return ("one", "two", "three").index(pair[0].split()[3])
 
 
 def test_what_is_told_of_several_pictures_is_what_they_show():
@@ -160,7 +163,7 @@ def test_what_is_told_of_several_pictures_is_what_they_show():
         colours = [_painted(image) for image in made.images]
         if category == "what":
             place = made.question.split()[3]
-            assert made.answer.split()[0] == colours[("first", "second", "third").index(place)]
+            assert made.answer.split()[0] == colours[("one", "two", "three").index(place)]
             things = [answer for _, answer in sorted([(made.question, made.answer), *made.more], key=_place_asked_for)]
             assert [thing.split()[0] for thing in things] == colours
         else:
@@ -171,7 +174,7 @@ def test_what_is_told_of_several_pictures_is_what_they_show():
             ]
             phrases = told.split(", ")
             assert [phrase.split()[0] for phrase in phrases] == colours
-            assert [phrase.split()[2] for phrase in phrases] == ["first", "second", "third"]
+            assert [phrase.split()[2] for phrase in phrases] == ["one", "two", "three"]
             assert answer in phrases
             thing, place = answer.rsplit(" ", 1)
             assert made.question == f"Which picture shows the {thing}?"
