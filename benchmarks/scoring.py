@@ -19,6 +19,7 @@ prefix pass is vision tower, connector, decoder, and logits at the last position
 | tree_over_separate | one pass for all / 15 passes, extrapolated from `--calls` |
 | vs_transformers_generate | 15 `generate` calls on the same weights, extrapolated from `--calls` / our one pass |
 | vs_transformers_shared | transformers' prefill and all 15 suffixes in a batch on its cache / our one pass |
+| transformers_qwen3_vl | both at Qwen3-VL's 2B shape with `--layers_7b`, and our pass over a prefix pass, in one run |
 | samples_per_s | the tiny model from a packed pool to the table, without compilation |
 | padding_share | share of padding among the tokens computed in that run |
 | input_over_decode | samples/s of decoding, resizing and tokenising / of decoding and resizing alone |
@@ -34,7 +35,7 @@ from typing import Any
 from absl import app, flags
 from scoring_parts import QUESTIONS, compiled, questions, random_params, ratio, rounds, sample_batch, shape_config
 
-PARTS = ("0.5b", "7b", "qwen3_vl", "transformers", "input", "pool", "gpu")
+PARTS = ("0.5b", "7b", "qwen3_vl", "transformers", "transformers_qwen3_vl", "input", "pool", "gpu")
 _ONLY = flags.DEFINE_list("only", list(PARTS), f"parts to run, of {', '.join(PARTS)}")
 _LAYERS = flags.DEFINE_integer("layers", 0, "layers of decoder and tower at 0.5B shape; 0 is all 24 and 26")
 _LAYERS_7B = flags.DEFINE_integer("layers_7b", 2, "the same at 7B shape; 0 is all 28 and 26")
@@ -91,13 +92,16 @@ def main(_: list[str]) -> None:
     if "qwen3_vl" in only:
         result["qwen3_vl"] = measure_shape("qwen3_vl_2b", _LAYERS_7B.value, dtype, more=False)
         result["tree_over_prefix_qwen3_vl"] = result["qwen3_vl"].pop("tree_over_prefix")
+    sizes = {"text": _TEXT.value, "calls": _CALLS.value, "repeats": _REPEATS.value, "threads": _THREADS.value}
     if "transformers" in only:
         import scoring_torch
 
-        config = shape_config("llava_ov_0_5b", _LAYERS.value, "float32")
-        result |= scoring_torch.compare(
-            config, text=_TEXT.value, calls=_CALLS.value, repeats=_REPEATS.value, threads=_THREADS.value
-        )
+        result |= scoring_torch.compare(shape_config("llava_ov_0_5b", _LAYERS.value, "float32"), **sizes)
+    if "transformers_qwen3_vl" in only:
+        import scoring_torch
+
+        config = shape_config("qwen3_vl_2b", _LAYERS_7B.value, "float32")
+        result["transformers_qwen3_vl"] = scoring_torch.compare(config, **sizes)
     if "input" in only:
         result |= scoring_input.input_rates(threads=_THREADS.value)
     if "pool" in only:

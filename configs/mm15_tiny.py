@@ -81,9 +81,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "multi_0.3": {"shares": {"multi": 0.3}},
 }
 STEPS = {  # phase -> steps, by scale
-    "full": {"pretrain": 2000, "continual": 60, "boxes": 150, "sft": 2600, "video_sft": 100, "ui": 100},
-    "reduced": {"pretrain": 400, "continual": 40, "boxes": 80, "sft": 500, "video_sft": 50, "ui": 50},
-    "least": {"pretrain": 2, "continual": 2, "boxes": 2, "sft": 2, "video_sft": 2, "ui": 2},
+    "full": {
+        "language": 900,
+        "pretrain": 1200,
+        "continual": 60,
+        "boxes": 200,
+        "sft": 2400,
+        "video_sft": 100,
+        "ui": 100,
+    },
+    "reduced": {"language": 700, "pretrain": 300, "continual": 40, "boxes": 80, "sft": 500, "video_sft": 50, "ui": 50},
+    "least": {"language": 2, "pretrain": 2, "continual": 2, "boxes": 2, "sft": 2, "video_sft": 2, "ui": 2},
 }
 QUESTIONS = {"full": (200, 420), "reduced": (200, 420), "least": (28, 28)}  # of a task, of the capabilities
 TASKS = {  # benchmark -> task, most tokens of an answer
@@ -143,16 +151,19 @@ def sft(choices: ConfigDict) -> dict[str, Any]:
 
 def phases(choices: ConfigDict, steps: Mapping[str, int], seed: int) -> dict[str, Any]:
     """The phases of an arm by name; pre-training is a stage of its own when training from scratch."""
-    batch, result = choices.batch.to_dict(), {}
+    batch, text = choices.batch.to_dict(), pre_training(choices.ratio, seed)["text"]
+    result = {"language": phase(steps["language"], images=0, targets=240, mixture={"text": {**text, "weight": 1.0}})}
+    init = "language"
     if not choices.scratch:
-        result["pretrain"] = pre_trained(choices, steps, seed, experts=choices.experts)
-    init = "base" if choices.scratch else "pretrain"
+        pre_training_phase = pre_trained(choices, steps, seed, experts=choices.experts)
+        result["pretrain"] = {**pre_training_phase, "init": init}
+        init = "pretrain"
     if choices.continual:
         data = {"mixture": continual(choices.continual)}
         adafactor = {"kind": "adafactor"}
         result["continual"] = phase(steps["continual"], 5e-4, init=init, optimizer=adafactor, **data, **batch)
         init = "continual"
-    text = pre_training(choices.ratio, seed)["text"]  # without it the model forgets to look up what it reads
+    # Without text the model forgets how to look up what it reads.
     boxes = {"boxes": {"weight": 0.5, "pool": "single_objects"}, "text": {**text, "weight": 0.5}}
     result["boxes"] = phase(steps["boxes"], init=init, mixture=boxes, **batch)
     result["sft"] = phase(steps["sft"], init="boxes", **sft(choices), **batch)

@@ -177,6 +177,9 @@ def _unpacked_index(packed: dict[str, np.ndarray], offset: np.ndarray) -> Featur
 
 def _segment_starts(segment_ids: np.ndarray, segments: int | None = None) -> np.ndarray:
     """Ids [B, L] -> [B, segments + 1], the index of each segment's first entry; 0 for an empty segment."""
-    count = int(segment_ids.max()) if segments is None else max(segments, int(segment_ids.max()))
+    last = int(segment_ids.max(initial=0))
+    count = last if segments is None else max(segments, last)
+    if not segment_ids.size:  # rows without room for an image
+        return np.zeros((len(segment_ids), count + 1), int)
     hits = segment_ids[:, None, :] == np.arange(count + 1)[None, :, None]
     return np.where(hits.any(-1), hits.argmax(-1), 0)

@@ -17,13 +17,13 @@ from mmssr_jax.synthetic.generate import IMAGES
 from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tasks import several_images, told_scenes
 from mmssr_jax.synthetic.tiles.drawing import draw
-from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, SHAPES, SIZES, draw_scene
+from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, NUMBERS, SHAPES, SIZES, draw_scene
 
 FILE = "documents.jsonl"
 DocumentKind = Literal["interleaved", "text"]
 Part = str | Image.Image
 _STREAMS = {"interleaved": 21, "text": 22}  # apart from those of pool, captions, benchmarks and exercises
-_TEXTS = (0.05, 0.1, 0.5, 0.15, 0.2)  # shares: scenes, questions about them, names, places, things to be found
+_TEXTS = (0.05, 0.1, 0.4, 0.2, 0.25)  # shares: scenes, questions about them, names, places, things to be found
 _NAMED = 4  # pictures of a document that names two things
 _ROUNDS = 3  # in which a text repeats its names
 _CATEGORIES = several_images.FEW_SHOT.categories
@@ -90,11 +90,11 @@ def _names(rng: np.random.Generator) -> str:
 
 
 def _places(rng: np.random.Generator) -> str:
-    """Two to four things with their quarters of a picture, or the quarters with the things; then in another order."""
+    """Two to four things with the numbers of their quarters, or the numbers with the things; then in other orders."""
     count = int(rng.integers(2, 5))
-    things = zip(several(rng, COLOURS, count), several(rng, SHAPES, count), several(rng, CELLS, count), strict=True)
-    pairs = [(f"{pick(rng, SIZES)} {colour} {shape}", cell) for colour, shape, cell in things]
-    told = [" ".join(pair) for pair in (pairs if chance(rng, 0.5) else [(cell, thing) for thing, cell in pairs])]
+    things = zip(several(rng, COLOURS, count), several(rng, SHAPES, count), several(rng, NUMBERS, count), strict=True)
+    pairs = [(f"{pick(rng, SIZES)} {colour} {shape}", number) for colour, shape, number in things]
+    told = [" ".join(pair) for pair in (pairs if chance(rng, 0.75) else [pair[::-1] for pair in pairs])]
     rounds = [told, *(several(rng, told, count) for _ in range(_ROUNDS))]
     return ": ".join(", ".join(one) for one in rounds)
 

@@ -66,6 +66,19 @@ def test_packed_batch_has_the_loss_of_its_samples(parts: int):
     assert packed == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("make", [training_batches, validation_batches])
+def test_rows_without_room_for_an_image_hold_text_as_rows_with_room_do(make):
+    texts = [sample(str(n), answer="red cat " * (n + 1), images=0) for n in range(8)]
+    losses = []
+    for images in (0, 4):
+        shape = dataclasses.replace(SHAPE, images=images)
+        seed = {"seed": 3} if make is training_batches else {}
+        batch, origin = next(iter(make(texts, _encode, shape, processor(), **seed)))
+        losses.append((float(_loss(batch)), [int(n) for n in origin.drawn]))
+    assert losses[0] == (pytest.approx(losses[1][0], rel=1e-6), losses[1][1])
+    assert losses[0][0] > 0
+
+
 def test_stream_goes_on_where_its_state_says():
     stream = iter(_stream())
     for _ in range(3):

@@ -13,7 +13,7 @@ from PIL import Image
 from mmssr_jax.data.documents import Documents
 from mmssr_jax.synthetic.corpora import FILE, write_documents
 from mmssr_jax.synthetic.tiles.drawing import SIZE
-from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, SHAPES
+from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, NUMBERS, SHAPES
 
 _LINE = re.compile(rf"(({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})) (\w+)")
 
@@ -67,7 +67,7 @@ def test_text_alone_has_scenes_questions_names_places_and_searches(tmp_path: Pat
             forms["places"] += 1
             rounds = [one.split(", ") for one in lines[0].split(": ")]
             assert [sorted(one) for one in rounds] == [sorted(rounds[0])] * 4
-            assert all(any(cell in thing for cell in CELLS) for thing in rounds[0])
+            assert all(any(number in thing for number in NUMBERS) for thing in rounds[0])
         else:
             forms["scene" if len(lines) == 1 else "question"] += 1
             assert lines[0].endswith(".")

@@ -18,7 +18,7 @@ from mmssr_jax.images import coordinates
 from mmssr_jax.synthetic.scene import chance, pick, several
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 from mmssr_jax.synthetic.tiles.drawing import CELL, RADII, SIZE, draw
-from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, SHAPES, SIZES, Part, TileCard, place_cards
+from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, NUMBERS, SHAPES, SIZES, Part, TileCard, place_cards
 
 _SHIFTS = {"big": 1, "small": 5}  # from the middle of the cell, in pixels
 _SAME_TASK_SHARE = 0.75  # of the further questions of a conversation
@@ -70,9 +70,9 @@ def _picture(rng: np.random.Generator, category: str, part: Part) -> tuple[Image
 
 
 def quarter(box: Box) -> str:
-    """The quarter of the picture that holds a box, as the descriptions of pre-training call it."""
+    """The number of the quarter of the picture that holds a box, in the order of the descriptions, as a word."""
     x, y = ((box[i] + box[i + 2]) / 2 for i in (0, 1))
-    return CELLS[2 * int(y // CELL) + int(x // CELL)]
+    return NUMBERS[2 * int(y // CELL) + int(x // CELL)]
 
 
 def where(name: str, box: Box) -> tuple[str, str, str]:
@@ -89,7 +89,7 @@ def listed(things: Sequence[Thing], ask: Ask) -> str:
     """Where everything is, in the order of the cells, before the answer; nothing where there is only one thing."""
     if len(things) == 1:
         return ""
-    ordered = sorted(things, key=lambda thing: CELLS.index(quarter(thing[1])))
+    ordered = sorted(things, key=lambda thing: NUMBERS.index(quarter(thing[1])))
     return ", ".join(ask(*thing)[1] for thing in ordered) + ": "
 
 

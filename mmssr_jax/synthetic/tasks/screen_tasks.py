@@ -22,7 +22,7 @@ from mmssr_jax.synthetic.tasks.boxes import (
 )
 from mmssr_jax.synthetic.tasks.exercise import Exercise, Task
 from mmssr_jax.synthetic.tiles.drawing import CELL, INK, PAINTS, SIZE
-from mmssr_jax.synthetic.tiles.tile_scene import CELLS, COLOURS, Part
+from mmssr_jax.synthetic.tiles.tile_scene import COLOURS, Part
 
 _WIDTHS, _HEIGHT = (12, 24), 14  # of a widget, in pixels
 _WHITE = PAINTS["white"]
@@ -49,7 +49,7 @@ def _make_screen(rng: np.random.Generator) -> tuple[Image.Image, list[_Widget]]:
     pen.rectangle((1, 1, SIZE - 2, SIZE - 2), fill=_WHITE)
     kinds, colours = several(rng, (*_TAPPED, "text"), 4), several(rng, COLOURS, 4)
     widgets = []
-    for cell, kind, colour in zip(several(rng, range(len(CELLS)), 4), kinds, colours, strict=True):
+    for cell, kind, colour in zip(several(rng, range(4), 4), kinds, colours, strict=True):
         width = pick(rng, _WIDTHS)
         left = cell % 2 * CELL + int(rng.integers(3, CELL - width - 3))
         top = cell // 2 * CELL + int(rng.integers(4, CELL - _HEIGHT - 4))
@@ -109,9 +109,9 @@ def sum_up(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     order = sorted(widgets, key=lambda w: (w.box[1] // CELL, w.box[0] // CELL))
     more = []
     for widget in several(rng, widgets, 2):
-        more.append((f"Describe the {widget.kind} and its corner.", f"{widget.name} {quarter(widget.box)}"))
+        more.append((f"Describe the {widget.kind} and its quarter.", f"{widget.name} {quarter(widget.box)}"))
     for widget in several(rng, widgets, 2):
-        more.append((f"Describe the {quarter(widget.box)}.", widget.name))
+        more.append((f"Describe quarter {quarter(widget.box)}.", widget.name))
     return Exercise("Describe the screen.", ", ".join(w.name for w in order) + ".", (image,), more=tuple(more))
 
 

@@ -20,7 +20,7 @@ from mmssr_jax.synthetic.tasks import TASKS, boxes, caption_task, clips, several
 from mmssr_jax.synthetic.tasks.clips import FRAMES
 from mmssr_jax.synthetic.tiles import drawing
 from mmssr_jax.synthetic.tiles.drawing import CELL, PAINTS, SIZE
-from mmssr_jax.synthetic.tiles.tile_scene import CELLS, CLOTHS, COLOURS, SHAPES, SIZES, TileCard, TileScene
+from mmssr_jax.synthetic.tiles.tile_scene import CLOTHS, COLOURS, NUMBERS, SHAPES, SIZES, TileCard, TileScene
 from tests.small import processor, tokenizer
 
 
@@ -39,7 +39,7 @@ def _near(pixels: np.ndarray, colour: str) -> np.ndarray:
 def _quarter(text: str) -> str:
     """The quarter of the picture in which the box of a text lies."""
     x1, y1, x2, y2 = coordinates.find(text, height=SIZE, width=SIZE)[0].numbers
-    return f"{'top' if y1 + y2 < SIZE else 'bottom'} {'left' if x1 + x2 < SIZE else 'right'}"
+    return NUMBERS[2 * (y1 + y2 >= SIZE) + (x1 + x2 >= SIZE)]
 
 
 _REGION_TASKS = ["grounding", "referring", "screen_grounding", "screen_referring", "screen_taps"]
@@ -50,8 +50,7 @@ def test_the_quarter_is_told_before_the_box_or_with_the_name(name):
     for _, made in draws(name):
         for question, answer in [(made.question, made.steps + made.answer), *made.more]:
             told = answer.removesuffix(": yes").removesuffix(": no").split(": ")[-1]
-            assert told.count("top") + told.count("bottom") == 1
-            assert _quarter(question + answer) in told
+            assert [word for word in told.split() if word in NUMBERS] == [_quarter(question + answer)]
 
 
 @pytest.mark.parametrize("name", _REGION_TASKS)
@@ -64,8 +63,8 @@ def test_an_answer_first_tells_where_everything_is_and_then_finds_what_was_asked
         things = told.split(", ")
         assert found.split(" <")[0] in things
         assert len(things) == 1 + len(made.more)
-        where = [next(cell for cell in CELLS if cell in thing) for thing in things]
-        assert where == [cell for cell in CELLS if cell in where]
+        where = [next(word for word in thing.split() if word in NUMBERS) for thing in things]
+        assert where == [number for number in NUMBERS if number in where]
         for question, answer in made.more:
             cell = _quarter(question + answer)
             named = things[where.index(cell)].replace(cell, "").strip()
@@ -194,7 +193,7 @@ def test_a_conversation_asks_for_everything_in_the_image_once(name):
         boxes = [coordinates.find(question + answer, height=SIZE, width=SIZE)[0].numbers for question, answer in turns]
         assert all(coordinates.iou(a, b) < 0.2 for a, b in itertools.combinations(boxes, 2))
         names = [
-            " ".join(a.split(": ")[-1].split()[2:])
+            " ".join(a.split(": ")[-1].split()[1:])
             if q.startswith("What is in <")
             else q[len("What is the box of the ") : -1]
             for q, a in turns
