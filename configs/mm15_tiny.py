@@ -81,21 +81,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "multi_0.3": {"shares": {"multi": 0.3}},
 }
 STEPS = {  # phase -> steps, by scale
-    "full": {
-        "language": 900,
-        "pretrain": 1200,
-        "continual": 60,
-        "boxes": 200,
-        "sft": 2400,
-        "video_sft": 100,
-        "ui": 100,
-    },
-    "reduced": {"language": 700, "pretrain": 300, "continual": 40, "boxes": 80, "sft": 500, "video_sft": 50, "ui": 50},
-    "least": {"language": 2, "pretrain": 2, "continual": 2, "boxes": 2, "sft": 2, "video_sft": 2, "ui": 2},
+    "full": {"language": 900, "pretrain": 1000, "continual": 60, "boxes": 500, "sft": 2400, "after": 100},
+    "reduced": {"language": 700, "pretrain": 300, "continual": 40, "boxes": 80, "sft": 500, "after": 50},
+    "least": {"language": 2, "pretrain": 2, "continual": 2, "boxes": 2, "sft": 2, "after": 2},
 }
 QUESTIONS = {"full": (200, 420), "reduced": (200, 420), "least": (28, 28)}  # of a task, of the capabilities
 TASKS = {  # benchmark -> task, most tokens of an answer
-    "grounding": ("grounding", 64), "referring": ("referring", 40), "screens": ("screen_grounding", 72),
+    "grounding": ("grounding", 64), "referring": ("referring", 16), "screens": ("screen_grounding", 72),
     "taps": ("screen_taps", 56), "multi_image": ("multi_image", 24), "few_shot": ("few_shot", 10),
     "video": ("video", 10),
 }  # fmt: skip
@@ -164,13 +156,13 @@ def phases(choices: ConfigDict, steps: Mapping[str, int], seed: int) -> dict[str
         result["continual"] = phase(steps["continual"], 5e-4, init=init, optimizer=adafactor, **data, **batch)
         init = "continual"
     # Without text the model forgets how to look up what it reads.
-    boxes = {"boxes": {"weight": 0.5, "pool": "single_objects"}, "text": {**text, "weight": 0.5}}
+    boxes = {"boxes": {"weight": 0.7, "pool": "single_objects"}, "text": {**text, "weight": 0.3}}
     result["boxes"] = phase(steps["boxes"], init=init, mixture=boxes, **batch)
     result["sft"] = phase(steps["sft"], init="boxes", **sft(choices), **batch)
     for name, sources in (("video_sft", ("video",)), ("ui", ("screen_*",))):
         if choices.after_sft[name]:
             mixture = {name: {"pool": "exercises", "sources": sources}}
-            result[name] = phase(steps[name], 1e-3, init="sft", mixture=mixture, **batch)
+            result[name] = phase(steps["after"], 1e-3, init="sft", mixture=mixture, **batch)
     return {name: {**one, "seed": seed} for name, one in result.items()}
 
 
@@ -204,7 +196,7 @@ def pools(seed: int) -> dict[str, Any]:
         "captions": {"captions": {"size": 4000, "seed": 9 + 100 * seed, "world": "tiles"}},
         "instructions": {"tiles": {"size": 4000, "seed": 100 * seed, "flaw_share": 0.0}},
         "exercises": {"exercises": {"tasks": tasks, "size": 18_000, "seed": 2 + 100 * seed, "frames": 4}},
-        "single_objects": {"exercises": {"tasks": {"locating": 1.0}, "size": 2000, "seed": 3 + 100 * seed}},
+        "single_objects": {"exercises": {"tasks": {"locating": 1.0}, "size": 6000, "seed": 3 + 100 * seed}},
     }
     return {name: {**pool, "verify_images": "header"} for name, pool in generated.items()}
 

@@ -1,7 +1,7 @@
 """Grounding and referring: objects whose boxes are known, written as MM1.5 writes them.
 
 `<x1,y1,x2,y2>` in the units of `images.coordinates`. Each object lies in a quarter of the picture, at a place of its
-own, so that a constant box is seldom correct. An answer first tells where everything is: a tiny model looks up what it
+own, so that a constant box is seldom correct. A box is preceded by where everything is: a tiny model looks up what it
 wrote, and cannot search what it saw. A training conversation has one question per object of the picture, as grounding
 data has many boxes per image; a benchmark row has one question.
 """
@@ -112,7 +112,7 @@ def ask_where(image: Image.Image, things: Sequence[Thing], rng: np.random.Genera
 def ask_what(image: Image.Image, things: Sequence[Thing], rng: np.random.Generator) -> Exercise:
     """What is in the box of the first thing; then one question for each of the others."""
     question, told, _ = what(*things[0])
-    return Exercise(question, listed(things, what) + told, (image,), more=further(things[1:], what, where, rng))
+    return Exercise(question, told, (image,), more=further(things[1:], what, where, rng))
 
 
 def ground(rng: np.random.Generator, category: str, part: Part) -> Exercise:
