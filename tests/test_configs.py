@@ -180,8 +180,8 @@ def test_arms_of_the_tiny_life_cycle_share_the_phases_in_which_they_do_not_diffe
     config = mm15_tiny.get_config("3@reduced/recipe,refer_0.4,no_continual,ui")
     starts = {name: phase.get("init", "base") for name, phase in config.train.phases.items()}
     assert starts == {
-        "pretrain": "base", "continual": "pretrain", "boxes": "continual", "sft": "boxes", "sft-refer_0_4": "boxes",
-        "boxes-no_continual": "pretrain", "sft-no_continual": "boxes-no_continual", "ui": "sft",
+        "language": "base", "pretrain": "language", "continual": "pretrain", "boxes": "continual", "sft": "boxes",
+        "sft-refer_0_4": "boxes", "boxes-no_continual": "pretrain", "sft-no_continual": "boxes-no_continual", "ui": "sft",
     }  # fmt: skip
     assert config.evaluate.runs == ("sft", "sft-refer_0_4", "sft-no_continual", "ui")
     assert {phase.seed for phase in config.train.phases.values()} == {3}
