@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,18 @@ AVERAGES = {  # "average" is that of the paper's five categories
     "average": ("text_rich", "knowledge", "general", "refer_ground", "several_pictures"),
 }
 
-# What a model gets that reads every picture and guesses what is asked for: one of two lines; one of three pictures in
-# half of the questions; any of one, two, or three or four objects; any of four widgets.
-READERS = {
-    "few_shot": 50.0, "multi_image": (100 + 100 / 3) / 2, "grounding": 100 * (1 + 1 / 2 + 7 / 24) / 3,
-    "referring": 100 * (1 + 1 / 2 + 7 / 24) / 3, "screens": 25.0,
-}  # fmt: skip
+GUESSES = {"few_shot": 50.0}  # one of two lines
+
+
+def _of_equal_size(count: int) -> float:
+    """How often a guess among the objects of the asked one's size is right; each other has that size in half of all."""
+    return sum(math.comb(count - 1, k) / 2 ** (count - 1) / (1 + k) for k in range(count))
+
+
+_OBJECT = 100 * (1 + _of_equal_size(2) + (_of_equal_size(3) + _of_equal_size(4)) / 2) / 3
+# What a model gets that reads and locates everything without a fault and guesses which one is asked for. In half of the
+# questions about several pictures that is told.
+READERS = {"grounding": _OBJECT, "referring": _OBJECT, "screens": 25.0, "multi_image": (100 + 100 / 3) / 2}
 
 
 def measures(result: Mapping[str, Any]) -> dict[str, float]:
@@ -73,12 +80,16 @@ def measures(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def floors(workdir: Workdir, result: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Benchmark -> what needs no skill: the same questions without images, the best constant answer, a guess."""
+    """Benchmark -> what needs no skill: the same questions without images, the best constant answer, a guess.
+
+    "reader" is of another kind: it needs all of a skill but for knowing which one is asked for.
+    """
     found: dict[str, dict[str, float]] = {}
     for name, entry in result["benchmarks"].items():
         more = {key.replace("always yes", "constant"): value for key, value in entry["more"].items()}
         known = {"blind": entry["blind"]["value"], "constant": more.get("constant", more.get("constant box"))}
-        known["guess"] = READERS.get(name, more.get("chance"))
+        known["guess"] = GUESSES.get(name, more.get("chance"))
+        known["reader"] = READERS.get(name)
         if known["constant"] is None:
             known["constant"] = _most_frequent(workdir.benchmark(name) / f"{name}.tsv")
         found[name] = {key: round(float(value), 4) for key, value in known.items() if value is not None}

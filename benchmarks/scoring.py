@@ -1,13 +1,13 @@
 """Cost of scoring relative to one forward pass and to transformers; prints one JSON line.
 
     pip install -e .[bench]
-    python benchmarks/scoring.py                                   (2 threads, float32; an hour and 12 GiB on two cores)
+    python benchmarks/scoring.py                                   (2 threads, float32; over an hour, 12 GiB)
     python benchmarks/scoring.py --only=0.5b,7b,input,pool --layers=4              (minutes; without PyTorch)
     python benchmarks/scoring.py --only=gpu                        (without a GPU it prints what it would run)
 
-Shapes are LLaVA-OneVision's: one view (729 tokens and a newline), `--text` tokens of conversation, random weights. A
-prefix pass is vision tower, connector, decoder, and logits at the last position. Compared programs alternate for
-`--repeats` rounds; a ratio is the median of the rounds' ratios.
+Shapes are LLaVA-OneVision's but where Qwen3-VL is named: one view (729 tokens and a newline), `--text` tokens of
+conversation, random weights. A prefix pass is vision tower, connector, decoder, and logits at the last position.
+Compared programs alternate for `--repeats` rounds; a ratio is the median of the rounds' ratios.
 
 | key | meaning |
 | --- | --- |
@@ -19,7 +19,8 @@ prefix pass is vision tower, connector, decoder, and logits at the last position
 | tree_over_separate | one pass for all / 15 passes, extrapolated from `--calls` |
 | vs_transformers_generate | 15 `generate` calls on the same weights, extrapolated from `--calls` / our one pass |
 | vs_transformers_shared | transformers' prefill and all 15 suffixes in a batch on its cache / our one pass |
-| transformers_qwen3_vl | both at Qwen3-VL's 2B shape with `--layers_7b`, and our pass over a prefix pass, in one run |
+| transformers | version, how far logits differ, tree_over_prefix in the same run, seconds of each program |
+| transformers_qwen3_vl | the last three at Qwen3-VL's 2B shape with `--layers_7b` |
 | samples_per_s | the tiny model from a packed pool to the table, without compilation |
 | padding_share | share of padding among the tokens computed in that run |
 | input_over_decode | samples/s of decoding, resizing and tokenising / of decoding and resizing alone |
@@ -93,13 +94,11 @@ def main(_: list[str]) -> None:
         result["qwen3_vl"] = measure_shape("qwen3_vl_2b", _LAYERS_7B.value, dtype, more=False)
         result["tree_over_prefix_qwen3_vl"] = result["qwen3_vl"].pop("tree_over_prefix")
     sizes = {"text": _TEXT.value, "calls": _CALLS.value, "repeats": _REPEATS.value, "threads": _THREADS.value}
-    if "transformers" in only:
+    if only & {"transformers", "transformers_qwen3_vl"}:
         import scoring_torch
-
+    if "transformers" in only:
         result |= scoring_torch.compare(shape_config("llava_ov_0_5b", _LAYERS.value, "float32"), **sizes)
     if "transformers_qwen3_vl" in only:
-        import scoring_torch
-
         config = shape_config("qwen3_vl_2b", _LAYERS_7B.value, "float32")
         result["transformers_qwen3_vl"] = scoring_torch.compare(config, **sizes)
     if "input" in only:

@@ -94,16 +94,17 @@ def _qwen3_vl(config: Any, params: Any, batch: Any, folder: Path) -> tuple[Any, 
 
     from mmssr_jax.convert.export_hf import export_qwen3_vl
     from mmssr_jax.convert.qwen3_vl import Qwen3VLConfig
+    from mmssr_jax.images.image_blocks import COLUMNS, IMAGE, ROWS
 
     marks = {"video_token": IMAGE_TOKEN - 1, "vision_start": IMAGE_TOKEN - 2, "vision_end": IMAGE_TOKEN - 3}
     export_qwen3_vl(Qwen3VLConfig(config, image_token=IMAGE_TOKEN, **marks), params, folder)
     blocks, place = batch.pixels
-    used, patch = place[:, 0] > 0, config.vision.patch_size
+    used, patch = place[:, IMAGE] > 0, config.vision.patch_size
     M, F, S, _, C = blocks[used].shape
     n = S // patch
     # A block [F, S, S, 3] is n x n patches in raster order, each flattened as [3, F, patch, patch].
     cut = blocks[used].reshape(M, F, n, patch, n, patch, C).transpose(0, 2, 4, 6, 1, 3, 5).reshape(M * n * n, -1)
-    rows, columns = place[used][0, 3:]
+    rows, columns = place[used][0, [ROWS, COLUMNS]]
     image = {
         "pixel_values": torch.tensor(cut.astype(np.float32) / 127.5 - 1),
         "image_grid_thw": torch.tensor([[1, rows * n, columns * n]]),

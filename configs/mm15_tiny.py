@@ -52,10 +52,10 @@ CHOICES: dict[str, Any] = {
 ALL = CHOICES["components"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "recipe": {},
-    # Experts in every layer (there are three; the paper has them in every second), upcycled from the dense base model.
+    # Experts in every layer (there are three; the paper has them in every second), upcycled from the dense model.
     "moe": {"experts": 8},
     # A model with a C-Abstractor from random weights.
-    "scratch": {"scratch": True},
+    "scratch": {"scratch": True, "batch": {"length": 288}},  # 36 tokens an image instead of 16
     # The initial model captions images; the filtered captions join continual pre-training.
     "self_captions": {"continual": ("ocr", "own")},
     # MM1.5-Video and MM1.5-UI; without the first, video questions go to the image model (training-free).
@@ -144,11 +144,11 @@ def sft(choices: ConfigDict) -> dict[str, Any]:
 def phases(choices: ConfigDict, steps: Mapping[str, int], seed: int) -> dict[str, Any]:
     """The phases of an arm by name; pre-training is a stage of its own when training from scratch."""
     batch, text = choices.batch.to_dict(), pre_training(choices.ratio, seed)["text"]
-    result = {"language": phase(steps["language"], images=0, targets=240, mixture={"text": {**text, "weight": 1.0}})}
-    init = "language"
+    result, init = {}, "base"
     if not choices.scratch:
-        pre_training_phase = pre_trained(choices, steps, seed, experts=choices.experts)
-        result["pretrain"] = {**pre_training_phase, "init": init}
+        reading = {"text": {**text, "weight": 1.0}}
+        result["language"] = phase(steps["language"], images=0, targets=240, mixture=reading)
+        result["pretrain"] = {**pre_trained(choices, steps, seed, experts=choices.experts), "init": "language"}
         init = "pretrain"
     if choices.continual:
         data = {"mixture": continual(choices.continual)}

@@ -51,10 +51,11 @@ def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def points(interval: Interval | None) -> str:
-    """A difference in points with its interval."""
+    """A difference in points with its interval, which one replicate has not."""
     if interval is None:
         return "–"
-    return f"{signed(interval.mean, 1)} ({format_interval((interval.low, interval.high), 1)})"
+    bounds = f" ({format_interval((interval.low, interval.high), 1)})" if interval.replicates > 1 else ""
+    return f"{signed(interval.mean, 1)}{bounds}"
 
 
 def label(name: str) -> str:

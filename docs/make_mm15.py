@@ -46,7 +46,9 @@ def made(results: Results) -> str:
     scale = results[0]["scale"]
     seeds = ", ".join(str(result["seed"]) for result in results)
     steps = STEPS[scale]
-    return f"Seeds {seeds}; {steps['pretrain']} steps of pre-training and {steps['sft']} of SFT ({scale})."
+    text, pictures, boxes, sft = (f"{steps[name]:,}" for name in ("language", "pretrain", "boxes", "sft"))
+    lengths = f"{text} steps on text, {pictures} of pre-training, {boxes} on single boxes, {sft} of SFT"
+    return f"Seeds {seeds}; {lengths} ({scale})."
 
 
 def not_run(family: str) -> str:
@@ -81,8 +83,10 @@ def skill_rows(results: Results) -> list[list[str]]:
         floors = {key: np.array([r["floors"][name].get(key, np.nan) for r in results]) for key in LEARNED}
         best = np.nanmax(np.array(list(floors.values())), axis=0)
         own = of_arm(results, "recipe", name)
-        means = [fixed(float(values.mean()), 1) for values in floors.values()]
-        rows.append([label, measure, fixed(float(own.mean()), 1), *means, points(paired_difference(own, best))])
+        means = [fixed(float(values.mean()), 1) for values in (own, *floors.values())]
+        reader = results[0]["floors"][name].get("reader")
+        stricter = "–" if reader is None else fixed(reader, 1)
+        rows.append([label, measure, *means, points(paired_difference(own, best)), stricter])
     return rows
 
 
@@ -116,7 +120,7 @@ def skill_table(results: Results) -> str:
     """The table of skills, which the README has as well."""
     if not results:
         return not_run("skills")
-    head = ["skill", "measure", "model", *LEARNED.values(), "gain over the best of these"]
+    head = ["skill", "measure", "model", *LEARNED.values(), "gain over the best of these", "guesses which"]
     return f"{made(results)}\n\n{table(head, skill_rows(results))}"
 
 

@@ -173,6 +173,7 @@ def test_random_weights_of_the_tiny_life_cycle_hang_on_the_seed_and_keep_the_rat
     first, second = (mm15_tiny.get_config(f"{seed}/scratch+ratio_45_45_10").pretrain for seed in (3, 4))
     assert (first.seed, first.phase.seed, second.seed, second.phase.seed) == (3, 3, 4, 4)
     assert first.phase.mixture.interleaved.weight == 0.45
+    assert list(mm15_tiny.get_config("scratch").train.phases) == ["continual", "boxes", "sft"]
     assert first.phase.steps == 2 * mm15_tiny.STEPS["full"]["pretrain"]
 
 
@@ -181,7 +182,8 @@ def test_arms_of_the_tiny_life_cycle_share_the_phases_in_which_they_do_not_diffe
     starts = {name: phase.get("init", "base") for name, phase in config.train.phases.items()}
     assert starts == {
         "language": "base", "pretrain": "language", "continual": "pretrain", "boxes": "continual", "sft": "boxes",
-        "sft-refer_0_4": "boxes", "boxes-no_continual": "pretrain", "sft-no_continual": "boxes-no_continual", "ui": "sft",
+        "sft-refer_0_4": "boxes", "boxes-no_continual": "pretrain", "sft-no_continual": "boxes-no_continual",
+        "ui": "sft",
     }  # fmt: skip
     assert config.evaluate.runs == ("sft", "sft-refer_0_4", "sft-no_continual", "ui")
     assert {phase.seed for phase in config.train.phases.values()} == {3}

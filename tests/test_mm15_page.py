@@ -30,7 +30,7 @@ def test_tables_of_literal_results(tmp_path: Path):
     """One skill in three seeds beside its floors; one change in three seeds beside the paper's."""
     for seed, (own, blind, other) in enumerate([(50.0, 20.0, 46.0), (60.0, 30.0, 58.0), (70.0, 10.0, 67.0)]):
         values = dict.fromkeys([*mm15_text.SKILLS, *mm15_run.AVERAGES, *mm15_run.CATEGORIES], own)
-        floors = {name: {"blind": blind, "constant": 25.0} for name in mm15_text.SKILLS}
+        floors = {name: {"blind": blind, "constant": 25.0, "reader": 59.0} for name in mm15_text.SKILLS}
         changed = dict.fromkeys(values, other)
         arms = {"recipe": values} | dict.fromkeys(mm15_text.ABLATIONS, changed)
         for family in ("skills", "ablations"):
@@ -41,9 +41,12 @@ def test_tables_of_literal_results(tmp_path: Path):
             )
     page = make_mm15.generate(tmp_path)
     steps = mm15_tiny.STEPS["reduced"]
-    assert f"Seeds 0, 1, 2; {steps['pretrain']} steps of pre-training and {steps['sft']} of SFT (reduced)." in page
+    lengths = (
+        f"{steps['language']} steps on text, {steps['pretrain']} of pre-training, {steps['boxes']} on single boxes"
+    )
+    assert f"Seeds 0, 1, 2; {lengths}, {steps['sft']} of SFT (reduced)." in page
     # Gains 50 - 25, 60 - 30, 70 - 25: mean 33.33, t interval with 2 degrees of freedom 4.303 * 10.41 / sqrt(3).
-    assert "| grounding | recall, IoU 0.5 | 60.0 | – | 25.0 | 20.0 | +33.3 (7.5 to 59.2) |" in page
+    assert "| grounding | recall, IoU 0.5 | 60.0 | – | 25.0 | 20.0 | +33.3 (7.5 to 59.2) | 59.0 |" in page
     # Differences -4, -2, -3: mean -3, 4.303 * 1 / sqrt(3) = 2.48.
     row = "| alpha of refer and ground 0.4 instead of 2 | {} | −3.0 (−5.5 to −0.5) | {} | figure 6 | {} |"
     assert row.format("refer ground", "−6.5", "agrees") in page

@@ -171,7 +171,7 @@ def merge_parts(questions: Sequence[Question], path: Path, parts: Path, *, save_
             raise UserError(f"{_part(parts, start)}: damaged; delete the file and run the same command again")
         predictions += answers
     files.write_parquet(path, prediction_table(questions, predictions))
-    shutil.rmtree(parts)  # with the half-written files of killed processes
+    shutil.rmtree(parts)  # with the half-written files of killed processes; all parts are done, so nobody writes here
 
 
 def _part(parts: Path, start: int) -> Path:

@@ -35,8 +35,8 @@ def write_documents(folder: Path, *, kind: DocumentKind, size: int, seed: int) -
     Args:
       folder: receives the file and `images/`.
       kind: "interleaved": half of them pictures with descriptions, half pictures of two things with the names that the
-        document gives them; "text": the same told in words: scenes, questions about them, things with names, things
-        to be found.
+        document gives them; "text": the same told in words: scenes, questions about them, and things with their
+        names or places, or to be found, told several times.
       size: number of documents.
       seed: seed of all random streams.
     """

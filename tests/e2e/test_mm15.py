@@ -56,7 +56,7 @@ def test_a_seed_is_run_once(tmp_path: Path) -> None:
 def test_random_weights_have_a_workdir_of_their_own(tmp_path: Path) -> None:
     run(tmp_path, "scratch")
     floors = check(files.read_json_object(tmp_path / "results" / "scratch" / "0.json"), ("scratch",))
-    assert floors["multi_image"]["guess"] == pytest.approx(200 / 3, abs=0.01)
+    assert floors["multi_image"]["reader"] == pytest.approx(200 / 3, abs=0.01)
 
 
 def test_arms_share_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,7 @@ def test_cut_off_and_resumed_equals_uninterrupted(tmp_path, limit):
 @pytest.mark.parametrize("machine", [None, "another-host"])
 def test_what_killed_processes_left_half_written_is_removed_with_the_parts(tmp_path, machine):
     path, parts = tmp_path / "b.parquet", tmp_path / "parts"
-    left = files.temporary_path(parts / "00000000.json", process=1)
+    left = files.temporary_path(parts / "00000000.json", process=9_999_999)
     parts.mkdir()
     (left if machine is None else parts / f".00000000.json.{machine}.7.mmssr-tmp").write_text("[")
     predict(path, FakePredictor(REPLIES))

@@ -67,12 +67,16 @@ def test_text_alone_has_scenes_questions_names_places_and_searches(tmp_path: Pat
             forms["places"] += 1
             rounds = [one.split(", ") for one in lines[0].split(": ")]
             assert [sorted(one) for one in rounds] == [sorted(rounds[0])] * 4
-            assert all(any(number in thing for number in NUMBERS) for thing in rounds[0])
+            words = [thing.split() for thing in rounds[0]]
+            place = 0 if words[0][0] in NUMBERS else 3
+            forms["number first" if place == 0 else "thing first"] += 1
+            assert {len(thing) for thing in words} == {4}
+            assert len({thing[place] for thing in words} & set(NUMBERS)) == len(words)
         else:
             forms["scene" if len(lines) == 1 else "question"] += 1
             assert lines[0].endswith(".")
             assert len(lines) in (1, 3)
-    assert sorted(forms) == ["names", "places", "question", "scene", "search"]
+    assert sorted(forms) == ["names", "number first", "places", "question", "scene", "search", "thing first"]
     assert min(forms.values()) > 10
 
 

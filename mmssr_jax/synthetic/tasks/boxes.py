@@ -1,14 +1,13 @@
 """Grounding and referring: objects whose boxes are known, written as MM1.5 writes them.
 
 `<x1,y1,x2,y2>` in the units of `images.coordinates`. Each object lies in a quarter of the picture, at a place of its
-own, so that a constant box is seldom correct. A box is preceded by where everything is: a tiny model looks up what it
-wrote, and cannot search what it saw. A training conversation has one question per object of the picture, as grounding
-data has many boxes per image; a benchmark row has one question.
+own, so that a constant box is seldom correct. The first box of a conversation is preceded by where
+everything is: a tiny model looks up what it wrote, and cannot search what it saw. A training conversation has one
+question per object of the picture, as grounding data has many boxes per image; a benchmark row has one question.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,12 +30,6 @@ Thing = tuple[str, Box]
 Ask = Callable[[str, Box], tuple[str, str, str]]  # (name, box) -> question; name and quarter; the rest of the answer
 
 
-@dataclasses.dataclass(frozen=True)
-class _Object:
-    name: str
-    box: Box
-
-
 def box_text(box: Box) -> str:
     """A box in pixels of a picture as text."""
     return coordinates.write(box, height=SIZE, width=SIZE)
@@ -50,14 +43,15 @@ def _cards(rng: np.random.Generator, category: str) -> list[TileCard]:
     return [TileCard("object", (pick(rng, SIZES), *value)) for value in zip(colours, shapes, strict=True)]
 
 
-def _picture(rng: np.random.Generator, category: str, part: Part) -> tuple[Image.Image, list[_Object]]:
+def _picture(rng: np.random.Generator, category: str, part: Part) -> tuple[Image.Image, list[Thing]]:
     """A picture and the objects on its cards, each at a place of its own."""
     cards = _cards(rng, category)
     scene, cells = place_cards(rng, cards)
     while scene.part != part:
         cards = _cards(rng, category)
         scene, cells = place_cards(rng, cards)
-    objects, centres = [], {}
+    things: list[Thing] = []
+    centres = {}
     for cell, card in zip(cells, cards, strict=True):
         size = card.value[0]
         radius = round(RADII[size])
@@ -65,8 +59,8 @@ def _picture(rng: np.random.Generator, category: str, part: Part) -> tuple[Image
             CELL * at + CELL // 2 + int(rng.integers(-_SHIFTS[size], _SHIFTS[size] + 1)) for at in (cell % 2, cell // 2)
         )
         centres[cell] = (x, y)
-        objects.append(_Object(card.phrase, (x - radius, y - radius, x + radius, y + radius)))
-    return draw(scene, rng, centres=centres), objects
+        things.append((card.phrase, (x - radius, y - radius, x + radius, y + radius)))
+    return draw(scene, rng, centres=centres), things
 
 
 def quarter(box: Box) -> str:
@@ -96,7 +90,8 @@ def listed(things: Sequence[Thing], ask: Ask) -> str:
 def further(things: Sequence[Thing], first: Ask, other: Ask, rng: np.random.Generator) -> tuple[tuple[str, str], ...]:
     """A (question, answer) for each thing: `first` for most, `other` for the rest.
 
-    Each gets only one of the two: with both, the text of one question would give away the answer to the other.
+    Each gets only one of the two: with both, the text of one question would give away the answer to the other. After a
+    list of everything a "what" can be answered from the text, a "where" cannot.
     """
     asked = [(first if chance(rng, _SAME_TASK_SHARE) else other)(*thing) for thing in things]
     return tuple((question, told + rest) for question, told, rest in asked)
@@ -117,14 +112,14 @@ def ask_what(image: Image.Image, things: Sequence[Thing], rng: np.random.Generat
 
 def ground(rng: np.random.Generator, category: str, part: Part) -> Exercise:
     """Where a named object is: its box."""
-    image, objects = _picture(rng, category, part)
-    return ask_where(image, [(o.name, o.box) for o in objects], rng)
+    image, things = _picture(rng, category, part)
+    return ask_where(image, things, rng)
 
 
 def refer(rng: np.random.Generator, category: str, part: Part) -> Exercise:
-    """What is in a box: the object's colour and shape."""
-    image, objects = _picture(rng, category, part)
-    return ask_what(image, [(o.name, o.box) for o in objects], rng)
+    """What is in a box: the object's size, colour and shape."""
+    image, things = _picture(rng, category, part)
+    return ask_what(image, things, rng)
 
 
 GROUNDING = Task("grounding", tuple(_COUNTS), ground)
