@@ -4,10 +4,10 @@ r"""MM1.5's life cycle at tiny size: text, pre-training, continual pre-training 
     python -m mmssr_jax.main --config=configs/mm15_tiny.py:moe --workdir=runs/mm15_tiny_moe
     python benchmarks/mm15.py --workdir=runs/mm15 --seeds=0-2 --family=ablations
 
-One run takes 11 minutes on one core and 1.6 GiB. Seen, means of four seeds, beside the best of chance, a constant answer
-and no images: one image 77 % (35), grounding 45 (17), referring 59 (2), screens 33 (14), taps 91 (F1; 68), several
-images 77 (4), few-shot names 100 (50), clips 93 (17). What it does not do well: boxes of small
-objects, which are a few pixels off, and telling which of several objects is meant (docs/mm15.md).
+One run takes 11 minutes on one core and 1.6 GiB. Means of four seeds, beside the best of chance, a constant answer and
+no images: one image 77 % (35), grounding 45 (17), referring 59 (2), screens 33 (14), taps 91 (F1; 68), several images
+77 (4), few-shot names 100 (50), clips 93 (17). What it does not do well: boxes of small objects, which are a few pixels
+off, and telling which of several objects is meant (docs/mm15.md).
 
 All data is generated, in the tile world. The initial model is the base model of configs/tiny.py, which has seen
 pictures with descriptions; the paper likewise starts from a trained vision tower and a trained language model. Phases,
