@@ -1,7 +1,7 @@
 """Cost of scoring relative to one forward pass and to transformers; prints one JSON line.
 
     pip install -e .[bench]
-    python benchmarks/scoring.py                                   (2 threads, float32; over an hour, 12 GiB)
+    python benchmarks/scoring.py                                   (2 threads, float32; about an hour, 12 GiB)
     python benchmarks/scoring.py --only=0.5b,7b,input,pool --layers=4              (minutes; without PyTorch)
     python benchmarks/scoring.py --only=gpu                        (without a GPU it prints what it would run)
 

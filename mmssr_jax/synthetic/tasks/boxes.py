@@ -1,9 +1,9 @@
 """Grounding and referring: objects whose boxes are known, written as MM1.5 writes them.
 
 `<x1,y1,x2,y2>` in the units of `images.coordinates`. Each object lies in a quarter of the picture, at a place of its
-own, so that a constant box is seldom correct. The first box of a conversation is preceded by where
-everything is: a tiny model looks up what it wrote, and cannot search what it saw. A training conversation has one
-question per object of the picture, as grounding data has many boxes per image; a benchmark row has one question.
+own, so that a constant box is seldom correct. The first box of a conversation is preceded by where everything is: a
+tiny model looks up what it wrote, and cannot search what it saw. A training conversation has one question per object of
+the picture, as grounding data has many boxes per image; a benchmark row has one question.
 """
 
 from __future__ import annotations
