@@ -19,9 +19,11 @@ _VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # jax reads them
 _START_TIMEOUT_S = 300
 _HEARTBEAT_TIMEOUT_S = 300  # jax's 100 s end a whole group when one host was only paused (live migration, suspension)
+_END_TIMEOUT_S = 30  # all end together, or one has failed: it waits for the others, and they for what it will not send
 _TIMEOUTS: dict[str, Any] = {
     "initialization_timeout": _START_TIMEOUT_S,
     "heartbeat_timeout_seconds": _HEARTBEAT_TIMEOUT_S,
+    "shutdown_timeout_seconds": _END_TIMEOUT_S,
 }
 _LEAST_MESSAGE = 4096
 
@@ -32,7 +34,8 @@ def start() -> None:
     JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID (all three) describe a group explicitly; in a SLURM
     step of several tasks that srun started, or on a TPU pod, jax detects the group itself. Otherwise this is a single
     process. If the others do not join within five minutes, jax ends the process. A process that is not heard of for
-    five minutes counts as dead, and jax ends all others; one whose connection breaks is noticed at the next exchange.
+    five minutes counts as dead, and jax ends all others; one whose connection breaks is noticed at the next exchange,
+    and one that ends with an error breaks it within half a minute.
 
     Raises:
       UserError: only some of the three variables are set, or one that should be a number is not.

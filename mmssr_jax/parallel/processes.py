@@ -50,7 +50,8 @@ def run_on_all(work: Callable[[], T]) -> T:
     """Calls `work` in every process and waits for all.
 
     Raises:
-      UserError: `work` raised it, here or in another process (otherwise the others would wait forever).
+      UserError: `work` failed in another process (otherwise the others would wait forever).
+      Exception: what `work` raised here.
     """
     if hosts.count() == 1:
         return work()
@@ -96,14 +97,14 @@ def claim(
     return main_process_first(claimed)
 
 
-def _try(work: Callable[[], T]) -> tuple[T | None, UserError | None]:
+def _try(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
     try:
         return work(), None
-    except UserError as e:
+    except Exception as e:  # a full disk, or a fault of ours, must reach the others too
         return None, e
 
 
-def _join(error: UserError | None) -> None:
+def _join(error: Exception | None) -> None:
     """Waits for all processes and raises if one of them has failed."""
     failed = int(hosts.process_sum(np.int32(error is not None)))
     if error is not None:

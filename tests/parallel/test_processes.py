@@ -56,3 +56,40 @@ print("sum", hosts.process_sum(np.int32(1)))
 def test_the_others_wait_for_a_long_first_stage(tmp_path: Path):
     said = ProcessGroup([sys.executable, "-c", LATE], 2, logs=tmp_path).finish(timeout=300)
     assert [text.splitlines()[-1] for text in said] == ["sum 2", "sum 2"]
+
+
+FAILING = """
+import sys
+import numpy as np
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.parallel import hosts, processes
+
+def work():
+    if not hosts.is_main():
+        raise OSError("no space left")
+
+hosts.start()
+if sys.argv[1] == "shared":
+    try:
+        processes.run_on_all(work)
+    except (UserError, OSError) as e:
+        print("stopped:", e)
+    sys.exit(2)
+if not hosts.is_main():
+    sys.exit(2)
+hosts.process_sum(np.int32(1))
+"""
+
+
+@pytest.mark.slow
+def test_a_failure_of_any_kind_reaches_all_processes(tmp_path: Path):
+    said = ProcessGroup([sys.executable, "-c", FAILING, "shared"], 2, logs=tmp_path).finish(timeout=60, status=2)
+    assert "stopped: another process stopped; its error line gives the cause" in said[0]
+    assert "stopped: no space left" in said[1]
+
+
+@pytest.mark.slow
+def test_no_process_waits_long_for_one_that_failed_alone(tmp_path: Path):
+    group = ProcessGroup([sys.executable, "-c", FAILING, "alone"], 2, logs=tmp_path)
+    assert group.members[1].wait(timeout=90) != 0
+    assert group.members[0].wait(timeout=30) != 0
