@@ -160,12 +160,18 @@ class _CompiledStep:
         """Parameters and optimizer state on the mesh; the parameters are copied, because the step donates them."""
         return self._init(params)
 
+    def lower(self, params: Params, opt_state: optax.OptState, batch: Batch, *, platform: str | None = None) -> Any:
+        """The step as a program that is not compiled yet, of another platform if one is given."""
+        platforms = None if platform is None else (platform,)
+        with jax.set_mesh(self.mesh):  # constraints on activations, splash attention and experts ask for it
+            return self._step.trace(params, opt_state, batch).lower(lowering_platforms=platforms)
+
     def __call__(self, state: TrainState, batch: Batch) -> tuple[Params, optax.OptState, dict[str, jax.Array]]:
         """Dispatches one step; the arrays of `state` are donated."""
         shape = (count(batch.pixels),)
         if shape not in self._compiled:
             begin = time.monotonic()
-            self._compiled[shape] = self._step.lower(state.params, state.opt_state, batch).compile()
+            self._compiled[shape] = self.lower(state.params, state.opt_state, batch).compile()
             seconds = time.monotonic() - begin
             logging.info("compiled the training step for %d images per batch in %.1f s", shape[0], seconds)
         return self._compiled[shape](state.params, state.opt_state, batch)

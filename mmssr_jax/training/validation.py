@@ -47,7 +47,8 @@ class ValidationSet:
             totals = {name: np.zeros(2) for name in self.components}
             for name, batches in self.components.items():
                 for batch in batches():
-                    sums = compiled(params, hosts.to_global(_process_share(batch), mesh))
+                    with jax.set_mesh(mesh):
+                        sums = compiled(params, hosts.to_global(_process_share(batch), mesh))
                     totals[name] += [float(sums.entropy), float(sums.weight)]
             used = {name: total for name, total in totals.items() if total[1] > 0}
             losses = {name: float(entropy / weight) for name, (entropy, weight) in used.items()}

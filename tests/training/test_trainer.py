@@ -16,8 +16,8 @@ from mmssr_jax.core.metric_writer import MetricWriter
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.data.pipeline import training_batches, validation_batches
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
-from mmssr_jax.training import trainer
-from mmssr_jax.training.bundle import describe, export_bundle, load_bundle
+from mmssr_jax.training import trainer, validation
+from mmssr_jax.training.bundle import describe, export_bundle, load_bundle, random_bundle
 from mmssr_jax.training.checkpoint import Checkpoints
 from mmssr_jax.training.config import OptimisationConfig
 from mmssr_jax.training.optimizer import OptimizerConfig
@@ -194,11 +194,11 @@ def test_a_run_with_muon_resumes_on_another_mesh(tmp_path: Path):
 
 
 def test_validation_losses_are_measured_before_and_after(tmp_path: Path):
-    validation = ValidationSet(
+    held_out = ValidationSet(
         {"red": lambda: (b for b, _ in validation_batches(SAMPLES[:4], _encode, SHAPE, processor()))}
     )
     run = tmp_path / "run"
-    _train(run, validation=validation, every=6)
+    _train(run, validation=held_out, every=6)
     rows = {(r["step"], r["name"]): r["value"] for r in _rows(run)}
     assert rows[6, "held_out/all"] < rows[0, "held_out/all"] - 0.5
     assert rows[0, "held_out/red"] == rows[0, "held_out/all"]
@@ -215,10 +215,8 @@ def test_the_first_steps_loss_is_the_validation_loss_of_its_own_samples(tmp_path
     assert 8 < len(drawn) < 40, "rows must hold several samples, and the batch a part of them"
     assert len(set(drawn)) == len(drawn)
     theirs = [samples[n] for n in drawn]
-    validation = ValidationSet(
-        {"drawn": lambda: (b for b, _ in validation_batches(theirs, _encode, SHAPE, processor()))}
-    )
-    _train(tmp_path / "run", steps=1, samples=samples, validation=validation)
+    held_out = ValidationSet({"drawn": lambda: (b for b, _ in validation_batches(theirs, _encode, SHAPE, processor()))})
+    _train(tmp_path / "run", steps=1, samples=samples, validation=held_out)
     rows = {(r["step"], r["name"]): r["value"] for r in _rows(tmp_path / "run")}
     assert rows[1, "loss"] == pytest.approx(rows[0, "held_out/drawn"], rel=1e-5)
 
@@ -231,3 +229,28 @@ def test_a_bad_step_is_skipped_if_configured(tmp_path: Path):
     assert np.isnan(norms).all()
     with Checkpoints(tmp_path / "run") as checkpoints:
         assert checkpoints.latest() == 2
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(), MeshConfig(data=1, fsdp=-1)], ids=["data", "fsdp"])
+def test_the_step_lowers_for_a_slice_of_tpus(mesh: MeshConfig):
+    """Splash attention, which `attention="auto"` is there, can be split over devices only by a mesh that is entered."""
+    config = dataclasses.replace(MODEL.config, attention="splash")
+    step = trainer._CompiledStep(random_bundle(config, MODEL.tokenizer, seed=0), OptimisationConfig(10),
+                                 make_mesh(mesh, devices=jax.devices()[:4]))  # fmt: skip
+    params, opt_state = jax.eval_shape(step.init, MODEL.params)
+    batch = processor().collate([processor().encode_chat(sample(), max_length=128)] * 4,
+                                BatchShape(rows=4, length=128, images=1, targets=16))  # fmt: skip
+    assert "tpu_custom_call" in step.lower(params, opt_state, batch, platform="tpu").as_text()
+
+
+def test_validation_sees_the_mesh(monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    plain = validation.weighted_loss
+    monkeypatch.setattr(
+        validation, "weighted_loss", lambda *a: seen.append(jax.sharding.get_abstract_mesh().shape) or plain(*a)
+    )
+    mesh = make_mesh(MeshConfig(data=1, fsdp=-1), devices=jax.devices()[:2])
+    batches = [b for b, _ in validation_batches(SAMPLES[:2], _encode, SHAPE, processor())]
+    losses = ValidationSet({"a": lambda: iter(batches)}).evaluator(MODEL, mesh)(MODEL.params)
+    assert losses["a"] > 0
+    assert [shape["fsdp"] for shape in seen] == [2]
