@@ -11,10 +11,10 @@ DECIMALS = 6  # finer than any test set resolves, coarser than the effect of a s
 
 
 def json_number(value: float | int | np.number) -> float | int | None:
-    """An int stays an int; a float is rounded to `DECIMALS`, and NaN becomes None (JSON has no NaN)."""
+    """An int stays an int; a float is rounded to `DECIMALS`, and what is not finite becomes None (JSON has neither)."""
     if isinstance(value, (int, np.integer)):
         return int(value)
-    return None if math.isnan(value) else round(float(value), DECIMALS)
+    return round(float(value), DECIMALS) if math.isfinite(value) else None
 
 
 def json_numbers(value: Any) -> Any:

@@ -80,11 +80,24 @@ def require_answers(rows: list[Row]) -> list[Row]:
     """Returns the rows unchanged.
 
     Raises:
-      UserError: a row has no answer.
+      UserError: a row has no answer, or an empty list of answers.
     """
     for row in rows:
-        if "answer" not in row.fields:
+        if not parse_list(row.fields.get("answer", "[]")):
             raise UserError(f"index {row.index}: has no answer to score against")
+    return rows
+
+
+def require_cells(rows: list[Row], *columns: str) -> list[Row]:
+    """Returns the rows unchanged.
+
+    Raises:
+      UserError: a row's cell of one of the columns is empty.
+    """
+    for row in rows:
+        empty = next((name for name in columns if name not in row.fields), None)
+        if empty is not None:
+            raise UserError(f"index {row.index}: has no {empty}")
     return rows
 
 
@@ -172,7 +185,7 @@ def benchmark_digest(path: Path, *, images: Path | None = None) -> str:
       UserError: see `read_benchmark`.
     """
     header = check_columns(path, ())
-    if "image" in header or not {"image_path", "video_path"} & set(header):
+    if not {"image_path", "video_path"} & set(header):
         return files.file_digest(path)
     sha = hashlib.sha256(files.file_digest(path).encode())
     for row in read_benchmark(path, required=("index",), images=images):

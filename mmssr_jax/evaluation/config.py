@@ -13,7 +13,8 @@ from mmssr_jax.evaluation.ranked_options import RankBy
 from mmssr_jax.generation.prompting import PromptConfig
 from mmssr_jax.images.frame_rate import FrameRate
 
-RESERVED = frozenset(("scorer", "judge", "comparison"))  # results/<name>.json that do not belong to a run
+# results/<name>.json that do not belong to a run
+RESERVED = frozenset(("scorer", "judge", "comparison", "selections", "transfer"))
 CAPABILITIES, TILES = "capabilities", "tiles"
 Answering = Literal["write", "rank"]
 

@@ -121,7 +121,11 @@ def read_ranked(fields: Fields) -> RankedAnswer:
 
 
 def rank(ranker: Ranker, items: Sequence[RankedQuestion], *, rank_by: RankBy) -> Iterator[dict[str, str]]:
-    """Yields the columns of every question, `prediction` among them."""
+    """Yields the columns of every question, `prediction` among them.
+
+    Raises:
+      UserError: a likelihood is not finite.
+    """
     texts = [item.options.continuations(rank_by) for item in items]
     given = ranker.log_likelihoods([item.question for item in items], texts)
     distinct = list(dict.fromkeys(texts))  # letters, yes and no recur
@@ -130,6 +134,11 @@ def rank(ranker: Ranker, items: Sequence[RankedQuestion], *, rank_by: RankBy) ->
     for item, options, likelihoods in zip(items, texts, given, strict=True):
         log_p = likelihoods.log_p.astype(np.float32)
         answer = RankedAnswer(options, item.options.right, log_p, empty[options].log_p, likelihoods.tokens)
+        if not (np.isfinite(log_p).all() and np.isfinite(answer.empty_log_p).all()):
+            raise UserError(
+                f"index {item.question.index}: the model gives its options no finite likelihood; its training has "
+                "diverged (see the losses in metrics/): train it again, with a lower learning rate"
+            )
         yield {"prediction": item.options.labels[int(np.argmax(log_p))], **answer.columns()}
 
 

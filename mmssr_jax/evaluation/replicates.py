@@ -21,7 +21,7 @@ class Interval:
 
     Attributes:
       mean: the estimate.
-      low, high: the bounds; NaN with fewer than two replicates.
+      low, high: the bounds; NaN with fewer than two replicates, or where a value is not finite.
       p: of the two-sided t-test against 0; NaN in the same case.
       replicates: how many there are.
     """
@@ -42,7 +42,7 @@ def t_interval(values: np.ndarray, *, level: float = 0.95) -> Interval:
     """
     values = np.asarray(values, np.float64)
     n = len(values)
-    if n < 2:
+    if n < 2 or not np.isfinite(values).all():
         nan = float("nan")
         return Interval(float(values.mean()) if n else nan, nan, nan, nan, n)
     mean, error = float(values.mean()), float(values.std(ddof=1) / np.sqrt(n))

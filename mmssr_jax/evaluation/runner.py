@@ -232,13 +232,18 @@ def result_entry(
 
 def format_entry(entry: dict[str, Any]) -> str:
     """An entry in one line: metric, interval, trivial baselines, no-image baseline and note."""
-    text = f"{entry['metric']} {entry['value']:.2f} ({entry['interval'][0]:.2f} to {entry['interval'][1]:.2f}, "
-    text += f"n {entry['n']})"
+    low, high = entry["interval"]
+    text = f"{entry['metric']} {_points(entry['value'])} ({_points(low)} to {_points(high)}, n {entry['n']})"
     for name in TRIVIAL_BASELINES:
         if name in entry["more"]:
-            text += f"; {name} {entry['more'][name]:.2f}"
+            text += f"; {name} {_points(entry['more'][name])}"
     if "blind" in entry:
-        text += f"; no image {entry['blind']['value']:.2f}"
+        text += f"; no image {_points(entry['blind']['value'])}"
     for name, measure in entry.get("ranked", {}).items():
-        text += f"; {name} {measure['value']:.2f}"
+        text += f"; {name} {_points(measure['value'])}"
     return text + (f"; {entry['note']}" if entry["note"] else "")
+
+
+def _points(value: float | None) -> str:
+    """Two decimals; a dash for what is not a number."""
+    return "–" if value is None else f"{value:.2f}"

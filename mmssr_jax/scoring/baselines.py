@@ -20,12 +20,12 @@ def group_mean(train_groups: Sequence[str], train_truth: np.ndarray, groups: Seq
       train_truth: [m, C].
       groups: [n], groups of the samples to predict.
     """
-    names, code = np.unique(np.asarray(train_groups, object).astype(str), return_inverse=True)
-    member = sp.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))), shape=(len(names), len(code)))
+    index_of = {name: i for i, name in enumerate(sorted(set(train_groups)))}
+    code = np.array([index_of[name] for name in train_groups], np.int64)
+    member = sp.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))), shape=(len(index_of), len(code)))
     rated = ~np.isnan(train_truth)
     with np.errstate(invalid="ignore"):
         means = (member @ np.where(rated, train_truth, 0.0)) / (member @ rated.astype(np.float64))
-    index_of = {name: i for i, name in enumerate(names)}
     predicted = np.full((len(groups), train_truth.shape[1]), np.nan)
     for row, group in enumerate(groups):
         if group in index_of:
@@ -63,7 +63,7 @@ def source_style_mean(
     """
 
     def pairs(s: Sequence[str], t: Sequence[str]) -> list[str]:
-        return [f"{a}\0{b}" for a, b in zip(s, t, strict=True)]
+        return [f"{a}\n{b}" for a, b in zip(s, t, strict=True)]
 
     predicted = group_mean(pairs(train_sources, train_styles), train_truth, pairs(sources, styles))
     return np.where(np.isnan(predicted), source_mean(train_sources, train_truth, sources), predicted)

@@ -87,6 +87,7 @@ class Candidates:
       seed: of a method's random numbers.
       reference: int64 [N], the rows of the selection that the method compares itself with (`Needs.selection`), in its
         order; None for methods that need none.
+      shuffled: uint64 [rows], all different, a seeded hash of the ids; None where `tie` is that.
     """
 
     table: ScoreTable
@@ -97,6 +98,12 @@ class Candidates:
     source_caps: np.ndarray | None = None
     seed: int = 0
     reference: np.ndarray | None = None
+    shuffled: np.ndarray | None = None
+
+    @property
+    def random_keys(self) -> np.ndarray:
+        """uint64 [rows], all different: what "random" goes by, also where equal scores are ordered by the file."""
+        return self.tie if self.shuffled is None else self.shuffled
 
     def tokens(self) -> np.ndarray:
         """The token counts, int32 [rows].

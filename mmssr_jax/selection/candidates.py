@@ -108,9 +108,8 @@ def build(
     if further is not None:
         excluded = Excluded({**excluded.reasons, **further.reasons})
     allowed = excluded.allowed(len(table))
-    tie = tie_keys(table.ids, seed=config.seed)
-    if config.tie_break == "file":
-        tie = np.arange(len(table), dtype=np.uint64)
+    keys = tie_keys(table.ids, seed=config.seed)
+    tie, shuffled = (np.arange(len(table), dtype=np.uint64), keys) if config.tie_break == "file" else (keys, None)
     required = required_rows(table, config)
     if not allowed[required].all():
         first = table.ids[int(required[np.argmin(allowed[required])])].as_py()
@@ -118,7 +117,7 @@ def build(
     caps = _source_caps(table, config)
     if caps is not None:
         caps = np.maximum(caps, np.bincount(table.source[required], minlength=len(caps)))
-    return Candidates(table, pool_size, tie, allowed, required, caps, config.seed, reference), excluded
+    return Candidates(table, pool_size, tie, allowed, required, caps, config.seed, reference, shuffled), excluded
 
 
 def required_rows(table: ScoreTable, config: SelectionConfig) -> np.ndarray:

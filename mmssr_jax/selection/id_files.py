@@ -68,7 +68,7 @@ def read(path: Path) -> pa.Array:
     """
     path = path / "ids.txt" if path.is_dir() else path
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; it should hold one id per line") from None
     except UnicodeDecodeError as e:

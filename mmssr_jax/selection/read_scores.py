@@ -107,12 +107,8 @@ def read_scores(path: Path, capabilities: Sequence[str] = (), *, calibrated: boo
     progress.add()
     styles, style_names = encode_styles(score_columns.column(parts, "styles"))
     progress.add()
-    n_tokens = (
-        score_columns.numbers(parts, "n_tokens", np.int32)
-        if "n_tokens" in files.read_parquet_schema(parts[0]).names
-        else None
-    )
-    scores = {slug: score_columns.numbers(parts, columns[slug], np.float32) for slug in progress.over(chosen)}
+    n_tokens = score_columns.token_counts(parts) if "n_tokens" in files.read_parquet_schema(parts[0]).names else None
+    scores = {slug: score_columns.numbers(parts, columns[slug]) for slug in progress.over(chosen)}
     table = ScoreTable(ids, source, source_names, styles, style_names, scores, n_tokens)
     table.check_scores()
     return table
@@ -192,7 +188,7 @@ def join_features(
     Raises:
       UserError: it has no such column, or one that the features have already; an id occurs twice; no id is in common.
     """
-    found = NumberFiles.at(path)
+    found = NumberFiles.at(path).with_rows()
     numbers = list(_numbers_of(found, names))
     lists: list[str] = []
     if found.is_parquet:

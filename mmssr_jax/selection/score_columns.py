@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.number_files import is_number
+from mmssr_jax.selection.table import checked_token_counts
 
 
 def capabilities(parts: Sequence[Path]) -> tuple[str, ...]:
@@ -75,24 +77,45 @@ def strings(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
     return values.cast(kind) if name == "id" else values  # ids are looked up, so their type is that of other tables
 
 
-def numbers(parts: Sequence[Path], name: str, dtype: type) -> np.ndarray:
-    """A numeric column as one array [rows]; a null becomes NaN.
+def numbers(parts: Sequence[Path], name: str) -> np.ndarray:
+    """A numeric column as float32 [rows]; a null becomes NaN.
 
     Raises:
-      UserError: the column is not numeric, or is an integer column with nulls.
+      UserError: the column is not numeric.
     """
-    out: np.ndarray = np.empty(sum(map(_num_rows, parts)), dtype)
+    out: np.ndarray = np.empty(sum(map(_num_rows, parts)), np.float32)
     begin = 0
     for part in parts:
-        values = column([part], name)
-        if not is_number(values.type):
-            raise UserError(f"{part}: the column {name} holds {values.type}, not numbers")
-        if values.null_count and not np.issubdtype(dtype, np.floating):
-            raise UserError(f"{part}: {values.null_count} rows have no {name}; give every row one, or drop the column")
-        for chunk in values.chunks:
+        for chunk in _number_column(part, name).chunks:
             out[begin : begin + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
             begin += len(chunk)
     return out
+
+
+def token_counts(parts: Sequence[Path]) -> np.ndarray:
+    """The column `n_tokens` as int32 [rows].
+
+    Raises:
+      UserError: the column is not numeric, has nulls, or a value that is no number of tokens.
+    """
+    out: np.ndarray = np.empty(sum(map(_num_rows, parts)), np.int32)
+    begin = 0
+    for part in parts:
+        values = _number_column(part, "n_tokens")
+        if values.null_count:
+            missing = f"{values.null_count} rows have no n_tokens"
+            raise UserError(f"{part}: {missing}; give every row one, or drop the column")
+        ids = functools.partial(strings, [part], "id")
+        out[begin : begin + len(values)] = checked_token_counts(values.to_numpy(), ids)
+        begin += len(values)
+    return out
+
+
+def _number_column(part: Path, name: str) -> pa.ChunkedArray:
+    values = column([part], name)
+    if not is_number(values.type):
+        raise UserError(f"{part}: the column {name} holds {values.type}, not numbers")
+    return values
 
 
 def _num_rows(part: Path) -> int:

@@ -11,7 +11,7 @@ features  one float32 column per feature           [rows] or [rows, d], NaN = no
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -121,7 +121,7 @@ class ScoreTable:
         scores = {name: _float_column(table[name], name) for name in chosen}
         n_tokens = None
         if "n_tokens" in table.schema.names and not table["n_tokens"].null_count:
-            n_tokens = table["n_tokens"].to_numpy().astype(np.int32, copy=False)
+            n_tokens = checked_token_counts(_number_column(table["n_tokens"], "n_tokens"), lambda: table["id"])
         result = cls(table["id"], source, source_names, styles, style_names, scores, n_tokens)
         result.check_scores()
         return result
@@ -140,11 +140,29 @@ class ScoreTable:
                 )
 
 
+def checked_token_counts(counts: np.ndarray, ids: Callable[[], pa.ChunkedArray]) -> np.ndarray:
+    """Counts [rows] of any numeric type as int32; `ids` are read for the message only.
+
+    Raises:
+      UserError: one is not a whole number from 0 to 2^31 - 1; names its id.
+    """
+    wrong = ~((counts >= 0) & (counts < 2**31) & (counts == np.floor(counts)))  # NaN is none of these
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UserError(f"id {ids()[row].as_py()!r}: n_tokens is {counts[row]}, not a number of tokens")
+    return counts.astype(np.int32, copy=False)
+
+
 def _float_column(column: pa.ChunkedArray, name: str) -> np.ndarray:
     """float32 [rows]; null becomes NaN."""
+    return _number_column(column, name).astype(np.float32, copy=False)
+
+
+def _number_column(column: pa.ChunkedArray, name: str) -> np.ndarray:
+    """Numbers [rows] in the column's type; null becomes NaN."""
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
         raise UserError(f"the scores' column {name} holds {column.type}, not numbers")
-    return column.to_numpy().astype(np.float32, copy=False)
+    return column.to_numpy()
 
 
 def encode_strings(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:

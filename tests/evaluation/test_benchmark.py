@@ -205,3 +205,12 @@ def test_a_video_that_cannot_be_read(tmp_path, name, line):
     row = {k: v for k, v in ROW.items() if k != "image"}
     with pytest.raises(UserError, match=line):
         read(write_tsv(tmp_path / "b.tsv", [{**row, "video_path": name}]), images=tmp_path / "videos")
+
+
+def test_the_digest_is_of_the_images_that_a_row_names_beside_an_empty_image_cell(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(colour=(0, 0, 0)))
+    path = tmp_path / "b.tsv"
+    path.write_text("index\timage\timage_path\tquestion\n0\t\ta.png\tWhy?\n")
+    before = benchmark_digest(path)
+    (tmp_path / "a.png").write_bytes(png(colour=(9, 9, 9)))
+    assert benchmark_digest(path) != before

@@ -146,3 +146,15 @@ def test_variants_have_their_own_intervals():
     rows = [row(str(i), (-1.0 - i, -3.0)) for i in range(10)]
     low, high = bootstrap(ranked_score(CHOICE, rows).variants["nll"], seed=0)
     assert 1 < low < 5.5 < high < 10
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_model_without_finite_likelihoods_is_named(value):
+    class Diverged(Lengths):
+        def log_likelihoods(self, questions, answers):
+            return [OptionLikelihoods(np.array([value, -1.0]), np.array([1, 1])) for _ in questions]
+
+    question = Question("7", "?", (), {"index": "7", "A": "a cat", "B": "dog", "answer": "A"})
+    (options,) = complete_options([question.fields], CHOICE.options, count=3, seed=0)
+    with pytest.raises(UserError, match="index 7: the model gives its options no finite likelihood; its training has"):
+        list(rank(Diverged(), [RankedQuestion(question, options)], rank_by="texts"))

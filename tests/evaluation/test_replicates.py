@@ -117,3 +117,9 @@ def test_the_parts_of_a_gain_add_up():
     split = gain_split(method, matched, random)
     assert split["mixture"].mean + split["scores"].mean == pytest.approx(split["gain"].mean)
     assert split["scores"] == paired_difference(method, matched)
+
+
+def test_a_replicate_that_is_no_number_gives_no_interval_and_no_p():
+    found = paired_difference(np.array([50.0, 51.0, np.nan]), np.array([49.0, 50.0, 50.0]))
+    assert np.isnan([found.mean, found.low, found.high, found.p]).all()
+    assert holm({"bad": found.p, "x": 0.03, "y": 0.02}) == pytest.approx({"bad": 1.0, "x": 0.06, "y": 0.06})

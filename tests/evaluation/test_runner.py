@@ -123,3 +123,8 @@ def test_a_damaged_part_is_named_and_can_be_deleted(tmp_path, content):
     part.unlink()
     predict(tmp_path / "b.parquet", FakePredictor(REPLIES))
     assert runner.read_predictions(tmp_path / "b.parquet")[2]["prediction"] == "B"
+
+
+def test_a_value_that_is_no_number_is_a_dash():
+    entry = {"metric": "relative score", "value": None, "interval": [None, 2.0], "n": 3, "more": {}, "note": "why"}
+    assert runner.format_entry(entry) == "relative score – (– to 2.00, n 3); why"

@@ -79,3 +79,9 @@ def test_order_of_strength_on_real_judgments(shared):
     ]
     reached = [ranking_metrics.macro_concordance(p, truth[360:]) for p in predicted]
     assert 0.82 < reached[0] < reached[1] < reached[2] < 0.97
+
+
+def test_a_sample_without_style_is_a_group_of_its_source():
+    truth = np.array([[0.0], [0.0], [4.0], [4.0]])
+    got = baselines.source_style_mean(["s"] * 4, ["", "", "a", "a"], truth, ["s", "s"], ["", "a"])
+    np.testing.assert_allclose(got, [[0], [4]])

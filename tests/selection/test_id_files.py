@@ -49,3 +49,8 @@ def test_wrong_files(tmp_path: Path) -> None:
     files.write_bytes(tmp_path / "latin.txt", b"\xff\xfe\xfa")
     with pytest.raises(UserError, match="not a text file of ids"):
         id_files.read(tmp_path / "latin.txt")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_id(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    assert id_files.read(tmp_path / "ids.txt").to_pylist() == ["a", "b"]

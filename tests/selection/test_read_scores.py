@@ -14,7 +14,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget
 from mmssr_jax.selection.candidates import build, positions
 from mmssr_jax.selection.config import RowFilter, SelectionConfig
-from mmssr_jax.selection.read_scores import join_scores, read_scores, scores_digest
+from mmssr_jax.selection.read_scores import join_features, join_scores, read_scores, scores_digest
 from mmssr_jax.selection.table import ScoreTable
 
 N = 50
@@ -178,3 +178,27 @@ def test_a_damaged_part_is_one_line(tmp_path: Path, how: str) -> None:
     with pytest.raises(UserError, match=r"part-00000-of-00001\.parquet: not a readable Parquet file") as caught:
         read_scores(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, 0.5, 2.0**31])
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_count_that_is_no_number_of_tokens_is_named(tmp_path: Path, value: float, whole: bool) -> None:
+    counts = pa.array([3.0] * (N - 1) + [value])
+    if value in (-1.0, 2.0**31):
+        counts = counts.cast(pa.int64())
+    table = scores().set_column(scores().schema.get_field_index("n_tokens"), "n_tokens", counts)
+    with pytest.raises(UserError, match=f"id 's{N - 1}': n_tokens is .*, not a number of tokens"):
+        ScoreTable.from_arrow(table) if whole else read_scores(write(tmp_path, table, 3))
+
+
+@pytest.mark.parametrize("empty", [0, 1, 2])
+def test_a_part_of_rejected_samples_alone_does_not_spoil_a_feature_table(tmp_path: Path, empty: int) -> None:
+    table = ScoreTable.from_arrow(scores())
+    made = pa.table({"id": ["s0", "s1"], "x": [1.0, 2.0], "v": pa.array([[1.0, 2.0], [3.0, 4.0]])})
+    for part, rows in enumerate([p for p in range(3) if p != empty]):
+        files.write_parquet(tmp_path / tables.part_name(rows, 3), made.slice(part, 1))
+    files.write_parquet(tmp_path / tables.part_name(empty, 3), pa.table({"id": pa.array([], pa.string())}))
+    joined = join_features(table, tmp_path, ("v",))
+    assert joined.features["x"][:2].tolist() == [1.0, 2.0]
+    assert joined.features["v"][:2].tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert np.isnan(joined.features["v"][2:]).all()

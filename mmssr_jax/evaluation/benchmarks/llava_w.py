@@ -5,9 +5,10 @@ overall and within the categories conv, detail and complex. `caption` describes 
 none; the reference answer is in `gpt4_ans` (VLMEvalKit), `gpt_answer` (lmms-eval) or `answer`.
 
 The ratings are read as by the authors' code: the first line holds exactly two numbers, separated by one space or a
-comma; any other reply counts as -1 for both. The judge's instruction follows their rule but not their text; for a score
-under the original prompt re-score the exported predictions with VLMEvalKit. Without a judge the metric is the share of
-answers that equal the reference, which is near 0 for any model, and the metric's name and note say so.
+comma; any other reply counts as -1 for both. The note says how many; where they outweigh the others, there is no
+score. The judge's instruction follows their rule but not their text; for a score under the original prompt re-score the
+exported predictions with VLMEvalKit. Without a judge the metric is the share of answers that equal the reference, which
+is near 0 for any model, and the metric's name and note say so.
 
 Source: LLaVA, `llava/eval/eval_gpt_review_bench.py` and `summarize_gpt_review.py`.
 """
@@ -15,13 +16,14 @@ Source: LLaVA, `llava/eval/eval_gpt_review_bench.py` and `summarize_gpt_review.p
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation import metrics
-from mmssr_jax.evaluation.benchmark import Row, with_images
+from mmssr_jax.evaluation.benchmark import Row, require_cells, with_images
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.prompt_kits import NATURAL
 from mmssr_jax.evaluation.question_prompts import question_only, quoted
@@ -44,10 +46,10 @@ def load(rows: list[Row]) -> list[Row]:
     """The rows that have an image, with the reference as `answer`.
 
     Raises:
-      UserError: a row without a reference answer.
+      UserError: a row without a caption or a reference answer.
     """
     loaded = []
-    for row in with_images(rows):
+    for row in require_cells(with_images(rows), "caption"):
         name = next((column for column in _REFERENCE_COLUMNS if column in row.fields), None)
         if name is None:
             raise UserError(
@@ -68,20 +70,24 @@ def grading_prompt(fields: Fields) -> str:
 
 
 def read_ratings(reply: str) -> tuple[float, float]:
-    """The reference's and the model's rating in a judge's reply; (-1, -1) if it has another form."""
+    """The reference's and the model's rating in a judge's reply, both finite; (-1, -1) if it has another form."""
     numbers = reply.split("\n")[0].replace(",", " ").split(" ")
     if len(numbers) != 2:
         return _UNREADABLE
     try:
-        return float(numbers[0]), float(numbers[1])
+        reference, model = float(numbers[0]), float(numbers[1])
     except ValueError:
         return _UNREADABLE
+    return (reference, model) if math.isfinite(reference + model) else _UNREADABLE
 
 
 def ratio(weights: np.ndarray, units: Sequence[Unit]) -> np.ndarray:
-    """100 x the sum of the model's ratings / that of the reference's: weights `[b, n]` -> `[b]`."""
+    """100 x the sum of the model's ratings / that of the reference's: weights `[b, n]` -> `[b]`.
+
+    NaN where the reference's sum is not above 0, as it is where no rating could be read.
+    """
     reference, model = (weights @ np.array([unit.values[k] for unit in units]) for k in (0, 1))
-    return 100 * model / reference
+    return np.where(reference > 0, 100 * model / np.where(reference > 0, reference, 1), np.nan)
 
 
 def score(answered: Sequence[Fields]) -> Score:
@@ -92,12 +98,14 @@ def score(answered: Sequence[Fields]) -> Score:
         )
     ratings = [read_ratings(row[GRADE]) for row in answered]
     units = [Unit(pair, row) for pair, row in zip(ratings, answered, strict=True)]
+    unreadable = ratings.count(_UNREADABLE)
     more = {
         "model's mean rating x 10": 10 * float(np.mean([pair[1] for pair in ratings])),
         "reference's mean rating x 10": 10 * float(np.mean([pair[0] for pair in ratings])),
-        "unreadable ratings": float(ratings.count(_UNREADABLE)),
+        "unreadable ratings": float(unreadable),
     }
-    return Score("relative score", units, ratio, more=more)
+    note = f"{unreadable} of {len(ratings)} ratings could not be read" if unreadable else ""
+    return Score("relative score", units, ratio, more=more, note=note)
 
 
 BENCHMARK = Benchmark(

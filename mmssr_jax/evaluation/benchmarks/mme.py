@@ -12,7 +12,7 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.evaluation import question_prompts
-from mmssr_jax.evaluation.benchmark import Row, with_images
+from mmssr_jax.evaluation.benchmark import Row, require_cells, with_images
 from mmssr_jax.evaluation.benchmark_registry import Benchmark
 from mmssr_jax.evaluation.benchmarks import yes_no
 from mmssr_jax.evaluation.prompt_kits import closed, without_request
@@ -33,9 +33,9 @@ def load(rows: list[Row]) -> list[Row]:
     """The rows that have an image.
 
     Raises:
-      UserError: an unknown category, or an image that does not have two questions in a category.
+      UserError: an unknown category, an empty image_path, or an image that does not have two questions in a category.
     """
-    rows = yes_no.load(with_images(rows))
+    rows = require_cells(yes_no.load(with_images(rows)), "image_path")
     questions: dict[tuple[str, str], int] = {}
     for row in rows:
         category = row.fields.get("category", "")

@@ -7,8 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmssr_jax.evaluation.benchmarks.multiple_choice import chance, hit, image_choices
+from mmssr_jax.evaluation.benchmark import Row, require_cells
+from mmssr_jax.evaluation.benchmarks.multiple_choice import chance, hit, image_choices, load_with_images
 from mmssr_jax.evaluation.score import Fields, Score, by_group, mean_score
+
+
+def load(rows: list[Row]) -> list[Row]:
+    """The rows that have an image, checked as those of every multiple choice.
+
+    Raises:
+      UserError: a row has no task or meta-task, or its answer is no option.
+    """
+    return require_cells(load_with_images(rows), "category", "l2-category")
 
 
 def score(answered: Sequence[Fields]) -> Score:
@@ -22,4 +32,4 @@ def score(answered: Sequence[Fields]) -> Score:
     return mean_score("accuracy", answered, hit, groups={"l2-category": groups}, more=more)
 
 
-BENCHMARK = image_choices("category", "l2-category", score=score, kits={})
+BENCHMARK = image_choices("category", "l2-category", load=load, score=score, kits={})

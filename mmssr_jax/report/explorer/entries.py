@@ -92,7 +92,9 @@ def _columns(inputs: Inputs, ids: pa.ChunkedArray) -> dict[str, list[Any]]:
     if inputs.scores is not None:
         at = row_indices(ids, inputs.scores)
         scores = np.round(tables.matrix(inputs.scores, inputs.slugs)[at], 2).tolist()
-        styles, tokens = (inputs.scores[name].to_pylist() for name in ("styles", "n_tokens"))
+        styles = inputs.scores["styles"].to_pylist()
+        known = "n_tokens" in inputs.scores.column_names  # official answers hold no lengths
+        tokens = inputs.scores["n_tokens"].to_pylist() if known else [None] * len(styles)
         columns["scores"] = [json_numbers(s) if row >= 0 else None for s, row in zip(scores, at, strict=True)]
         columns["styles"] = [styles[row] if row >= 0 else None for row in at]
         columns["tokens"] = [tokens[row] if row >= 0 else None for row in at]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mmssr_jax.core import tables
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
@@ -115,14 +116,19 @@ def _reason(pick: int, picks: int, capability: str | None, group: str | None, ro
 def _best_scored(inputs: Inputs, matrix: np.ndarray, config: ReportConfig) -> list[GallerySample]:
     """The highest-scored samples of each capability, if there is no selection; ties by id."""
     assert inputs.scores is not None
-    ids = inputs.scores["id"].to_numpy(zero_copy_only=False).astype(str)
+    ids, by_id = inputs.scores["id"], _ranks(inputs.scores["id"])
     chosen = []
     for c, slug in enumerate(inputs.slugs):
-        order = np.lexsort((ids, -np.nan_to_num(matrix[:, c], nan=-1.0)))[: config.per_capability]
+        order = np.lexsort((by_id, -np.nan_to_num(matrix[:, c], nan=-1.0)))[: config.per_capability]
         for row in order:
             why = f"Scores {fixed(float(matrix[row, c]))} here, {_rank(matrix[:, c], int(row))}."
-            chosen.append(GallerySample(str(ids[row]), readable(slug), int(row), why))
+            chosen.append(GallerySample(ids[int(row)].as_py(), readable(slug), int(row), why))
     return chosen
+
+
+def _ranks(ids: pa.ChunkedArray) -> np.ndarray:
+    """uint64 [rows]: the place of each id among all, without a copy of the ids."""
+    return pc.rank(ids, tiebreaker="first").to_numpy()
 
 
 def _lowest(inputs: Inputs, matrix: np.ndarray, taken: np.ndarray, config: ReportConfig) -> list[GallerySample]:
@@ -130,18 +136,20 @@ def _lowest(inputs: Inputs, matrix: np.ndarray, taken: np.ndarray, config: Repor
     heading, why = ("Scored lowest, not selected", "Not selected: no") if inputs.selections else ("Scored lowest", "No")
     assert inputs.scores is not None
     best = np.nan_to_num(matrix, nan=-1.0).max(axis=1)
-    ids = inputs.scores["id"].to_numpy(zero_copy_only=False).astype(str)
-    sources = inputs.scores["source"].to_numpy(zero_copy_only=False).astype(str)
+    ids = inputs.scores["id"]
+    sources = inputs.scores["source"].to_numpy(zero_copy_only=False)
     used: dict[str, int] = {}
     chosen: list[GallerySample] = []
-    for row in np.lexsort((ids, best)):
+    for row in np.lexsort((_ranks(ids), best)):
         if len(chosen) == config.lowest:
             break
         if taken[row] or used.get(sources[row], 0) == _MAX_PER_SOURCE:
             continue
         used[sources[row]] = used.get(sources[row], 0) + 1
         chosen.append(
-            GallerySample(str(ids[row]), heading, int(row), f"{why} capability scores above {fixed(float(best[row]))}.")
+            GallerySample(
+                ids[int(row)].as_py(), heading, int(row), f"{why} capability scores above {fixed(float(best[row]))}."
+            )
         )
     return chosen
 

@@ -102,13 +102,19 @@ def write_jsonl(folder: Path, table: pa.Table) -> None:
 
     Capabilities get their names with spaces, since the official program splits file names at "_". Ids that are integers
     become integers.
+
+    Raises:
+      UserError: the name of a capability cannot be that of a file.
     """
     names = {c.slug: c.name for c in CAPABILITIES}
     ids = [_idx(id) for id in table["id"].to_pylist()]
     for slug in capability_slugs(table):
         scores = table[slug].to_pylist()
         rows = [{"idx": i, "pred_response": _digit(s)} for i, s in zip(ids, scores, strict=True)]
-        files.write_jsonl(folder / f"{names.get(slug, slug.replace('_', ' '))}.jsonl", rows)
+        name = names.get(slug, slug.replace("_", " "))
+        if name != Path(name).name:
+            raise UserError(f"the score column {slug!r} cannot be the name of a file, which official answers need")
+        files.write_jsonl(folder / f"{name}.jsonl", rows)
     answers = [", ".join(styles or ()) for styles in table["styles"].to_pylist()]
     files.write_jsonl(
         folder / f"{STYLE}.jsonl", [{"idx": i, "pred_response": a} for i, a in zip(ids, answers, strict=True)]

@@ -26,11 +26,15 @@ class RescoredSelector(MmssrSelector, abc.ABC):
 
     def standings(self, run: SelectionRun, row: int) -> tuple[Standing, ...]:
         """See `Selector.standings`; of the replaced scores."""
-        return super().standings(run.with_table(self.rescored(run.candidates)), row)
+        return super().standings(self._run(run), row)
 
     def report(self, run: SelectionRun) -> Mapping[str, float]:
         """See `Selector.report`; of the replaced scores."""
-        return super().report(run.with_table(self.rescored(run.candidates)))
+        return super().report(self._run(run))
+
+    def _run(self, run: SelectionRun) -> SelectionRun:
+        """The run on the replaced scores, which many rows are explained from."""
+        return run.once("rescored", lambda: run.with_table(self.rescored(run.candidates)))
 
     def needed_scores(self, run: SelectionRun, row: int) -> Mapping[str, float | None]:
         """None: a sample's score alone does not determine the replaced scores."""

@@ -136,7 +136,8 @@ class DeitaSelector(Selector):
         what = f"the features {self.complexity} and {self.quality} differ in their numbers of turns"
         if complexity.shape != quality.shape:
             raise UserError(what)
-        product = (complexity.astype(np.float64) * quality).reshape(len(candidates.table), -1)
+        product = complexity.astype(np.float64) * quality
+        product = product[:, None] if product.ndim == 1 else product
         missing = np.isnan(product).all(axis=1)
         if complexity.ndim == 2:
             differ = (np.isnan(complexity) != np.isnan(quality)).any(axis=1) & ~missing

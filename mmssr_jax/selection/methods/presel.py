@@ -172,6 +172,8 @@ class PreselSelector(Selector):
         matrix = table.vector(self.feature)
         losses = [table.number(name) for name in (self.with_question, self.without_question)]
         rows = eligible_rows(candidates, matrix)
+        if not len(rows):
+            return in_order(candidates, budgets, rows)
         check_whole(candidates, rows, matrix, self.feature)
         present, task = np.unique(table.source[rows], return_inverse=True)
         value = task_values(losses[0][rows], losses[1][rows], task, len(present))

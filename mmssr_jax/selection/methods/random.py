@@ -14,11 +14,11 @@ from mmssr_jax.selection.picks import in_order
 
 @dataclasses.dataclass(frozen=True)
 class RandomSelector(Selector):
-    """Uniformly random without replacement: by the seeded tie keys, so independent of the file order."""
+    """Uniformly random without replacement: by seeded keys of the ids, so independent of the file order."""
 
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`."""
-        return in_order(candidates, budgets, np.argsort(candidates.tie))  # all different
+        return in_order(candidates, budgets, np.argsort(candidates.random_keys))  # all different
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""
@@ -26,9 +26,9 @@ class RandomSelector(Selector):
 
 
 def place_in_random_order(run: SelectionRun, row: int, among: np.ndarray) -> str:
-    """The place of a row among some rows (bool [rows]) in the order of the tie keys, as an explanation."""
-    tie = run.candidates.tie
-    place = int(np.count_nonzero(tie[among] < tie[row])) + 1
+    """The place of a row among some rows (bool [rows]) in the random order, as an explanation."""
+    keys = run.candidates.random_keys
+    place = int(np.count_nonzero(keys[among] < keys[row])) + 1
     taken = int(np.count_nonzero(among[run.selection.rows]))
     return f"place {place} in the random order, of which {taken} were taken"
 

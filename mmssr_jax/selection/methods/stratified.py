@@ -31,14 +31,15 @@ class StratifiedSelector(Selector):
         """See `Selector.select`."""
         source = candidates.table.source
         counts = np.bincount(source[candidates.allowed], minlength=len(candidates.table.source_names))
-        order = np.lexsort((candidates.tie, source, ~candidates.allowed))
+        order = np.lexsort((candidates.random_keys, source, ~candidates.allowed))
         place = np.empty(len(order))
         allowed = order[: counts.sum()]
         rank = np.arange(len(allowed)) - np.repeat(np.cumsum(counts) - counts, counts)
         place[allowed] = rank if self.stratified == "equal" else (rank + 0.5) / counts[source[allowed]]
         place[order[len(allowed) :]] = np.inf
         names = candidates.table.source_names
-        return in_order(candidates, budgets, np.lexsort((candidates.tie, place)), group=source, group_names=names)
+        order = np.lexsort((candidates.random_keys, place))
+        return in_order(candidates, budgets, order, group=source, group_names=names)
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""

@@ -28,7 +28,7 @@ class UnflawedSelector(Selector):
     def select(self, candidates: Candidates, budgets: Sequence[Budget]) -> Selection:
         """See `Selector.select`."""
         eligible = dataclasses.replace(candidates, allowed=candidates.allowed & _unflawed(candidates.table))
-        return in_order(eligible, budgets, np.argsort(candidates.tie, kind="stable"))
+        return in_order(eligible, budgets, np.argsort(candidates.random_keys))
 
     def why_not(self, run: SelectionRun, row: int) -> str:
         """See `Selector.why_not`."""

@@ -124,7 +124,7 @@ class XmasSelector(Selector):
         unstable = np.concatenate([instability(values[rows]), np.arange(len(shuffled), dtype=np.float32)])
         score = np.full(len(values), np.nan, np.float32)
         score[rows] = unstable[: len(rows)]
-        fill = every[np.argsort(candidates.tie[every], kind="stable")]
+        fill = every[np.argsort(candidates.random_keys[every])]
 
         def order(count: int) -> np.ndarray:
             return every[select_stable(unstable, label, count)]

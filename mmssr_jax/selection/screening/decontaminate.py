@@ -97,13 +97,28 @@ def questions(
 
 def match_images(fingerprints: Fingerprints, known: Questions, *, distance: int) -> pa.Table:
     """The samples that contain an image of a question, each with the nearest (`SCHEMA`), in the samples' order."""
-    sample = np.repeat(np.arange(len(fingerprints.counts)), fingerprints.counts)
-    image, other = near_rows(fingerprints.images, known.images, distance)
-    bits = hash_distance(fingerprints.images[image], known.images[other])
-    order = np.lexsort((known.image_of[other], bits, sample[image]))
-    order = order[np.unique(sample[image][order], return_index=True)[1]]
-    rows, question = sample[image][order], known.image_of[other][order]
-    return _table(ids_lib.take(fingerprints.ids, rows), question, known, by="image", bits=bits[order])
+    # Equal images once: a placeholder that many samples and questions share would make as many pairs as both together.
+    hashes, where = np.unique(fingerprints.images, axis=0, return_inverse=True)
+    asked, first = np.unique(known.images, axis=0, return_index=True)
+    image, other = near_rows(hashes, asked, distance)
+    nearest, question, bits = _first_of(
+        image, known.image_of[first[other]], hash_distance(hashes[image], asked[other])
+    )  # fmt: skip
+    at = np.full(len(hashes), -1)
+    at[nearest] = np.arange(len(nearest))
+    at = at[where.reshape(-1)]
+    sample = np.repeat(np.arange(len(fingerprints.counts)), fingerprints.counts)[at >= 0]
+    rows, question, bits = _first_of(sample, question[at[at >= 0]], bits[at[at >= 0]])
+    return _table(ids_lib.take(fingerprints.ids, rows), question, known, by="image", bits=bits)
+
+
+def _first_of(
+    key: np.ndarray, question: np.ndarray, bits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Of int64 [N] each: the keys once, ascending, with the nearest question and its distance; of equals the first."""
+    order = np.lexsort((question, bits, key))
+    order = order[np.unique(key[order], return_index=True)[1]]
+    return key[order], question[order], bits[order]
 
 
 def match_texts(ids: Sequence[str], texts: Sequence[str], known: Questions, *, ngram: int) -> pa.Table:

@@ -57,7 +57,9 @@ class SelectionInputs:
     def table(self, config: SelectionConfig) -> ScoreTable:
         """The scores and features that a selection needs; if it needs no scores, the pool's ids and sources."""
         needs, features = config.selector.needs, config.features
-        named = (bool(config.capabilities), *sorted(set(config.capabilities) - set(SLUGS)))
+        # Of a table all known capabilities are read, of other files those that are named.
+        always = () if config.extra_scores else SLUGS
+        named = (bool(config.capabilities), *sorted(set(config.capabilities) - set(always)))
         scored: tuple[Any, ...] = (config.needs_scores, needs.truth, needs.scores, config.extra_scores, named)
         scored = (*scored, config.calibrated)
         tables_alone = self.pool is None and not config.needs_scores

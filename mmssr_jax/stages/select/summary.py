@@ -100,7 +100,7 @@ def _token_counts(scores: Path) -> pa.Table | None:
         parts = score_files(scores)
     except UserError:
         return None
-    if not all("n_tokens" in pq.read_schema(part).names for part in parts):
+    if not all(part.suffix == ".parquet" and "n_tokens" in files.read_parquet_schema(part).names for part in parts):
         return None
     return pa.concat_tables(pq.read_table(part, columns=["id", "n_tokens"]) for part in parts)
 

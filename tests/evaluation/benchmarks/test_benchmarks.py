@@ -79,7 +79,8 @@ def test_mmbench_refuses_a_group_without_its_first_row():
 
 @pytest.mark.parametrize("kind", ["mmbench", "mmstar", "blink", "ai2d", "scienceqa", "mmt_bench"])
 def test_rows_without_an_image_are_dropped(kind):
-    rows = [Row({"index": "0", **PETS}, (IMAGE,)), Row({"index": "1", **PETS}, ())]
+    fields = {**PETS, "category": "colour", "l2-category": "seeing"}
+    rows = [Row({"index": "0", **fields}, (IMAGE,)), Row({"index": "1", **fields}, ())]
     assert [row.index for row in get_benchmark(kind).load(rows)] == ["0"]
 
 

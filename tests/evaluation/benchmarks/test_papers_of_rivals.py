@@ -235,3 +235,35 @@ def test_llava_w_reference_columns(column):
 def test_llava_w_without_a_reference_is_named():
     with pytest.raises(UserError, match="index 4: has no reference answer in answer, gpt4_ans or gpt_answer"):
         get_benchmark("llava_w").load([row(4, caption="x", category="conv")])
+
+
+@pytest.mark.parametrize(
+    ("grades", "value", "note"),
+    [
+        (("8 6", "sorry"), 100 * (6 - 1) / (8 - 1), "1 of 2 ratings could not be read"),
+        (("sorry", "I cannot"), np.nan, "2 of 2 ratings could not be read"),
+        (("0 5", "0 3"), np.nan, ""),
+        (("nan nan", "8 7"), 100 * (7 - 1) / (8 - 1), "1 of 2 ratings could not be read"),
+    ],
+)
+def test_ratings_that_cannot_be_read_are_in_the_note_and_never_a_full_score(grades, value, note):
+    rows = [{"index": str(n), "prediction": "p", "answer": "a", GRADE: grade} for n, grade in enumerate(grades)]
+    score = get_benchmark("llava_w").score(rows)
+    assert score.value() == pytest.approx(value, nan_ok=True)
+    assert score.note == note
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        ("vqav2", {"answer": "[]"}, "has no answer"),
+        ("caption", {"answer": "[]"}, "has no answer"),
+        ("short_answer", {"answer": "[ ]"}, "has no answer"),
+        ("mmt_bench", {"A": "x", "B": "y", "answer": "A", "category": "c"}, "has no l2-category"),
+        ("mme", {"answer": "Yes", "category": "OCR"}, "has no image_path"),
+        ("llava_w", {"answer": "a", "category": "conv"}, "has no caption"),
+    ],
+)
+def test_an_empty_cell_that_the_score_needs_is_named_before_any_question(kind, fields, message):
+    with pytest.raises(UserError, match=f"index 4: {message}"):
+        get_benchmark(kind).load([row(4, **fields)])

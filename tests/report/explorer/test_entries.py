@@ -71,3 +71,14 @@ def test_without_scores_and_selections_the_content_remains(nothing, tmp_path):
     assert data["capabilities"] == []
     assert data["selections"] == []
     assert set(data["samples"][0]) == {"id", "source", "picks", "reasons", "turns", "images", "image_count"}
+
+
+def test_scores_without_token_counts_have_none(tmp_path):
+    """Official answers hold no lengths."""
+    workdir = fake.build(tmp_path / "run")
+    for path in workdir.scores.glob("part-*.parquet"):
+        files.write_parquet(path, files.read_parquet(path).drop_columns(["n_tokens"]))
+    inputs = read_inputs(workdir, "tiny")
+    found = explorer_data(inputs, ReportConfig(), np.arange(1), [fake.sample("s00")], {"mmssr": [""] * fake.N})
+    assert "tokens" not in found["samples"][0]
+    assert found["samples"][0]["scores"] == [4.8, 0.0, 0.0]

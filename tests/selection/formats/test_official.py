@@ -107,3 +107,10 @@ def test_wrong_answers(tmp_path: Path) -> None:
     files.write_jsonl(tmp_path / "ocr.jsonl", [{"idx": 1}])
     with pytest.raises(UserError, match="line 1 has no idx or no pred_response that is text"):
         official.read_jsonl(tmp_path, {})
+
+
+def test_a_column_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
+    table = scores([[1, 2, 3]] * 3).rename_columns(["id", "source", *SLUGS[:2], "../../evil", "styles"])
+    with pytest.raises(UserError, match=r"the score column '\.\./\.\./evil' cannot be the name of a file"):
+        official.write_jsonl(tmp_path / "selection" / "official", table)
+    assert not (tmp_path / "evil.jsonl").exists()

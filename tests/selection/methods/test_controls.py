@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget, Candidates, Excluded
+from mmssr_jax.selection.candidates import build
 from mmssr_jax.selection.cells import cells
 from mmssr_jax.selection.config import SelectionConfig
 from mmssr_jax.selection.explain import explain
@@ -295,3 +296,29 @@ def test_the_oracle_rating_is_the_highest_mean() -> None:
     table = make_table([(0, [0], [1.0, 5.0]), (1, [1], [4.0, 4.0]), (2, [], [0.0, 0.0])])
     taken = run(OracleRatingSelector(), candidates_of(table), Budget(count=2)).selection
     assert taken.rows.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", ["random", "stratified"])
+def test_random_is_random_also_where_equal_scores_go_by_the_file(name: str) -> None:
+    """1,000 rows of ten sources in blocks: a draw of 100 is not the head of the file, and the seed changes it."""
+    table = make_table([(source, [0], [1.0]) for source in range(10) for _ in range(100)])
+    drawn = {}
+    for tie_break in ("hash", "file"):
+        for seed in (0, 1):
+            section = {"method": name, "budget": {"count": 100}, "tie_break": tie_break, "seed": seed}
+            config = SelectionConfig.from_section(section, "x")
+            candidates, _ = build(table, config, pool_size=len(table))
+            drawn[tie_break, seed] = config.selector.select(candidates, [config.budget]).rows.tolist()
+    assert drawn["file", 0] == drawn["hash", 0]
+    assert drawn["file", 0] != drawn["file", 1]
+    assert len(set(table.source[drawn["file", 0]].tolist())) == 10
+
+
+def test_replaced_scores_are_computed_once_for_all_explanations(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = make_table([(row % 3, [row % 2], [float(row % 6)]) for row in range(60)])
+    made = run(PlaceboSelector(), candidates_of(table), Budget(count=5))
+    calls = []
+    plain = PlaceboSelector.rescored
+    monkeypatch.setattr(PlaceboSelector, "rescored", lambda self, c: calls.append(1) or plain(self, c))
+    assert len({explain(made, f"r{row}").reason for row in range(60)}) > 2
+    assert len(calls) == 1

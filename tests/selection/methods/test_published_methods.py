@@ -274,3 +274,20 @@ def test_wrong_settings_are_one_line(section: dict[str, object], message: str) -
     with pytest.raises(UserError, match=message) as caught:
         SelectionConfig.from_section({**section, **features}, "here")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["presel", "deita"])
+def test_filters_that_leave_nothing_leave_an_empty_selection(name: str) -> None:
+    selector = next(m for m in METHODS if isinstance(m, load_method(name)))
+    table = with_features(make_table([(0, [0], [1.0])] * 3))
+    assert len(selector.select(candidates_of(table, allowed=np.zeros(3, bool)), [Budget(count=1)])) == 0
+
+
+def test_deita_of_a_table_without_rows() -> None:
+    table = with_features(make_table([(0, [0], [1.0])] * 3))
+    none = dataclasses.replace(
+        table, ids=table.ids.slice(0, 0), source=table.source[:0], styles=table.styles[:0],
+        scores={name: column[:0] for name, column in table.scores.items()}, n_tokens=None,
+        features={name: column[:0] for name, column in table.features.items()},
+    )  # fmt: skip
+    assert len(DeitaSelector().select(candidates_of(none, pool_size=3), [Budget(count=1)])) == 0

@@ -97,3 +97,15 @@ def test_remove_and_report() -> None:
 def test_wrong_settings(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Decontaminate(**{"benchmarks": ("a.tsv",), **wrong})  # type: ignore[arg-type]
+
+
+def test_a_picture_that_many_share_matches_each_once_the_first_of_equally_near() -> None:
+    same = np.array([image_hash(scene(1))] * 300, np.uint64)
+    names = [("a.tsv", str(n)) for n in range(200)]
+    asked = decontaminate.questions(names, ["?"] * 200, list(same[:200, None]), ngram=6)
+    prints = Fingerprints.from_arrow(
+        fingerprint([Sample(f"r{i}", "s", (), (ImageRef(data=b"1"),)) for i in range(300)], decode)
+    )
+    found = decontaminate.match_images(prints, asked, distance=4).to_pylist()
+    assert [r["id"] for r in found] == [f"r{i}" for i in range(300)]
+    assert {(r["benchmark"], r["index"]) for r in found} == {("a.tsv", "0")}

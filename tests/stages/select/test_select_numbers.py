@@ -21,9 +21,11 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.selection import number_files
+from mmssr_jax.selection.config import SelectionConfig
 from mmssr_jax.selection.number_files import NumberFiles
 from mmssr_jax.stages import ingest
 from mmssr_jax.stages.select import stage as select_stage
+from mmssr_jax.stages.select.inputs import SelectionInputs
 
 N = 12
 IDS = [f"{i:032x}-0" for i in range(N)]
@@ -318,3 +320,27 @@ def test_a_method_without_capabilities_ignores_a_stray_column(extra: Path, tmp_p
     ingest.run(StageContext({"pool": {"path": str(extra / "pool.json")}}, work))
     settings = {"method": "random", "only": {"styles": ("multi-choice",)}, "budget": {"count": 5}}
     assert len(run(work, settings, scores=str(extra / "extra.parquet"))) == 5
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_two_selections_take_different_numbers_of_one_file_as_scores(workdir: Workdir, tmp_path: Path, kind: str):
+    """Each as the only one of a run, so that what the first read is not what the second gets."""
+    first, second = SLUGS[:2]
+    rows = [{"id": id, first: float(n % 5), second: float((n + 2) % 5)} for n, id in enumerate(IDS)]
+    path = tmp_path / f"ratings.{kind}"
+    if kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    base = pa.table({"id": IDS, "source": ["s"] * N, SLUGS[2]: pa.array([1.0] * N, pa.float32()),
+                     "styles": pa.array([["t"]] * N)})  # fmt: skip
+    pq.write_table(base, tmp_path / "scores.parquet")
+    found = {}
+    for wanted in ((first, second), (first,), (second,)):
+        inputs = SelectionInputs(StageContext({}, workdir), None, tmp_path / "scores.parquet")
+        for name in wanted:
+            section = {"capabilities": (name,), "extra_scores": (str(path),), "budget": {"count": 1}}
+            table = inputs.table(SelectionConfig.from_section(section, "x"))
+            found[name, len(wanted)] = table.column(name).tolist()
+    assert found[first, 2] == found[first, 1] == [float(n % 5) for n in range(N)]
+    assert found[second, 2] == found[second, 1] == [float((n + 2) % 5) for n in range(N)]

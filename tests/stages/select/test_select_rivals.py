@@ -216,3 +216,10 @@ def test_distances_of_selections() -> None:
     assert jaccard([pa.array([], pa.string()), pa.array([], pa.string())]).tolist() == [[1, 1], [1, 1]]
     assert total_variation({"a": 1, "b": 1}, {"a": 2, "c": 2}) == 0.5
     assert total_variation({}, {"a": 2}) == 0
+
+
+def test_the_summary_of_scores_in_a_file_that_is_no_table_has_no_token_counts(workdir: Workdir, tmp_path: Path) -> None:
+    (tmp_path / "parsed.csv").write_text("idx,a,sty_1\n1,3,x+y\n")
+    run(workdir, summary=True, scores=str(tmp_path / "parsed.csv"))
+    rows = files.read_json(workdir.results("selections"))["selections"]
+    assert {name: row["mean_tokens"] for name, row in rows.items()} == dict.fromkeys(METHODS)
