@@ -134,7 +134,7 @@ def training_batches(
       processor: of the model that `encode` encodes for.
       seed: of the order, which differs from epoch to epoch.
       threads: decoding threads.
-      part: (p, P): process p of P yields rows / P rows of every batch, made from every P-th draw.
+      part: (p, P): process p of P yields rows / P rows of every batch, made from its own draws (`Mixture.dataset`).
       draws: the number of samples to draw; rows after the last of them are empty.
       global_packing: every process packs all draws and keeps its rows / P rows of a batch: the batches are those of one
         process.
@@ -147,9 +147,10 @@ def training_batches(
     process, processes = part
     rows = shape.rows // processes
     packers = 1 if global_packing else processes
-    ds = as_mixture(samples).dataset(seed)
-    if packers > 1 or draws is not None:
-        ds = ds.slice(slice(process % packers, draws, packers))
+    packer = process % packers
+    ds = as_mixture(samples).dataset(seed, part=(packer, packers))
+    if draws is not None:
+        ds = ds.slice(slice(len(range(packer, draws, packers))))
     ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
     blocks = isinstance(processor.views, NativeViewConfig)

@@ -131,8 +131,10 @@ def load_bundle(
         first device. All processes of a mesh must call this together.
       compute: None for training: all parameters are float32. Otherwise for inference, in the model's configured dtype
         ("model") or the given one; parameters that are cast to bfloat16 before use anyway are then loaded in bfloat16,
-        which halves the memory and changes no result.
-      on_host: return numpy arrays, to be quantised or reduced before they go to a device; `mesh` is ignored.
+        which halves the memory and changes no result. Experts are then without a capacity: with one, what a token
+        becomes would depend on later tokens and on the other samples of its row.
+      on_host: return numpy arrays, to be quantised or reduced before they go to a device, also for inference; `mesh` is
+        ignored.
 
     Raises:
       UserError: the folder holds no model, its files are damaged, or its weights do not match `model.json`.
@@ -141,6 +143,9 @@ def load_bundle(
     config = read_config(folder)
     if compute in ("float32", "bfloat16"):
         config = dataclasses.replace(config, dtype=compute)
+    if (compute is not None or on_host) and config.decoder.moe is not None:
+        dropless = dataclasses.replace(config.decoder.moe, capacity=None)
+        config = dataclasses.replace(config, decoder=dataclasses.replace(config.decoder, moe=dropless))
     tokenizer = load_tokenizer(folder / _TOKENIZER)
     graphdef, shapes = abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
     if compute is not None:

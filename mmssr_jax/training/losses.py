@@ -48,8 +48,9 @@ def weighted_loss(model: VLM, batch: Batch, *, z_loss: float = 0.0) -> tuple[jax
     A target with `loss_q` = q > 0 has the generalised cross entropy (1 - p^q) / q of its probability p instead (arXiv
     1805.07836, equation 6). Its gradient is p^q times that of the cross entropy, so that wrong targets count less.
 
-    The router losses of a sparse decoder are means over the batch's tokens and count once per target: the sum divided
-    by the weight is the mean cross entropy plus the router losses, for any split of a batch into parts.
+    The router losses of a sparse decoder are means over the batch's tokens, padding included, and count once per
+    target: the sum divided by the weight is the mean cross entropy plus the router losses. For a batch split into parts
+    it is the same cross entropy plus the mean of the parts' router losses by their targets.
 
     Args:
       model: of any size.

@@ -36,7 +36,7 @@ def make_step(
 
     With `accumulate` = A the batch's rows and images are processed in A parts, one after the other. The gradients of
     the summed losses are added up and divided by the summed weights: the same result as for the whole batch, with the
-    activation memory of one part.
+    activation memory of one part. (The balance loss of experts is not linear in the tokens: each part has its own.)
 
     Args:
       graphdef: of the VLM.

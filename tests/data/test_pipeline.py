@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmssr_jax.data.batch import Batch, BatchShape
-from mmssr_jax.data.mixture import as_mixture
+from mmssr_jax.data.mixture import Component, Mixture, as_mixture
 from mmssr_jax.data.pipeline import training_batches, validation_batches
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.training.counters import sequence_lengths
@@ -174,6 +174,20 @@ def test_a_limited_stream_holds_every_draw_once_and_then_nothing(draws: int, pro
         assert float(_loss(batch)) == 0
         assert {b.tokens.shape for b, _ in batches} == {(SHAPE.rows // processes, SHAPE.length)}
     assert sorted(seen) == sorted(expected)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_shares_of_what_is_trained_on_do_not_depend_on_the_number_of_processes(processes: int):
+    """Long and short samples at equal weights: half of them are long, also where each process packs its own."""
+    long = [sample(f"l{n}", answer="red " * 12, images=0) for n in range(40)]
+    short = [sample(f"s{n}", answer="red", images=0) for n in range(40)]
+    mixture = Mixture([Component("long", long, 1.0), Component("short", short, 1.0)])
+    counts = np.zeros(2, int)
+    for process in range(processes):
+        stream = training_batches(mixture, _encode, SHAPE, processor(), seed=3, part=(process, processes))
+        for _, (_, origin) in zip(range(24), stream, strict=False):
+            counts += np.bincount(mixture.component_of(np.asarray(origin.drawn, int)), minlength=2)
+    assert counts[0] / counts.sum() == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_limited_stream_resumes_in_its_last_batch_and_after_it():

@@ -14,6 +14,7 @@ from flax import nnx
 from mmssr_jax.core.artifact import Artifact
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.models.config import DecoderConfig, MoEConfig, VisionConfig, VLMConfig
+from mmssr_jax.models.module_params import merge
 from mmssr_jax.models.vlm import VLM
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
@@ -78,6 +79,27 @@ def test_what_is_only_asked_takes_half_of_a_model_in_16_bits(tmp_path: Path, kin
     for name, leaf in asked.items():
         np.testing.assert_array_equal(leaf, trained[name].astype(leaf.dtype))
     assert load_bundle(folder, compute="float32").config.dtype == "float32"
+
+
+def test_experts_have_a_capacity_in_training_only(tmp_path: Path):
+    """Loaded for inference, no logit depends on later tokens; with the capacity, which training keeps, it would."""
+    decoder = dataclasses.replace(CONFIG.decoder, moe=MoEConfig(experts=2, top_k=2, capacity=0.5))
+    folder = saved(tmp_path, made(dataclasses.replace(CONFIG, decoder=decoder)), "exported")
+    first = np.arange(16)[None] % 7
+    other = first.copy()
+    other[:, 8:] = 5
+
+    def early(bundle: ModelBundle, tokens: np.ndarray) -> np.ndarray:
+        """The hidden states of the first 8 tokens, the second choices of which yield to later tokens' first choices."""
+        model, length = merge(bundle.graphdef, bundle.params), tokens.shape[1]
+        until = np.full_like(tokens, length)
+        index = np.full_like(tokens, -1)
+        return np.asarray(model(tokens, None, index, np.arange(length)[None], until))[0, :8]
+
+    trained, asked = load_bundle(folder), load_bundle(folder, compute="model")
+    assert np.abs(early(trained, first) - early(trained, other)).max() > 1e-3
+    np.testing.assert_array_equal(early(asked, first), early(asked, other))
+    assert load_bundle(folder, on_host=True).config.decoder.moe.capacity is None
 
 
 def finished(folder: Path) -> Path:
