@@ -233,12 +233,11 @@ class _Packed:
 
     @functools.cached_property
     def _source(self) -> Any:
-        import tensorflow_datasets as tfds
-
         from mmssr_jax.pool.tfds_builder import features
+        from mmssr_jax.pool.tfds_folder import open_tfds
 
         with reading(self._folder):
-            builder = tfds.builder_from_directory(str(self._folder))
+            builder = open_tfds(self._folder)
             if repr(builder.info.features) != repr(features()):
                 raise damaged(self._folder / "features.json", "its features are not those of a packed pool")
             return builder.as_data_source(SPLIT)

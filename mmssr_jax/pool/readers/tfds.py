@@ -18,6 +18,7 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG
 from mmssr_jax.pool.reader import Match, PoolFormat
 from mmssr_jax.pool.record import Record
+from mmssr_jax.pool.tfds_folder import open_tfds
 
 _CONVERSATIONS = ("conversations", "turns")
 _ROLES = ("from", "role")
@@ -49,7 +50,8 @@ class Tfds:
       split: see `TfdsSettings`.
 
     Raises:
-      UserError: TFDS cannot read it as ArrayRecord, or it has none of the features above.
+      UserError: TFDS cannot read it as ArrayRecord, it has none of the features above, or one of a class that is not
+        part of TFDS.
     """
 
     in_place = False
@@ -59,9 +61,11 @@ class Tfds:
 
         self.settings = {"split": split}
         try:
-            builder = tfds.builder_from_directory(str(path))
+            builder = open_tfds(path)
             raw = tfds.decode.DeserializeMethod.RAW_BYTES
             self._source = builder.as_data_source(split=split, deserialize_method=raw)
+        except UserError:
+            raise
         except Exception as e:  # protobuf's and TFDS's have no common class
             raise UserError(
                 f"{path}: TFDS cannot read split {split!r} of it ({' '.join(str(e).split())[:200]})"

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.pool.pool import Pool
+from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.pool.readers.tfds import Tfds
 from tests.pool.conftest import Record, encoded
 
@@ -109,3 +109,34 @@ def test_a_damaged_file_is_one_line(
     with pytest.raises(UserError, match=r"pool: (damaged at record 0|TFDS cannot read split)") as caught:
         list(Tfds(folder / "pool").records(images=True))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("feature", [
+    {"pythonClassName": "beside_features.Text", "text": {}},
+    {"python_class_name": "beside_features.Text", "text": {}},
+    {"pythonClassName": "tensorflow_datasets.core.features.sequence_feature.Sequence",
+     "sequence": {"feature": {"pythonClassName": "beside_features.Text", "text": {}}, "length": "-1"}},
+    {"type": "beside_features.Text", "content": {}},
+    {"type": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+     "content": '{"features": {"x": {"pythonClassName": "beside_features.Text", "text": {}}}}'},
+])  # fmt: skip
+def test_no_code_beside_a_dataset_is_run(
+    make_pool: Callable[..., Pool],
+    good_records: list[Record],
+    folder: Path,
+    feature: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    make_pool(good_records, packed=True)
+    path, ran = folder / "pool" / "features.json", folder / "ran"
+    described = json.loads(path.read_text())
+    described["featuresDict"]["features"]["id"] = feature
+    path.write_text(json.dumps(described))
+    (folder / "pool" / "beside_features.py").write_text(f"open({str(ran)!r}, 'w')")
+    monkeypatch.syspath_prepend(str(folder / "pool"))
+    line = r"pool/features.json: names the class 'beside_features.Text', which is not part of TFDS"
+    with pytest.raises(UserError, match=line):
+        Tfds(folder / "pool")
+    with pytest.raises(UserError, match=line):
+        open_pool(folder / "pool")[0]
+    assert not ran.exists()
