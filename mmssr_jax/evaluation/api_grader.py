@@ -14,6 +14,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.evaluation.grading import GradeRequest
 from mmssr_jax.judge.api import prices
+from mmssr_jax.judge.api.client_headers import client_headers
 from mmssr_jax.judge.api.config import ApiConfig, LimitsConfig, read_key
 from mmssr_jax.judge.api.responses import classify_status, token_usage
 from mmssr_jax.judge.api.retry import one_line
@@ -87,6 +88,7 @@ class ApiGrader:
         client = openai.OpenAI(
             api_key=key or "none",
             base_url=self._api.url,
+            default_headers=client_headers(self._api, key),
             max_retries=self._config.max_attempts - 1,
             timeout=self._config.timeout_s,
             http_client=openai.DefaultHttpxClient(follow_redirects=False),

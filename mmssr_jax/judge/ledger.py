@@ -214,10 +214,11 @@ class Ledger:
     def add_secret(self, secret: str) -> None:
         """Keeps an API key out of the file: `redact` is applied to the text that comes from the server.
 
+        So are its spelling within an error message, which may be a repr, and its parts, should it hold several keys.
         A shorter string than any real key is ignored, because dummy keys such as "x" are part of many words.
         """
-        if len(secret) >= _MIN_SECRET_LENGTH:
-            self._secrets.append(secret)
+        spellings = {secret, repr(secret)[1:-1], *secret.split()}
+        self._secrets += sorted((s for s in spellings if len(s) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
 
     def redact(self, text: str) -> str:
         """`text` with "[secret]" in place of every API key."""

@@ -102,6 +102,15 @@ def test_secrets_never_reach_the_file(tmp_path):
     assert ids(path) == ["a"]
 
 
+def test_a_secret_within_a_repr_never_reaches_the_file(tmp_path):
+    path, secret = tmp_path / "l.jsonl", "sk-AAAABBBB\nsk-CCCCDDDD"
+    with Ledger(path) as ledger:
+        ledger.add_secret(secret)
+        ledger.append(entry("a", detail=f"Illegal header value {f'Bearer {secret}'.encode()!r}"))
+        ledger.append(entry("b", detail="no such key: sk-CCCCDDDD"))
+    assert [e.detail for e in read_ledger(path)] == ["Illegal header value b'Bearer [secret]'", "no such key: [secret]"]
+
+
 @pytest.mark.parametrize("secret", ["a", "1", "x", "id", "judge", "ok", "EMPTY"])
 def test_a_dummy_key_destroys_nothing(tmp_path, secret):
     path = tmp_path / "l.jsonl"

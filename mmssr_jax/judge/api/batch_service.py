@@ -14,6 +14,7 @@ import openai
 from absl import logging
 
 from mmssr_jax.judge.api.batch_journal import BatchPart
+from mmssr_jax.judge.api.client_headers import client_headers
 from mmssr_jax.judge.api.config import ApiConfig, key_env
 from mmssr_jax.judge.api.responses import classify_status
 from mmssr_jax.judge.api.retry import RunStoppedError, one_line, stop_message
@@ -36,6 +37,7 @@ class BatchService:
         self._client = openai.OpenAI(
             api_key=key or "none",
             base_url=config.url,
+            default_headers=client_headers(config, key),
             max_retries=config.limits.max_attempts,
             timeout=max(_UPLOAD_S, config.limits.timeout_s),
             http_client=openai.DefaultHttpxClient(follow_redirects=False),

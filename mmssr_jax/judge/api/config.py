@@ -168,7 +168,7 @@ def read_key(config: ApiConfig) -> str | None:
     """The key from the environment; None for a server without one.
 
     Raises:
-      UserError: the variable is not set.
+      UserError: the variable is not set, or holds what no key has; its value is not repeated.
     """
     name = key_env(config)
     if name is None:
@@ -176,6 +176,11 @@ def read_key(config: ApiConfig) -> str | None:
     key = os.environ.get(name, "").strip()
     if not key:
         raise UserError(f"judge: the environment variable {name} is not set; it must hold the API key for {config.url}")
+    if not re.fullmatch(r"[!-~]+", key):
+        raise UserError(
+            f"judge: the environment variable {name} holds a space, a line break or a character outside of ASCII; it "
+            f"must hold one API key for {config.url} and nothing else"
+        )
     return key
 
 

@@ -23,6 +23,7 @@ from absl import logging
 
 from mmssr_jax.core.progress import duration
 from mmssr_jax.judge.api.api_judge import ApiJudge
+from mmssr_jax.judge.api.client_headers import client_headers
 from mmssr_jax.judge.api.config import ApiConfig
 from mmssr_jax.judge.api.prefetch import Prefetch
 from mmssr_jax.judge.api.rate_limit import Clock, ConcurrencyLimiter, RateLimiter
@@ -64,6 +65,7 @@ def make_client(config: ApiConfig, key: str | None) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
         api_key=key or "none",
         base_url=config.url,
+        default_headers=client_headers(config, key),
         max_retries=0,
         timeout=config.limits.timeout_s,
         http_client=openai.DefaultAsyncHttpxClient(limits=connections, follow_redirects=False),
