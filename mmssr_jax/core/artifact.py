@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from absl import logging
 
@@ -25,6 +25,9 @@ from mmssr_jax.core.lock import Lock
 
 MANIFEST, CLAIM = files.MANIFEST, files.CLAIM
 _DIGEST = "manifest_digest"  # of the manifest's other entries
+
+_KEYS = {"stage", "config", "inputs"}  # of every manifest and claim
+_WRITTEN = ("", ".csv", ".html", ".json", ".jsonl", ".ocdbt", ".parquet", ".safetensors", ".tar", ".txt", ".yaml")
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tensorflow-datasets", "numpy")
 
@@ -60,6 +63,8 @@ class Artifact:
       lock: a lock file that this process holds from here to `seal`; None where processes share the work, or where
         another process of this group holds it.
       keeps: patterns of files that may be in the folder without a manifest or claim, such as the judge's ledger.
+      outputs: the files besides manifest and claim that `overwrite` removes, where it must leave others; by default the
+        folder is emptied.
       derived: the content follows from other files at no cost, so that a changed folder is remade, not refused.
 
     Raises:
@@ -77,6 +82,7 @@ class Artifact:
         overwrite: bool = False,
         lock: Path | None = None,
         keeps: Collection[str] = (),
+        outputs: Sequence[str] | None = None,
         derived: bool = False,
     ):
         self.path = path
@@ -90,8 +96,11 @@ class Artifact:
         self._lock = Lock(lock) if lock is not None else None
         if self._lock is not None:
             self._lock.acquire(self.label)
-        self._refuse_foreign(keeps)
-        if overwrite:
+        self._refuse_foreign(keeps, overwrite)
+        if overwrite and outputs is not None:
+            for name in (MANIFEST, CLAIM, *outputs):
+                (path / name).unlink(missing_ok=True)
+        elif overwrite:
             files.empty_folder(path)
         previous = self._previous()
         if previous is not None and (changed := self._changed(previous)):
@@ -113,21 +122,23 @@ class Artifact:
         if previous is None:
             files.write_json(path / CLAIM, self._claim)
 
-    def _refuse_foreign(self, keeps: Collection[str]) -> None:
+    def _refuse_foreign(self, keeps: Collection[str], overwrite: bool) -> None:
         """Neither fills nor empties a folder that holds files of somebody else."""
         stage = self._claim["stage"]
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
             raise UserError(f"{self.path}: a link or a file is where {stage} creates its folder; move it away")
-        if not self.path.is_dir() or any((self.path / name).exists() for name in (MANIFEST, CLAIM)):
+        marks = {_origin(path) for name in (MANIFEST, CLAIM) if (path := self.path / name).exists()}
+        if not self.path.is_dir() or "ours" in marks or (marks and not overwrite):  # `_read` names a mark's defect
             return
         for found in sorted(self.path.rglob("*")):
             if (
                 not found.is_dir()
                 and not files.is_temporary(found)
                 and not any(fnmatch.fnmatch(found.name, k) for k in keeps)
+                and not (marks == {"damaged"} and _may_be_ours(found))
             ):
                 raise UserError(
-                    f"{self.path}: holds {found.name} and was not made by this program (it has no {MANIFEST}); "
+                    f"{self.path}: holds {found.name} and was not made by this program (it has no {MANIFEST} of it); "
                     "give an empty or a new folder, or move its files away"
                 )
 
@@ -149,8 +160,11 @@ class Artifact:
         """The manifest, or the claim of a run that left more than its claim: one that left nothing binds nobody."""
         if (self.path / MANIFEST).exists():
             return _read(self.path / MANIFEST, stage=self._claim["stage"])
+        claim = self.path / CLAIM
         begun = any(p.name != CLAIM for p in self.path.rglob("*") if not p.is_dir())
-        return _read(self.path / CLAIM, stage=self._claim["stage"]) if begun and (self.path / CLAIM).exists() else None
+        if claim.exists() and (begun or _origin(claim) == "foreign"):
+            return _read(claim, stage=self._claim["stage"])
+        return None
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -209,11 +223,30 @@ def _read(path: Path, *, stage: str = "STAGE") -> dict[str, Any]:
         value = files.read_json(path)
     except UserError as e:
         raise UserError(f"{e}; {repair}") from None
-    if not isinstance(value, dict) or not {"stage", "config", "inputs"} <= value.keys():
+    if not isinstance(value, dict) or not value.keys() >= _KEYS:
         raise UserError(f"{path}: damaged, or not made by this program; {repair}")
     if not _intact(value):
         raise UserError(f"{path}: damaged, its content is not what was written; {repair}")
     return value
+
+
+def _origin(path: Path) -> Literal["ours", "damaged", "foreign"]:
+    """Who wrote a manifest or claim; many programs have a manifest.json.
+
+    One whose key a flipped bit changed is still ours; an empty or cut one may be anybody's.
+    """
+    try:
+        value = files.read_json(path)
+    except UserError:
+        return "damaged"
+    if not isinstance(value, dict) or not value:
+        return "damaged"
+    return "ours" if len(_KEYS & value.keys()) >= 2 else "foreign"
+
+
+def _may_be_ours(path: Path) -> bool:
+    """Whether a file's name is of a kind that stages write."""
+    return path.suffix in _WRITTEN or ".array_record" in path.name
 
 
 def _intact(manifest: Mapping[str, Any]) -> bool:

@@ -58,14 +58,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of `replacing` that killed processes of this machine left anywhere under `folder`.
+    """Removes what `replacing` and `empty_folder` named, and killed processes of this machine left, under `folder`.
 
-    Files of living processes and of other machines stay, and so does any file that `replacing` did not name.
+    Files of living processes and of other machines stay, and so does any file of another name.
     """
-    for path in folder.rglob(f".*.{_SUFFIX}"):
+    for path in list(folder.rglob(f".*.{_SUFFIX}")):  # a list: folders go while their content is still to come
         name = _TEMPORARY.fullmatch(path.name)
-        if name and name["host"] == _host() and not _lives(int(name["process"])) and path.is_file():
-            path.unlink(missing_ok=True)
+        if name and name["host"] == _host() and not _lives(int(name["process"])):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:
@@ -272,12 +275,20 @@ def relative(folder: Path, name: str) -> str:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file is named as `replacing` names its temporary files."""
+    """Whether a file or folder has the name of one that is about to be renamed or removed."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def empty_folder(path: Path) -> None:
-    """Removes a folder and all it holds, and creates it again."""
+    """Removes a folder and all it holds, and creates it again.
+
+    It is renamed first: a kill leaves the folder whole, absent or empty, never with a part of its files.
+    """
+    doomed = temporary_path(path, os.getpid())
+    if doomed.exists():  # of an earlier process of this number, or of a removal that failed
+        shutil.rmtree(doomed)
     if path.exists():
-        shutil.rmtree(path)
+        path.rename(doomed)
     path.mkdir(parents=True)
+    if doomed.exists():
+        shutil.rmtree(doomed)

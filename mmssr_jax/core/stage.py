@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,13 +86,14 @@ class StageContext:
         may_overwrite: bool = True,
         lock: bool = True,
         keeps: Collection[str] = (),
+        outputs: Sequence[str] | None = None,
         derived: bool = False,
     ) -> Artifact:
         """Claims an output folder; see `Artifact`.
 
         Args:
           path: the folder.
-          stage, settings, inputs, keeps, derived: as in `Artifact`.
+          stage, settings, inputs, keeps, outputs, derived: as in `Artifact`.
           may_overwrite: whether `overwrite` counts here; of several processes only one empties a folder.
           lock: hold the folder's lock until it is sealed; not where several processes share the work.
 
@@ -109,6 +110,7 @@ class StageContext:
             overwrite=may_overwrite and stage in self.overwrite,
             lock=self.workdir.lock(_lock_name(path, self.workdir.root)) if lock else None,
             keeps=keeps,
+            outputs=outputs,
             derived=derived,
         )
 

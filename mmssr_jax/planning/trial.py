@@ -71,7 +71,8 @@ def _work(workdir: Workdir) -> Iterator[tuple[str, float]]:
     yield "ingest", pool.get("samples", 0) + pool.get("rejected", 0)
     yield "judge", _counts(workdir.judge).get("ratings", 0)
     yield "score", _counts(workdir.scores).get("scored", 0)
-    yield "select", pool.get("samples", 0) * len(list(workdir.selections.glob(f"*/{MANIFEST}")))
+    selections = [p for p in workdir.selections.glob(f"*/{MANIFEST}") if not files.is_temporary(p.parent)]
+    yield "select", pool.get("samples", 0) * len(selections)
     trained = {path.stem: _padded_tokens(path) for path in _training_results(workdir)}
     scorer = sum(tokens for run, tokens in trained.items() if run.startswith("scorer"))
     yield "train_scorer", scorer

@@ -128,7 +128,8 @@ def read_inputs(workdir: Workdir, name: str) -> Inputs:
 
 def selection_paths(workdir: Workdir) -> list[Path]:
     """The files of all selections, sorted by name."""
-    return sorted(workdir.selections.glob("*/selection.parquet"))
+    found = workdir.selections.glob("*/selection.parquet")
+    return sorted(path for path in found if not files.is_temporary(path.parent))
 
 
 def _table(path: Path) -> pa.Table | None:

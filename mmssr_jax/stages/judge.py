@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from mmssr_jax.core import files
-from mmssr_jax.core.artifact import CLAIM, MANIFEST, Artifact, input_digest
+from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.stage import StageContext
@@ -165,15 +164,15 @@ def _log_usage(estimates: Sequence[Estimate], ratings: JudgeRatings) -> None:
 
 def _claim(ctx: StageContext, config: JudgeConfig, rounds: Sequence[Round]) -> Artifact:
     """Claims the folder; --overwrite=judge deletes the outputs, but never the ledger."""
-    folder = ctx.workdir.judge
-    if "judge" in ctx.overwrite:
-        for name in (MANIFEST, CLAIM, JUDGMENTS, SKIPPED):
-            (folder / name).unlink(missing_ok=True)
     inputs = {"pool": input_digest(ctx.workdir.pool)}
     inputs |= {name: input_digest(path) for name, path in config.load().input_files(config.settings()).items()}
-    kept = dataclasses.replace(ctx, overwrite=ctx.overwrite - {"judge"})
-    return kept.claim(
-        folder, stage="judge", settings=_content(config, rounds), inputs=inputs, keeps=("*.jsonl", JUDGMENTS)
+    return ctx.claim(
+        ctx.workdir.judge,
+        stage="judge",
+        settings=_content(config, rounds),
+        inputs=inputs,
+        keeps=("*.jsonl", JUDGMENTS),
+        outputs=(JUDGMENTS, SKIPPED),
     )
 
 

@@ -178,6 +178,85 @@ def test_a_folder_of_somebody_else_is_neither_filled_nor_emptied(tmp_path, overw
     assert content(tmp_path) == before
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", [MANIFEST, CLAIM])
+def test_a_manifest_of_another_program_gives_no_right_to_its_folder(tmp_path, name, overwrite):
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / name).write_text('{"name": "a web app", "version": 3}')
+    before = content(tmp_path)
+    with pytest.raises(UserError, match=rf"{name}.* not made by this program"):
+        claim(tmp_path, overwrite=overwrite)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", ["", "null", '{\n  "config": {'])
+def test_a_cut_manifest_is_overwritten_where_nothing_foreign_lies_beside_it(tmp_path, text):
+    first = claim(tmp_path)
+    files.write_text(first.path / "part-00000-of-00001.parquet", "data")
+    first.seal()
+    (first.path / MANIFEST).write_text(text)
+    (first.path / "thesis.tex").write_text("years of work")
+    before = content(tmp_path)
+    with pytest.raises(UserError, match=r"holds thesis\.tex and was not made by this program"):
+        claim(tmp_path, overwrite=True)
+    assert content(tmp_path) == before
+    (first.path / "thesis.tex").unlink()
+    assert list(content(claim(tmp_path, overwrite=True).path)) == [CLAIM]
+
+
+def test_a_manifest_with_a_flipped_bit_in_a_key_is_still_overwritten(tmp_path):
+    first = claim(tmp_path)
+    (first.path / "drawing.svg").write_text("<svg/>")
+    first.seal()
+    (first.path / MANIFEST).write_text((first.path / MANIFEST).read_text().replace('"stage"', '"stagd"'))
+    assert list(content(claim(tmp_path, overwrite=True).path)) == [CLAIM]
+
+
+@pytest.mark.parametrize("calls", range(6))
+def test_a_kill_while_a_folder_is_emptied_leaves_it_empty(tmp_path, calls):
+    """The process ends at the n-th file that is removed; no part of the old folder counts as finished."""
+    first = claim(tmp_path, {"x": 1})
+    for name in "abcd":
+        files.write_text(first.path / name, "data")
+    first.seal()
+    code = (
+        "import os, sys; from pathlib import Path; from mmssr_jax.core.artifact import Artifact\n"
+        "left = [int(sys.argv[2])]\n"
+        "def seen(event, args):\n"
+        "    if event == 'os.remove':\n"
+        "        left[0] -= 1\n"
+        "        if left[0] < 0: os._exit(9)\n"
+        "sys.addaudithook(seen)\n"
+        "Artifact(Path(sys.argv[1]), stage='score', settings={'x': 2}, overwrite=True)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(first.path), str(calls)], check=False)
+    assert set(content(first.path)) <= {CLAIM}
+    again = claim(tmp_path, {"x": 1})
+    assert (again.done, again.resumed) == (False, False)
+    files.remove_leftovers(tmp_path)
+    assert list(content(tmp_path)) == [f"scores/{CLAIM}"]
+
+
+def test_of_a_folder_with_outputs_only_these_are_overwritten_and_only_under_the_lock(tmp_path):
+    kwargs = {"keeps": ("*.jsonl",), "outputs": ("table",), "lock": tmp_path / "score.lock"}
+    first = claim(tmp_path, **kwargs)
+    (first.path / "ledger.jsonl").write_text("{}")
+    (first.path / "table").write_text("x")
+    code = (
+        "import sys; from pathlib import Path; from mmssr_jax.core.artifact import Artifact\n"
+        "root = Path(sys.argv[1])\n"
+        "Artifact(root / 'scores', stage='score', settings={'x': 2}, overwrite=True, keeps=('*.jsonl',),\n"
+        "         outputs=('table',), lock=root / 'score.lock')"
+    )
+    before = content(first.path)
+    second = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "is working on it" in second.stderr
+    assert content(first.path) == before
+    first.seal()
+    again = claim(tmp_path, {"x": 2}, overwrite=True, **kwargs)
+    assert sorted(content(again.path)) == [CLAIM, "ledger.jsonl"]
+
+
 def test_files_that_outlast_a_folder_are_no_foreign_ones(tmp_path):
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "ledger.jsonl").write_text("{}")

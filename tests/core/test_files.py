@@ -77,6 +77,17 @@ def test_leftovers_of_a_killed_writer_are_removed_and_nothing_else(tmp_path):
     assert left == {living, *(tmp_path / name for name in kept)}
 
 
+def test_a_folder_that_a_killed_process_was_about_to_remove_is_removed(tmp_path):
+    left = files.temporary_path(tmp_path / "b" / "one", 9_999_999)
+    (left / "inner").mkdir(parents=True)
+    (left / "inner" / "part").write_text("x")
+    files.temporary_path(left / "inner" / "part", 9_999_999).write_text("x")
+    kept = files.temporary_path(tmp_path / "b" / "two", os.getppid())
+    kept.mkdir()
+    files.remove_leftovers(tmp_path)
+    assert names(tmp_path / "b") == [kept.name]
+
+
 def test_a_name_as_long_as_the_file_system_allows_is_written(tmp_path):
     for name in ("n" * 255, "猫" * 85):
         files.write_text(tmp_path / name, "x")

@@ -8,6 +8,7 @@ import pytest
 
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.lock import Lock
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.tables import judgment_schema
 from mmssr_jax.core.vocabulary import SLUGS
@@ -67,6 +68,19 @@ def test_other_settings_are_refused_and_a_top_up_asks_for_the_rest(workdir):
     assert set(map(str, first.to_pylist())) < set(map(str, table.to_pylist()))
     asked = collections.Counter((e.id, e.repeat) for e in read_ledger(workdir.judge / "ledger.jsonl"))
     assert set(asked.values()) == {1}
+
+
+def test_overwrite_removes_nothing_while_another_run_judges(workdir, monkeypatch):
+    run(workdir, ORACLE)
+    before = outputs(workdir)
+
+    def held(self, what):
+        raise UserError(f"{what}: process 7 is working on it")
+
+    monkeypatch.setattr(Lock, "acquire", held)
+    with pytest.raises(UserError, match="process 7 is working on it"):
+        run(workdir, ORACLE | {"count": 30}, overwrite=frozenset({"judge"}))
+    assert outputs(workdir) == before
 
 
 def test_recorded_takes_all_that_are_in_the_pool(workdir, tmp_path, caplog):
