@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
+import stat
 from pathlib import Path
 from typing import Literal
 
 IMAGE_TAG = "<image>"
+
+MAX_IMAGE_BYTES = 256 << 20
+"""The most that is read of one encoded image: a file, or a member of a shard."""
 
 Role = Literal["user", "assistant"]
 
@@ -38,12 +44,18 @@ class ImageRef:
         """The encoded bytes (JPEG, PNG, ...).
 
         Raises:
-          OSError: the file is gone or not readable.
+          OSError: the file is gone or not readable, is a pipe or a device, or has more than MAX_IMAGE_BYTES.
         """
         if self.data is not None:
             return self.data
         assert self.path is not None
-        return self.path.read_bytes()
+        found = self.path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would wait for a writer, a device may have no end
+            raise OSError(errno.EINVAL, "is not a file", str(self.path))
+        if found.st_size > MAX_IMAGE_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(self.path))
+        with open(self.path, "rb") as f:
+            return f.read(found.st_size)
 
 
 @dataclasses.dataclass(frozen=True)

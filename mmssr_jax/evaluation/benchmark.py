@@ -266,16 +266,17 @@ class _ImageReader:
     def _file(self, index: str, name: str) -> ImageRef:
         try:
             path = files.inside(self._folder, files.relative(self._folder, name))
-            self._check(index, path.read_bytes())
+            image = ImageRef(path=path)
+            self._check(index, image.read())
         except (ValueError, OSError) as e:
             raise UserError(f"{self._path}: index {index}: image_path {name!r} is not readable ({e})") from None
-        return ImageRef(path=path)
+        return image
 
     def _video(self, index: str, name: str) -> tuple[ImageRef, ...]:
         try:
             path = files.inside(self._folder, files.relative(self._folder, name))
             path.stat()  # a missing file is reported even where no video decoder is installed
-            frames = frame_refs(path, self._frames, self._rate)
+            frames = frame_refs(path, self._frames, self._rate, root=self._folder)
             if path.is_dir():
                 for image in dict.fromkeys(frames):
                     self._check(index, image.read())

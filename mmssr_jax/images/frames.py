@@ -18,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.images.decode import PILLOW_MAX_PIXELS, ImageDefect, ImageError
@@ -55,15 +56,19 @@ class FrameRef(ImageRef):
         return _encoded_frames(*self.video)[self.number]
 
 
-def frame_refs(path: Path, count: int, rate: FrameRate | None = None) -> tuple[ImageRef, ...]:
+def frame_refs(
+    path: Path, count: int, rate: FrameRate | None = None, *, root: Path | None = None
+) -> tuple[ImageRef, ...]:
     """`count` evenly spaced frames of a video; frames repeat where it has fewer. With `rate`, those that it takes.
 
     Args:
       path: a video file, or a folder of frames; numbers in the file names are sorted as numbers.
       count: number of frames; also with a `rate` that of a folder, whose frame rate is unknown.
       rate: the number of frames follows from a video's length; its index is read.
+      root: a folder above `path` that no frame may leave through a link; None follows all links.
 
     Raises:
+      ValueError: a frame leaves `root`.
       OSError: `rate` is set, and the video is missing.
       ImageError: the folder holds no images; `rate` is set, and the video has no index.
       UserError: `rate` is set, and PyAV is not installed.
@@ -71,11 +76,16 @@ def frame_refs(path: Path, count: int, rate: FrameRate | None = None) -> tuple[I
     if not path.is_dir():
         count = count if rate is None else len(frame_times(path, rate))
         return tuple(FrameRef(path=path, number=n, count=count, rate=rate, clip=(str(path), n)) for n in range(count))
-    files = sorted((p for p in path.iterdir() if p.suffix.lower() in _FRAME_FILES), key=_as_numbers)
-    if not files:
+    named = (p for p in path.iterdir() if p.suffix.lower() in _FRAME_FILES)
+    # No pipe, device or folder; a link to nothing stays, and is reported when it is read.
+    images = sorted((p for p in named if p.is_file() or not p.exists()), key=_as_numbers)
+    if not images:
         raise ImageError(ImageDefect.UNREADABLE_VIDEO, f"{path.name}: a folder without images")
-    chosen = nearest(range(len(files)), count)
-    return tuple(ImageRef(path=files[k], clip=(str(path), n)) for n, k in enumerate(chosen))
+    chosen = [images[k] for k in nearest(range(len(images)), count)]
+    if root is not None:
+        for image in dict.fromkeys(chosen):
+            files.inside(root, str(image.relative_to(root)))
+    return tuple(ImageRef(path=image, clip=(str(path), n)) for n, image in enumerate(chosen))
 
 
 def _as_numbers(path: Path) -> tuple[Any, ...]:

@@ -12,11 +12,10 @@ import pyarrow as pa
 
 from mmssr_jax.core import files
 from mmssr_jax.core.progress import Progress
-from mmssr_jax.core.sample import ImageRef
+from mmssr_jax.core.sample import MAX_IMAGE_BYTES, ImageRef
 from mmssr_jax.images.decode import ImageError, check_header, check_image
 from mmssr_jax.images.frames import FrameRef, check_video
 from mmssr_jax.pool.config import RecordConfig, Verify
-from mmssr_jax.pool.limits import MAX_IMAGE_BYTES
 from mmssr_jax.pool.parse import read_sample, used_records
 from mmssr_jax.pool.reader import Reader
 from mmssr_jax.pool.reasons import Reason, RejectedError

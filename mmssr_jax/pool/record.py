@@ -91,9 +91,12 @@ def video_refs(names: tuple[str, ...], root: Path, rules: RecordConfig) -> tuple
     for name in names:
         path = _path(root, name, rules.follow_links, Reason.MISSING_VIDEO, folder=True)
         try:
-            videos.append(frame_refs(path, rules.frames, rules.frame_rate))
+            inside = None if rules.follow_links else root
+            videos.append(frame_refs(path, rules.frames, rules.frame_rate, root=inside))
         except ImageError as e:
             raise RejectedError(Reason(e.defect), str(e)) from None
+        except ValueError as e:
+            raise RejectedError(Reason.PATH_OUTSIDE, str(e)) from None
         except OSError as e:
             raise RejectedError(Reason.UNREADABLE_VIDEO, f"{path.name}: {e.strerror or e}") from None
     return tuple(videos)

@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
-from mmssr_jax.core.sample import IMAGE_TAG
+from mmssr_jax.core.sample import IMAGE_TAG, MAX_IMAGE_BYTES
 from mmssr_jax.pool.config import SettingError
 from mmssr_jax.pool.identity import SOURCE_FIELDS
-from mmssr_jax.pool.limits import MAX_IMAGE_BYTES, MAX_RECORD_BYTES
+from mmssr_jax.pool.limits import MAX_RECORD_BYTES
 from mmssr_jax.pool.media import image_names
 from mmssr_jax.pool.messages import read_messages
 from mmssr_jax.pool.reader import Match, PoolFormat, contains
