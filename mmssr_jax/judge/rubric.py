@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from mmssr_jax.core.vocabulary import CAPABILITIES, MAX_SCORE, STYLES, Capability, slugify
+from mmssr_jax.core.vocabulary import CAPABILITIES, MAX_SCORE, SLUGS, STYLES, Capability, slugify
 
 MAX_STYLES = 3
 _RESERVED = ("id", "source", "styles", "rationale", "judge", "prompt_hash", "n_tokens")
@@ -37,6 +37,13 @@ class Rubric:
     def slugs(self) -> tuple[str, ...]:
         """The column names of the capabilities, in order."""
         return tuple(slugify(c.name) for c in self.capabilities)
+
+    @property
+    def own_names(self) -> dict[str, tuple[str, ...]]:
+        """Slugs and styles for a fingerprint; empty for mmSSR's, so that their ledgers stay valid."""
+        if (self.slugs, self.styles) == (SLUGS, STYLES):
+            return {}
+        return {"capabilities": self.slugs, "styles": self.styles}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,9 @@ class OracleJudge:
             for i, row, styles in zip(table["id"].to_pylist(), scores, table["styles"].to_pylist(), strict=True)
         }
         self._path, self._rubric, self._settings = truth, rubric, settings
-        self.prompt_hash = config.fingerprint({"truth": files.file_digest(truth), "noise": settings})
+        self.prompt_hash = config.fingerprint(
+            {"truth": files.file_digest(truth), "noise": settings, **rubric.own_names}
+        )
 
     def check(self) -> None:
         """Nothing to check: the file was read at construction."""

@@ -78,7 +78,7 @@ def matched(
 
 
 class RecordedJudge:
-    """Implements `Judge` from a file of ratings; different content is a different judge.
+    """Implements `Judge` from a file of ratings; different content, or another rubric, is a different judge.
 
     Attributes:
       recorded: number of ratings in the file.
@@ -99,7 +99,7 @@ class RecordedJudge:
                 "is pool.id the field that holds these ids?"
             )
         self.name = f"recorded:{path.name}"
-        self.prompt_hash = config.fingerprint({"recorded": files.file_digest(path)})
+        self.prompt_hash = config.fingerprint({"recorded": files.file_digest(path), **rubric.own_names})
 
     @property
     def rated_ids(self) -> Collection[str]:

@@ -103,3 +103,10 @@ def test_a_flipped_bit_of_the_truth_is_one_line(tmp_path):
     truth.write_bytes(data)
     with pytest.raises(UserError, match=r"truth\.parquet: damaged, its content is not what was written; remake"):
         OracleJudge(truth, rubric, OracleConfig())
+
+
+def test_another_rubric_is_another_judge(truth):
+    orders = (("counting", "ocr"), ("ocr", "counting"))
+    judges = [OracleJudge(truth, rubric_of(dict.fromkeys(o, ""), STYLES), OracleConfig()) for o in orders]
+    judges.append(OracleJudge(truth, rubric_of(dict.fromkeys(orders[0], ""), STYLES[:2]), OracleConfig()))
+    assert len({judge.prompt_hash for judge in judges}) == 3

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from mmssr_jax.core import files
+from mmssr_jax.core.config import fingerprint
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.judge.backends.recorded import RecordedJudge, matched, read_recorded
@@ -74,3 +76,23 @@ def test_ratings_find_their_samples():
 def test_none_of_this_pool(tmp_path):
     with pytest.raises(UserError, match="none of its 1 ids is in the pool"):
         RecordedJudge(write(tmp_path / "r.jsonl", GOOD), RUBRIC, ["z"], [None])
+
+
+def test_another_order_of_the_capabilities_is_another_judge(tmp_path):
+    """The numbers of the file then mean something else, so what the ledger holds does not count."""
+    path = write(tmp_path / "r.jsonl", GOOD)
+    prompts = {}
+    for order in (("counting", "ocr"), ("ocr", "counting"), ("counting", "text reading")):
+        rubric = rubric_of(dict.fromkeys(order, ""), ("yes/no", "list"))
+        judge = RecordedJudge(path, rubric, ["a"], [None])
+        prompts[order] = judge.prompt_hash
+        with Ledger(tmp_path / "l.jsonl") as ledger:
+            assert (judge.name, judge.prompt_hash, "a", 0) not in ledger.settled
+            judge.judge([Request("a")], ledger, Progress("judge", 1))
+    assert len(set(prompts.values())) == 3
+
+
+def test_mmssrs_rubric_has_the_fingerprint_of_earlier_ledgers(tmp_path):
+    path = write(tmp_path / "r.jsonl", {"id": "a", "scores": [1] * 14, "styles": ["yes/no"]})
+    earlier = fingerprint({"recorded": files.file_digest(path)})
+    assert RecordedJudge(path, rubric_of(None, None), ["a"], [None]).prompt_hash == earlier
