@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,6 +44,15 @@ def id_hashes(ids: Strings, seed: int, purpose: str) -> np.ndarray:
     return np.frombuffer(joined, dtype="<u8")
 
 
+def _codes(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """The rank of each label among the distinct ones; int64 [N].
+
+    Not np.unique: NumPy's strings are all as wide as the longest, and one source of 200 kB would fill the memory.
+    """
+    rank = {label: n for n, label in enumerate(sorted(set(labels)))}
+    return np.fromiter((rank[label] for label in labels), np.int64, len(labels))
+
+
 def _position_in_group(groups: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Each element's position within its group when sorted by `order`; int64 [N], aligned with `groups`."""
     sorted_groups = groups[order]
@@ -68,10 +77,9 @@ def draw_order(ids: Strings, sources: Strings, strata: Strings, *, seed: int, se
     """
     if not len(ids):
         return np.zeros(0, np.int64)
-    _, source = np.unique(np.asarray(sources, dtype=object).astype(str), return_inverse=True)
-    cells = [f"{s}\0{t}" for s, t in zip(sources, strata, strict=True)]
-    _, cell = np.unique(np.asarray(cells), return_inverse=True)
-    by_id = np.argsort(np.asarray(ids))
+    source = _codes(sources)
+    cell = _codes(list(zip(sources, strata, strict=True)))
+    by_id = np.argsort(np.asarray(ids, dtype=object))
     hashes = id_hashes(ids, seed, "judge")
     by_hash = by_id[np.argsort(hashes[by_id], kind="stable")]
 

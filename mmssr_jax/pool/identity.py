@@ -11,6 +11,7 @@ from mmssr_jax.pool.config import AUTO_ID, RecordConfig, SourceConfig
 from mmssr_jax.pool.reasons import Reason, RejectedError, Repair
 
 UNKNOWN_SOURCE = "unknown"
+_MAX_SOURCE_CHARS = 1000
 _CONTENT = ("image", "video", "conversations")
 _CONTENT_VARIANTS = ("images", "videos", "audio", "audios", "messages")
 _OTHER_FIELDS = ("data_source", "image_source")
@@ -45,8 +46,16 @@ def source_of(record: dict[str, Any], images: tuple[str, ...], rules: SourceConf
     """The sample's source; `UNKNOWN_SOURCE` if the record names none.
 
     Raises:
-      RejectedError: BAD_SOURCE, the field is not text.
+      RejectedError: BAD_SOURCE, the field is not text, or it is longer than any name is.
     """
+    source = _source_of(record, images, rules)
+    if len(source) > _MAX_SOURCE_CHARS:
+        detail = f"its source has {len(source)} characters, more than the limit of {_MAX_SOURCE_CHARS}"
+        raise RejectedError(Reason.BAD_SOURCE, detail)
+    return source
+
+
+def _source_of(record: dict[str, Any], images: tuple[str, ...], rules: SourceConfig) -> str:
     if rules.constant is not None:
         return rules.constant
     if rules.path_parts is not None:

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,6 +41,52 @@ def test_the_whole_pool_is_an_order():
 def test_seeds_differ():
     assert drawn(50) == drawn(50)
     assert drawn(50) != drawn(50, seed=1)
+
+
+def test_the_draw_of_a_small_pool():
+    """Literal ids of an earlier version: what was judged stays the beginning of what is drawn."""
+    ids = [f"id-{i * 7919 % 60:02d}" for i in range(60)]
+    sources = [("émile", "Z", "a b", "a", "z\U0001f600", "zé")[i % 6 if i % 5 else 2] for i in range(60)]
+    strata = ["0-0" if i % 3 else "1-2" for i in range(60)]
+    expected = [
+        "id-59",
+        "id-39",
+        "id-52",
+        "id-19",
+        "id-02",
+        "id-06",
+        "id-11",
+        "id-21",
+        "id-46",
+        "id-43",
+        "id-44",
+        "id-24",
+        "id-15",
+        "id-58",
+        "id-41",
+        "id-33",
+        "id-13",
+        "id-32",
+        "id-18",
+        "id-40",
+        "id-25",
+        "id-47",
+        "id-51",
+        "id-07",
+    ]
+    assert drawn(24, ids=ids, sources=sources, strata=strata, seed=3, at_least=2) == expected
+
+
+def test_one_long_source_takes_its_own_room_only():
+    sources = ["coco"] * 20_000
+    sources[7] = "x" * 200_000
+    ids = [f"s{i}" for i in range(20_000)]
+    tracemalloc.start()
+    order = draw_order(ids, sources, ["0-0"] * 20_000, seed=0, settings=SamplingConfig())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(order), 7 in order[:5]) == (20_000, True)
+    assert peak < 50_000_000, "every label as wide as the longest would be 16 GB"
 
 
 @settings(max_examples=20, deadline=None)

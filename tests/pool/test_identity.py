@@ -99,3 +99,12 @@ def test_ids_made_of_the_content_do_not_change():
 def test_senseless_settings_are_refused(fields: dict[str, Any]):
     with pytest.raises(ValueError, match="expected"):
         SourceConfig(**fields)
+
+
+@pytest.mark.parametrize("rules", [SourceConfig(), SourceConfig(path_parts=1)])
+def test_a_source_longer_than_a_name_is_rejected(rules: SourceConfig):
+    images = ("x" * 1000 + "/a.jpg",)
+    assert source_of({"source": "x" * 1000}, images, rules) == "x" * 1000
+    with pytest.raises(RejectedError, match="1001 characters, more than the limit of 1000") as e:
+        source_of({"source": "x" * 1001}, ("x" * 1001 + "/a.jpg",), rules)
+    assert e.value.reason == Reason.BAD_SOURCE

@@ -57,8 +57,7 @@ def encode_image(data: bytes, settings: JudgePromptConfig, *, max_pixels: int = 
     """
     with _opened(data) as image:
         media_type = _SENT_AS_IS.get(image.format or "")
-        upright = image.getexif().get(_ORIENTATION, 1) == 1 and not getattr(image, "is_animated", False)
-        if media_type and upright and max(image.size) <= settings.max_side:
+        if media_type and max(image.size) <= settings.max_side and _is_still_and_upright(image):
             return ImagePayload(_data_url(media_type, data), *image.size)
     try:
         pixels = open_rgb(data, max_pixels=max_pixels)
@@ -70,6 +69,14 @@ def encode_image(data: bytes, settings: JudgePromptConfig, *, max_pixels: int = 
     buffer = io.BytesIO()
     pixels.save(buffer, "JPEG", quality=settings.jpeg_quality)
     return ImagePayload(_data_url("image/jpeg", buffer.getvalue()), *size)
+
+
+def _is_still_and_upright(image: PIL.Image.Image) -> bool:
+    """Whether every reader shows the image alike; not if its EXIF block is damaged."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1) == 1 and not getattr(image, "is_animated", False)
+    except Exception:  # Pillow raises SyntaxError, struct.error and others
+        return False
 
 
 def _data_url(media_type: str, data: bytes) -> str:

@@ -163,4 +163,4 @@ def _filter_sources(name: str, samples: SampleSource, patterns: tuple[str, ...])
         if not matches:
             raise UserError(f"mixture: component {name!r}: no source matches {pattern!r}; there are {', '.join(known)}")
         matching |= set(matches)
-    return Subset(samples, np.flatnonzero(np.isin(sources.astype(str), sorted(matching))))
+    return Subset(samples, np.flatnonzero([source in matching for source in sources.tolist()]))

@@ -74,3 +74,11 @@ def test_rotated_pictures_are_sent_upright():
     header, picture = decoded(encode_image(encoded("RGB", (60, 40), "JPEG", exif=exif), JudgePromptConfig()))
     assert picture.size == (40, 60)
     assert header == "data:image/jpeg;base64"
+
+
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage!!", b"Exif\0\0II*\0", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"])
+def test_a_picture_with_a_damaged_exif_block_is_sent(fmt, exif):
+    data = encoded("RGB", (30, 20), fmt, "red", exif=exif)
+    _, picture = decoded(encode_image(data, JudgePromptConfig()))
+    assert picture.size == (30, 20)
