@@ -81,7 +81,8 @@ def checked(scores: Sequence[object], styles: Sequence[object], rubric: Rubric, 
             raise ValueError(f"style {style!r} is not one of {', '.join(rubric.styles)}")
     if len(set(styles)) < len(styles):
         raise ValueError(f"a style is named twice: {', '.join(map(str, styles))}")
-    return Judgment(tuple(scores), tuple(styles), rationale)  # type: ignore[arg-type]
+    written = rationale.encode("utf-8", "replace").decode()  # half a surrogate pair, as cut answers have, is no text
+    return Judgment(tuple(scores), tuple(styles), written)  # type: ignore[arg-type]
 
 
 def rubric_of(capabilities: Mapping[str, str] | None, styles: Sequence[str] | None) -> Rubric:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from mmssr_jax.core import files
 from mmssr_jax.core.tables import judgment_schema
 from mmssr_jax.judge.ledger import Ledger, LedgerEntry
 from mmssr_jax.judge.parse_answer import JudgedSample, combined, judgment_table, parse_answer, read_ratings
@@ -59,6 +60,14 @@ def test_an_object_inside_the_answer_is_not_the_answer():
 
 def test_rationale_and_further_fields():
     assert parse_answer(json.dumps({"rationale": "so", "note": 1, **ANSWER}), RUBRIC).rationale == "so"
+
+
+def test_half_an_emoji_in_a_rationale_is_no_text(tmp_path):
+    """Results with it could not be written."""
+    raw = json.dumps({"rationale": "fine", **ANSWER}).replace("fine", "fine \\ud83d")
+    rationale = parse_answer(raw, RUBRIC).rationale
+    assert rationale == "fine ?"
+    files.write_json(tmp_path / "judge.json", {"rationale": rationale})
 
 
 @pytest.mark.parametrize(

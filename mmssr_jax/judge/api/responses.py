@@ -18,6 +18,7 @@ _FILTERED = ("content_filter", "content_policy_violation", "moderation_blocked")
 _TOO_LARGE = ("context_length_exceeded", "string_above_max_length", "request_too_large")
 _SAMPLE_PARAMS = ("messages", "input", "image", "content")
 _MAX_RAW_CHARS = 65_536
+_TOO_MANY_TOKENS = 10**9
 
 _CONTEXT = re.compile(r"maximum context length|context window|context length")
 _FORMAT = re.compile(
@@ -154,7 +155,7 @@ def classify_batch_line(
         error = error if isinstance(error, dict) else {}
         reason = "expired" if "expired" in str(error.get("code")) else "server_error"
         return ServerOutcome("retry", reason, one_line(error.get("message") or "no answer"), free=True), {}
-    status, body = int(response.get("status_code") or 500), response.get("body")
+    status, body = _status(response.get("status_code")), response.get("body")
     if status == 200:
         outcome, payload = classify_completion(body, rubric, max_wait_s=max_wait_s)
     else:
@@ -164,8 +165,19 @@ def classify_batch_line(
     return (outcome if payload else dataclasses.replace(outcome, free=True)), payload
 
 
+def _status(value: Any) -> int:
+    """An HTTP status as a batch reports it; 500 if it is no number."""
+    try:
+        return int(value or 500)
+    except (ValueError, TypeError, OverflowError):
+        return 500
+
+
 def token_usage(payload: Mapping[str, Any]) -> dict[str, int]:
-    """Token counts of a completion: prompt and completion, and the cached and reasoning ones of them if reported."""
+    """Token counts of a completion: prompt and completion, and the cached and reasoning ones of them if reported.
+
+    Empty, as if none were reported, if one of them is no number of tokens that a completion can have.
+    """
     usage = payload.get("usage")
     if not isinstance(usage, dict):
         return {}
@@ -177,4 +189,5 @@ def token_usage(payload: Mapping[str, Any]) -> dict[str, int]:
         "cached_tokens": details.get("cached_tokens") if isinstance(details, dict) else None,
         "reasoning_tokens": reasoning.get("reasoning_tokens") if isinstance(reasoning, dict) else None,
     }
-    return {k: v for k, v in counts.items() if isinstance(v, int) and not isinstance(v, bool) and v >= 0}
+    reported = {k: v for k, v in counts.items() if isinstance(v, int) and not isinstance(v, bool)}
+    return reported if all(0 <= v < _TOO_MANY_TOKENS for v in reported.values()) else {}

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import json
 import os
 import random
@@ -149,6 +150,19 @@ def test_unknown_costs_count_as_the_most_they_can_be(bench):
     lost, answered = b.entries
     assert lost.cost_estimated
     assert lost.cost > answered.cost > 0
+
+
+@pytest.mark.parametrize("count", [10**9, 10**20, 10**400, -1])
+def test_a_usage_that_no_answer_has_counts_as_none(bench, count):
+    def script(call):
+        reply = good(call)
+        return dataclasses.replace(reply, body=reply.body | {"usage": {"prompt_tokens": count, "completion_tokens": 5}})
+
+    b = bench(script)
+    b.run([0, 1])
+    b.run([0, 1])
+    assert [(e.outcome, e.usage, e.cost_estimated) for e in b.entries] == [("ok", {}, True)] * 2
+    assert 0 < b.entries[0].cost < 0.1
 
 
 def test_the_cap_on_requests(bench):

@@ -9,7 +9,7 @@ import pytest
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.judge.api import retry
-from mmssr_jax.judge.api.responses import classify_completion, classify_status
+from mmssr_jax.judge.api.responses import classify_batch_line, classify_completion, classify_status
 from mmssr_jax.judge.api.retry import RetryAdjustments, ServerOutcome, decide
 from mmssr_jax.judge.rubric import Rubric
 from tests.judge.api_server import Reply, completion, error, good, rating
@@ -225,6 +225,13 @@ def test_statuses(status, body, action, reason):
 )
 def test_a_200_that_is_no_completion(content):
     outcome, payload = classify_completion(content, Rubric())
+    assert (outcome.action, outcome.reason, payload) == ("retry", "server_error", {})
+
+
+@pytest.mark.parametrize("status", ["abc", [1], {"code": 200}, "9" * 5000, float("inf"), None])
+def test_a_batch_line_whose_status_is_no_number_is_requested_again(status):
+    line = {"response": {"status_code": status, "body": completion(GOOD)}}
+    outcome, payload = classify_batch_line(line, Rubric(), max_wait_s=900)
     assert (outcome.action, outcome.reason, payload) == ("retry", "server_error", {})
 
 
