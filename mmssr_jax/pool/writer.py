@@ -46,13 +46,18 @@ def write_pool(
       The result of the validation; its counts are in the manifest.
 
     Raises:
-      UserError: see `validate`.
+      UserError: see `validate`; nothing then remains but the claim, which binds nobody.
     """
     folder = artifact.path
     checks = folder / "checks"
     files.remove_leftovers(folder)
     distributed = DistributedPasses(PoolJob(reader, config, checks), execute) if execute is not None else None
-    result = validate(reader, config, checks=checks, distributed=distributed)
+    try:
+        result = validate(reader, config, checks=checks, distributed=distributed)
+    except UserError:
+        # What was found must not outlast its cause: the user may add the images, or take another folder of images.
+        shutil.rmtree(checks, ignore_errors=True)
+        raise
     if packed:
         _pack(folder, reader, config, result.rows, distributed)
     _write_index(folder / INDEX, result.rows, packed=packed)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from absl import logging as absl_logging
+from PIL import Image
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
@@ -102,6 +103,20 @@ def test_the_flag_that_an_error_names_repairs_it(tmp_path: Path):
         ingest.run(_context(tmp_path, path))
     ingest.run(_context(tmp_path, path, id="auto"))
     assert [i[-2:] for i in open_pool(tmp_path / "work" / "pool").ids] == ["-0", "-1", "-0"]
+
+
+@pytest.mark.parametrize("where", ["", "elsewhere"])
+def test_images_that_were_missing_are_found_by_the_next_run(tmp_path: Path, where: str):
+    """Where the pool names them, or in the folder that the error's flag names."""
+    turns = [{"from": "human", "value": "<image>Who?"}, {"from": "gpt", "value": "Nobody."}]
+    path = _pool_file(tmp_path, [_record(f"s{i}", image=f"{i}.png", conversations=turns) for i in range(12)])
+    with pytest.raises(UserError, match=r"none of the images .* exists.*--config\.pool\.images=FOLDER"):
+        ingest.run(_context(tmp_path, path))
+    (tmp_path / where).mkdir(exist_ok=True)
+    for i in range(12):
+        Image.new("RGB", (8, 8)).save(tmp_path / where / f"{i}.png")
+    ingest.run(_context(tmp_path, path, **({"images": str(tmp_path / where)} if where else {})))
+    assert len(open_pool(tmp_path / "work" / "pool")) == 12
 
 
 def test_a_dry_run_tells_and_writes_nothing(tmp_path: Path, log: pytest.LogCaptureFixture):
