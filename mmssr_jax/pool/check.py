@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import io
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -62,17 +65,35 @@ def check_images(
         roots = (reader.images_root(record.file) for record in batch)
         return [_check_record(r, root, rules, verify, max_pixels) for r, root in zip(batch, roots, strict=True)]
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while block := list(islice(records, BLOCK)):
-            results: list[_Checked] = []
-            for checked in threads.map(check, [block[i : i + _BATCH] for i in range(0, len(block), _BATCH)]):
-                results += checked
-                progress.add(len(checked))
-            columns = zip(zip(*results, strict=True), CHECKS, strict=True)
+    with contextlib.closing(_in_threads(check, records, progress)) as results:
+        while block := list(islice(results, BLOCK)):
+            columns = zip(zip(*block, strict=True), CHECKS, strict=True)
             blocks.append(pa.table([pa.array(c, f.type) for c, f in columns], CHECKS))
             if folder is not None:
                 files.write_parquet(block_path(folder, len(blocks) - 1), blocks[-1])
     return pa.concat_tables(blocks) if blocks else CHECKS.empty_table()
+
+
+def _in_threads(
+    check: Callable[[list[Record]], list[_Checked]], records: Iterator[Record], progress: Progress
+) -> Generator[_Checked, None, None]:
+    """The results of `check` in order; only the records of the tasks under way, with their images, are in memory."""
+    n_threads = os.cpu_count() or 1
+    tasks: collections.deque[Future[list[_Checked]]] = collections.deque()
+    with ThreadPoolExecutor(n_threads) as threads:
+        try:
+            batch = list(islice(records, _BATCH))
+            while batch or tasks:
+                if batch:
+                    tasks.append(threads.submit(check, batch))
+                if not batch or len(tasks) > n_threads:
+                    checked = tasks.popleft().result()
+                    progress.add(len(checked))
+                    yield from checked
+                batch = list(islice(records, _BATCH))
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _check_record(record: Record, root: Path, rules: RecordConfig, verify: Verify, max_pixels: int) -> _Checked:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -10,8 +12,9 @@ from mmssr_jax.core.sample import ImageRef
 from mmssr_jax.pool import check
 from mmssr_jax.pool.check import check_images
 from mmssr_jax.pool.config import RecordConfig
-from mmssr_jax.pool.parse import scan
+from mmssr_jax.pool.parse import scan, used_records
 from mmssr_jax.pool.readers.llava_json import LlavaJson
+from mmssr_jax.pool.record import Record as ParsedRecord
 from tests.pool.conftest import Record, record
 
 
@@ -80,3 +83,30 @@ def test_an_image_file_of_many_gib_is_not_read(folder: Path):
         table = _check(folder, records, verify=verify)
         assert table["reason"].to_pylist() == ["image_too_large", None]
         assert "0.jpg: has 21474836480 bytes, more than the limit of 256 MiB" in table["detail"][0].as_py()
+
+
+def test_only_the_records_under_way_are_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Embedded images are in memory from their reading to their check: of 32 records a thread, not of a block."""
+    path = folder / "pool.json"
+    path.write_text(json.dumps([record(f"r{i}") for i in range(1000)]))
+    reader = LlavaJson(path)
+    rows = scan(reader, RecordConfig()).rows
+    read, checked, most = [0], [0], [0]
+    check_record = check._check_record
+
+    def used(*args: Any) -> Iterator[ParsedRecord]:
+        for one in used_records(*args):
+            read[0] += 1
+            most[0] = max(most[0], read[0] - checked[0])
+            yield one
+
+    def spy(*args: Any) -> Any:
+        checked[0] += 1
+        return check_record(*args)
+
+    monkeypatch.setattr(check, "used_records", used)
+    monkeypatch.setattr(check, "_check_record", spy)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    table = check_images(reader, rows, RecordConfig(), verify="full", max_pixels=10_000)
+    assert (table.num_rows, checked[0]) == (1000, 1000)
+    assert most[0] <= 4 * 32

@@ -28,7 +28,8 @@ from mmssr_jax.pool.limits import MAX_ROW_GROUP_BYTES
 from mmssr_jax.pool.reader import Match, NoSettings, PoolFormat, contains
 from mmssr_jax.pool.record import Record
 
-_ROWS_AT_ONCE = 64
+# With dictionary encoding, all rows of a small file can share one large value, which is repeated when it is decoded.
+_ROWS_AT_ONCE, _TEXT_ROWS_AT_ONCE = 1, 8
 _IMAGES = ("image", "images")
 _CONVERSATIONS = ("conversations", "messages", "texts")
 _EXPECTED = "struct<bytes: binary, path: string>"
@@ -133,9 +134,10 @@ def _rows(path: Path, images: bool) -> Iterator[dict[str, Any]]:
         else:
             columns.append(field.name)
     casts = {f.name: _json_type(f.type) for f in file.schema_arrow if f.name not in _IMAGES and _needs_cast(f.type)}
+    at_once = _ROWS_AT_ONCE if set(_IMAGES) & set(columns) else _TEXT_ROWS_AT_ONCE
     number = 0
     try:
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+        for batch in file.iter_batches(at_once, columns=columns):
             for name, type in casts.items():
                 batch = batch.set_column(batch.schema.get_field_index(name), name, batch[name].cast(type))
             for row in range(batch.num_rows):

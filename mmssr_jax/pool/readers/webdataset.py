@@ -22,7 +22,7 @@ from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import IMAGE_TAG, MAX_IMAGE_BYTES
 from mmssr_jax.pool.config import SettingError
 from mmssr_jax.pool.identity import SOURCE_FIELDS
-from mmssr_jax.pool.limits import MAX_RECORD_BYTES
+from mmssr_jax.pool.limits import MAX_RECORD_BYTES, MAX_SAMPLE_BYTES
 from mmssr_jax.pool.media import image_names
 from mmssr_jax.pool.messages import read_messages
 from mmssr_jax.pool.reader import Match, PoolFormat, contains
@@ -81,6 +81,7 @@ class _Group:
     texts: dict[str, tuple[str, bytes]] = dataclasses.field(default_factory=dict)  # "json" or "txt" -> name, content
     unsupported: str = ""
     too_large: str = ""
+    size: int = 0  # of the images and texts, in bytes
 
 
 class WebDataset:
@@ -172,7 +173,10 @@ def _add(
     limit = MAX_IMAGE_BYTES if kind in _IMAGES else MAX_RECORD_BYTES if kind in _TEXTS else member.size
     if member.size > limit:  # checked in its header: a sparse member of many GiB takes no room in the file
         group.too_large = f"{member.name} has {member.size} bytes, more than the limit of {limit >> 20} MiB"
+    elif kind in (*_IMAGES, *_TEXTS) and group.size + member.size > MAX_SAMPLE_BYTES:
+        group.too_large = f"{member.name} brings its sample over the limit of {MAX_SAMPLE_BYTES >> 20} MiB"
     elif kind in _IMAGES:
+        group.size += member.size
         group.images.append((member.name, _content(tar, member) if images else b""))
     elif kind in _TEXTS:
         if kind in group.texts or number.isdigit():  # "clip_0.05.txt": the key has a dot
@@ -180,6 +184,7 @@ def _add(
                 f"{path}: {member.name} would be part of sample {group.key!r}, as keys end at the first dot",
                 "webdataset.key_ends_at=last_dot is for keys that contain dots",
             )
+        group.size += member.size
         group.texts[kind] = (member.name, _content(tar, member))
     elif kind in _UNSUPPORTED:
         group.unsupported = member.name

@@ -274,6 +274,20 @@ def test_text_that_is_not_utf8_and_a_damaged_page_are_one_line(tmp_path: Path):
         list(HfParquet(tmp_path).records(images=True))
 
 
+def test_a_value_that_all_rows_share_is_repeated_for_one_row_at_a_time(tmp_path: Path):
+    """64 rows of 4 MiB in a file of a few kB: dictionary encoding stores the value once."""
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array([bytes(4 << 20)], pa.binary()))
+    table = pa.table({"image": shared.cast(pa.binary()), "texts": [[{"user": "q", "assistant": "a"}]] * 64})
+    pq.write_table(
+        table, tmp_path / "a.parquet", compression="zstd", use_dictionary=["image"], dictionary_pagesize_limit=1 << 30
+    )
+    del shared, table
+    before = pa.total_allocated_bytes()
+    first = next(HfParquet(tmp_path).records(images=True))
+    assert first.images == (bytes(4 << 20),)
+    assert pa.total_allocated_bytes() - before < 32 << 20
+
+
 def test_a_row_group_of_many_gib_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     _write(tmp_path / "a.parquet", [_row("x")])
     monkeypatch.setattr("mmssr_jax.pool.readers.hf_parquet.MAX_ROW_GROUP_BYTES", 10)

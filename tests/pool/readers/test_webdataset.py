@@ -181,6 +181,19 @@ def test_senseless_settings_are_refused(fields: dict[str, str]):
         WebDatasetConfig(**fields)
 
 
+def test_many_members_of_one_sample_that_are_too_large_together_cost_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("mmssr_jax.pool.readers.webdataset.MAX_SAMPLE_BYTES", 3 << 20)
+    members = [(f"a.{i}.jpg", bytes(1 << 20)) for i in range(9)] + [("a.json", _JSON), ("b.json", _JSON)]
+    path = _write(tmp_path / "0.tar", members)
+    for images in (True, False):
+        a, b = WebDataset(path).records(images=images)
+        assert a.error.startswith("a: its member ")
+        assert a.error.endswith(" brings its sample over the limit of 3 MiB")
+        assert (a.images, b.error) == (None, "")
+
+
 def test_a_member_of_many_gib_that_takes_no_room_costs_its_sample(tmp_path: Path):
     """A sparse member of 20 GiB in a file of a few KiB, as GNU tar -S writes it."""
     size = 20 << 30
