@@ -283,7 +283,8 @@ def test_a_value_that_all_rows_share_is_repeated_for_one_row_at_a_time(tmp_path:
     )
     del shared, table
     before = pa.total_allocated_bytes()
-    first = next(HfParquet(tmp_path).records(images=True))
+    records = HfParquet(tmp_path).records(images=True)
+    first = next(records)
     assert first.images == (bytes(4 << 20),)
     assert pa.total_allocated_bytes() - before < 32 << 20
 
