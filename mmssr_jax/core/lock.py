@@ -5,14 +5,40 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from absl import logging
 
 from mmssr_jax.core.errors import UserError
+
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
+
+
+def taken(take: Callable[[], object], what: str) -> bool:
+    """Whether `take`, a call that locks, succeeded; False if another process holds the lock.
+
+    Some network file systems keep no locks (ENOSYS, ENOLCK): a run goes on there as if it held the lock.
+
+    Args:
+      what: what is protected, for the warning.
+    """
+    try:
+        take()
+    except OSError as e:
+        if e.errno in _HELD:
+            return False
+        _warn_once(what, os.strerror(e.errno or 0))
+    return True
+
+
+@functools.cache
+def _warn_once(what: str, reason: str) -> None:
+    logging.warning("%s: this file system does not support locks (%s); do not run the same stage twice", what, reason)
 
 
 class Lock:
@@ -40,18 +66,11 @@ class Lock:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 - open as long as the lock is held
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
+        if not taken(lambda: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB), what):
             file.seek(0)
             holder = file.read(200).strip() or "another process"
             file.close()
-            if e.errno not in (errno.EACCES, errno.EAGAIN):
-                logging.warning(
-                    "%s: this file system does not support locks (%s); do not run the same stage twice", what, e
-                )
-                return
-            raise UserError(f"{what}: {holder} is working on it; wait for it to end, then run this again") from None
+            raise UserError(f"{what}: {holder} is working on it; wait for it to end, then run this again")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

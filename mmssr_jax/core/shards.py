@@ -27,6 +27,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.lock import taken
 
 T = TypeVar("T")
 
@@ -187,14 +188,10 @@ class ShardedJob:
 
     def _share(self) -> None:
         """Lets others in; waits for one that works alone."""
-        fcntl.lockf(self._file, fcntl.LOCK_SH, 1, _FOLDER)
+        taken(lambda: fcntl.lockf(self._file, fcntl.LOCK_SH, 1, _FOLDER), self._lock_path.stem)
 
     def _lock(self, byte: int) -> bool:
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-        except OSError:
-            return False
-        return True
+        return taken(lambda: fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte), self._lock_path.stem)
 
     @contextlib.contextmanager
     def _held(self, byte: int) -> Iterator[bool]:
@@ -203,4 +200,5 @@ class ShardedJob:
             yield held
         finally:
             if held:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, byte)
+                with contextlib.suppress(OSError):  # where there are no locks
+                    fcntl.lockf(self._file, fcntl.LOCK_UN, 1, byte)

@@ -24,6 +24,7 @@ from typing import Any, Literal
 from absl import logging
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.lock import taken
 
 Action = Literal["ok", "retry", "skip", "stop"]
 Key = tuple[str, str, str, int]  # judge, prompt hash, sample id, repeat
@@ -161,11 +162,9 @@ class Ledger:
         self._secrets: list[str] = []
         self._commit_every = commit_every
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not taken(lambda: fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB), str(path)):
             os.close(self._fd)
-            raise UserError(f"{path} is in use: another run is judging in this workdir; wait for it") from None
+            raise UserError(f"{path} is in use: another run is judging in this workdir; wait for it")
         self.settled: set[Key] = set()
         self.attempts: dict[Key, int] = {}
         self.requests = 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import signal
 import subprocess
 import sys
@@ -130,3 +132,18 @@ def test_parts_in_order_are_the_rows_in_order(total: int, parts: int):
     rows = [list(part_rows(total, n, parts)) for n in range(parts)]
     assert [row for part in rows for row in part] == list(range(total))
     assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+def test_a_file_system_without_locks_ends_the_job_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def none(*args: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    done: list[int] = []
+    finished: list[bool] = []
+    with ShardedJob(4, done.__contains__, lock=tmp_path / "lock") as job:
+        assert job.claim(lambda may_overwrite: may_overwrite, overwrite=True)
+        for n in job.todo():
+            done.append(n)
+        job.finish(lambda: bool(finished), lambda: finished.append(True))
+    assert (done, finished) == ([0, 1, 2, 3], [True])

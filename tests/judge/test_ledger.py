@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import os
 import threading
@@ -91,6 +92,16 @@ def test_one_process_at_a_time(tmp_path):
     with Ledger(path), pytest.raises(UserError, match="in use"):
         Ledger(path)
     Ledger(path).close()
+
+
+def test_a_file_system_without_locks_is_no_other_run(tmp_path, monkeypatch):
+    def none(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with Ledger(tmp_path / "l.jsonl") as ledger:
+        ledger.append(entry("a"))
+    assert ids(tmp_path / "l.jsonl") == ["a"]
 
 
 def test_secrets_never_reach_the_file(tmp_path):
