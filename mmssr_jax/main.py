@@ -133,8 +133,10 @@ def _run(config: dict[str, Any]) -> None:
     for name in config:
         if name not in SECTIONS:
             raise UserError(f"config.{name}: there is no such section; {config_lib.suggestion(name, sorted(SECTIONS))}")
+    plain = config_lib.to_plain(config)
+    config_lib.check_json(plain, "config")
     if _PRINT_CONFIG.value:
-        print(files.dump_json(config_lib.to_plain(config)), end="")
+        print(files.dump_json(plain), end="")
         return
     context = StageContext(
         config=config,

@@ -117,6 +117,14 @@ def mistake(result: tuple[int, str, str]) -> str:
             r"--config\.jugde\.recorded: the config has no field 'jugde'; did you mean 'judge'\?",
         ),
         (["--config=D/config.py", "--workdir=W", "--config.score.shards=x"], r".*config\.score\.shards=x.*"),
+        (
+            ["--config=D/config.py", "--workdir=W", "--config.judge.budget_usd=inf"],
+            r"config\.judge\.budget_usd: expected a finite number, got inf",
+        ),
+        (
+            ["--config=D/config.py", "--workdir=W", "--config.pool.path=p\udcf6ol.json"],
+            r"config\.pool\.path: 'p\\udcf6ol\.json' is not Unicode text; a file .* has to be renamed",
+        ),
         (["--config=D/config.py", "--workdir=W", "--stages=ingets"], r"there is no stage 'ingets'; known are ingest.*"),
         (["--config=D/config.py", "--workdir=W", "--overwrite=ingets"], r"there is no stage 'ingets'; .*"),
         (["--config=D/config.py", "--workdir=W", "--config.pool.path=nope.json"], r"nope\.json: no such file.*"),

@@ -8,6 +8,7 @@ import difflib
 import itertools
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -177,8 +178,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         raise UserError(_not_set(where))
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST:
         return float(value)
-    if isinstance(value, float) and math.isnan(value):
-        raise UserError(f"{where}: expected a number, got nan")
+    if isinstance(value, float):
+        check_json(value, where)
     if hint is Any or (isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool)):
         return value
     raise UserError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")
@@ -202,6 +203,25 @@ def to_plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     return str(value)
+
+
+def check_json(plain: Any, where: str) -> None:
+    """Checks that JSON can hold a plain value, as every manifest holds the settings.
+
+    Raises:
+      UserError: a number is not finite, or a text is not Unicode, such as a file name in another encoding.
+    """
+    if isinstance(plain, dict):
+        for key, value in plain.items():
+            check_json(key, f"{where}.{key}")
+            check_json(value, f"{where}.{key}")
+    elif isinstance(plain, list):
+        for i, value in enumerate(plain):
+            check_json(value, f"{where}[{i}]")
+    elif isinstance(plain, float) and not math.isfinite(plain):
+        raise UserError(f"{where}: expected a finite number, got {plain}")
+    elif isinstance(plain, str) and re.search(r"[\ud800-\udfff]", plain):
+        raise UserError(f"{where}: {plain!r} is not Unicode text; a file or folder of that name has to be renamed")
 
 
 def fingerprint(value: Any) -> str:

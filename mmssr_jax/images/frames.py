@@ -90,7 +90,7 @@ def frame_refs(
 
 def _as_numbers(path: Path) -> tuple[Any, ...]:
     """Sort key: frame_9 before frame_10."""
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.name))
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path.name))
 
 
 def check_video(path: Path, sampling: int | FrameRate, *, max_pixels: int, decode: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -105,6 +106,8 @@ class JudgeConfig(BackendChoice):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}, expected 1 or more")
+        if self.budget_usd is not None and not 0 < self.budget_usd < math.inf:
+            raise ValueError(f"budget_usd is {self.budget_usd}, expected US dollars, more than 0")
         for name in ("share", "repeat_share"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:

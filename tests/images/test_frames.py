@@ -139,6 +139,12 @@ def test_a_folder_of_frames_is_a_video(tmp_path):
         frame_refs(tmp_path / "empty", 3)
 
 
+def test_frames_with_digits_that_are_no_number(tmp_path):
+    for name in ("\u24601.png", "\u00b2.png", "9" * 240 + ".png", "7.png"):
+        (tmp_path / name).write_bytes(encoded(0))
+    assert [r.path.name for r in frame_refs(tmp_path, 4)] == ["7.png", "9" * 240 + ".png", "\u00b2.png", "\u24601.png"]
+
+
 def broken(path: Path, kind: str) -> Path:
     data = write_video(path, 40).read_bytes()
     if kind == "cut":  # the index of an mp4 stands at its end

@@ -129,10 +129,14 @@ class ApiConfig:
         if self.base_url is None:
             return
         url = urllib.parse.urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
+        if url.scheme not in ("http", "https") or not url.hostname or re.search(r"\s", self.base_url):
             raise ValueError(f"base_url is {self.base_url!r}, expected https://HOST/v1")
         if url.username or url.password or url.query:
             raise ValueError("base_url holds a user, a password or a query; put keys into an environment variable")
+        try:
+            url.port  # noqa: B018 - it is parsed when it is read
+        except ValueError as e:
+            raise ValueError(f"base_url is {self.base_url!r}: {e}") from None
         if url.scheme == "http" and url.hostname not in _LOCAL and self.api_key_env is not None:
             raise ValueError("base_url is http: the key would be sent unencrypted; use https or no api_key_env")
 

@@ -63,6 +63,10 @@ class MixtureSettings(ImagesFolder):
     missing_files: Literal["refuse", "skip"] = "refuse"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected 0 or more")
+
 
 class MixtureReader:
     """Reads the files of a mixture one after the other.

@@ -34,6 +34,7 @@ _TEXTS = ("json", "txt")
 _UNSUPPORTED = (
     "mp4", "webm", "mkv", "avi", "mov", "wav", "mp3", "flac", "ogg", "opus", "m4a", "heic", "jxl", "svg",
 )  # fmt: skip
+_MAX_DIGITS = 4000  # Python reads numbers of up to 4300
 _BLOCK = 512  # bytes; a tar file ends with blocks of zeros
 
 
@@ -263,7 +264,8 @@ def _declared(value: dict[str, Any]) -> int:
 
 def _by_number(name: str) -> list[tuple[int, str]]:
     """A sort key: `KEY.2.jpg` before `KEY.10.jpg`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() and len(part) < _MAX_DIGITS else (-1, part) for part in parts]
 
 
 def _match(path: Path) -> Match:

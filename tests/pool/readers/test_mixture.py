@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from mmssr_jax.core.errors import UserError
-from mmssr_jax.pool.readers.mixture import READER, MixtureMember, MixtureReader, choose, expand_braces, read_yaml
+from mmssr_jax.pool.readers.mixture import (
+    READER,
+    MixtureMember,
+    MixtureReader,
+    MixtureSettings,
+    choose,
+    expand_braces,
+    read_yaml,
+)
 
 
 @pytest.fixture
@@ -123,3 +131,8 @@ def test_nothing_to_read_is_one_line(mixture: Path):
         read_yaml(mixture / "gone.yaml")
     with pytest.raises(UserError, match=r"nowhere: no such folder; images=FOLDER"):
         READER.open(mixture / "{a,b}.json", READER.settings(images=str(mixture / "nowhere"), missing_files="skip"))
+
+
+def test_a_seed_below_zero_is_refused():
+    with pytest.raises(ValueError, match="seed is -1, expected 0 or more"):
+        MixtureSettings(seed=-1)

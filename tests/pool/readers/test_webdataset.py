@@ -221,3 +221,9 @@ def test_the_key_can_be_the_id_and_the_folder_of_a_shard_is_the_source(tmp_path:
     assert found == [("x", None), ("48-0", "ai2d"), ("48-1", "mine")]
     assert [r.value["id"] for r in _read(tmp_path)] == ["own", "own", "own"]
     assert all(json.loads(r.raw) == r.value for r in _read(tmp_path, id="key"))
+
+
+@pytest.mark.parametrize("name", ["\u24601", "\u00b2", "a" + "1" * 5000])
+def test_digits_that_are_no_number_are_text(tmp_path: Path, name: str):
+    (record,) = _read(_write(tmp_path / "0.tar", [(f"{name}.jpg", b"x"), (f"{name}.json", _JSON)]))
+    assert (record.images, record.error) == ((b"x",), "")
