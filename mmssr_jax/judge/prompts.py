@@ -68,7 +68,7 @@ class JudgePromptConfig:
       max_side: images with a longer side are scaled down to it, in pixels.
       jpeg_quality: of images that are scaled or re-encoded.
       max_images: only the first `max_images` images of a sample are sent; the others are marked as not shown.
-      max_chars: a sample with a longer conversation is skipped ("too_long").
+      max_chars: a sample with a longer conversation, its system prompt included, is skipped ("too_long").
     """
 
     rationale: bool = False
@@ -140,13 +140,22 @@ def fenced(value: Any) -> str:
     return _UNSAFE.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
 
 
+def sample_texts(sample: Sample) -> list[str]:
+    """The texts of a sample that a judge reads: its system prompt, with the tools that it names, and its turns."""
+    system = [sample.system] if sample.system else []
+    return system + [turn.text for turn in sample.turns]
+
+
 def conversation(sample: Sample, *, shown: int) -> list[dict[str, Any]]:
-    """The turns as data: text, and `{"image": n}` in place of an image; images after the first `shown` are marked.
+    """The system prompt and the turns as data: text, and `{"image": n}` in place of an image.
+
+    Images after the first `shown` are marked.
 
     For "<image>\\nWhich?" / "A":  [{"role": "user", "content": [{"image": 1}, "Which?"]},
                                     {"role": "assistant", "content": ["A"]}]
     """
-    turns, count = [], 0
+    turns: list[dict[str, Any]] = [{"role": "system", "content": [sample.system]}] if sample.system else []
+    count = 0
     for turn in sample.turns:
         content: list[Any] = []
         for i, piece in enumerate(turn.text.split(IMAGE_TAG)):

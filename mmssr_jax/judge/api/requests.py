@@ -18,7 +18,7 @@ from mmssr_jax.judge.api.retry import RetryAdjustments, SampleError, ServerOutco
 from mmssr_jax.judge.api.token_estimates import MESSAGE_TOKENS, image_tokens, text_tokens
 from mmssr_jax.judge.base import Estimate, Lookup, Request
 from mmssr_jax.judge.ledger import LedgerEntry, now
-from mmssr_jax.judge.prompts import answer_schema, messages, prompt_hash, repair_message, system_prompt
+from mmssr_jax.judge.prompts import answer_schema, messages, prompt_hash, repair_message, sample_texts, system_prompt
 from mmssr_jax.judge.rubric import Rubric
 
 # The text estimate of a complete request is within 7 % on every one of 2,650 real samples; reservations allow for more.
@@ -77,7 +77,7 @@ class RequestBuilder:
     def _sample(self, sample_id: str) -> Sample:
         with self._reading:
             sample = self._lookup(sample_id)
-        length = sum(len(t.text) for t in sample.turns)
+        length = sum(map(len, sample_texts(sample)))
         if length > self.config.prompt.max_chars:
             raise SampleError("too_long", f"{length} characters, at most {self.config.prompt.max_chars} are sent")
         return sample
@@ -87,7 +87,7 @@ class RequestBuilder:
 
     def _text_tokens(self, sample: Sample) -> int:
         # The fence, and the braces, quotes and role names of a turn's JSON, take about 16 tokens per turn.
-        return self._fixed_tokens + sum(16 + text_tokens(t.text) for t in sample.turns)
+        return self._fixed_tokens + sum(16 + text_tokens(text) for text in sample_texts(sample))
 
     def body(
         self, prepared: PreparedRequest, mode: Mode, adjustments: RetryAdjustments, *, repeat: int = 0

@@ -21,7 +21,7 @@ class LocalConfig:
       max_length: a sample with a longer prompt is skipped ("too_long").
       images: numbers of views to pad to, ascending; a sample with more is skipped ("too_long").
       max_images: only the first `max_images` images of a sample are in the prompt.
-      max_chars: a sample with a longer conversation is skipped ("too_long").
+      max_chars: a sample with a longer conversation, its system prompt included, is skipped ("too_long").
       max_pixels: larger images are not decoded ("unreadable_image").
     """
 

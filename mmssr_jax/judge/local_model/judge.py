@@ -36,7 +36,7 @@ from mmssr_jax.judge.base import Estimate, Lookup, Request
 from mmssr_jax.judge.ledger import Ledger, LedgerEntry, now
 from mmssr_jax.judge.local_model.answer_template import fill_template, make_answer_template, to_judgment
 from mmssr_jax.judge.local_model.config import LocalConfig
-from mmssr_jax.judge.prompts import conversation, fenced, system_prompt
+from mmssr_jax.judge.prompts import conversation, fenced, sample_texts, system_prompt
 from mmssr_jax.judge.rubric import Rubric
 from mmssr_jax.models.module_params import Params, merge
 
@@ -174,7 +174,7 @@ class _Predictor:
         Raises:
           SampleError: it is too long, or an image cannot be decoded.
         """
-        length = sum(len(t.text) for t in sample.turns)
+        length = sum(map(len, sample_texts(sample)))
         if length > self._config.max_chars:
             raise SampleError("too_long", f"{length} characters, at most {self._config.max_chars} are read")
         shown = sample.images[: self._config.max_images]

@@ -13,13 +13,14 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.progress import Progress
 from mmssr_jax.core.sample import Sample, Turn
 from mmssr_jax.judge.api.config import ApiConfig
+from mmssr_jax.judge.api.requests import RequestBuilder
 from mmssr_jax.judge.api.retry import TRANSIENT
 from mmssr_jax.judge.base import Request
 from mmssr_jax.judge.ledger import Ledger, read_ledger
 from mmssr_jax.judge.parse_answer import read_ratings
 from mmssr_jax.judge.rubric import Rubric
 from tests.judge.api_server import Reply, completion, error, good, rating
-from tests.judge.conftest import KEY, FastClock
+from tests.judge.conftest import KEY, FastClock, lookup
 
 BROKEN_JSON = Reply(body=completion('{"attribute_identification": 3'))
 OUT_OF_RANGE = Reply(body=completion(json.dumps(rating(0) | {"humanities": 7})))
@@ -280,6 +281,19 @@ def test_a_nasty_sample_keeps_its_place(bench):
     (call,) = b.server.calls
     assert [m["role"] for m in call.body["messages"]] == ["system", "user"]
     assert "<|" not in call.body["messages"][1]["content"][0]["text"]
+
+
+def test_a_system_prompt_counts_for_the_limit_and_the_cost(bench):
+    def told(sample_id):
+        return dataclasses.replace(lookup(sample_id), system="chess " * (1000 if sample_id == "s0" else 8000))
+
+    b = bench(samples=told)
+    b.run([0, 1])
+    assert (b.story(0), b.story(1)) == ([("ok", "")], [("skip", "too_long")])
+    assert "chess chess" in b.server.calls[0].body["messages"][1]["content"][0]["text"]
+    builders = [RequestBuilder(ApiConfig("gpt-4o"), Rubric(), samples) for samples in (lookup, told)]
+    estimates = [builder.estimate([Request("s0")]) for builder in builders]
+    assert 900 <= estimates[1].text_tokens - estimates[0].text_tokens <= 1100
 
 
 def test_what_is_sent(bench):

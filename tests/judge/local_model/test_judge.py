@@ -69,6 +69,7 @@ def test_what_cannot_be_asked_is_skipped_with_its_reason(tmp_path):
     some = {"long": small.sample("long", answer="cat " * 200)}
     some["broken"] = dataclasses.replace(small.sample("broken"), images=(ImageRef(data=b"no picture"),))
     some["many"] = small.sample("many", images=4)
+    some["told"] = dataclasses.replace(small.sample("told"), system="cat " * 200)
     settings = dataclasses.replace(SETTINGS, max_images=4)
     entries = ask(judge_of(some, settings), some, tmp_path / "ledger.jsonl")
     reasons = {i: (e.outcome, e.reason) for (i, _), e in entries.items()}
@@ -76,6 +77,7 @@ def test_what_cannot_be_asked_is_skipped_with_its_reason(tmp_path):
         "long": ("skip", "too_long"),
         "broken": ("skip", "unreadable_image"),
         "many": ("skip", "too_long"),
+        "told": ("skip", "too_long"),
     }
     assert "4 views, at most 8192 and 2 are read" in entries["many", 0].detail
 
