@@ -138,7 +138,7 @@ class Artifact:
                 and not (marks == {"damaged"} and _may_be_ours(found))
             ):
                 raise UserError(
-                    f"{self.path}: holds {found.name} and was not made by this program (it has no {MANIFEST} of it); "
+                    f"{self.path}: holds {found.name} and was not made by this program (it has no {MANIFEST} of ours); "
                     "give an empty or a new folder, or move its files away"
                 )
 
