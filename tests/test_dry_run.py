@@ -99,3 +99,38 @@ def test_a_stage_that_no_earlier_one_feeds_is_a_mistake(mine, tmp_path):
         parsed = main.parse(["main", f"--config={CONFIGS[0].parent}/tiny.py"])
     with pytest.raises(UserError, match=r"pool: not finished or not made by this program"):
         main.run_stages(StageContext(parsed, Workdir(tmp_path / "work"), dry_run=True), ["score"])
+
+
+SMALL = ("--config.pool.tiles.size=40", "--config.judge.count=20")
+
+
+def tiny_run(workdir: Path, names: list[str] | None = None, *, dry: bool, flags: tuple[str, ...] = ()) -> None:
+    """Runs stages of configs/tiny.py on a small pool, by default all of them."""
+    with flagsaver.flagsaver():
+        parsed = main.parse(["main", f"--config={CONFIGS[0].parent}/tiny.py", *SMALL, *flags])
+    main.run_stages(StageContext(parsed, Workdir(workdir), dry_run=dry), names or parsed["stages"])
+
+
+@pytest.fixture
+def half(tmp_path: Path) -> Path:
+    """A workdir of configs/tiny.py that was stopped after the judge."""
+    tiny_run(tmp_path / "work", ["ingest", "judge"], dry=False)
+    return tmp_path / "work"
+
+
+@pytest.mark.parametrize("begun", [(), ("scores",), ("checkpoints/scorer_warm_up", "selections/mmssr")])
+def test_a_dry_run_on_a_half_finished_workdir(half, begun, caplog):
+    """It goes through all stages, also past folders that a stopped run left behind."""
+    for folder in begun:
+        files.write_json(half / folder / files.CLAIM, {"settings": {}, "inputs": {}})
+    caplog.set_level(logging.INFO, logger="absl")
+    tiny_run(half, dry=True)
+    for stage in ("train_scorer", "score", "select", "train", "evaluate", "report"):
+        assert f"=== {stage}" in caplog.messages
+        assert any(line.startswith(f"{stage}: would ") for line in caplog.messages), stage
+    assert "train: would train matched_2 from base on the selection matched_2 for 72 steps" in caplog.messages
+
+
+def test_a_dry_run_refuses_a_mistyped_score_file(half):
+    with pytest.raises(UserError, match=r"scors: no such score file or folder"):
+        tiny_run(half, dry=True, flags=("--config.select.scores=scors",))

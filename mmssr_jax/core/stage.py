@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from absl import logging
 
-from mmssr_jax.core.artifact import Artifact
+from mmssr_jax.core.artifact import CLAIM, Artifact
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.files import digest
@@ -60,10 +60,12 @@ class StageContext:
         """A path that a stage makes.
 
         Raises:
-          NotMadeError: nothing is there, in a dry run.
+          NotMadeError: nothing is there, or a folder that is not finished, in a dry run.
         """
         if self.dry_run and not path.exists():
             raise NotMadeError(f"{path}: not made yet")
+        if self.dry_run and (path / CLAIM).exists():
+            raise NotMadeError(f"{path}: not finished yet")
         return path
 
     def section(self, name: str, cls: type[T]) -> T:

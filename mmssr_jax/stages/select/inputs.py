@@ -95,6 +95,8 @@ class SelectionInputs:
             table = read_scores(path, SLUGS)
         else:
             path = self.scores
+            if path == self.ctx.workdir.scores:
+                self.ctx.made(path)
             official = read_official(path, self._sources)
             if config.calibrated and official is not None:
                 raise UserError(f"{path}: the official program's scores are not calibrated; set calibrated=false")
