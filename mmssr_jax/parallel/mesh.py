@@ -73,20 +73,24 @@ def batch_devices(mesh: Mesh) -> int:
     return math.prod(mesh.shape[a] for a in BATCH_AXES)
 
 
-def check_rows(rows: int, mesh: Mesh, *, field: str) -> None:
+def check_rows(rows: int, mesh: Mesh, *, field: str, accumulate: int = 1) -> None:
     """Checks that a batch can be sharded over the devices.
 
     Args:
       rows: of the batch.
       mesh: the devices.
       field: the config field that sets the rows, for the message.
+      accumulate: the parts that a batch is computed in, one after the other.
 
     Raises:
       UserError: it cannot.
     """
     devices = batch_devices(mesh)
-    if rows % devices:
+    unit = devices * accumulate
+    if rows % unit:
+        parts = f" in {accumulate} parts (accumulate)" if accumulate > 1 else ""
         raise UserError(
-            f"{field}: {rows} rows cannot be sharded over {devices} devices (data x fsdp x expert of config.mesh); use "
-            f"a multiple of {devices}, or set config.mesh so that fewer devices share a batch"
+            f"{field}: {rows} rows cannot be sharded over {devices} devices (data x fsdp x expert of config.mesh){parts}; "
+            f"use a multiple of {unit}, such as --{field}={-(-rows // unit) * unit}, or set config.mesh so that fewer "
+            "devices share a batch"
         )

@@ -22,7 +22,7 @@ from mmssr_jax.models.presets import preset
 from mmssr_jax.scoring import instructions
 from mmssr_jax.stages.train.mixtures import training_data
 from mmssr_jax.stages.train.phase_config import PhaseConfig
-from mmssr_jax.stages.train.phases import run_phase
+from mmssr_jax.stages.train.phases import check_batch, run_phase
 from mmssr_jax.stages.train.stage import ChatEncoder
 from mmssr_jax.stages.train_scorer import ConversationEncoder, ScorerConfig
 from mmssr_jax.training.bundle import ModelBundle, export_bundle, load_bundle, random_bundle
@@ -110,6 +110,7 @@ def run(ctx: StageContext) -> None:
     what, length = config.phase.data.what, config.phase.optimisation.length
     begin = f"{config.preset}, from random parameters" if config.start is None else f"from {config.start}"
     ctx.would("pretrain: would train base (%s) on %s for %s", begin, what, length)
+    check_batch(ctx, "base", config.phase, stage="pretrain", where="config.pretrain.phase")
     data = training_data(ctx, config.phase.data, where="config.pretrain.phase")
     inputs = dict(data.inputs)
     if config.start is None and config.tokenizer is not None:

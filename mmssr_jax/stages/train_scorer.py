@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from absl import logging
 
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import input_digest
@@ -32,7 +33,7 @@ from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.scoring.supervision import labels_by_id
 from mmssr_jax.stages.train.mixtures import training_data
 from mmssr_jax.stages.train.phase_config import PhaseConfig
-from mmssr_jax.stages.train.phases import run_phase
+from mmssr_jax.stages.train.phases import check_batch, run_phase
 
 WARM_UP = "scorer_warm_up"  # the run of `TrainScorerConfig.warm_up`
 Questions = Literal["all", "scores", "styles"]
@@ -194,9 +195,10 @@ def run(ctx: StageContext) -> None:
     """Trains run `scorer` on the judged samples outside the validation split, after its warm-up if there is one."""
     config = ctx.section("train_scorer", TrainScorerConfig)
     scorer = ctx.section("scorer", ScorerConfig).for_training_examples()
-    for name, planned in ((WARM_UP, config.warm_up), ("scorer", config.phase)):
+    for name, key, planned in ((WARM_UP, "warm_up", config.warm_up), ("scorer", "phase", config.phase)):
         if planned is not None:
             ctx.would("train_scorer: would train %s for %s", name, planned.optimisation.length)
+            check_batch(ctx, name, planned, stage="train_scorer", where=f"config.train_scorer.{key}")
     pool = open_pool(ctx.workdir.pool)
     judgments = files.read_parquet(ctx.made(judgments_path(ctx)))
     labels = labels_by_id(judgments, [c.slug for c in scorer.chosen()])
@@ -209,6 +211,9 @@ def run(ctx: StageContext) -> None:
     if config.warm_up is not None:
         _warm_up(ctx, config.starting_at(config.warm_up), scorer, config.answer_q)
         phase = dataclasses.replace(phase, init=WARM_UP)
+        if ctx.dry_run and not (ctx.workdir.checkpoints(WARM_UP) / files.MANIFEST).exists():
+            logging.info("train_scorer: would train scorer from %s on %d judged samples", WARM_UP, len(kept))
+            return
     settings: dict[str, Any] = {"phase": phase, "scorer": scorer}
     if config.answer_weight:
         settings["answer_weight"] = config.answer_weight

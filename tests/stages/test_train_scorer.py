@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from mmssr_jax import main
+from mmssr_jax.core import files
+from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.model_folder import model_digest
 from mmssr_jax.core.stage import StageContext
@@ -20,6 +25,8 @@ from mmssr_jax.parallel.paths import flatten
 from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.scoring.encoder import ScorerEncoder, ScorerLabels
 from mmssr_jax.stages import train_scorer
+from mmssr_jax.stages.train.phase_config import PhaseConfig
+from mmssr_jax.stages.train.phases import check_batch
 from mmssr_jax.stages.train_scorer import (
     WARM_UP,
     ConversationEncoder,
@@ -157,6 +164,59 @@ def test_replay_draws_from_the_whole_pool(base: Path, tmp_path: Path):
     assert [list(c.samples.ids) for c in mixture.components] == [judged, list(pool.ids[30:])]
     for all_judged in (_with_replay(pool, list(pool.ids), 0.25), _with_replay(pool, list(pool.ids), 0.0)):
         assert list(all_judged.ids) == list(pool.ids)
+
+
+def _judged(root: Path, base: Path, **more) -> StageContext:
+    """A workdir that has a pool and its ratings."""
+    context = _context(root, base, **more)
+    for stage in ("ingest", "judge"):
+        main.load_stage(stage)(context)
+    return context
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_dry_run_of_this_stage_alone_goes_past_its_own_warm_up(base: Path, tmp_path: Path, begun: bool, caplog):
+    context = _judged(tmp_path, base, warm_up=_phase())
+    if begun:
+        files.write_json(context.workdir.checkpoints(WARM_UP) / files.CLAIM, {"settings": {}, "inputs": {}})
+    caplog.set_level(logging.INFO, logger="absl")
+    main.run_stages(dataclasses.replace(context, dry_run=True), ["train_scorer"])
+    assert "train_scorer: would train scorer_warm_up on 40 samples for 2 steps" in caplog.messages
+    said = [line for line in caplog.messages if line.startswith("train_scorer: would train scorer from ")]
+    assert said == ["train_scorer: would train scorer from scorer_warm_up on 27 judged samples"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_rows_that_the_devices_cannot_share_are_refused_before_anything_is_claimed(
+    base: Path, tmp_path: Path, dry_run: bool
+):
+    """With the rows that the line names the same workdir goes on."""
+    context = _judged(tmp_path, base, warm_up=_phase(rows=8), phase=_phase(rows=12, accumulate=2))
+    line = (
+        r"^config\.train_scorer\.phase\.rows: 12 rows cannot be sharded over 8 devices \(.*\) in 2 parts \(accumulate\); "
+        r"use a multiple of 16, such as --config\.train_scorer\.phase\.rows=16, or set config\.mesh"
+    )
+    with pytest.raises(UserError, match=line):
+        train_scorer.run(dataclasses.replace(context, dry_run=dry_run))
+    assert not context.workdir.checkpoints(WARM_UP).exists()
+    context.config.train_scorer.phase.rows = 16
+    train_scorer.run(dataclasses.replace(context, dry_run=True))
+
+
+def test_rows_are_not_checked_where_the_run_is_finished_or_planned_for_other_devices(base: Path, tmp_path: Path):
+    context = _context(tmp_path, base)
+    phase = to_dataclass(PhaseConfig, _phase(rows=4), "config.x")
+    check = functools.partial(check_batch, name="scorer", phase=phase, stage="train_scorer", where="config.x")
+    with pytest.raises(UserError, match="use a multiple of 8, such as --config.x.rows=8, or"):
+        check(context)
+    planned = {**context.config, "plan": {}}
+    check(dataclasses.replace(context, config=planned, dry_run=True))
+    with pytest.raises(UserError, match=r"^config\.x\.rows"):
+        check(dataclasses.replace(context, config=planned))
+    files.write_json(context.workdir.checkpoints("scorer") / files.MANIFEST, {})
+    check(context)
+    with pytest.raises(UserError, match=r"^config\.x\.rows"):
+        check(dataclasses.replace(context, overwrite=frozenset({"train_scorer"})))
 
 
 def test_settings_at_their_defaults_are_not_stored(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -25,7 +25,7 @@ from mmssr_jax.data.subset import SampleSource
 from mmssr_jax.models.module_params import param_count
 from mmssr_jax.parallel import hosts, processes
 from mmssr_jax.parallel.inference_mesh import mesh_config
-from mmssr_jax.parallel.mesh import batch_devices, make_mesh
+from mmssr_jax.parallel.mesh import check_rows, make_mesh
 from mmssr_jax.stages.train.initial_model import with_changes
 from mmssr_jax.stages.train.phase_config import PhaseConfig
 from mmssr_jax.training import run_length
@@ -39,6 +39,28 @@ from mmssr_jax.training.validation import ValidationSet
 
 COUNTED_STEPS = "steps.json"  # in a run's folder, where its length is given in epochs or tokens
 MakeEncoder = Callable[[Processor], Encode]
+
+
+def check_batch(ctx: StageContext, name: str, phase: PhaseConfig, *, stage: str, where: str) -> None:
+    """Checks that the devices can share the batches of run `name`, unless it is finished or a dry run plans other ones.
+
+    A stage checks its phases before any of them claims its folder: a claimed one is refused with corrected rows.
+
+    Args:
+      ctx: the run of the program.
+      name: of the run.
+      phase: settings.
+      stage: name of the stage.
+      where: the config section of the phase.
+
+    Raises:
+      UserError: they cannot.
+    """
+    finished = (ctx.workdir.checkpoints(name) / files.MANIFEST).exists() and stage not in ctx.overwrite
+    if finished or (ctx.dry_run and "plan" in ctx.config):
+        return
+    accumulate = phase.optimisation.accumulate
+    check_rows(phase.batch.rows, make_mesh(mesh_config(ctx)), field=f"{where}.rows", accumulate=accumulate)
 
 
 def run_phase(
@@ -115,11 +137,6 @@ def _train(
     """
     mesh, processor = make_mesh(mesh_config(ctx)), model.processor(max_pixels=phase.data.max_pixels)
     config, batch, lora = phase.optimisation, phase.batch, phase.model.lora
-    if batch.rows % (batch_devices(mesh) * config.accumulate):
-        raise UserError(
-            f"run {name}: rows {batch.rows} must be a multiple of {batch_devices(mesh)} devices that share the batch "
-            f"times accumulate {config.accumulate}"
-        )
     run = ctx.workdir.checkpoints(name)
     folder = run
     if lora is not None:

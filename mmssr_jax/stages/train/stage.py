@@ -15,7 +15,7 @@ from mmssr_jax.data.pipeline import Encode
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.stages.train.mixtures import training_data
 from mmssr_jax.stages.train.phase_config import PhaseConfig
-from mmssr_jax.stages.train.phases import run_phase
+from mmssr_jax.stages.train.phases import check_batch, run_phase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,10 @@ def in_order(phases: Mapping[str, PhaseConfig]) -> list[str]:
 def run(ctx: StageContext) -> None:
     """Trains every phase that is not done yet."""
     config = ctx.section("train", TrainConfig)
-    for name in in_order(config.phases):
+    ordered = in_order(config.phases)
+    for name in ordered:
+        check_batch(ctx, name, config.phases[name], stage="train", where=f"config.train.phases.{name}")
+    for name in ordered:
         phase = config.phases[name]
         ctx.would(
             "train: would train %s from %s on %s for %s", name, phase.init, phase.data.what, phase.optimisation.length
