@@ -2,7 +2,8 @@
 """Runs the program on Google Kubernetes Engine as a JobSet, on a TPU slice or on GPU nodes, queued by Kueue.
 
     python launch/gke.py --name=mmssr --accelerator=v5e-16 --bucket=BUCKET --image=REGISTRY/mmssr:tpu --dry_run \
-        -- --config=configs/llava.py --workdir=/bucket/runs/mine --config.pool.path=/bucket/pool.json
+        -- --config=configs/sft_llava_ov.py --workdir=/bucket/runs/sft --stages=ingest,train \
+        --config.base=/bucket/MODEL --config.pool.path=/bucket/pool.json
     python launch/gke.py --name=mmssr --accelerator=h100:8 --nodes=2 --bucket=BUCKET --image=REGISTRY/mmssr:cuda …
 
 Everything behind `--` goes to `python -m mmssr_jax.main` as it is. The bucket is mounted at /bucket on every node (GCS

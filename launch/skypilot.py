@@ -2,7 +2,8 @@
 """Runs the program through SkyPilot, on the cloud that has the accelerator; a spot machine that is lost is replaced.
 
     python launch/skypilot.py --name=mmssr --accelerators=H100:8 --bucket=gs://BUCKET --spot --dry_run \
-        -- --config=configs/llava.py --workdir=/bucket/runs/mine --config.pool.path=/bucket/pool.json
+        -- --config=configs/sft_llava_ov.py --workdir=/bucket/runs/sft --stages=ingest,train \
+        --config.base=/bucket/MODEL --config.pool.path=/bucket/pool.json
 
 Everything behind `--` goes to `python -m mmssr_jax.main` as it is. The project's folder is copied to the machine, the
 bucket (gs://, s3://, …) is mounted at /bucket; the pool and the workdir lie there. With --dry_run the task is printed,

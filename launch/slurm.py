@@ -2,7 +2,8 @@
 """Submits a run to SLURM: one node or many, one process a node, with all GPUs of it; resubmits itself when preempted.
 
     python launch/slurm.py --name=mmssr --nodes=4 --gpus=8 --time=24:00:00 --dry_run \
-        -- --config=configs/llava.py --workdir=/shared/runs/mine --config.pool.path=/shared/pool.json
+        -- --config=configs/sft_llava_ov.py --workdir=/shared/runs/sft --stages=ingest,train \
+        --config.base=/shared/MODEL --config.pool.path=/shared/pool.json
 
 Everything behind `--` goes to `python -m mmssr_jax.main` as it is. The workdir and the pool lie on a file system that
 all nodes share. With --dry_run the batch script is printed and nothing is submitted. Three minutes before the time

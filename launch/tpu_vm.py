@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs the program on a Cloud TPU VM or slice: create, copy, install, run on every worker, fetch the logs, delete.
 
-    python launch/tpu_vm.py --name=mmssr --zone=us-east5-b --accelerator_type=v6e-8 --workdir=gs://my-bucket/runs/mine \
-        --dry_run -- --config=configs/llava.py --config.pool.path=bucket/pools/pool.json --stages=ingest,judge,score
+    python launch/tpu_vm.py --name=mmssr --zone=us-east5-b --accelerator_type=v6e-8 --workdir=gs://my-bucket/runs/sft \
+        --dry_run -- --config=configs/sft_llava_ov.py --stages=ingest,train \
+        --config.base=bucket/MODEL --config.pool.path=bucket/pool.json
 
 Everything behind `--` goes to `python -m mmssr_jax.main` as it is; paths in it are relative to the home folder of the
 workers, where the bucket is mounted as `bucket/`. With --dry_run the commands are printed and nothing is run. Needs the

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import re
+import shlex
 from pathlib import Path
 
 import jax
@@ -21,6 +23,7 @@ from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.parallel.mesh import make_mesh
 from mmssr_jax.stages.train import phases
 from tests.test_configs import CONFIGS
+from tests.test_docs import LAUNCHES, REPO
 
 # What only the user has: the end of the flag that the error line names -> the file of `mine` to give.
 ANSWERS = {
@@ -100,6 +103,27 @@ def test_a_dry_run_on_an_empty_workdir(config, mine, tmp_path, monkeypatch, capl
     for stage in main.STAGES:
         says = any(line.startswith(f"{stage}: ") for line in caplog.messages)
         assert (f"=== {stage}" in caplog.messages) == says
+
+
+def launched() -> list[list[str]]:
+    """What the launchers' own examples and those of the pages hand to the program, from its first stage on."""
+    examples = list(LAUNCHES)
+    for path in sorted((REPO / "launch").glob("*.py")):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        examples += [shlex.split(line) for line in text.splitlines() if line.startswith("    python ") and "…" not in line]
+    programs = [words[words.index("--") + 1 :] for words in examples]
+    return [p for p in programs if "--stages=score" not in p and "--config=CONFIG.py" not in p]
+
+
+@pytest.mark.parametrize("program", launched(), ids=" ".join)
+def test_a_launcher_s_example_needs_no_further_setting(program, mine, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPO)
+    given = {end: mine[answer] for end, answer in (("base", "MODEL"), ("pool.path", "POOL"))}
+    flags = [f"--config.{end}={value}" for end, value in given.items() if f"--config.{end}" in " ".join(program)]
+    with flagsaver.flagsaver():
+        parsed = main.parse(["main", *(w for w in program if not w.startswith("--workdir=")), *flags])
+        stages = main._STAGES.value or parsed["stages"]
+    main.run_stages(StageContext(parsed, Workdir(tmp_path / "work"), dry_run=True), stages)
 
 
 def test_a_stage_that_no_earlier_one_feeds_is_a_mistake(mine, tmp_path):
