@@ -164,6 +164,26 @@ def test_a_dry_run_on_a_half_finished_workdir(half, begun, caplog):
     assert "train: would train matched_2 from base on the selection matched_2 for 72 steps" in caplog.messages
 
 
+@pytest.mark.parametrize(
+    ("stages", "line"),
+    [
+        (["judge"], r"pool: not finished .* \(it has no manifest.json\); run --stages=ingest first"),
+        (["select"], r"pool: not finished .* \(it has no manifest.json\); run --stages=ingest first"),
+        (["ingest", "train_scorer"], r"judge/judgments\.parquet: no such file; --stages=judge makes it"),
+        (["ingest", "score"], r"model 'scorer': neither .* nor a folder; --stages=train_scorer makes it"),
+        (["ingest", "evaluate"], r"model 'mmssr_0': neither .* nor a folder; --stages=train makes it"),
+        (
+            ["ingest", "train"],
+            r"selections/\S+/selection\.parquet: no such file; --stages=select makes it, from config\.select\.selections",
+        ),
+    ],
+    ids=lambda v: "+".join(v) if isinstance(v, list) else "",
+)
+def test_a_missing_stage_is_named(tmp_path, stages, line):
+    with pytest.raises(UserError, match=rf"{line}\Z"):
+        tiny_run(tmp_path / "work", stages, dry=False)
+
+
 def test_a_dry_run_refuses_a_mistyped_score_file(half):
     with pytest.raises(UserError, match=r"scors: no such score file or folder"):
         tiny_run(half, dry=True, flags=("--config.select.scores=scors",))

@@ -37,15 +37,21 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
-def input_digest(path: Path) -> str:
+def input_digest(path: Path, *, stage: str | None = None) -> str:
     """The identity of an input: of its manifest where it is a sealed artifact, of its content where it is a file.
+
+    Args:
+      path: the input.
+      stage: the one that makes it, for the error line; by default the one that began it.
 
     Raises:
       UserError: nothing is there, or a folder that no stage finished.
     """
+    if stage is not None and not path.exists():
+        raise _not_made(path, stage)
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name, which may be data's, is too long
         if not (path / MANIFEST).exists():
-            raise NotMadeError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
+            raise _not_made(path, stage)
         _read(path / MANIFEST)
         return files.file_digest(path / MANIFEST)
     return files.file_digest(path)
@@ -198,8 +204,16 @@ def read_manifest(path: Path, *, stage: str = "STAGE") -> dict[str, Any]:
       UserError: there is none, or it is damaged.
     """
     if not (path / MANIFEST).exists():
-        raise NotMadeError(f"{path}: not finished or not made by this program (it has no {MANIFEST})")
+        raise _not_made(path, stage if stage != "STAGE" else None)
     return _read(path / MANIFEST, stage=stage)
+
+
+def _not_made(path: Path, stage: str | None) -> NotMadeError:
+    """The error for a folder without a manifest; `stage` as in `input_digest`."""
+    made = files.made_by(path)
+    stage = stage or (made[1] if made is not None and made[0] == path else None)
+    mend = f"; run --stages={stage} first" if stage is not None else ""
+    return NotMadeError(f"{path}: not finished or not made by this program (it has no {MANIFEST}){mend}")
 
 
 def how_to_remake(path: Path) -> str:

@@ -19,7 +19,7 @@ from absl import logging
 
 from mmssr_jax.core import files
 from mmssr_jax.core.artifact import input_digest
-from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import CAPABILITIES, STYLES, Capability, capabilities_named, slugify
@@ -200,7 +200,9 @@ def run(ctx: StageContext) -> None:
             ctx.would("train_scorer: would train %s for %s", name, planned.optimisation.length)
             check_batch(ctx, name, planned, stage="train_scorer", where=f"config.train_scorer.{key}")
     pool = open_pool(ctx.workdir.pool)
-    judgments = files.read_parquet(ctx.made(judgments_path(ctx)))
+    if not judgments_path(ctx).exists():
+        raise NotMadeError(f"{judgments_path(ctx)}: no such file; --stages=judge makes it")
+    judgments = files.read_parquet(judgments_path(ctx))
     labels = labels_by_id(judgments, [c.slug for c in scorer.chosen()])
     ids = [i for i in judgments["id"].to_pylist() if i in labels]
     is_validation = held_out_mask(ids, share=scorer.holdout, seed=scorer.holdout_seed)

@@ -153,8 +153,13 @@ def test_the_digest_of_an_input(tmp_path):
     artifact = claim(tmp_path)
     with pytest.raises(UserError, match=rf"\A{artifact.path}: not finished or not made by this program"):
         input_digest(artifact.path)
-    with pytest.raises(UserError, match=rf"\A{artifact.path}: not finished or not made by this program"):
+    with pytest.raises(UserError, match=rf"\A{artifact.path}: not finished or not made by this program \(.*\); run --stages=score first\Z"):
         read_manifest(artifact.path)
+    (tmp_path / "else").mkdir()
+    with pytest.raises(UserError, match=r"/else: not finished or not made by this program \(.*\)\Z"):
+        input_digest(tmp_path / "else")
+    with pytest.raises(UserError, match=r"/else: .* \(it has no manifest.json\); run --stages=ingest first\Z"):
+        input_digest(tmp_path / "else", stage="ingest")
     artifact.seal()
     assert input_digest(artifact.path) == files.file_digest(artifact.path / MANIFEST)
     (tmp_path / "pool.json").write_text("[]")

@@ -207,7 +207,7 @@ def input_digests(
     Raises:
       UserError: a file is missing.
     """
-    inputs = {} if job.ids_only else {"pool": input_digest(ctx.workdir.pool)}
+    inputs = {} if job.ids_only else {"pool": input_digest(ctx.workdir.pool, stage="ingest")}
     if job.config.selector.needs.truth:
         inputs["truth"] = input_digest(ctx.workdir.truth) if ctx.workdir.truth.exists() else ""
     elif job.config.needs_scores:

@@ -109,7 +109,10 @@ def _open(ctx: StageContext, name: str, config: ComponentConfig, inputs: dict[st
         inputs["pool" if config.pool == WORKDIR_POOL else f"pool.{config.pool}"] = input_digest(folder)
         if config.selection is not None:
             selected = ctx.made(ctx.workdir.selection(config.selection))
-            samples = samples.subset(read_parquet(selected / "selection.parquet", ["id"])["id"].to_pylist())
+            picks = selected / "selection.parquet"
+            if not picks.exists():
+                raise NotMadeError(f"{picks}: no such file; --stages=select makes it, from config.select.selections")
+            samples = samples.subset(read_parquet(picks, ["id"])["id"].to_pylist())
             key = "selection" if name == "all" else f"selection.{config.selection}"
             inputs[key] = input_digest(selected)
     if config.sources:
