@@ -78,6 +78,18 @@ def test_a_launcher_understands_the_commands_of_a_page(words, capsys):
     assert not_understood([w for w in program if w.startswith("--config=")]) == []
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [REPO / "README.md", *DOCS], ids=lambda p: p.name)
+def test_a_link_to_a_heading_finds_it(page):
+    links = re.findall(r"\]\(([^)\s:]*)#([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    assert [f"{file}#{to}" for file, to in links if to not in anchors(page.parent / file if file else page)] == []
+
+
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: p.name)
 def test_what_a_page_points_at_is_there(page):
     text = page.read_text(encoding="utf-8")
