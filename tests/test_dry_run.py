@@ -110,7 +110,9 @@ def launched() -> list[list[str]]:
     examples = list(LAUNCHES)
     for path in sorted((REPO / "launch").glob("*.py")):
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        examples += [shlex.split(line) for line in text.splitlines() if line.startswith("    python ") and "…" not in line]
+        examples += [
+            shlex.split(line) for line in text.splitlines() if line.startswith("    python ") and "…" not in line
+        ]
     programs = [words[words.index("--") + 1 :] for words in examples]
     return [p for p in programs if "--stages=score" not in p and "--config=CONFIG.py" not in p]
 

@@ -193,8 +193,8 @@ def test_rows_that_the_devices_cannot_share_are_refused_before_anything_is_claim
     """With the rows that the line names the same workdir goes on."""
     context = _judged(tmp_path, base, warm_up=_phase(rows=8), phase=_phase(rows=12, accumulate=2))
     line = (
-        r"^config\.train_scorer\.phase\.rows: 12 rows cannot be sharded over 8 devices \(.*\) in 2 parts \(accumulate\); "
-        r"use a multiple of 16, such as --config\.train_scorer\.phase\.rows=16, or set config\.mesh"
+        r"^config\.train_scorer\.phase\.rows: 12 rows cannot be sharded over 8 devices \(.*\) in 2 parts "
+        r"\(accumulate\); use a multiple of 16, such as --config\.train_scorer\.phase\.rows=16, or set config\.mesh"
     )
     with pytest.raises(UserError, match=line):
         train_scorer.run(dataclasses.replace(context, dry_run=dry_run))
@@ -207,7 +207,7 @@ def test_rows_are_not_checked_where_the_run_is_finished_or_planned_for_other_dev
     context = _context(tmp_path, base)
     phase = to_dataclass(PhaseConfig, _phase(rows=4), "config.x")
     check = functools.partial(check_batch, name="scorer", phase=phase, stage="train_scorer", where="config.x")
-    with pytest.raises(UserError, match="use a multiple of 8, such as --config.x.rows=8, or"):
+    with pytest.raises(UserError, match=r"use a multiple of 8, such as --config\.x\.rows=8, or"):
         check(context)
     planned = {**context.config, "plan": {}}
     check(dataclasses.replace(context, config=planned, dry_run=True))
