@@ -18,6 +18,7 @@ from typing import Any
 from mmssr_jax.core.config import element_type, is_section, union_members
 from mmssr_jax.judge.backend import backend_names, load_backend
 from mmssr_jax.pool.reader import pool_formats
+from mmssr_jax.scoring.feature_kind import kind_names, load_kind
 from mmssr_jax.selection.method import load_method, method_names
 from mmssr_jax.stages.sections import SECTIONS, section_type
 from mmssr_jax.stages.train.phase_config import PhaseConfig
@@ -30,6 +31,16 @@ set in a config file (`c.select = {"verify": True}`) or by a flag (`--config.sel
 key of this page; `a,b` is a list, and `none` unsets. NAME stands for a name of your choice.
 """
 _ATTRIBUTE = re.compile(r"^  (\w[\w, ]*): (.*?)(?=^  \w[\w, ]*: |\n\S|\Z)", re.MULTILINE | re.DOTALL)
+_TOP = {  # the keys that are no sections: default and meaning
+    "name": ("", "the run's title in the report."),
+    "stages": ("", "the stages to run, in this order; the flag `--stages=a,b` goes before it."),
+    "base": (
+        "none",
+        "the model that scorer and downstream models start from: one that ships with the package, or a folder; where "
+        "it is not set, the run that `pretrain` makes.",
+    ),
+    "pools": ("", "further pools of this workdir, by name; each has the keys of `config.pool`."),
+}
 _ONCE = {PhaseConfig: "[PHASE](#phase)"}  # sections that stand in several places
 
 
@@ -115,6 +126,7 @@ def plug_in_meanings(settings: list[type]) -> dict[str, str]:
 
 def sections() -> Iterator[tuple[str, list[Row]]]:
     """Heading and rows of each section."""
+    yield "`config`", [Row(name, _type(section_type(name)), *_TOP[name]) for name in _TOP]
     further = {
         "pool": plug_in_meanings([f.settings for f in pool_formats().values()]),
         "judge": plug_in_meanings([load_backend(n).settings for n in backend_names()]),
@@ -129,6 +141,9 @@ def sections() -> Iterator[tuple[str, list[Row]]]:
         found = list(rows(cls, "select.selections.NAME"))
         if found:
             yield f"`config.select.selections.NAME` with `method = {name!r}`", found
+    for name in kind_names():
+        found = list(rows(load_kind(name), "score.features"))
+        yield f"`config.score.features` with {name!r} in `kinds`", found
 
 
 def generate() -> str:

@@ -42,6 +42,11 @@ def test_every_setting_has_a_meaning(reference):
     assert [row.key for _, rows in reference.sections() for row in rows if not row.meaning] == []
 
 
+def test_no_meaning_refers_to_what_a_reader_does_not_have(reference):
+    pointers = re.compile(r"see the module|see `?(Quality|Filter)Config|see `(summary|importance|Budget|repetition)`")
+    assert [row.key for _, rows in reference.sections() for row in rows if pointers.search(row.meaning)] == []
+
+
 def test_a_setting_of_each_kind_is_in_the_reference(reference):
     rows = {row.key: (row.type, row.default) for _, found in reference.sections() for row in found}
     assert rows["select.selections.NAME.budget.ratio"] == ("float or none", "none")
@@ -50,6 +55,9 @@ def test_a_setting_of_each_kind_is_in_the_reference(reference):
     assert rows["PHASE.steps"][0].startswith("int")
     assert rows["train.phases"] == ("NAME → [PHASE](#phase)", "required")
     assert rows["report.explorer_samples"] == ("int", "3000")
+    assert {"name", "stages", "base", "pools"} <= rows.keys()
+    assert rows["score.features.projection"] == ("'rademacher' or 'count_sketch'", "'rademacher'")
+    assert rows["score.features.checkpoints"] == ("list of int", "()")
 
 
 COMMANDS = [(page.name, *words) for page in DOCS for words in program_commands(page.read_text(encoding="utf-8"))]

@@ -100,6 +100,12 @@ def field_types(hint: Any, section: Mapping[str, Any]) -> dict[str, Any]:
     return types_
 
 
+def key_hint(hint: Any, key: str) -> str:
+    """What a class with `key_types` says of a key that is not among them, in `key_hint(key)`; "" if nothing."""
+    cls = _section_class(hint)
+    return cls.key_hint(key) if hasattr(cls, "key_hint") else ""
+
+
 def element_type(hint: Any) -> Any:
     """X of `Mapping[str, X]`, also of `Mapping[str, X] | None`; None for any other type."""
     mappings = [o for o in union_members(hint) if typing.get_origin(o) in (dict, collections.abc.Mapping)]

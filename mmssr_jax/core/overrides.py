@@ -15,7 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import RequiredValueError
 
-from mmssr_jax.core.config import RENAMED, element_type, exclusive, field_types, is_section, suggestion
+from mmssr_jax.core.config import RENAMED, element_type, exclusive, field_types, is_section, key_hint, suggestion
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.flag_values import NONE, is_none, parse_value
 
@@ -155,7 +155,7 @@ class _Assignment:
             fields = field_types(hint, nested)
             key, below = rest[0], rest[1:]
             if key not in fields:
-                raise self._unknown(key, list(fields), below)
+                raise self._unknown(key, list(fields), below, key_hint(hint, key))
             self._unset_alternatives(hint, nested, key, place)
             self._assign(nested, key, fields[key], below, place)
         elif is_section(element):
@@ -183,9 +183,11 @@ class _Assignment:
         if near and re.sub(r"\d+", "", near[0]) != re.sub(r"\d+", "", name):
             raise _NoSuchFieldError(f"{self.override}: the config has no {name!r}; did you mean {near[0]!r}?")
 
-    def _unknown(self, name: str, known: Sequence[str], below: Sequence[str]) -> _NoSuchFieldError:
-        """Names the field's new name, its right path, a near name, or all fields."""
+    def _unknown(self, name: str, known: Sequence[str], below: Sequence[str], hint: str = "") -> _NoSuchFieldError:
+        """Says what the section says of the field; else names its new name, its right path, a near name, or all."""
         line = f"{self.override}: the config has no field {name!r}; "
+        if hint:
+            return _NoSuchFieldError(line + hint)
         elsewhere = [] if RENAMED.get(name) in known else self._elsewhere(".".join([name, *below]))
         if elsewhere:
             return _NoSuchFieldError(f"{line}did you mean {' or '.join(f'--config.{p}' for p in elsewhere)}?")

@@ -30,7 +30,9 @@ class ViewConfig:
     """Which views a model receives. It is part of the model, which was trained on exactly these.
 
     Attributes:
-      mode: see the module.
+      mode: "single" (the whole image, one view), "static" (2 x 2 tiles and an overview), "dynamic" (MM1.5's grid of
+        least padding, and an overview), "anyres" (LLaVA-OneVision's tiles) or "native" (Qwen3-VL: the whole image at
+        its own aspect ratio).
       tiles: (n_min, n_max) of the dynamic mode; the paper's final values by default.
       overview: whether the overview comes before or after the tiles.
       indicator: text between views: none; "index" puts (image, row, column) before each view, rows and columns counted

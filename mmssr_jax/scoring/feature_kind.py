@@ -160,6 +160,11 @@ def load_kind(name: str) -> type[FeatureKind]:
     return discovery.load(feature_kinds, name, "FEATURE", what="feature kind")
 
 
+def _owners(key: str) -> list[str]:
+    """The kinds that have a setting of this name."""
+    return [name for name in kind_names() if key in _keys(load_kind(name))]
+
+
 def _keys(kind: type[FeatureKind]) -> set[str]:
     return {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
 
@@ -183,6 +188,12 @@ class FeatureConfig:
         return {"kinds": tuple[str, ...], **{k: v for kind in kinds for k, v in field_types(kind, {}).items()}}
 
     @classmethod
+    def key_hint(cls, key: str) -> str:
+        """The kinds that a key belongs to, for the line about a flag; "" if there are none."""
+        owners = _owners(key)
+        return f"set kinds first; {key} belongs to {' and '.join(owners)}" if owners else ""
+
+    @classmethod
     def from_section(cls, section: Mapping[str, Any], where: str) -> FeatureConfig:
         """From the flat section of a config (see `core.config.to_dataclass`).
 
@@ -203,7 +214,7 @@ class FeatureConfig:
         for key in section:
             if key in known:
                 continue
-            owners = [name for name in kind_names() if key in _keys(load_kind(name))]
+            owners = _owners(key)
             if owners:
                 raise UserError(f"{where}: {key!r} is a setting of {' and '.join(owners)}, which kinds does not name")
             raise UserError(f"{where}: there is no field {key!r}; {suggestion(str(key), sorted(known))}")

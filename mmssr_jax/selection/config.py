@@ -46,7 +46,7 @@ class SelectionConfig:
     Attributes:
       selector: the method with its settings. In a config these are flat: `method`, the name of a file in
         `selection/methods`, and the fields of its dataclass beside the keys below.
-      budget: how much to select; see `Budget`.
+      budget: how much to select: one of ratio, count and tokens.
       budgets: several budgets by name, instead of `budget`; each becomes selections/<selection>-<name>.
       nested: whether a larger budget of `budgets` contains the smaller ones: each extends the next smaller one.
       seed: decides ties and all random numbers.

@@ -48,7 +48,7 @@ class FilterConfig:
 
     Attributes:
       min_words, max_words: of a caption.
-      max_repetition: maximum fraction of a caption's word trigrams that are repeats, see `repetition`.
+      max_repetition: maximum fraction of a caption's word trigrams that are repeats.
       max_copies: maximum number of images with the same caption; the first in pool order are kept.
     """
 
@@ -74,7 +74,7 @@ class CaptionsStageConfig:
       max_new_tokens: of a caption.
       answerer: batch shapes.
       save_every: images between two saves.
-      filter: see FilterConfig.
+      filter: which captions are kept.
     """
 
     model: str = "base"

@@ -41,7 +41,8 @@ class LoraConfig:
     """Which projections get an adapter, and of which rank.
 
     Attributes:
-      rank, alpha: see the module.
+      rank: of the update A B.
+      alpha: the update is scaled by alpha / rank.
       patterns: regular expressions on dotted names of projections, such as "decoder.layers.attn.q"; MoE experts and
         embeddings cannot have adapters.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.overrides import apply_overrides, split_arguments
 from mmssr_jax.data.batch import BatchShape
 from mmssr_jax.models.module_params import merge
 from mmssr_jax.parallel import paths
@@ -23,6 +25,7 @@ from mmssr_jax.scoring.feature_kinds.likelihood import Likelihood
 from mmssr_jax.scoring.feature_run import write_features
 from mmssr_jax.scoring.model_feature import ModelFeature, ModelFeatureExtractor
 from mmssr_jax.scoring.scorer import Buckets
+from mmssr_jax.stages.sections import SECTIONS, section_type
 from mmssr_jax.training.losses import weighted_loss
 from tests.small import bundle, one_part, processor, sample, tokenizer
 
@@ -140,6 +143,22 @@ def test_kinds_are_found_and_share_flat_settings():
     assert [kind.name for kind in config.kinds] == ["gradients", "embedding"]
     assert config.kinds[1].settings() == {"max_length": 10}
     assert FeatureConfig.from_section({}, "config.score.features") == FeatureConfig()
+
+
+def test_a_flag_of_a_kind_that_is_not_named_says_whose_it_is():
+    """Beside the flag that names the kind it counts, in any order."""
+    projection, kinds = "--config.score.features.projection=count_sketch", "--config.score.features.kinds=gradients"
+    line = "has no field 'projection'; set kinds first; projection belongs to gradients"
+    config: dict[str, Any] = {}
+    with pytest.raises(UserError, match=line):
+        apply_overrides(config, split_arguments([projection])[1], section_type, SECTIONS)
+    with pytest.raises(UserError, match="layers belongs to activations and attention_outputs"):
+        apply_overrides({}, split_arguments(["--config.score.features.layers=1"])[1], section_type, SECTIONS)
+    apply_overrides(config, split_arguments([projection, kinds])[1], section_type, SECTIONS)
+    assert config["score"]["features"] == {"kinds": ("gradients",), "projection": "count_sketch"}
+    dimension = "--config.score.features.dimension=3"
+    with pytest.raises(UserError, match="has no field 'dimension'; did you mean 'dimensions'"):
+        apply_overrides({}, split_arguments([kinds, dimension])[1], section_type, SECTIONS)
 
 
 @pytest.mark.parametrize(

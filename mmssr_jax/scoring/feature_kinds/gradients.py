@@ -56,7 +56,8 @@ class Gradients(TargetedFeature):
       gradient_of: regular expression, searched in the dotted names of the parameters to differentiate.
       adapters: a run of this workdir, or a folder, that trained LoRA adapters: the gradients are of these, before they
         were merged, instead of `gradient_of` of `model`.
-      projection: of the gradient; see the module.
+      projection: of the gradient: "rademacher" multiplies it by a matrix of random signs; "count_sketch" adds each
+        entry with a random sign to one of `dimensions` sums, which costs no more than the gradient.
       dimensions: length of the projected gradient.
       seed: seed of the projection.
       unnormalised: tasks whose target gradients keep their length.

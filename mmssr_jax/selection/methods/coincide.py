@@ -175,7 +175,8 @@ class CoincideSelector(Selector):
     Attributes:
       parts: the columns with the means over image tokens and over text tokens, layer by layer.
       clusters: of the spherical k-means; None for the published ratio, one cluster for 66.5 samples.
-      temperature, gamma: see the module.
+      temperature: of the softmax that gives the clusters their shares; a higher one makes them more equal.
+      gamma: width of the kernel exp(-|x - y|^2 / (2 gamma^2)) that a cluster's density is measured with.
     """
 
     parts: tuple[str, ...]

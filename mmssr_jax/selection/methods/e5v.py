@@ -84,7 +84,9 @@ class E5vSelector(Selector):
 
     Attributes:
       feature: the column with the vector, such as that of the feature kind `embedding`.
-      rule: see the module.
+      rule: "clusters" takes from k-means clusters in proportion to their sizes, from the centroid outwards; "walk"
+        keeps samples in random order unless their cosine to a kept one is too high, at a threshold that meets the
+        budget.
       clusters: of the k-means; None for one cluster for 100 samples.
     """
 

@@ -93,7 +93,11 @@ class ScalSelectSelector(Selector):
 
     Attributes:
       feature: the column with the vector.
-      energy, center, standardize, unit: see `importance`; the defaults are the published flags.
+      energy: the share of the squared singular values that the leading directions reach; a row's importance is its
+        leverage in these. This and the following defaults are the published flags.
+      center: subtract the column means.
+      standardize: also divide by the columns' standard deviations.
+      unit: also scale the rows to unit length.
     """
 
     feature: str

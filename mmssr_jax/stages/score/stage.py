@@ -64,7 +64,7 @@ class ScoreConfig:
       precision: compute dtype: "model" (as saved), "float32", "bfloat16", or "int8" weights.
       agreement: number of samples that are scored in float32 as well; the deviation is recorded in the manifest.
       features: features for other selectors, written in addition to the scores, see FeatureConfig.
-      quality: see QualityConfig.
+      quality: how the scorer is measured.
     """
 
     model: str = "scorer"

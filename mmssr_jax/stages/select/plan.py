@@ -28,7 +28,8 @@ class SelectConfig:
       selections: the selections by name.
       ids_only: select from the tables alone: no pool is opened, the rows are those of the scores or of the first of
         `features`, and only selection.parquet, ids.txt and the formats csv and datacomp are written.
-      summary: also write `results/selections.json`; see `summary`.
+      summary: also write `results/selections.json`: each selection's mixture against the pool's, the overlap of
+        each two, and what they cost.
       verify: compute the existing selections again and compare them with their files.
       explain: ids of samples; the log then says for each selection why they were selected or not.
       compare: the names of two selections; the log then says what they have in common and what not.
