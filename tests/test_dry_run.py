@@ -176,7 +176,7 @@ def test_a_dry_run_on_a_half_finished_workdir(half, begun, caplog):
         (["ingest", "evaluate"], r"model 'mmssr_0': neither .* nor a folder; --stages=train makes it"),
         (
             ["ingest", "train"],
-            r"selections/\S+/selection\.parquet: no such file; --stages=select makes it, from config\.select\.selections",
+            r"/selection\.parquet: no such file; --stages=select makes it, from config\.select\.selections",
         ),
     ],
     ids=lambda v: "+".join(v) if isinstance(v, list) else "",

@@ -91,6 +91,6 @@ def check_rows(rows: int, mesh: Mesh, *, field: str, accumulate: int = 1) -> Non
         parts = f" in {accumulate} parts (accumulate)" if accumulate > 1 else ""
         raise UserError(
             f"{field}: {rows} rows cannot be sharded over {devices} devices (data x fsdp x expert of config.mesh)"
-            f"{parts}; use a multiple of {unit}, such as --{field}={-(-rows // unit) * unit}, or set config.mesh so that fewer "
-            "devices share a batch"
+            f"{parts}; use a multiple of {unit}, such as --{field}={-(-rows // unit) * unit}, or set config.mesh "
+            "so that fewer devices share a batch"
         )
