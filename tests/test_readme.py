@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from mmssr_jax import main
+from mmssr_jax.core.discovery import module_names
+from mmssr_jax.evaluation import benchmarks
 from tests.commands import blocks, not_understood, parsed, program_commands
 
 REPO = Path(__file__).resolve().parents[1]
@@ -24,6 +27,21 @@ def test_it_has_the_two_commands_of_a_new_user():
     assert "pip install -e '.[test]'" in second
     assert second.strip().endswith("-m pytest -n auto")
     assert TEXT.index("<!-- test command -->") < TEXT.index(second)
+
+
+# Kinds of questions; every other file of the folder is a benchmark of that name.
+GENERAL = {
+    "caption", "grounding", "mixed", "multiple_choice", "short_answer", "ten_answers", "yes_no", "yes_no_f1",
+}  # fmt: skip
+
+
+def test_it_counts_the_benchmarks_and_lists_the_stages():
+    kinds = set(module_names(benchmarks))
+    assert kinds > GENERAL
+    assert f" {len(kinds - GENERAL)} benchmarks" in TEXT
+    assert f"{len(kinds - GENERAL)} named benchmarks" in " ".join(TEXT.split())
+    assert f"and {len(GENERAL)} for any TSV" in TEXT
+    assert re.search(r"Stages: `([a-z_\s]+)`", TEXT)[1].split() == list(main.STAGES)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("arguments", PROGRAM, ids=" ".join)
