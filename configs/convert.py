@@ -1,4 +1,4 @@
-r"""A user's LLaVA-1.5 or LLaVA-OneVision checkpoint, or the released mmSSR scorer, as a model for every stage.
+r"""A user's LLaVA-1.5, LLaVA-OneVision or Qwen3-VL checkpoint, or the released mmSSR scorer, as a model for all stages.
 
     python -m mmssr_jax.main --config=configs/convert.py --workdir=runs/converted --config.convert.source=FOLDER
 

@@ -6,8 +6,8 @@ r"""LLaVA-OneVision's single-image SFT, as mmSSR trains its scorer and its downs
 For accelerators: 7B in bfloat16 with remat needs FSDP over 8 devices of 80 GB. MODEL is a LLaVA-OneVision mid-stage
 checkpoint, converted by the stage `convert`. The learning rates, the schedule, one epoch and the length of 12,000
 tokens are the paper's; its batch is 128 or 256 samples (64 GPUs of 2, accumulation unknown), here `rows` packed rows.
-Set `steps` to one epoch: samples / samples per batch. To train on a selection, set
-`--config.train.phases.sft.selection`; the argument "lora" trains low-rank adapters instead:
+For one epoch give `--config.train.phases.sft.epochs=1`, which replaces `steps`. To train on a selection of this
+workdir, set `--config.train.phases.sft.selection`; the argument "lora" trains low-rank adapters instead:
 `--config=configs/sft_llava_ov.py:lora`.
 """
 

@@ -21,7 +21,7 @@ def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
 
 
 def get_config() -> ConfigDict:
-    """The default experiment."""
+    """The loop on generated images of many kinds."""
     c = ConfigDict()
     c.name = "synthetic: mmSSR on a generated pool"
     c.stages = ("ingest", "judge", "train_scorer", "score", "select", "train", "evaluate", "report")
