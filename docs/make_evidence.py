@@ -11,7 +11,7 @@ there says so, and how to get them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,15 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
 from configs import evidence  # noqa: E402
+from docs import markdown  # noqa: E402
 from docs.evidence_figures import budget_curves, radar_figure  # noqa: E402
 from docs.evidence_text import DESIGN, HEAD, LABELS, LIMITS, QUESTION, gpu_costs, plan_table  # noqa: E402
+from docs.markdown import points, table  # noqa: E402
 from mmssr_jax.core import files  # noqa: E402
 from mmssr_jax.evaluation import ladder  # noqa: E402
 from mmssr_jax.evaluation.evidence_cells import ReplicateResults, read_results  # noqa: E402
 from mmssr_jax.evaluation.evidence_table import common, costs, difference, rows, skills, split  # noqa: E402
-from mmssr_jax.evaluation.replicates import Interval  # noqa: E402
-from mmssr_jax.report.numbers import count, fixed, format_interval, percent, signed  # noqa: E402
+from mmssr_jax.report.numbers import count, fixed, percent  # noqa: E402
 
 PAGE, RESULTS = DOCS / "evidence.md", DOCS / "evidence"
 METHOD, RANDOM = str(evidence.PRIMARY["method"]), str(evidence.PRIMARY["baseline"])
@@ -42,20 +43,7 @@ def command(family: str) -> str:
 
 def not_run(family: str) -> str:
     """What a section without results says."""
-    return f"Not run yet: `{command(family)}`, then `python docs/make_evidence.py`."
-
-
-def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body))
-
-
-def points(interval: Interval | None) -> str:
-    """A difference in points with its interval, which one replicate has not."""
-    if interval is None:
-        return "–"
-    bounds = f" ({format_interval((interval.low, interval.high), 1)})" if interval.replicates > 1 else ""
-    return f"{signed(interval.mean, 1)}{bounds}"
+    return markdown.not_run(command(family), "make_evidence.py")
 
 
 def label(name: str) -> str:
@@ -75,19 +63,22 @@ def hurry(results: Results) -> str:
     """The paragraph for a reader in a hurry."""
     budget = METHOD.partition("-")[2]
     parts = split(results, METHOD, f"ours/matched-{budget}", RANDOM)
-    cost = costs(results, [METHOD], full=FULL)
+    cost = costs(results, [METHOD, RANDOM], full=FULL)
     if parts is None or cost is None:
         return f"**In a hurry.** {not_run('main')}"
     gain, entry = parts["gain"], cost["groups"][METHOD]
     above = "wholly above zero" if gain.low > 0 else "wholly below zero" if gain.high < 0 else "not apart from zero"
-    pays = entry["break_even_runs"]
+    runs = entry["break_even_runs"]
+    saves = "it saves nothing"
+    if runs is not None:
+        saves = f"that is cheaper than training on everything from {fixed(runs, 1)} trainings on"
     return (
         f"**In a hurry.** With a tenth of the samples mmSSR's model is {points(gain)} points from the random tenth's, "
         f"{gain.replicates} replicates, 95 % interval {above}. Of that the mixture of sources and styles makes "
         f"{points(parts['mixture'])} and the scores make {points(parts['scores'])}. Selecting took "
         f"{fixed(entry['selection_seconds'], 0)} s and training {fixed(entry['training_seconds'], 0)} s, together "
         f"{percent(entry['share_of_full'])} of one training on everything; "
-        + (f"it pays from {fixed(pays, 1)} trainings on." if pays is not None else "it saves nothing.")
+        f"{saves}; a random selection of this size costs {percent(cost['groups'][RANDOM]['share_of_full'])} of it."
     )
 
 
@@ -184,22 +175,27 @@ def cost_section(results: Results) -> str:
                      fixed(entry["training_seconds"], 0), percent(entry["share_of_full"]),
                      fixed(entry["break_even_runs"], 1)))  # fmt: skip
     full = fixed(found["groups"][FULL]["training_seconds"], 0)
-    head = ("selection", "selecting, s", "training, s", "both / FULL", "pays after trainings")
+    head = ("selection", "selecting, s", "training, s", "both / FULL", "cheaper than FULL after trainings")
     return f"Means over replicates: {stages}; training on everything {full} s.\n\n{table(head, body)}"
 
 
 def compared(results: Results, pairs: Mapping[str, tuple[str, str]], family: str, *, head: str) -> str:
-    """A table of cells, each beside another one: words -> (cell, the other)."""
-    body = []
+    """A table of cells, each beside another one: words -> (cell, the other); below it, which have no results."""
+    body, missing = [], []
     for words, (name, other) in pairs.items():
         gap = difference(results, name, other)
-        if gap is not None:
+        if gap is None:
+            missing.append(words)
+        else:
             mean = float(np.mean([r.cells[name].value for r in common(results, [name])]))
             flawed = rows(results, [name], baseline={name: name}, full=FULL, primary=None)[0].flawed
             body.append((words, fixed(mean, 1), points(gap), percent(flawed), str(gap.replicates)))
     if not body:
         return not_run(family)
-    return table(("what", "accuracy", head, "flawed", "replicates"), body)
+    made = table(("what", "accuracy", head, "flawed", "replicates"), body)
+    if not missing:
+        return made
+    return f"{made}\n\nNot run yet ({len(missing)}): {'; '.join(missing)}; `{command(family)}`."
 
 
 def tokens_section(results: Results) -> str:
@@ -265,9 +261,10 @@ def transfer_section(results: Results) -> str:
         f"{label(f'ours/{m}')}, trained from {start}": (f"ours/{m}-p10-{start}", f"ours/random-p10-{start}")
         for m in ("mmssr",)
     }
-    text = [compared(results, sizes, "transfer", head=f"− random from {start} (95 %)")]
+    text = [f"**Another model**\n\n{compared(results, sizes, 'transfer', head=f'− random from {start} (95 %)')}"]
     grown = {"13 capabilities, one added by a scorer of its own": ("thirteen/grown-p10", "ours/expected-p10")}
-    text.append(compared(results, grown, "transfer", head="− all 14 of one scorer (95 %)"))
+    added = compared(results, grown, "transfer", head="− all 14 of one scorer (95 %)")
+    text.append(f"**A capability added**\n\n{added}")
     asked = common(results, ["ours/ocr-p10", METHOD, RANDOM])
     if asked:
         body = [(label(name), fixed(skills(asked, name)[evidence.OCR], 1)) for name in ("ours/ocr-p10", METHOD, RANDOM)]

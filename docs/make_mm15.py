@@ -9,7 +9,7 @@ results are not there says so, and how to get them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
 from configs.mm15_tiny import STEPS  # noqa: E402
+from docs import markdown  # noqa: E402
+from docs.markdown import points, table  # noqa: E402
 from docs.mm15_text import ABLATIONS, HEAD, LEARNED, LIMITS, PAPER, SKILLS, VARIANTS  # noqa: E402
 from mmssr_jax.core import files  # noqa: E402
 from mmssr_jax.evaluation.replicates import Interval, paired_difference  # noqa: E402
-from mmssr_jax.report.numbers import fixed, format_interval, signed  # noqa: E402
+from mmssr_jax.report.numbers import fixed, signed  # noqa: E402
 
 PAGE, RESULTS = DOCS / "mm15.md", DOCS / "mm15"
 Results = Sequence[Mapping[str, Any]]
@@ -54,26 +56,13 @@ def made(results: Results) -> str:
 def not_run(family: str) -> str:
     """What stands in place of a table without results."""
     seeds = "0" if family in ("variants", "scratch") else "0-2"
-    return (
-        f"Not run yet: `python benchmarks/mm15.py --workdir=runs/mm15 --seeds={seeds} --family={family}`, then "
-        "`python docs/make_mm15.py`."
-    )
-
-
-def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body))
+    command = f"python benchmarks/mm15.py --workdir=runs/mm15 --seeds={seeds} --family={family}"
+    return markdown.not_run(command, "make_mm15.py")
 
 
 def of_arm(results: Results, arm: str, measure: str) -> np.ndarray:
     """A measure of an arm, one number a seed."""
     return np.array([result["arms"][arm][measure] for result in results])
-
-
-def points(interval: Interval) -> str:
-    """A difference with its interval."""
-    bounds = format_interval((interval.low, interval.high), 1)
-    return f"{signed(interval.mean, 1)} ({bounds})" if interval.replicates > 1 else signed(interval.mean, 1)
 
 
 def skill_rows(results: Results) -> list[list[str]]:
@@ -120,7 +109,7 @@ def skill_table(results: Results) -> str:
     """The table of skills, which the README has as well."""
     if not results:
         return not_run("skills")
-    head = ["skill", "measure", "model", *LEARNED.values(), "gain over the best of these", "guesses which"]
+    head = ["skill", "measure", "model", *LEARNED.values(), "gain over the best of these in each seed", "guesses which"]
     return f"{made(results)}\n\n{table(head, skill_rows(results))}"
 
 

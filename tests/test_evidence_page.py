@@ -77,8 +77,8 @@ def test_the_paragraph_for_a_reader_in_a_hurry(folder: Path):
     assert (
         "mmSSR's model is +4.0 (1.5 to 6.5) points from the random tenth's, 3 replicates, 95 % interval wholly above "
         "zero. Of that the mixture of sources and styles makes +1.0 (−1.5 to 3.5) and the scores make +3.0 (−2.0 to "
-        "8.0). Selecting took 240 s and training 36 s, together 76.7 % of one training on everything; it pays from 0.7 "
-        "trainings on."
+        "8.0). Selecting took 240 s and training 36 s, together 76.7 % of one training on everything; that is cheaper "
+        "than training on everything from 0.7 trainings on; a random selection of this size costs 12.5 % of it."
     ) in " ".join(text.split())
 
 
@@ -100,6 +100,24 @@ def test_split_cost_and_diagnosis(folder: Path):
     assert "| mmSSR, ours, p10 | 240 | 36 | 76.7 % | 0.7 |" in section(text, "Cost and break-even")
     assert "| random, p10 | 9 | 36 | 12.5 % | 0.0 |" in section(text, "Cost and break-even")
     assert "Not needed" in section(text, "Diagnosis")
+
+
+def test_cells_without_results_are_named(folder: Path):
+    """One cell of the transfers and one of the rivals were run: the others are named once, with the command."""
+    path = folder / "main" / "0.json"
+    saved = json.loads(path.read_text())
+    saved["cells"]["ours/icons-p10"] = saved["cells"]["ours/mmssr-p10"]
+    path.write_text(json.dumps(saved))
+    text = make_evidence.generate(folder)
+    rivals = section(text, "Rivals")
+    others = [name for name in evidence.rivals() if name != "icons"]
+    assert f"Not run yet ({len(others)}): {'; '.join(others)}; `{make_evidence.command('rivals')}`." in rivals
+    assert rivals.count("Not run yet") == 1
+    transfer = section(text, "Transfer")
+    assert (
+        transfer.index("**Another model**") < transfer.index("**A capability added**") < transfer.index("Asked for OCR")
+    )
+    assert "Not run yet" not in section(text, "The table")
 
 
 def test_a_lost_gain_is_diagnosed(folder: Path):
