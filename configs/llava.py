@@ -34,13 +34,9 @@ def phase(steps: int, learning_rate: float, **more: Any) -> dict[str, Any]:
     return {"steps": steps, "rows": 4, "length": 832, "images": 5, "targets": 512, "optimizer": optimizer, **more}
 
 
-def get_config() -> ConfigDict:
-    """Samples are read from the original files; nothing is copied."""
-    c = ConfigDict()
-    c.name = "mmSSR on my own pool"
-    c.stages = ("ingest", "judge", "train_scorer", "score", "select", "report")
-    c.base = "base_tiny"
-    c.pool = {
+def pool() -> dict[str, Any]:
+    """The section `pool`: where the samples are, and what is done about their faults."""
+    return {
         "path": config_dict.placeholder(str),  # LLaVA JSON or JSONL, a mixture YAML, Parquet, WebDataset, TFDS
         "images": config_dict.placeholder(str),  # image paths are relative to this; by default the file's folder
         "id": "id",  # or "auto" if ids are missing or not unique
@@ -62,6 +58,15 @@ def get_config() -> ConfigDict:
         "tfds_split": "train",
         "beam": {"runner": config_dict.placeholder(str), "options": ()},  # Apache Beam, for very large pools
     }
+
+
+def get_config() -> ConfigDict:
+    """Samples are read from the original files; nothing is copied."""
+    c = ConfigDict()
+    c.name = "mmSSR on my own pool"
+    c.stages = ("ingest", "judge", "train_scorer", "score", "select", "report")
+    c.base = "base_tiny"
+    c.pool = pool()
     c.judge = {
         "backend": "recorded",
         "recorded": config_dict.placeholder(str),

@@ -18,6 +18,7 @@ LISTED = {
     "selection/methods",
 }  # fmt: skip
 SHARED_NAMES = {"__init__", "config", "base"}
+LONG_FILES = {"configs.evidence"}  # one experiment with the reasons of its choices
 
 
 def place(path: Path) -> str:
@@ -70,15 +71,16 @@ def test_a_module_name_has_one_folder():
 
 
 def test_files_and_functions_are_short():
-    """At most 300 lines a file and 60 a function."""
+    """At most 300 lines a file and 60 a function, as CONTRIBUTING.md says; the scripts' files may be longer."""
     long = []
-    for path in files_of_package():
+    short_files = [*files_of_package(), *PACKAGE.parent.glob("configs/*.py"), *PACKAGE.parent.glob("launch/*.py")]
+    for path in [*short_files, *PACKAGE.parent.glob("docs/*.py"), *PACKAGE.parent.glob("benchmarks/**/*.py")]:
         text = path.read_text(encoding="utf-8")
-        if len(text.splitlines()) > 300:
-            long.append(f"{place(path)}: {len(text.splitlines())} lines")
+        if len(text.splitlines()) > 300 and path in short_files and dotted(path) not in LONG_FILES:
+            long.append(f"{dotted(path)}: {len(text.splitlines())} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno - node.lineno >= 60:  # type: ignore[operator]
-                long.append(f"{place(path)}: {node.name}")
+                long.append(f"{dotted(path)}: {node.name}")
     assert long == []
 
 
