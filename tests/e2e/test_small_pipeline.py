@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -100,7 +101,10 @@ def test_packed_and_in_place_pools_are_scored_alike(finished: StageContext, base
     assert tables.read_parts(tmp_path / "scores").equals(tables.read_parts(finished.workdir.scores))
 
 
-def test_dry_run_writes_nothing(base: Path, tmp_path: Path):
+def test_dry_run_says_what_it_would_do_and_writes_nothing(base: Path, tmp_path: Path, caplog):
     context = _context(base, tmp_path / "new", dry_run=True)
-    main.run_stages(context, ["ingest"])
+    caplog.set_level(logging.INFO, logger="absl")
+    main.run_stages(context, ["ingest", "judge"])
+    assert "ingest: a synthetic pool of 90 samples would be generated" in caplog.messages
+    assert "judge: would rate 40 samples with the backend oracle" in caplog.messages
     assert not (tmp_path / "new").exists()

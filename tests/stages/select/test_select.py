@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,10 @@ def test_again_does_nothing_and_overwrite_gives_the_same_bytes(workdir: Workdir)
     assert {p: p.read_bytes() for p in workdir.root.rglob("*") if p.is_file()} == before
 
 
-def test_dry_run_writes_nothing(workdir: Workdir) -> None:
-    run(workdir, {"main": {}}, dry_run=True)
+def test_dry_run_says_what_it_would_select_and_writes_nothing(workdir: Workdir, caplog) -> None:
+    caplog.set_level(logging.INFO, logger="absl")
+    run(workdir, {"main": {"budget": {"ratio": 0.25}}}, dry_run=True)
+    assert "main: 15 of 60 samples selected" in caplog.messages
     assert not (workdir.root / "selections").exists()
 
 
