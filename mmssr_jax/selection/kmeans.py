@@ -20,6 +20,12 @@ _ENTRIES_AT_ONCE = 1 << 24
 _COLUMNS_AT_ONCE = 512
 
 
+def check_clusters(clusters: int | None) -> None:
+    """Raises ValueError if a number of clusters, None for a method's own, is below 1."""
+    if clusters is not None and clusters < 1:
+        raise ValueError(f"clusters is {clusters}; it must be at least 1")
+
+
 def kmeans(
     rows: np.ndarray, clusters: int, *, seed: int, iterations: int = 50, spherical: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -18,8 +18,6 @@ from mmssr_jax.scoring.feature_kinds.attention_spectrum import AttentionSpectrum
 from mmssr_jax.scoring.feature_kinds.gradients import Gradients
 from mmssr_jax.scoring.feature_kinds.weighted_states import WeightedStates
 from mmssr_jax.scoring.scorer import Buckets
-from mmssr_jax.selection.methods.icons import influence
-from mmssr_jax.selection.methods.rds_plus import weighted_mean
 from mmssr_jax.training.checkpoint import Checkpoints
 from mmssr_jax.training.lora import ADAPTER, LoraConfig, adapt
 from tests.scoring import numpy_decoder
@@ -34,6 +32,7 @@ from tests.scoring.test_rival_features import (
     shape_of,
     table,
 )  # fmt: skip
+from tests.selection.references import influence, weighted_mean
 from tests.small import processor
 
 LORA = LoraConfig(rank=2, alpha=4.0, patterns=(r"^decoder\.layers\.attn\.(q|v)$",))

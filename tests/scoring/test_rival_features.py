@@ -26,11 +26,10 @@ from mmssr_jax.scoring.feature_kinds.question_losses import QuestionLosses, with
 from mmssr_jax.scoring.feature_kinds.weighted_states import WeightedStates
 from mmssr_jax.scoring.feature_run import compute_features, write_features
 from mmssr_jax.scoring.scorer import Buckets
-from mmssr_jax.selection.methods.rds_plus import weighted_mean
-from mmssr_jax.selection.methods.scalselect import attended_tokens
-from mmssr_jax.selection.methods.xmas import attention_to_image, trajectory
+from mmssr_jax.selection.methods.xmas import trajectory
 from mmssr_jax.training.checkpoint import Checkpoints
 from tests.scoring import numpy_decoder
+from tests.selection.references import attended_tokens, attention_to_image, weighted_mean
 from tests.small import SIZE, bundle, one_part, processor, sample
 
 MODEL = bundle()

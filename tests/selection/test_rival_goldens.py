@@ -16,9 +16,9 @@ from mmssr_jax.selection.methods import (
     presel,
     rds_plus,
     scalselect,
-    visual_dependency,
     xmas,
 )  # fmt: skip
+from tests.selection import references
 
 Case = dict[str, np.ndarray]
 
@@ -65,9 +65,9 @@ def test_rival_clip_score(path: Path) -> None:
 def test_rival_deita(path: Path) -> None:
     case = load(path)
     if "digit_logits" in case:
-        np.testing.assert_allclose(deita.digit_score(case["digit_logits"]), case["score"], rtol=1e-6)
+        np.testing.assert_allclose(references.digit_score(case["digit_logits"]), case["score"], rtol=1e-6)
         return
-    evol = deita.evol_score(case["complexity"], case["quality"], case["turns"])
+    evol = references.evol_score(case["complexity"], case["quality"], case["turns"])
     np.testing.assert_allclose(evol, case["evol"], rtol=1e-12)
     order = np.argsort(-evol, kind="stable")
     budget = None if case["budget"] < 0 else int(case["budget"])
@@ -110,7 +110,7 @@ def test_rival_icons(path: Path) -> None:
     """Budget 0 selects nothing (officially the whole pool); after a NaN training row nobody has a vote."""
     case = load(path)
     percent, budget = float(case["percent"]), int(case["budget"])
-    score = icons.influence(
+    score = references.influence(
         case["train_gradient"], case["val_gradient"], case["val_task"], case["voter"], case["val_normalised"]
     )
     names = [str(case["task_name"][case["voter"] == v][0]) for v in range(score.shape[1])]
@@ -136,7 +136,7 @@ def test_rival_xmas(path: Path) -> None:
     if "q_proj" in case:
         for i, length in enumerate(case["length"]):
             q, k = (case[name][i, :, :length] for name in ("q_proj", "k_proj"))
-            attention = xmas.attention_to_image(q, k, image=slice(35, 611), text=slice(612, None))
+            attention = references.attention_to_image(q, k, image=slice(35, 611), text=slice(612, None))
             expected = case["attention"][i, : len(attention)]
             np.testing.assert_allclose(
                 attention.astype(np.float64), expected.astype(np.float64), rtol=1e-2
@@ -166,7 +166,7 @@ def test_rival_scalselect(path: Path) -> None:
     if "attention" in case:
         share = float(case["attention_share"])
         for i, (users, images) in enumerate(zip(case["n_user"], case["n_vision"], strict=True)):
-            picked = scalselect.attended_tokens(case["attention"][i, :users, :images], share)
+            picked = references.attended_tokens(case["attention"][i, :users, :images], share)
             assert picked.tolist() == [t for t in case["picked_tokens"][i].tolist() if t >= 0]
             np.testing.assert_allclose(case["hidden"][i, picked].mean(axis=0), case["feature"][i], rtol=1e-4, atol=1e-6)
     value, k, singular = scalselect.importance(
@@ -188,7 +188,7 @@ def test_rival_presel(path: Path) -> None:
         for value, size, budget, expected in zip(
             case["value"], case["size"], case["budget"], case["allocation"], strict=True
         ):
-            found = presel.capped_task_quotas(value, size, int(budget), float(case["temperature"]))
+            found = references.capped_task_quotas(value, size, int(budget), float(case["temperature"]))
             assert found.tolist() == expected.tolist()
         return
     task, reference = case["task"], case["reference"]
@@ -214,9 +214,9 @@ def test_rival_rds(path: Path) -> None:
     case = load(path)
     similarity, budget = case["similarity"], int(case["budget"])
     if "hidden" in case:
-        index = rds_plus.weighted_mean(case["hidden"], case["length"])
+        index = references.weighted_mean(case["hidden"], case["length"])
         np.testing.assert_allclose(index, case["index"], rtol=1e-4, atol=1e-6)
-        query = rds_plus.weighted_mean(case["query_hidden"], case["query_length"])
+        query = references.weighted_mean(case["query_hidden"], case["query_length"])
         np.testing.assert_allclose(query @ index.T, similarity, rtol=1e-4, atol=1e-6)
     found = rds_plus.order_by_tasks(similarity, case["query_task"])[:budget]
     if case["outcome"] == "ok":
@@ -230,13 +230,13 @@ def test_rival_rds(path: Path) -> None:
 def test_rival_gdo(path: Path) -> None:
     case = load(path)
     if "nll_with" not in case:
-        found = visual_dependency.standardised_gap(
+        found = references.standardised_gap(
             case["loss_with"], case["loss_blind"], case["frame_diversity"], case["vds"], cap=float(case["cap"])
         )
         np.testing.assert_allclose(found, case["vds3"], rtol=1e-9, atol=1e-12)
         return
     with_image, blind = (
-        visual_dependency.answer_loss(case[f"nll_{kind}"], case[f"prompt_{kind}"], case[f"length_{kind}"])
+        references.answer_loss(case[f"nll_{kind}"], case[f"prompt_{kind}"], case[f"length_{kind}"])
         for kind in ("with", "blind")
     )
     with_image = np.where(case["readable"], with_image, blind)

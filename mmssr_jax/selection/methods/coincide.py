@@ -19,7 +19,7 @@ import numpy as np
 
 from mmssr_jax.selection.base import Budget, Candidates, Selection
 from mmssr_jax.selection.eligible import eligible_rows, has_value
-from mmssr_jax.selection.kmeans import kmeans, members
+from mmssr_jax.selection.kmeans import check_clusters, kmeans, members
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
@@ -187,8 +187,7 @@ class CoincideSelector(Selector):
     def __post_init__(self) -> None:
         if not self.parts or len(self.parts) % 2:
             raise ValueError("parts must name an image column and a text column for each layer, alternating")
-        if self.clusters is not None and self.clusters < 1:
-            raise ValueError(f"clusters is {self.clusters}; it must be at least 1")
+        check_clusters(self.clusters)
 
     @property
     def needs(self) -> Needs:

@@ -18,29 +18,6 @@ from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
 _ROWS_AT_ONCE, _KEPT_AT_ONCE = 1024, 2048
-_MISSING_DIGIT = 3.0  # the official score where the server did not return all six digits
-
-
-def digit_score(logits: np.ndarray) -> np.ndarray:
-    """float64 [N]: the expected digit from the logits (or log-probabilities) of "1" to "6", float [N, 6].
-
-    As in the official program, a row with a missing digit (NaN) scores 3.
-    """
-    logits = logits.astype(np.float64)
-    weight = np.exp(logits - logits.max(axis=1, keepdims=True))
-    score = weight @ np.arange(1.0, logits.shape[1] + 1) / weight.sum(axis=1)
-    return np.where(np.isnan(logits).any(axis=1), _MISSING_DIGIT, score)
-
-
-def evol_score(complexity: np.ndarray, quality: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """float64 [N]: complexity times quality, summed over the turns of each sample.
-
-    Args:
-      complexity, quality: float [turns of all samples], sample by sample.
-      turns: int64 [N], the number of turns of each sample.
-    """
-    sample = np.repeat(np.arange(len(turns)), turns)
-    return np.bincount(sample, complexity.astype(np.float64) * quality, minlength=len(turns))
 
 
 def diverse_walk(

@@ -19,7 +19,7 @@ import numpy as np
 from mmssr_jax.selection.base import Budget, Candidates, Selection
 from mmssr_jax.selection.cells import rank_in_cell
 from mmssr_jax.selection.eligible import check_whole, eligible_rows
-from mmssr_jax.selection.kmeans import kmeans
+from mmssr_jax.selection.kmeans import check_clusters, kmeans
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.methods.deita import unit_vectors, walk_units
 from mmssr_jax.selection.picks import in_order
@@ -95,8 +95,7 @@ class E5vSelector(Selector):
     clusters: int | None = None
 
     def __post_init__(self) -> None:
-        if self.clusters is not None and self.clusters < 1:
-            raise ValueError(f"clusters is {self.clusters}; it must be at least 1")
+        check_clusters(self.clusters)
 
     @property
     def needs(self) -> Needs:

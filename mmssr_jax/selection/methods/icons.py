@@ -22,31 +22,6 @@ from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
 
-def influence(
-    train: np.ndarray, validation: np.ndarray, task: np.ndarray, voter: np.ndarray, normalised: np.ndarray
-) -> np.ndarray:
-    """float64 [N, voters]: the score of every training row for every voter.
-
-    Args:
-      train: float [N, d], projected gradients.
-      validation: float [V, d].
-      task: int [V], the task of each validation row.
-      voter: int [tasks], the voter that each task belongs to; a voter's score is the maximum over its tasks.
-      normalised: bool [tasks], whether the task's validation gradients are scaled to unit length.
-    """
-    scaled = np.where(normalised[task][:, None], _unit(validation), validation.astype(np.float64))
-    mean = np.stack([scaled[task == t].mean(axis=0) for t in range(len(voter))])
-    score = _unit(train) @ mean.T
-    return np.stack([score[:, voter == v].max(axis=1) for v in range(int(voter.max()) + 1)], axis=1)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """float64 [N, d]: the rows in unit length; NaN for a gradient of zeros, which has no direction."""
-    rows = rows.astype(np.float64)
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, norm, out=np.full(rows.shape, np.nan), where=norm > 0)
-
-
 def votes(score: np.ndarray, percent: float) -> np.ndarray:
     """int64 [N]: the number of voters for whom a row's score reaches the percentile 100 - percent (linear).
 

@@ -54,29 +54,6 @@ def task_quotas(value: np.ndarray, count: int, temperature: float) -> np.ndarray
     return quota
 
 
-def capped_task_quotas(value: np.ndarray, size: np.ndarray, count: int, temperature: float) -> np.ndarray:
-    """int64 [tasks]: the other rule of the repository, for Vision-Flan.
-
-    Truncated shares, cut at the tasks' sizes; then as many rows as the truncation lost, one each to the largest
-    fractions with room; then what is still left, one by one in task order.
-
-    Args:
-      value: float [tasks].
-      size: int64 [tasks], the rows of each task.
-      count: the number of rows.
-      temperature: of the softmax.
-    """
-    exact = _softmax(value, temperature) * count
-    floor = np.floor(exact).astype(np.int64)
-    quota, count = np.minimum(floor, size), min(count, int(size.sum()))
-    by_fraction = np.argsort(floor - exact, kind="stable")
-    with_room = by_fraction[quota[by_fraction] < size[by_fraction]]
-    quota[with_room[: min(count - floor.sum(), count - quota.sum())]] += 1
-    while quota.sum() < count:
-        quota[np.flatnonzero(quota < size)[: count - quota.sum()]] += 1
-    return quota
-
-
 def cluster_quotas(left: np.ndarray, size: np.ndarray, count: int) -> np.ndarray:
     """int64 [clusters]: shares of `count` in proportion to `left`, rounded half to even.
 

@@ -19,18 +19,6 @@ from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
 
-def weighted_mean(hidden: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """float64 [N, d]: unit vectors, the mean of a row's states weighted by position (1, 2, ... length).
-
-    Args:
-      hidden: float [N, L, d], the last layer.
-      length: int64 [N], the number of tokens.
-    """
-    weight = np.where(np.arange(hidden.shape[1]) < length[:, None], np.arange(1, hidden.shape[1] + 1), 0)
-    pooled = np.einsum("nl,nld->nd", weight.astype(np.float64), hidden) / weight.sum(axis=1, keepdims=True)
-    return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-
-
 def round_robin(similarity: np.ndarray) -> np.ndarray:
     """int64 [N]: all rows in the order of the round robin, equal similarities in row order.
 

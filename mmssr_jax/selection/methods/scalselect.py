@@ -20,19 +20,6 @@ from mmssr_jax.selection.picks import in_order
 _ROWS_AT_ONCE = 1 << 12
 
 
-def attended_tokens(attention: np.ndarray, share: float = 0.9) -> np.ndarray:
-    """int64 [picked]: the image tokens with the most attention, until their share exceeds `share`; all if none does.
-
-    Args:
-      attention: float [U, V], mean over heads, from the user's tokens to the image's.
-      share: of the attention on the image.
-    """
-    mean = attention.astype(np.float64).mean(axis=0)
-    order = np.argsort(-mean, kind="stable")
-    beyond = np.flatnonzero(np.cumsum(mean[order] / mean.sum()) > share)
-    return order[: beyond[0] + 1] if len(beyond) else order
-
-
 def importance(
     feature: np.ndarray, *, energy: float = 0.9, center: bool = True, standardize: bool = False, unit: bool = False
 ) -> tuple[np.ndarray, int, np.ndarray]:

@@ -1,7 +1,7 @@
 """Visual dependency: how much the image lowers the loss of the answer.
 
 The gap is that of GDO (arXiv 2603.12478, rujiewu/GDO 4a82ccf): loss without the image minus loss with it. Selecting by
-the gap alone is a rule of this package; GDO mixes it into other scores (`standardised_gap`).
+the gap alone is a rule of this package; GDO mixes it into other scores.
 """
 
 from __future__ import annotations
@@ -16,44 +16,6 @@ from mmssr_jax.selection.base import Budget, Candidates, Selection
 from mmssr_jax.selection.eligible import eligible_rows
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
-
-
-def answer_loss(nll: np.ndarray, prompt: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """float64 [N]: the mean over the tokens after the prompt, those that close the turn included.
-
-    Args:
-      nll: float [N, L], the loss of each token.
-      prompt: int64 [N], the number of prompt tokens.
-      length: int64 [N], the number of all tokens.
-    """
-    at = np.arange(nll.shape[1])
-    answer = (at >= prompt[:, None]) & (at < length[:, None])
-    return np.where(answer, nll, 0).sum(axis=1, dtype=np.float64) / answer.sum(axis=1)
-
-
-def standardised_gap(
-    loss_with: np.ndarray, loss_blind: np.ndarray, frame_diversity: np.ndarray, gap: np.ndarray, *, cap: float = 4.0
-) -> np.ndarray:
-    """GDO's score, float64 [N]: -z(with) + z(blind) + z(diversity), or what of it there is.
-
-    z is standardised by the mean and the sample standard deviation of the available values, clipped at +-cap; a
-    constant column gives 0. Where a loss is missing: z(gap) + z(diversity) / 2, or z(gap); 0 without a gap.
-
-    Args:
-      loss_with, loss_blind, frame_diversity, gap: float [N], NaN = missing.
-      cap: the largest absolute z.
-    """
-    z_with, z_blind, z_diversity, z_gap = (_z(x, cap) for x in (loss_with, loss_blind, frame_diversity, gap))
-    score = np.where(np.isnan(z_diversity), z_gap, z_gap + 0.5 * z_diversity)
-    whole = -z_with + z_blind + z_diversity
-    return np.nan_to_num(np.where(np.isnan(whole), score, whole))
-
-
-def _z(x: np.ndarray, cap: float) -> np.ndarray:
-    known = x[~np.isnan(x)]
-    spread = known.std(ddof=1) if len(known) > 1 else 0.0
-    z = (x - known.mean()) / spread if spread > 0 else np.where(np.isnan(x), np.nan, 0.0)
-    return np.clip(z, -cap, cap)
 
 
 @dataclasses.dataclass(frozen=True)

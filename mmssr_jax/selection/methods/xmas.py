@@ -19,31 +19,13 @@ import numpy as np
 from mmssr_jax.selection.base import Budget, Candidates, Selection
 from mmssr_jax.selection.cells import random_order
 from mmssr_jax.selection.eligible import eligible_rows
-from mmssr_jax.selection.kmeans import kmeans, members
+from mmssr_jax.selection.kmeans import check_clusters, kmeans, members
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector
 from mmssr_jax.selection.picks import in_order
 
 _SMALLEST = 3  # smaller clusters are left out
 _ROWS_PER_CLUSTER = 665  # 1,000 clusters of LLaVA-665k
 _STREAM = 3001
-
-
-def attention_to_image(q_proj: np.ndarray, k_proj: np.ndarray, *, image: slice, text: slice) -> np.ndarray:
-    """float64 [text, image]: attention summed over layers, as the official program defines it (it computes float16).
-
-    It uses the projections of all heads together, without RoPE or mask, with query and key exchanged.
-
-    Args:
-      q_proj, k_proj: float [layers, T, d], outputs of the projections of one sample, without padding.
-      image: the image tokens.
-      text: the text tokens after them.
-    """
-    total = 0.0
-    for q, k in zip(q_proj.astype(np.float64), k_proj.astype(np.float64), strict=True):
-        logit = k @ q.T / np.sqrt(q.shape[1])
-        weight = np.exp(logit - logit.max(axis=1, keepdims=True))
-        total = total + (weight / weight.sum(axis=1, keepdims=True))[text, image]
-    return np.asarray(total)
 
 
 def trajectory(singular_values: np.ndarray, *, top: int = 5) -> np.ndarray:
@@ -95,8 +77,7 @@ class XmasSelector(Selector):
     clusters: int | None = None
 
     def __post_init__(self) -> None:
-        if self.clusters is not None and self.clusters < 1:
-            raise ValueError(f"clusters is {self.clusters}; it must be at least 1")
+        check_clusters(self.clusters)
 
     @property
     def needs(self) -> Needs:

@@ -14,10 +14,11 @@ from mmssr_jax.selection.kmeans import kmeans
 from mmssr_jax.selection.methods.coincide import allocate, greedy_mmd, mean_kernel
 from mmssr_jax.selection.methods.deita import diverse_walk
 from mmssr_jax.selection.methods.e5v import budget_walk, proportional_order
-from mmssr_jax.selection.methods.presel import capped_task_quotas, cluster_quotas, task_quotas
+from mmssr_jax.selection.methods.presel import cluster_quotas, task_quotas
 from mmssr_jax.selection.methods.rds_plus import round_robin
 from mmssr_jax.selection.methods.scalselect import importance
 from mmssr_jax.selection.methods.xmas import select_stable
+from tests.selection.references import capped_task_quotas
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0.3, 0.95))
