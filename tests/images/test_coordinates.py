@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from mmssr_jax.images import coordinates
 from mmssr_jax.images.views import ViewConfig, place
+from tests.images import tile_points
 
 
 def test_a_box_is_written_on_the_scale_of_672():
@@ -47,12 +48,12 @@ def test_text_keeps_a_point_to_half_a_unit(height, width, u, v):
 def test_tiles_and_back(height, width, u, v):
     size = {"height": height, "width": width, "placement": place(height, width, ViewConfig("dynamic"), 672)}
     size["resolution"] = 672
-    row, column, x, y = coordinates.to_tile(u * width, v * height, **size)
+    row, column, x, y = tile_points.to_tile(u * width, v * height, **size)
     assert 0 <= x <= 672
     assert 0 <= y <= 672
     assert 1 <= row <= size["placement"].grid[0]
     assert 1 <= column <= size["placement"].grid[1]
-    back = coordinates.from_tile(row, column, x, y, **size)
+    back = tile_points.from_tile(row, column, x, y, **size)
     assert back == pytest.approx((u * width, v * height), abs=1e-6 * max(height, width))
 
 

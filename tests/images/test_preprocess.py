@@ -18,6 +18,7 @@ from mmssr_jax.images import coordinates
 from mmssr_jax.images.preprocess import preprocess, view_pixels
 from mmssr_jax.images.resize import sample_images, square_view
 from mmssr_jax.images.views import View, ViewConfig, place, views
+from tests.images import tile_points
 from tests.small import token_count, tokenizer
 
 SIDE = 8
@@ -130,7 +131,7 @@ def test_a_coordinate_in_the_text_finds_its_place_on_the_tiles(height, width, u,
     text = coordinates.write((x + 0.5, y + 0.5), height=height, width=width)
     (region,) = coordinates.find(text, height=height, width=width)
     at = place(height, width, config, side)
-    row, column, down_x, down_y = coordinates.to_tile(
+    row, column, down_x, down_y = tile_points.to_tile(
         *region.numbers, height=height, width=width, placement=at, resolution=side
     )
     shown = views([(height, width)], config, side)

@@ -7,7 +7,7 @@
                             q     b b
 
 No [prefix, prefix] mask is materialised. `attention.api.attend` accepts a `PrefixTreeMask` in the place of one integer
-per token; `PrefixTreeMask.dense_visible_until` is the same mask in that form.
+per token.
 """
 
 from __future__ import annotations
@@ -36,16 +36,6 @@ class PrefixTreeMask:
     lengths: jax.Array
     room: int = dataclasses.field(metadata={"static": True})
     visible_until: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-
-    def dense_visible_until(self) -> jax.Array:
-        """The same mask as one integer per token, int32 [B, room + tree] (see `attention.api`)."""
-        index = jnp.arange(self.room)[None]
-        end = self.room + len(self.visible_until)
-        prefix = jnp.where(index < self.lengths[:, None], end, index + 1)
-        tree = jnp.broadcast_to(
-            jnp.asarray(self.visible_until) + self.room, (len(self.lengths), len(self.visible_until))
-        )
-        return jnp.concatenate([prefix, tree], axis=1).astype(jnp.int32)
 
     def tree_visibility(self) -> jax.Array:
         """bool [B, tree, room + tree]: which keys each token of the tree attends to."""

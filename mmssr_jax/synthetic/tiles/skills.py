@@ -32,7 +32,7 @@ from mmssr_jax.synthetic.scene import (  # fmt: skip
     several,
     without,
 )
-from mmssr_jax.synthetic.styles import CHOICE, COMPARISON, COORDINATE, DETAILED, SHORT, SPECIFIED, STEPS, WORD, YES_NO
+from mmssr_jax.synthetic.styles import COMPARISON, COORDINATE, DETAILED, SHORT, SPECIFIED, STEPS
 from mmssr_jax.synthetic.tiles.tile_scene import (  # fmt: skip
     BALLS,
     BARS,
@@ -284,7 +284,6 @@ SKILLS: dict[str, Callable[[np.random.Generator, int], SkillQuestion]] = {
     CONTEXT: context, COMPARE: compare, ACTIVITY: deed, CAUSAL: fate, HUMANITIES: nation, STEM: total, DATA: data,
     OCR: reading,
 }  # fmt: skip
-STYLES_OF_ALL = (WORD, YES_NO, CHOICE)
 
 
 def draw_question(rng: np.random.Generator, skill: str, level: int, part: Part) -> SkillQuestion:

@@ -15,6 +15,15 @@ from mmssr_jax.models.attention.tree import PrefixTreeMask
 TREE = (6, 3, 3, 6, 5, 6)  # q, a a, b (b1, b2)
 
 
+def dense_visible_until(mask: PrefixTreeMask) -> jax.Array:
+    """The same mask as one integer per token, int32 [B, room + tree] (see `attention.api`)."""
+    index = jnp.arange(mask.room)[None]
+    end = mask.room + len(mask.visible_until)
+    prefix = jnp.where(index < mask.lengths[:, None], end, index + 1)
+    tree = jnp.broadcast_to(jnp.asarray(mask.visible_until) + mask.room, (len(mask.lengths), len(mask.visible_until)))
+    return jnp.concatenate([prefix, tree], axis=1).astype(jnp.int32)
+
+
 def _tensors(length: int, *, rows: int = 2, heads: int = 4, kv_heads: int = 2, size: int = 8):
     keys = jax.random.split(jax.random.key(0), 3)
     shapes = [(rows, length, n, size) for n in (heads, kv_heads, kv_heads)]
@@ -23,10 +32,10 @@ def _tensors(length: int, *, rows: int = 2, heads: int = 4, kv_heads: int = 2, s
 
 def test_the_masks():
     tree = PrefixTreeMask(jnp.array([1, 2]), 2, (3, 2, 3))
-    assert tree.dense_visible_until().tolist() == [[5, 2, 5, 4, 5], [5, 5, 5, 4, 5]]
+    assert dense_visible_until(tree).tolist() == [[5, 2, 5, 4, 5], [5, 5, 5, 4, 5]]
     expected = ["x.x..", "x.xx.", "x.x.x"]
     assert tree.tree_visibility()[0].tolist() == [[c == "x" for c in row] for row in expected]
-    np.testing.assert_array_equal(tree.tree_visibility(), boolean_mask(tree.dense_visible_until(), 2, 3))
+    np.testing.assert_array_equal(tree.tree_visibility(), boolean_mask(dense_visible_until(tree), 2, 3))
 
 
 @pytest.mark.parametrize("room", [5, 128, 300], ids=["one block", "whole blocks", "a remainder"])
@@ -34,7 +43,7 @@ def test_equals_the_dense_mask(room):
     q, k, v = _tensors(room + len(TREE))
     tree = PrefixTreeMask(jnp.array([room, 3]), room, TREE)
     found = attend(q, k, v, visible_until=tree, implementation="xla")
-    expected = attend(q, k, v, visible_until=tree.dense_visible_until(), implementation="xla")
+    expected = attend(q, k, v, visible_until=dense_visible_until(tree), implementation="xla")
     np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
     valid = np.r_[:3, room : room + len(TREE)]  # positions of padding are not compared
     np.testing.assert_allclose(found[1, valid], expected[1, valid], atol=1e-5)
@@ -56,7 +65,7 @@ def test_sixteen_bits():
     found = attend(*tensors, visible_until=tree, implementation="xla")
     assert found.dtype == jnp.bfloat16
     exact = attend(
-        *(x.astype(jnp.float32) for x in tensors), visible_until=tree.dense_visible_until(), implementation="xla"
+        *(x.astype(jnp.float32) for x in tensors), visible_until=dense_visible_until(tree), implementation="xla"
     )
     np.testing.assert_allclose(found[0].astype(jnp.float32), exact[0], atol=0.03)
 
