@@ -213,6 +213,10 @@ def test_rows_are_not_checked_where_the_run_is_finished_or_planned_for_other_dev
     check(dataclasses.replace(context, config=planned, dry_run=True))
     with pytest.raises(UserError, match=r"^config\.x\.rows"):
         check(dataclasses.replace(context, config=planned))
+    elsewhere = {**context.config, "mesh": {"data": 1, "tensor": 16}}
+    check(dataclasses.replace(context, config=elsewhere, dry_run=True))
+    with pytest.raises(UserError, match="does not fit 8 devices"):
+        check(dataclasses.replace(context, config=elsewhere))
     files.write_json(context.workdir.checkpoints("scorer") / files.MANIFEST, {})
     check(context)
     with pytest.raises(UserError, match=r"^config\.x\.rows"):

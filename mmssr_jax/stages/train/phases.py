@@ -59,8 +59,13 @@ def check_batch(ctx: StageContext, name: str, phase: PhaseConfig, *, stage: str,
     finished = (ctx.workdir.checkpoints(name) / files.MANIFEST).exists() and stage not in ctx.overwrite
     if finished or (ctx.dry_run and "plan" in ctx.config):
         return
-    accumulate = phase.optimisation.accumulate
-    check_rows(phase.batch.rows, make_mesh(mesh_config(ctx)), field=f"{where}.rows", accumulate=accumulate)
+    try:
+        mesh = make_mesh(mesh_config(ctx))
+    except UserError:
+        if ctx.dry_run:  # on a machine with other devices than the run will have
+            return
+        raise
+    check_rows(phase.batch.rows, mesh, field=f"{where}.rows", accumulate=phase.optimisation.accumulate)
 
 
 def run_phase(
