@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mmssr_jax.core.sample import Sample
-from mmssr_jax.images.decode import open_rgb
+from mmssr_jax.images.decode import PILLOW_MAX_PIXELS, open_rgb
 from mmssr_jax.images.frame_rate import FrameRate
 from mmssr_jax.images.frames import FrameRef, read_frames
 
@@ -19,14 +20,18 @@ def square_view(image: Image.Image, size: int) -> np.ndarray:
     Returns:
       uint8 [size, size, 3].
     """
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image, np.uint8)
+    return np.asarray(_bicubic(image, size, size), np.uint8)
 
 
 def padded_view(image: Image.Image, size: int, *, colour: tuple[int, int, int]) -> np.ndarray:
-    """The image centred on a square of `colour` (8-bit RGB), resized bicubically: uint8 [size, size, 3]."""
+    """The image centred on a square of `colour` (8-bit RGB), resized bicubically: uint8 [size, size, 3].
+
+    An image whose square would be too large to hold is resized first, then centred.
+    """
     side = max(image.size)
+    if side**2 > PILLOW_MAX_PIXELS:
+        image = _bicubic(image, *(math.ceil(length * size / side) for length in image.size))
+        side = size
     square = Image.new("RGB", (side, side), colour)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square_view(square, size)
@@ -35,13 +40,17 @@ def padded_view(image: Image.Image, size: int, *, colour: tuple[int, int, int]) 
 def centre_view(image: Image.Image, size: int) -> np.ndarray:
     """Bicubic resize of the shorter side to `size`, then a centre crop (CLIP's image processor).
 
+    A thin image that would become too large is cropped first, then resized.
+
     Returns:
       uint8 [size, size, 3].
     """
     short = min(image.size)
     width, height = (int(size * side / short) for side in image.size)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    if width * height > PILLOW_MAX_PIXELS:
+        left, top = (image.width - short) // 2, (image.height - short) // 2
+        return square_view(image.crop((left, top, left + short, top + short)), size)
+    image = _bicubic(image, width, height)
     left, top = (width - size) // 2, (height - size) // 2
     return np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
 
@@ -59,9 +68,14 @@ def letterbox(image: Image.Image, size: tuple[int, int], canvas: tuple[int, int]
     """
     (height, width), padded = size, np.zeros((*canvas, 3), np.uint8)
     top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    padded[top : top + height, left : left + width] = np.asarray(resized)
+    padded[top : top + height, left : left + width] = np.asarray(_bicubic(image, width, height))
     return padded
+
+
+def _bicubic(image: Image.Image, width: int, height: int) -> Image.Image:
+    if width * image.height > PILLOW_MAX_PIXELS:  # Pillow resizes every row before it drops any: a column of pixels
+        image = image.resize((image.width, height), Image.Resampling.BICUBIC)
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def sample_images(sample: Sample, *, max_pixels: int) -> list[Image.Image]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from mmssr_jax.data.example import flatten
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.images import coordinates
 from mmssr_jax.images.preprocess import preprocess, view_pixels
-from mmssr_jax.images.resize import sample_images, square_view
+from mmssr_jax.images.resize import centre_view, padded_view, sample_images, square_view
 from mmssr_jax.images.views import View, ViewConfig, place, views
 from tests.images import tile_points
 from tests.small import token_count, tokenizer
@@ -137,3 +139,34 @@ def test_a_coordinate_in_the_text_finds_its_place_on_the_tiles(height, width, u,
     shown = views([(height, width)], config, side)
     tile = view_pixels([image], shown, config, side)[shown[0].index(View(0, row, column))]
     assert tile[min(round(down_y - 0.5), side - 1), min(round(down_x - 0.5), side - 1)].max() < 200
+
+
+def test_a_thin_image_is_resized_before_it_is_padded():
+    image = Image.new("RGB", (20_000, 1_800), (200, 100, 50))
+    found = padded_view(image, 100, colour=(1, 2, 3))  # 100 x 9, from row 45 on
+    assert found.shape == (100, 100, 3)
+    assert (found[45:54] == (200, 100, 50)).all()
+    assert (found[:45] == (1, 2, 3)).all()
+    assert (found[54:] == (1, 2, 3)).all()
+
+
+def test_thin_images_take_no_gigabytes():
+    program = """
+import resource
+from PIL import Image
+from mmssr_jax.images.resize import centre_view, letterbox, padded_view, square_view
+images = [Image.new("RGB", size) for size in ((100_000, 10), (10, 100_000), (1, 10_000_000))]
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+for image in images:
+    views = square_view(image, 336), padded_view(image, 336, colour=(0, 0, 0)), centre_view(image, 336)
+    assert {view.shape for view in views} == {(336, 336, 3)}
+    assert letterbox(image, (336, 2), (336, 336)).shape == (336, 336, 3)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_the_middle_of_a_thin_image_is_cropped_before_it_is_resized():
+    image = Image.new("RGB", (100_000, 10), (200, 100, 50))
+    image.paste((9, 9, 9), (49_995, 0, 50_005, 10))
+    assert (centre_view(image, 336) == 9).all()
