@@ -71,6 +71,13 @@ class Message(MessagePart):
     content: str | Annotated[list[Part], FIRST_ERROR] | None = None
 
 
+def num_images(messages: Sequence[Message]) -> int:
+    """The number of images and of frames of videos, which is known without decoding any."""
+    parts = [part for message in messages if isinstance(message.content, list) for part in message.content]
+    frames = sum(part.video_url.url.count(",") for part in parts if isinstance(part, VideoPart))  # one before each
+    return frames + sum(isinstance(part, ImagePart) for part in parts)
+
+
 def conversation(messages: Sequence[Message], max_pixels: int) -> tuple[Sample, str | None]:
     """The turns with their images, and the system message.
 

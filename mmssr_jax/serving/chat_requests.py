@@ -15,9 +15,9 @@ import pydantic
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.generation.stream import TOP_LOGPROBS
 from mmssr_jax.serving.api_error import ApiError
-from mmssr_jax.serving.chat_messages import FIRST_ERROR, ImagePart, Message, MessagePart, TextPart, conversation
+from mmssr_jax.serving.chat_messages import FIRST_ERROR, Message, MessagePart, TextPart, conversation, num_images
 
-_IMAGE_DATA = re.compile(rb'"data:image[^"\\]*+(?:\\/[^"\\]*+)*+"')
+_IMAGE_DATA = re.compile(rb'"data:(?:image|video)[^"\\]*+(?:\\/[^"\\]*+)*+"')
 _COUNTED_OF_IMAGE = 256  # bytes of an image's URL that count as text, so that a million short ones are not free
 _BYTES_PER_CHAR, _OTHER_BYTES = 8, 2**16  # JSON's longest escape is 6 bytes; roles, names and settings are the rest
 _MIN_TEMPERATURE = 1e-4  # below it the most likely token is practically certain, and the division would overflow
@@ -108,7 +108,7 @@ def read_request(
       model: the name of the served model.
       max_tokens: the maximum length of an answer.
       max_chars: maximum number of characters of the text, which is checked before anything is tokenised.
-      max_images, max_pixels: limits on images.
+      max_images, max_pixels: limits on images; each frame of a video is one.
       max_choices: maximum number of answers.
 
     Raises:
@@ -125,8 +125,11 @@ def read_request(
     _refuse_unknown(request)
     if _num_chars(request) > max_chars:
         raise _too_long(max_chars)
-    if _num_images(request) > max_images:
-        raise ApiError(400, f"more than {max_images} images in one request", param="messages", code="too_many_images")
+    if num_images(request.messages) > max_images:
+        raise ApiError(
+            400, f"more than {max_images} images or frames of videos in one request", param="messages",
+            code="too_many_images",
+        )  # fmt: skip
     sample, system = conversation(request.messages, max_pixels)
     stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
     if len(stop) > 4 or not all(stop):
@@ -155,7 +158,7 @@ def _top_logprobs(request: ChatRequest) -> int | None:
 
 
 def _text_bytes(body: bytes) -> int:
-    """Size of a body without the data of its images."""
+    """Size of a body without the data of its images and videos."""
     images = _IMAGE_DATA.finditer(body)
     return len(body) - sum(max(m.end() - m.start() - _COUNTED_OF_IMAGE, 0) for m in images)
 
@@ -167,11 +170,6 @@ def _num_chars(request: ChatRequest) -> int:
         else sum(len(part.text) for part in message.content or () if isinstance(part, TextPart))
         for message in request.messages
     )  # fmt: skip
-
-
-def _num_images(request: ChatRequest) -> int:
-    contents = (m.content for m in request.messages if isinstance(m.content, list))
-    return sum(isinstance(part, ImagePart) for content in contents for part in content)
 
 
 def _too_long(max_chars: int) -> ApiError:

@@ -27,7 +27,7 @@ class ServeConfig:
       queue: maximum number of waiting requests; more are refused with 429.
       max_body_mib: maximum size of a request.
       max_chars: maximum number of characters of a request's text, checked before it is tokenised.
-      max_images: maximum number of images in a request.
+      max_images: maximum number of images in a request; each frame of a video is one.
       max_choices: maximum number of answers to a request (`n`); at most `queue`.
       cors: origins whose pages may send requests from a browser, such as "http://localhost:3000"; "*" is all of them.
       timeout_s: a request that is not finished by then is answered with 504.

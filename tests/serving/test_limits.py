@@ -82,6 +82,27 @@ def test_the_data_of_an_image_is_not_text():
     assert read(chat("中" * 1000)).sample.turns[0].text == "中" * 1000
 
 
+def video_of(*frames):
+    return {"type": "video_url", "video_url": {"url": "data:video/jpeg;base64," + ",".join(frames)}}
+
+
+def test_the_data_of_a_video_is_not_text():
+    image = small.picture(1, 2, 3).read() + bytes(range(256)) * 4096
+    request = read(chat([video_of(*[base64.b64encode(image).decode()] * 3), {"type": "text", "text": "What?"}]))
+    assert len(request.sample.images) == 3
+    assert request.sample.turns[0].text == "<image><image><image>\nWhat?"
+
+
+def test_the_frames_of_a_video_are_counted_before_they_are_decoded():
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,wrong"}}
+    for content in ([video_of(*["wrong"] * 4)], [video_of("wrong", "wrong"), image, video_of("wrong")], [image] * 4):
+        with pytest.raises(ApiError, match=r"^more than 3 images or frames of videos in one request$") as caught:
+            read(chat(content))
+        assert (caught.value.status, caught.value.code) == (400, "too_many_images")
+    with pytest.raises(ApiError, match="not base64"):
+        read(chat([video_of(*["wrong"] * 3)]))
+
+
 def test_a_list_of_mistakes_is_one_error():
     with pytest.raises(ApiError) as caught:
         read(b'{"model":"small","messages":[' + b"1," * 30_000 + b"1]}")
