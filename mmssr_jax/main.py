@@ -51,7 +51,7 @@ STAGES = (
 )  # fmt: skip
 
 # Stages that one process of a group runs for all; the others wait. The other stages share their work.
-_ON_MAIN = frozenset({"ingest", "convert", "judge", "select", "report", "export"})
+_ON_MAIN = frozenset({"ingest", "judge", "select", "report", "export"})
 _REPEATED_S = 1.0  # more than a finished stage takes to find out that it is
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from absl import logging
+from jax.sharding import Mesh
 
 from mmssr_jax.convert.checkpoint import INDEX, SINGLE
 from mmssr_jax.convert.hub import locate
@@ -23,7 +24,8 @@ from mmssr_jax.core.stage import StageContext
 from mmssr_jax.data.tokenizer import Tokenizer, load_tokenizer
 from mmssr_jax.images.views import ViewConfig
 from mmssr_jax.models.config import Remat, VLMConfig
-from mmssr_jax.models.module_params import param_count
+from mmssr_jax.models.module_params import Params, param_count
+from mmssr_jax.parallel import processes
 from mmssr_jax.parallel.inference_mesh import mesh_config
 from mmssr_jax.parallel.mesh import make_mesh
 from mmssr_jax.training.bundle import describe, write_bundle_checksums
@@ -63,35 +65,48 @@ class ConvertConfig:
 
 
 def run(ctx: StageContext) -> None:
-    """Converts the checkpoint, unless that is done.
+    """Converts the checkpoint, unless that is done; of several processes each reads what its devices hold.
 
     Raises:
       UserError: the source cannot be read or is not supported, or its tokenizer does not match its embeddings.
     """
     config = ctx.section("convert", ConvertConfig)
+    source, tower, model, tokenizer = processes.main_process_first(lambda: _inspect(config))
+    if ctx.dry_run:
+        logging.info("convert: would read %s into run %s", source, config.name)
+        return
+    folder = ctx.workdir.checkpoints(config.name)
+    artifact = processes.claim(ctx, folder, stage="convert", settings=config, inputs=_digests(source, tower))
+    if artifact.done:
+        return
+    mesh = make_mesh(mesh_config(ctx))
+    params = processes.run_on_all(lambda: _load(source, tower, mesh, config))
+    processes.run_on_main(lambda: describe(folder, model, tokenizer))
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save_params(_STEP, params)
+
+    def seal() -> None:
+        write_bundle_checksums(folder)
+        artifact.seal({"parameters": param_count(params)})
+
+    processes.run_on_main(seal)
+
+
+def _inspect(config: ConvertConfig) -> tuple[Path, Path | None, VLMConfig, Tokenizer]:
+    """The folders of the source and of its vision tower, the model and its tokenizer; no weights are read."""
     source = locate(config.source)
     qwen = is_qwen3_vl(files.read_json_object(source / "config.json"))
     tokenizer = load_tokenizer(Path(config.tokenizer) if config.tokenizer else source, add_image=not qwen)
     tower = None if qwen else _tower_folder(config, source)
     model = _qwen3_vl_model(source, config) if qwen else _llava_model(source, tower, config)
     check_vocabulary(tokenizer, model, config.source)
-    if ctx.dry_run:
-        logging.info("convert: would read %s into run %s", source, config.name)
-        return
-    folder = ctx.workdir.checkpoints(config.name)
-    artifact = ctx.claim(folder, stage="convert", settings=config, inputs=_digests(source, tower))
-    if artifact.done:
-        return
-    mesh = make_mesh(mesh_config(ctx))
-    if qwen:
-        params = load_qwen3_vl(source, mesh=mesh, dtype=config.dtype)[1][1]
-    else:
-        params = load_vlm(source, tower=tower, mesh=mesh, dtype=config.dtype)[1][1]
-    describe(folder, model, tokenizer)
-    with Checkpoints(folder) as checkpoints:
-        checkpoints.save_params(_STEP, params)
-    write_bundle_checksums(folder)
-    artifact.seal({"parameters": param_count(params)})
+    return source, tower, model, tokenizer
+
+
+def _load(source: Path, tower: Path | None, mesh: Mesh, config: ConvertConfig) -> Params:
+    if is_qwen3_vl(files.read_json_object(source / "config.json")):
+        return load_qwen3_vl(source, mesh=mesh, dtype=config.dtype)[1][1]
+    return load_vlm(source, tower=tower, mesh=mesh, dtype=config.dtype)[1][1]
 
 
 def _tower_folder(config: ConvertConfig, source: Path) -> Path | None:

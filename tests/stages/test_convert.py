@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 
 import jax
 import ml_dtypes
@@ -26,6 +27,7 @@ from mmssr_jax.stages import convert, export, ingest
 from mmssr_jax.stages.score import stage as score_stage
 from mmssr_jax.training.bundle import load_bundle, random_bundle
 from tests import small
+from tests.process_group import ProcessGroup
 
 PROCESSOR = {
     "image_processor_type": "LlavaOnevisionImageProcessor", "do_pad": True, "resample": 3,
@@ -175,3 +177,37 @@ def test_a_converted_model_scores_as_the_one_it_came_from(model, layout, tmp_pat
     scores = tables.matrix(table, [c.slug for c in CAPABILITIES])
     assert ((scores >= 0) & (scores <= 5)).all()
     assert np.abs(scores[0] - scores[1]).max() > 1e-4, "the pictures differ, and so do their scores"
+
+
+GROUP_CONFIG = """
+from ml_collections import ConfigDict
+
+def get_config():
+    return ConfigDict({"stages": ("convert",), "convert": {"source": "SOURCE"}, "mesh": MESH})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [{}, {"data": 1, "fsdp": 2}], ids=["whole", "halves"])
+def test_two_processes_convert_together(model, mesh, tmp_path):
+    export.write(model, tmp_path / "theirs", export.ExportConfig(""))
+    (tmp_path / "config.py").write_text(
+        GROUP_CONFIG.replace("SOURCE", str(tmp_path / "theirs")).replace("MESH", str(mesh))
+    )
+    command = [sys.executable, "-m", "mmssr_jax.main", f"--config={tmp_path}/config.py", f"--workdir={tmp_path}/run"]
+    ProcessGroup(command, 2, logs=tmp_path / "first").finish(timeout=200)
+    found = load_bundle(tmp_path / "run/checkpoints/converted")
+    jax.tree.map(np.testing.assert_array_equal, found.params, model.params)
+    said = ProcessGroup(command, 2, logs=tmp_path / "again").finish(timeout=200)
+    assert ["convert (converted): done before, nothing to do" in text for text in said] == [True, True]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_not_there_ends_both_processes(tmp_path):
+    (tmp_path / "config.py").write_text(GROUP_CONFIG.replace("SOURCE", "/none").replace("MESH", "{}"))
+    command = [sys.executable, "-m", "mmssr_jax.main", f"--config={tmp_path}/config.py", f"--workdir={tmp_path}/run"]
+    said = ProcessGroup(command, 2, logs=tmp_path / "logs").finish(timeout=200, status=2)
+    assert [text.splitlines()[-1] for text in said] == [
+        "error: /none: neither a folder nor a pinned hub id, owner/name@ followed by the 40 hex digits of a commit",
+        "error: another process stopped; its error line gives the cause",
+    ]
