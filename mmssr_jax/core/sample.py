@@ -33,12 +33,24 @@ class Turn:
 class ImageRef:
     """An encoded image: a file on disk, or bytes out of a packed pool. Exactly one of the two is set.
 
-    `clip` is the video that the image is a frame of, and the frame's number in it; None for a still image.
+    `clip` is the video that the image is a frame of, and the frame's number in it; None for a still image. `time` is
+    the frame's time, see `seconds`.
     """
 
     path: Path | None = None
     data: bytes | None = None
     clip: tuple[str, int] | None = dataclasses.field(default=None, kw_only=True)
+    time: float | None = dataclasses.field(default=None, kw_only=True)
+
+    def seconds(self) -> float | None:
+        """The time of a frame from the first frame of its video; None for a still image, and where it is not known."""
+        return self.time
+
+    def follows(self, before: ImageRef) -> bool:
+        """Whether both are frames of one video, this one a later frame."""
+        if self.clip is None or before.clip is None:
+            return False
+        return self.clip[0] == before.clip[0] and self.clip[1] > before.clip[1]
 
     def read(self) -> bytes:
         """The encoded bytes (JPEG, PNG, ...).

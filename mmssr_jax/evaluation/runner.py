@@ -105,7 +105,7 @@ def without_images(questions: Sequence[Question]) -> list[Question]:
             buffer = io.BytesIO()
             Image.new("RGB", size, _GRAY).save(buffer, format="PNG")
             blanks[size] = ImageRef(data=buffer.getvalue())
-        return dataclasses.replace(blanks[size], clip=ref.clip)
+        return dataclasses.replace(blanks[size], clip=ref.clip, time=ref.seconds())
 
     return [dataclasses.replace(q, images=tuple(blank(ref) for ref in q.images)) for q in questions]
 

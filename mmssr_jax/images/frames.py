@@ -55,6 +55,10 @@ class FrameRef(ImageRef):
         """
         return _encoded_frames(*self.video)[self.number]
 
+    def seconds(self) -> float | None:
+        """The frame's time, from the index of the video; raises as `read`."""
+        return frame_times(*self.video)[self.number]
+
 
 def frame_refs(
     path: Path, count: int, rate: FrameRate | None = None, *, root: Path | None = None

@@ -47,9 +47,6 @@ def _clip_length(refs: tuple[ImageRef, ...], following: list[str]) -> int:
     if refs[0].clip is None:
         return 0
     n = 1
-    while n < len(following) and not following[n - 1].strip():
-        before, clip = refs[n - 1].clip, refs[n].clip
-        if clip is None or before is None or clip[0] != before[0] or clip[1] <= before[1]:
-            break
+    while n < len(following) and not following[n - 1].strip() and refs[n].follows(refs[n - 1]):
         n += 1
     return n

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from mmssr_jax.core.sample import IMAGE_TAG, Sample, Turn
-from mmssr_jax.images.frames import FrameRef, frame_times
+from mmssr_jax.core.sample import IMAGE_TAG, ImageRef, Sample, Turn
 from mmssr_jax.images.image_blocks import ImageBlocks
 from mmssr_jax.images.native import BlocksRef, NativeViewConfig, image_frames, joined
 from mmssr_jax.images.native_video import pair_times, video_frames
@@ -18,7 +17,8 @@ from mmssr_jax.images.native_video import pair_times, video_frames
 def in_blocks(sample: Sample, images: Sequence[Image.Image], config: NativeViewConfig) -> tuple[Sample, ImageBlocks]:
     """The blocks of a sample's images, and the sample with a `BlocksRef` for each image and each video.
 
-    Frames of a video whose tags are adjacent become one tag, and pairs of them one image each.
+    Frames of a video whose tags are adjacent become one tag, and pairs of them one image each; without times they stay
+    images.
 
     Args:
       sample: with as many images as tags.
@@ -36,15 +36,11 @@ def in_blocks(sample: Sample, images: Sequence[Image.Image], config: NativeViewC
         first, *texts = turn.text.split(IMAGE_TAG)
         kept = [first]
         while texts:
-            n = _frames_beside(sample, at, texts)
-            ref = sample.images[at]
-            if isinstance(ref, FrameRef):
-                pairs = video_frames(images[at : at + n], config)
-                times = tuple(pair_times(frame_times(*ref.video)[ref.number : ref.number + n]))
-            else:
-                pairs, times = [image_frames(images[at], config)], None
+            ref, times = sample.images[at], _video_times(sample.images[at:], texts)
+            n = max(len(times), 1)
+            pairs = video_frames(images[at : at + n], config) if times else [image_frames(images[at], config)]
             rows, columns = (side // config.block for side in pairs[0][0].shape[:2])
-            refs.append(BlocksRef(ref.path, ref.data, grid=(rows, columns), times=times))
+            refs.append(BlocksRef(ref.path, ref.data, grid=(rows, columns), times=tuple(pair_times(times)) or None))
             blocks += pairs
             kept.append(texts[n - 1])
             texts, at = texts[n:], at + n
@@ -52,20 +48,21 @@ def in_blocks(sample: Sample, images: Sequence[Image.Image], config: NativeViewC
     return dataclasses.replace(sample, turns=tuple(turns), images=tuple(refs)), joined(blocks, config)
 
 
-def _frames_beside(sample: Sample, at: int, texts: Sequence[str]) -> int:
-    """How many images from `at` on are frames of one video with nothing between their tags; 1 for a still image.
+def _video_times(refs: Sequence[ImageRef], texts: Sequence[str]) -> list[float]:
+    """The times of the frames of one video with nothing between their tags, from the first of `refs` on.
+
+    Empty for a still image, and for a frame whose time is not known, which is shown as one.
 
     Args:
-      sample: of the images.
-      at: number of the first image.
+      refs: the images from there on.
       texts: what follows each of the remaining tags of its turn.
     """
-    ref, n = sample.images[at], 1
-    if not isinstance(ref, FrameRef):
-        return 1
-    while n < len(texts) and not texts[n - 1]:
-        following = sample.images[at + n]
-        if not isinstance(following, FrameRef) or following.video != ref.video or following.number != ref.number + n:
+    times: list[float] = []
+    for n, ref in enumerate(refs[: len(texts)]):
+        if n and (texts[n - 1] or not ref.follows(refs[n - 1])):
             break
-        n += 1
-    return n
+        time = ref.seconds()
+        if time is None:
+            break
+        times.append(time)
+    return times

@@ -6,10 +6,11 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
@@ -37,15 +38,19 @@ class PackedSample:
 Samples = Callable[[int], Iterator[PackedSample]]
 
 
-def features() -> tfds.features.FeaturesDict:
-    """The features of a packed pool."""
+def features(*, frames: bool = True) -> tfds.features.FeaturesDict:
+    """The features of a packed pool; those of earlier versions have no `frames`."""
     text = tfds.features.Text()
+    # Of each image, unless all are still images: the number of its video (-1 for a still image) and its place there.
+    # The time is a text: a float64 would be stored as a float32, whose rounding can show in the text of a prompt.
+    videos = {"frames": tfds.features.Sequence({"video": np.int64, "number": np.int64, "time": text})}
     return tfds.features.FeaturesDict({
         "id": text,
         "source": text,
         "turns": tfds.features.Sequence({"role": text, "text": text}),
         "images": tfds.features.Sequence(text),  # the original encoded bytes
         "record": text,  # the original JSON object
+        **(videos if frames else {}),
     })  # fmt: skip
 
 
@@ -170,6 +175,21 @@ def to_example(packed: PackedSample) -> dict[str, Any]:
         "turns": system + [{"role": t.role, "text": t.text} for t in sample.turns],
         "images": [image.read() for image in sample.images],
         "record": packed.record,
+        "frames": _frames(sample.images),
+    }
+
+
+def _frames(images: Sequence[ImageRef]) -> dict[str, list[Any]]:
+    """The feature `frames`."""
+    if not any(image.clip for image in images):
+        return {"video": [], "number": [], "time": []}
+    names = list(dict.fromkeys(image.clip[0] for image in images if image.clip))
+    clips = [(names.index(image.clip[0]), image.clip[1]) if image.clip else (-1, 0) for image in images]
+    times = [image.seconds() for image in images]
+    return {
+        "video": [video for video, _ in clips],
+        "number": [number for _, number in clips],
+        "time": ["" if time is None else repr(time) for time in times],
     }
 
 
@@ -177,16 +197,27 @@ def from_example(example: dict[str, Any]) -> PackedSample:
     """The inverse of `to_example`, for an example of the data source."""
     messages = list(zip(example["turns"]["role"], example["turns"]["text"], strict=True))
     system = _text(messages.pop(0)[1]) if messages[0][0] == b"system" else None
-    record, images = bytes(example["record"]), example["images"]
-    clips = _clips(record, len(images))
+    record, images = bytes(example["record"]), [ImageRef(data=bytes(data)) for data in example["images"]]
+    if "frames" not in example:  # of a pool of an earlier version
+        clips = _clips(record, len(images))
+        images = [dataclasses.replace(image, clip=clip) for image, clip in zip(images, clips, strict=True)]
+    elif len(example["frames"]["video"]):
+        columns = (example["frames"][name] for name in ("video", "number", "time"))
+        images = [_frame(image, *place) for image, *place in zip(images, *columns, strict=True)]
     sample = Sample(
         id=_text(example["id"]),
         source=_text(example["source"]),
         turns=tuple(Turn("user" if role == b"user" else "assistant", _text(text)) for role, text in messages),
-        images=tuple(ImageRef(data=bytes(data), clip=clip) for data, clip in zip(images, clips, strict=True)),
+        images=tuple(images),
         system=system,
     )
     return PackedSample(sample, record)
+
+
+def _frame(image: ImageRef, video: int, number: int, time: bytes) -> ImageRef:
+    """An image as what the feature `frames` says of it."""
+    clip = (str(video), int(number)) if video >= 0 else None
+    return dataclasses.replace(image, clip=clip, time=float(time) if time else None)
 
 
 def _clips(record: bytes, images: int) -> list[tuple[str, int] | None]:

@@ -29,7 +29,8 @@ def blank_image() -> ImageRef:
 def with_blank_images(sample: Sample) -> Sample:
     """The sample with every image replaced by a blank one."""
     blank = blank_image()
-    images = tuple(dataclasses.replace(blank, clip=ref.clip) for ref in sample.images)  # frames of a video stay such
+    # Frames of a video stay such.
+    images = tuple(dataclasses.replace(blank, clip=ref.clip, time=ref.seconds()) for ref in sample.images)
     return dataclasses.replace(sample, images=images)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -15,7 +16,9 @@ from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.data.example import flatten
 from mmssr_jax.data.processor import Processor
 from mmssr_jax.data.tokenizer import IMAGE_PAD, VISION_END, VISION_START, Tokenizer
-from mmssr_jax.images import native_sample
+from mmssr_jax.evaluation import runner
+from mmssr_jax.evaluation.benchmark import Question
+from mmssr_jax.images import frames, native_sample
 from mmssr_jax.images.decode import open_rgb
 from mmssr_jax.images.frame_rate import FrameRate
 from mmssr_jax.images.frames import FrameRef
@@ -24,6 +27,9 @@ from mmssr_jax.images.native import NativeViewConfig, image_frames, joined, nati
 from mmssr_jax.images.native_video import pair_times, timestamp, video_frames
 from mmssr_jax.models.vit import normalise
 from mmssr_jax.pool.messages import read_messages
+from mmssr_jax.pool.tfds_builder import PackedSample, from_example, to_example
+from mmssr_jax.scoring.counterfactual import with_blank_images
+from tests.parity import qwen3_vl_small
 
 ATOL = 1e-5
 PATCH = 16
@@ -52,9 +58,9 @@ def test_resize_table(folder):
     table = read(folder / "smart_resize.json")
     for height, width, block, least, most, expected in table["rows"]:
         assert size_or_none(native_size, height, width, block=block, pixels=(least, most)) == expected, (height, width)
-    for frames, height, width, _, block, least, most, expected in table["video_rows"]:
-        found = size_or_none(video_size, frames, height, width, block=block, pixels=(least, most))
-        assert found == expected, (frames, height, width)
+    for count, height, width, _, block, least, most, expected in table["video_rows"]:
+        found = size_or_none(video_size, count, height, width, block=block, pixels=(least, most))
+        assert found == expected, (count, height, width)
 
 
 def their_patches(blocks: ImageBlocks, mean: list[float], std: list[float]) -> np.ndarray:
@@ -144,7 +150,7 @@ class Video:
         self.images = [Image.fromarray(frames[i]) for i in call["frames_indices"]]
         self.times = tuple(i / call["fps"] for i in call["frames_indices"])
         count = len(self.images)
-        self.refs = tuple(FrameRef(path=self.path, number=n, count=count) for n in range(count))
+        self.refs = tuple(FrameRef(path=self.path, number=n, count=count, clip=(name, n)) for n in range(count))
 
 
 def processor(tokenizer: Tokenizer, size: dict[str, int]) -> Processor:
@@ -180,7 +186,7 @@ def test_texts_and_ids_of_conversations(folder, tokenizer, monkeypatch):
     conversations = read(folder / "chat" / "conversations.json")
     (call,) = (c for c in read(folder / "video" / "calls.json") if c["name"] == "video_0_all_frames")
     video = Video(folder, call["name"], call)
-    monkeypatch.setattr(native_sample, "frame_times", lambda path, count: video.times)
+    monkeypatch.setattr(frames, "frame_times", lambda path, count: video.times)
     monkeypatch.setattr("mmssr_jax.images.resize.read_frames", lambda path, count, max_pixels: video.images)
     reader = processor(tokenizer, conversations["image_size"])
     compared = 0
@@ -209,7 +215,7 @@ def test_layout_of_videos(folder, tokenizer, monkeypatch):
     exact = 0
     for call in read(folder / "video" / "calls.json"):
         video = Video(folder, call["name"], call)
-        monkeypatch.setattr(native_sample, "frame_times", lambda path, count, video=video: video.times)
+        monkeypatch.setattr(frames, "frame_times", lambda path, count, video=video: video.times)
         monkeypatch.setattr("mmssr_jax.images.resize.read_frames", lambda *a, video=video, **k: video.images)
         sample = Sample("v", "s", (Turn("user", "a" + "<image>" * len(video.refs) + "b"),), video.refs)
         reader = processor(tokenizer, call["size"])
@@ -240,6 +246,34 @@ def test_frames_with_text_between_their_tags_are_pairs_of_one():
     found, blocks = native_sample.in_blocks(sample, images, NativeViewConfig(pixels=(1024, 4096)))
     assert [ref.grid for ref in found.images] == [(2, 2), (2, 2)]
     assert blocks.place[:, 0].tolist() == [1] * 4 + [2] * 4
-    frames = video_frames(images[:1], NativeViewConfig(video_pixels=(1024, 8192)))
-    assert len(frames) == 1
-    assert len(frames[0]) == 2
+    pairs = video_frames(images[:1], NativeViewConfig(video_pixels=(1024, 8192)))
+    assert len(pairs) == 1
+    assert len(pairs[0]) == 2
+
+
+def test_a_video_is_read_alike_in_place_packed_and_without_its_images(tmp_path, monkeypatch):
+    """A file of 5 frames: 3 pairs with their times in one block each; a folder of the same frames is 5 still images."""
+    shown = [Image.new("RGB", (64, 64), (40 * n, 9, 9)) for n in range(5)]
+    monkeypatch.setattr(frames, "read_frames", lambda *_, **__: shown)
+    monkeypatch.setattr("mmssr_jax.images.resize.read_frames", lambda *_, **__: shown)
+    monkeypatch.setattr(frames, "frame_times", lambda *_: (0.0, 0.5, 1.0, 1.5, 1.9))
+    turns = (Turn("user", "<image>" * 5 + "What is it?"), Turn("assistant", "A cat."))
+    sample = Sample("a", "s", turns, frames.frame_refs(tmp_path / "clip.mp4", 5))
+    values = to_example(PackedSample(sample, b"{}"))
+    columns = {name: [turn[name].encode() for turn in values["turns"]] for name in ("role", "text")}
+    packed = from_example({**values, "id": b"a", "source": b"s", "turns": columns}).sample
+    (blind,) = runner.without_images([Question("0", turns[0].text, sample.images, {})])
+    reader = qwen3_vl_small.processor()
+    expected = reader.encode_prompt(sample)
+    text = reader.tokenizer.decode(expected.tokens)
+    assert [text.count(t) for t in ("<0.2 seconds>", "<1.2 seconds>", "<1.9 seconds>", "seconds")] == [1, 1, 1, 3]
+    for other in (packed, with_blank_images(sample), dataclasses.replace(sample, images=blind.images)):
+        found = reader.encode_prompt(other)
+        if other is packed:
+            np.testing.assert_array_equal(found.pixels.pixels, expected.pixels.pixels)
+        np.testing.assert_array_equal(found.tokens, expected.tokens)
+    for n, image in enumerate(shown):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        image.save(tmp_path / "folder" / f"{n}.png")
+    stills = dataclasses.replace(sample, images=frames.frame_refs(tmp_path / "folder", 5))
+    assert "seconds" not in reader.tokenizer.decode(reader.encode_prompt(stills).tokens)

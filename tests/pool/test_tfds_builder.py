@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +12,8 @@ import tensorflow_datasets as tfds
 
 from mmssr_jax.core.sample import ImageRef, Sample, Turn
 from mmssr_jax.pool import tfds_builder
-from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder, from_example
+from mmssr_jax.pool.pool import _Packed
+from mmssr_jax.pool.tfds_builder import PackedSample, PoolBuilder, from_example, to_example
 
 
 def _samples(n: int) -> list[PackedSample]:
@@ -85,6 +88,38 @@ def test_a_run_cut_off_keeps_its_shards_and_ends_the_same(tmp_path: Path, monkey
     builder.download_and_prepare()
     assert asked == [5]
     assert _files(tmp_path / "resumed") == _files(tmp_path / "whole")
+
+
+def _clips() -> PackedSample:
+    """A still image between two videos, one of them a folder of frames; the record says that they are equally long."""
+    places = [(("a", 0), 0.0), (("a", 2), 0.45), (None, None), (("b", 0), None)]
+    images = tuple(ImageRef(data=bytes([n]), clip=clip, time=time) for n, (clip, time) in enumerate(places))
+    turns = (Turn("user", "<image>" * 4 + "?"), Turn("assistant", "a"))
+    return PackedSample(Sample("c", "s", turns, images), b'{"conversations": []}')
+
+
+def test_frames_keep_their_video_and_their_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _build(tmp_path / "pool", [*_samples(2), _clips()], 1, monkeypatch).download_and_prepare()
+    source = tfds.builder_from_directory(str(tmp_path / "pool")).as_data_source(split="train")
+    found = [from_example(source[i]).sample.images for i in range(3)]
+    assert [(image.clip, image.time) for image in found[2]] == [
+        (("0", 0), 0.0), (("0", 2), 0.45), (None, None), (("1", 0), None),
+    ]  # fmt: skip
+    assert [image.clip for image in found[1]] == [None]
+
+
+def test_a_pool_of_an_earlier_version_has_clips_without_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    turns = [{"from": "human", "value": "<video>?"}, {"from": "gpt", "value": "a"}]
+    record = json.dumps({"video": "clip.mp4", "conversations": turns}).encode()
+    sample = dataclasses.replace(_clips().sample, turns=(Turn("user", "<image>" * 4 + "?"), Turn("assistant", "a")))
+    earlier, written = tfds_builder.features(frames=False), to_example(PackedSample(sample, record))
+    with monkeypatch.context() as patch:
+        patch.setattr(tfds_builder, "features", lambda: earlier)
+        patch.setattr(tfds_builder, "to_example", lambda _: {name: written[name] for name in earlier})
+        patch.setattr(tfds_builder, "_frames", lambda images: None)
+        _build(tmp_path / "pool", [PackedSample(sample, record)], 1, monkeypatch).download_and_prepare()
+    found = _Packed(tmp_path / "pool").sample(0, {})
+    assert [(image.clip, image.time) for image in found.images] == [(("clip.mp4", n), None) for n in range(4)]
 
 
 def test_neither_tensorflow_nor_torch_is_imported():
