@@ -182,8 +182,11 @@ def to_authors(config: LlavaConfig) -> dict[str, Any]:
 
 
 def _their_llama(c: DecoderConfig, *, modern: bool) -> dict[str, Any]:
-    if c.rope_scaling is not None or c.qkv_bias or c.moe is not None:
-        raise UserError("this decoder cannot be exported as LLaVA-1.5's Llama: that has unscaled RoPE and no biases")
+    if c.rope_scaling is not None or c.qkv_bias or c.qk_norm or c.moe is not None:
+        raise UserError(
+            "this decoder cannot be exported as LLaVA-1.5's Llama: that has unscaled RoPE, no biases, no q and k norms "
+            "and no experts"
+        )
     theta: dict[str, Any] = {"rope_theta": c.rope_theta}
     if modern:
         theta = {"rope_parameters": {"rope_theta": c.rope_theta, "rope_type": "default"}}

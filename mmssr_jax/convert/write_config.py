@@ -29,10 +29,10 @@ def _their_decoder(c: DecoderConfig, *, rope_parameters: bool) -> dict[str, Any]
         "use_sliding_window": False,
         "vocab_size": c.vocab,
     }
-    if c.rope_scaling is not None or not c.qkv_bias or c.head_size * c.heads != c.width:
+    if c.rope_scaling is not None or not c.qkv_bias or c.qk_norm or c.head_size * c.heads != c.width:
         raise UserError(
-            "this decoder cannot be exported as Qwen2: that needs q, k and v biases, unscaled RoPE, and head_dim = "
-            "width / heads"
+            "this decoder cannot be exported as Qwen2: that needs q, k and v biases, no q and k norms, unscaled RoPE, "
+            "and head_dim = width / heads"
         )
     if rope_parameters:
         return values | {"rope_parameters": {"rope_theta": c.rope_theta, "rope_type": "default"}}

@@ -15,7 +15,12 @@ from safetensors.numpy import load_file, save_file
 from mmssr_jax.convert.checkpoint import Checkpoint
 from mmssr_jax.convert.export_hf import export_vlm
 from mmssr_jax.convert.import_hf import load_vlm
+from mmssr_jax.convert.read_config import LlavaConfig
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.images.anyres import AnyresSpec
+from mmssr_jax.images.views import ViewConfig
+from mmssr_jax.models.config import DecoderConfig, VLMConfig
+from mmssr_jax.models.presets import CLIP_VIT_L_336, SIGLIP_SO400M
 from mmssr_jax.parallel import paths
 from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 
@@ -162,6 +167,20 @@ def test_text_settings_that_are_not_supported(change, line, golden, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(UserError, match=line):
         load_vlm(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["hf", "hf4", "lmms"])
+@pytest.mark.parametrize(("vision", "biases", "line"), [
+    (CLIP_VIT_L_336, False, r"as LLaVA-1\.5's Llama: .* no q and k norms"),
+    (SIGLIP_SO400M, True, r"as Qwen2: .* no q and k norms"),
+])  # fmt: skip
+def test_norms_of_queries_and_keys_are_not_exported_to_models_without(vision, biases, line, layout, tmp_path):
+    decoder = DecoderConfig(64, 8, 1, 2, 2, 8, qkv_bias=biases, qk_norm=True)
+    model = VLMConfig(vision, decoder, views=ViewConfig(newline=biases), image_newline=biases)
+    config = LlavaConfig(model, AnyresSpec() if biases else None, image_token=1)
+    with pytest.raises(UserError, match=line):
+        export_vlm(config, {}, tmp_path, layout=layout)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_and_a_truncated_checkpoint(golden, tmp_path):
