@@ -7,7 +7,8 @@ Patterns for sharding, freezing and learning rates, the keymaps of checkpoints, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -33,6 +34,23 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(name, {})
         node[last] = leaf
     return tree
+
+
+def check_patterns(field: str, patterns: Iterable[str]) -> None:
+    """Checks that patterns on dotted names are regular expressions.
+
+    Args:
+      field: the setting that holds them, for the error line.
+      patterns: of the setting.
+
+    Raises:
+      ValueError: one is not.
+    """
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as e:
+            raise ValueError(f"{field}: {pattern!r} is not a regular expression ({e})") from None
 
 
 def map_with_name(f: Callable[[str, Any], Any], tree: Any) -> Any:

@@ -43,6 +43,9 @@ class OptimisationConfig:
             raise ValueError(f"set exactly one of steps, epochs and tokens; {' and '.join(given) or 'none'} is set")
         if not getattr(self, given[0]) > 0:
             raise ValueError(f"{given[0]} is {getattr(self, given[0])}; it must be above 0")
+        for name in ("accumulate", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
     @property
     def length(self) -> str:

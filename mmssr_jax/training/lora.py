@@ -54,6 +54,7 @@ class LoraConfig:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(f"rank is {self.rank}; it must be at least 1")
+        paths.check_patterns("patterns", self.patterns)
 
 
 def adapt(bundle: ModelBundle, config: LoraConfig, *, seed: int) -> ModelBundle:

@@ -62,6 +62,11 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}; it must lie in 0..1")
+        for name, factor in self.rates.items():
+            if not factor >= 0:
+                raise ValueError(f"rates: the factor of {name!r} is {factor}; it must not be negative")
+        paths.check_patterns("rates", self.rates)
+        paths.check_patterns("freeze", self.freeze)
 
     @property
     def frozen(self) -> Frozen | None:

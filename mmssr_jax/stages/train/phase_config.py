@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -61,6 +62,10 @@ class ComponentConfig:
     generated: GeneratedConfig | None = None
     limit: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.weight is not None and not 0 < self.weight < math.inf:
+            raise ValueError(f"weight is {self.weight}; it must be above 0 (leave a component out to not train on it)")
+
     @property
     def reads_workdir_pool(self) -> bool:
         """Whether its samples are the pool that the workdir ingests."""
@@ -109,6 +114,11 @@ class DataConfig:
     overlong: Literal["cut", "drop"] = "cut"
     labels: Labels = "answers"
     max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        for name, share in self.groups.items():
+            if not 0 <= share < math.inf:
+                raise ValueError(f"groups: the share of {name!r} is {share}; it must not be negative")
 
     @property
     def what(self) -> str:
@@ -187,3 +197,7 @@ class PhaseConfig:
     seed: int = 0
     tensorboard: bool = False
     wandb: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:  # grain's limit
+            raise ValueError(f"seed is {self.seed}; it must be at least 0 and below 2^32")

@@ -1,0 +1,32 @@
+"""Mistakes in a phase's section are one line with the key and its rule, before any work."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mmssr_jax.core.config import to_dataclass
+from mmssr_jax.core.errors import UserError
+from mmssr_jax.stages.train.phase_config import PhaseConfig
+
+
+@pytest.mark.parametrize(("section", "line"), [
+    ({"checkpoint_every": 0}, "a: checkpoint_every is 0; it must be at least 1"),
+    ({"log_every": 0}, "a: log_every is 0; it must be at least 1"),
+    ({"accumulate": 0}, "a: accumulate is 0; it must be at least 1"),
+    ({"accumulate": -1}, "a: accumulate is -1; it must be at least 1"),
+    ({"seed": -1}, "a: seed is -1; it must be at least 0 and below 2^32"),
+    ({"seed": 2**32}, "a: seed is 4294967296; it must be at least 0 and below 2^32"),
+    ({"optimizer": {"freeze": ("vision", "(")}}, "a.optimizer: freeze: '(' is not a regular expression (missing ), "),
+    ({"optimizer": {"rates": {"(": 0.5}}}, "a.optimizer: rates: '(' is not a regular expression (missing ), "),
+    ({"optimizer": {"rates": {"x": -1.0}}}, "a.optimizer: rates: the factor of 'x' is -1.0; it must not be negative"),
+    ({"lora": {"patterns": ("*",)}}, "a.lora: patterns: '*' is not a regular expression (nothing to repeat at "),
+    ({"mixture": {"b": {"weight": 0.0}}}, "a.mixture.b: weight is 0.0; it must be above 0"),
+    ({"mixture": {"b": {"weight": -1}}}, "a.mixture.b: weight is -1.0; it must be above 0"),
+    ({"groups": {"text": -0.1}}, "a: groups: the share of 'text' is -0.1; it must not be negative"),
+])  # fmt: skip
+def test_a_mistake_is_one_line(section, line):
+    to_dataclass(PhaseConfig, {"steps": 1}, "a")
+    with pytest.raises(UserError, match=f"^{re.escape(line)}"):
+        to_dataclass(PhaseConfig, {"steps": 1, **section}, "a")
