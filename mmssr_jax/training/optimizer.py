@@ -32,7 +32,7 @@ class OptimizerConfig:
         mean square of 1; or "muon" (arXiv 2502.16982): orthogonalised momentum for the matrices inside the layers,
         AdamW for all other parameters. Muon's updates are scaled to the size of AdamW's, so learning rates carry over.
       learning_rate: the peak.
-      warmup: fraction of the steps in which the rate rises linearly from 0.
+      warmup: fraction of the steps in which the rate rises linearly from 0; 0 starts at the peak.
       final: fraction of the peak that is left at the last step (cosine in between).
       b1, b2, eps: Adam's; Adafactor's second moment has its own decay, 1 - t^-0.8.
       weight_decay: decoupled; for matrices only, never for norms, biases and position embeddings.
@@ -60,8 +60,16 @@ class OptimizerConfig:
     guard: SkipBadStepsConfig = SkipBadStepsConfig()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema is {self.ema}; it must lie in 0..1")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if not 0 <= self.final <= 1:
+            raise ValueError(f"final is {self.final}; it must lie in 0..1")
+        for name in ("warmup", "ema", "b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        for name in ("eps", "weight_decay", "clip", "z_loss"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
         for name, factor in self.rates.items():
             if not factor >= 0:
                 raise ValueError(f"rates: the factor of {name!r} is {factor}; it must not be negative")
@@ -77,10 +85,13 @@ class OptimizerConfig:
 
 
 def schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Learning rate by step: linear warm-up, then cosine decay to `final` times the peak."""
-    warmup = max(round(config.warmup * steps), 1)
+    """Learning rate by step: linear warm-up, then cosine decay to `final` times the peak.
+
+    A warm-up of less than half a step is none: the first step has the peak.
+    """
+    peak, warmup = config.learning_rate, round(config.warmup * steps)
     return optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, warmup, max(steps, warmup + 1), config.learning_rate * config.final
+        0.0 if warmup else peak, peak, warmup, max(steps, warmup + 1), peak * config.final
     )
 
 

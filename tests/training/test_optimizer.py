@@ -32,6 +32,25 @@ def test_rate_rises_then_falls():
     assert [round(float(rate(s)), 4) for s in (0, 5, 10, 55, 100)] == [0.0, 0.5, 1.0, 0.6, 0.2]
 
 
+@pytest.mark.parametrize(("warmup", "steps", "rates"), [
+    (0.0, 1, [1.0]),
+    (0.0, 4, [1.0, 0.8828, 0.6, 0.3172]),  # 0.6 + 0.4 cos(pi s / 4)
+    (0.1, 4, [1.0, 0.8828, 0.6, 0.3172]),  # 0.4 steps
+    (0.25, 4, [0.0, 1.0, 0.8, 0.4]),  # one step, 0.6 + 0.4 cos(pi (s - 1) / 3)
+    (0.5, 1, [1.0]),  # half a step
+    (0.9, 1, [0.0]),
+])  # fmt: skip
+def test_a_warm_up_of_no_step_starts_at_the_peak(warmup, steps, rates):
+    rate = schedule(OptimizerConfig(learning_rate=1.0, warmup=warmup, final=0.2), steps)
+    assert [round(float(rate(s)), 4) for s in range(steps)] == rates
+
+
+def test_one_step_trains():
+    tx = make_optimizer(OptimizerConfig(learning_rate=0.1, clip=0.0), PARAMS, steps=1)
+    updates, _ = tx.update(jax.tree.map(jnp.ones_like, PARAMS), tx.init(PARAMS), PARAMS)
+    np.testing.assert_allclose(np.asarray(updates["decoder"]["fc"]["kernel"]), -0.1, rtol=1e-6)
+
+
 def test_first_matching_pattern_scales_the_rate():
     config = OptimizerConfig(learning_rate=0.1, warmup=0.01, clip=0.0, rates={"^vision": 0.2, "kernel$": 5.0})
     updates, _ = _updates(config)

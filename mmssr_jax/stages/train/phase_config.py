@@ -117,7 +117,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         for name, share in self.groups.items():
-            if not 0 <= share < math.inf:
+            if not share >= 0:
                 raise ValueError(f"groups: the share of {name!r} is {share}; it must not be negative")
 
     @property
