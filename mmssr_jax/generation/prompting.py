@@ -54,7 +54,7 @@ class PromptConfig:
     def __post_init__(self) -> None:
         if min(self.rows, self.length_step, self.max_length, self.max_pixels) < 1:
             raise ValueError("rows, length_step, max_length and max_pixels must be at least 1")
-        if not self.images or list(self.images) != sorted(set(self.images)):
+        if not self.images or list(self.images) != sorted(set(self.images)) or self.images[0] < 0:
             raise ValueError(f"images must be ascending counts, not {self.images}")
 
 

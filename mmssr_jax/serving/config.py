@@ -74,6 +74,8 @@ class ServeConfig:
         counts = ("max_tokens", "chunk", "queue", "max_body_mib", "max_chars", "max_choices", "warm_up_lengths")
         if any(getattr(self, name) < 1 for name in counts) or self.max_images < 0:
             raise ValueError(f"{', '.join(counts)} must be at least 1, max_images at least 0")
+        if any(count < 0 for count in self.warm_up_images):
+            raise ValueError(f"warm_up_images: {self.warm_up_images} must not be negative")
         if any("/" in origin.partition("://")[2] for origin in self.cors):
             raise ValueError(f"cors: {self.cors} are origins, scheme://host:port without a path")
         if self.max_tokens % self.chunk:

@@ -58,6 +58,10 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.as_scorer is not None and not 0 <= self.as_scorer <= 1:
             raise ValueError(f"as_scorer is {self.as_scorer:g}; it must lie in 0..1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; it must be at least 0 and below 2^32")
+        if self.vocab_size < 1:
+            raise ValueError(f"vocab_size is {self.vocab_size}; it must be at least 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,6 +64,12 @@ class ScorerConfig:
     styler: str | None = None
     styles: Literal["one_pass", "greedy"] = "one_pass"
 
+    def __post_init__(self) -> None:
+        if self.max_prefix < 1:
+            raise ValueError(f"max_prefix is {self.max_prefix}; it must be at least 1")
+        if not 0 <= self.holdout <= 1:
+            raise ValueError(f"holdout is {self.holdout}; it must lie in 0..1")
+
     def chosen(self) -> tuple[Capability, ...]:
         """The configured capabilities, in order.
 

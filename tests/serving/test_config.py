@@ -23,6 +23,7 @@ from mmssr_jax.stages import serve
         ({"queue": 0}, r"at least 1"),
         ({"port": 70_000}, r"expected 0-65535"),
         ({"timeout_s": -1}, r"negative"),
+        ({"warm_up_images": (0, -1)}, r"warm_up_images: \(0, -1\) must not be negative"),
     ],
 )
 def test_settings_that_cannot_be(settings, words):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from mmssr_jax.core.config import FLATTENED
 from mmssr_jax.data.chat import Labels
-from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS
+from mmssr_jax.images.decode import DEFAULT_MAX_PIXELS, PILLOW_MAX_PIXELS
 from mmssr_jax.images.views import ViewConfig
 from mmssr_jax.models.config import MoEConfig, Remat
 from mmssr_jax.training.config import OptimisationConfig
@@ -31,6 +31,10 @@ class GeneratedConfig:
     kind: Literal["interleaved", "text"]
     size: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.seed < 0:
+            raise ValueError(f"size is {self.size} and seed {self.seed}; they must be at least 1 and 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +69,8 @@ class ComponentConfig:
     def __post_init__(self) -> None:
         if self.weight is not None and not 0 < self.weight < math.inf:
             raise ValueError(f"weight is {self.weight}; it must be above 0 (leave a component out to not train on it)")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit is {self.limit}; it must be at least 1")
 
     @property
     def reads_workdir_pool(self) -> bool:
@@ -89,6 +95,8 @@ class HoldOutConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
             raise ValueError(f"share is {self.share}; it must be at least 0 and below 1")
+        if self.limit < 0:
+            raise ValueError(f"limit is {self.limit}; it must not be negative")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +127,10 @@ class DataConfig:
         for name, share in self.groups.items():
             if not share >= 0:
                 raise ValueError(f"groups: the share of {name!r} is {share}; it must not be negative")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+        if not 1 <= self.max_pixels <= PILLOW_MAX_PIXELS:
+            raise ValueError(f"max_pixels is {self.max_pixels}; expected 1 to {PILLOW_MAX_PIXELS}")
 
     @property
     def what(self) -> str:
