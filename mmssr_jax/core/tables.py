@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mmssr_jax.core import files
 from mmssr_jax.core.errors import UserError
@@ -119,3 +120,13 @@ def read_parts(folder: Path, columns: list[str] | None = None) -> pa.Table:
         if not part.schema.equals(parts[0].schema):
             raise UserError(f"{path}: its columns or their types are not those of {paths[0].name}")
     return pa.concat_tables(parts)
+
+
+def num_rows(path: Path) -> int:
+    """The number of rows of a Parquet file, by its footer.
+
+    Raises:
+      UserError: the file is missing, or not Parquet.
+    """
+    with files.reading_parquet(path):
+        return pq.read_metadata(path).num_rows

@@ -95,9 +95,7 @@ class NumberFiles:
 
     def with_rows(self) -> NumberFiles:
         """Without the Parquet files that hold no row, whose columns are not known: a part of rejected samples alone."""
-        if not self.is_parquet:
-            return self
-        kept = tuple(path for path in self.paths if _num_rows(path))
+        kept = tuple(path for path in self.paths if not self.is_parquet or tables.num_rows(path))
         return dataclasses.replace(self, paths=kept or self.paths[:1])
 
     def names(self) -> tuple[str, ...]:
@@ -121,7 +119,7 @@ class NumberFiles:
         Raises:
           UserError: a file is not readable.
         """
-        return sum(map(_num_rows, self.paths)) if self.is_parquet else 0
+        return sum(map(tables.num_rows, self.paths)) if self.is_parquet else 0
 
     def pieces(self, names: Collection[str]) -> Iterator[Piece]:
         """All rows with the columns `names`, as far as a file has them.
@@ -136,11 +134,6 @@ class NumberFiles:
         """The path of a file without its suffix, relative to the folder: "ai2d/000000"."""
         root = self.path if self.path.is_dir() else self.path.parent
         return path.relative_to(root).with_suffix("").as_posix()
-
-
-def _num_rows(path: Path) -> int:
-    with files.reading_parquet(path):
-        return pq.read_metadata(path).num_rows
 
 
 def _is_metadata(path: Path, root: Path) -> bool:

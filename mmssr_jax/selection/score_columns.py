@@ -56,7 +56,7 @@ def column(parts: Sequence[Path], name: str) -> pa.ChunkedArray:
                 name
             ]
             values.validate(full=True)
-        if len(values) != (rows := _num_rows(part)):
+        if len(values) != (rows := tables.num_rows(part)):
             raise UserError(f"{part}: damaged, its column {name} has {len(values)} of {rows} rows")
         chunks.append(values)
     try:
@@ -83,7 +83,7 @@ def numbers(parts: Sequence[Path], name: str) -> np.ndarray:
     Raises:
       UserError: the column is not numeric.
     """
-    out: np.ndarray = np.empty(sum(map(_num_rows, parts)), np.float32)
+    out: np.ndarray = np.empty(sum(map(tables.num_rows, parts)), np.float32)
     begin = 0
     for part in parts:
         for chunk in _number_column(part, name).chunks:
@@ -98,7 +98,7 @@ def token_counts(parts: Sequence[Path]) -> np.ndarray:
     Raises:
       UserError: the column is not numeric, has nulls, or a value that is no number of tokens.
     """
-    out: np.ndarray = np.empty(sum(map(_num_rows, parts)), np.int32)
+    out: np.ndarray = np.empty(sum(map(tables.num_rows, parts)), np.int32)
     begin = 0
     for part in parts:
         values = _number_column(part, "n_tokens")
@@ -116,11 +116,6 @@ def _number_column(part: Path, name: str) -> pa.ChunkedArray:
     if not is_number(values.type):
         raise UserError(f"{part}: the column {name} holds {values.type}, not numbers")
     return values
-
-
-def _num_rows(part: Path) -> int:
-    with files.reading_parquet(part):
-        return pq.read_metadata(part).num_rows
 
 
 def matrix(parts: Sequence[Path], name: str) -> np.ndarray:

@@ -65,7 +65,7 @@ def _table_size(ctx: StageContext, name: str, names: tuple[str, ...]) -> list[st
     if not found.is_parquet:
         size = sum(part.stat().st_size for part in parts)
         return [f"the feature table {name}: {len(parts)} files of JSON, {size / _MIB:.1f} MiB, one in memory at a time"]
-    rows = sum(pq.read_metadata(part).num_rows for part in parts)
+    rows = found.rows()
     columns, width = [], 0
     for field in pq.read_schema(parts[0]):
         if is_number(field.type) and (not names or field.name in names):
