@@ -50,7 +50,7 @@ def made(results: Results) -> str:
     steps = STEPS[scale]
     text, pictures, boxes, sft = (f"{steps[name]:,}" for name in ("language", "pretrain", "boxes", "sft"))
     lengths = f"{text} steps on text, {pictures} of pre-training, {boxes} on single boxes, {sft} of SFT"
-    return f"Seeds {seeds}; {lengths} ({scale})."
+    return f"{'Seeds' if len(results) > 1 else 'Seed'} {seeds}; {lengths} ({scale})."
 
 
 def not_run(family: str) -> str:
@@ -100,9 +100,8 @@ def variant_rows(results: Results) -> list[list[str]]:
     """Every variant that was run whole, once: its last seed."""
     measures = ("one_image", "refer_ground", "several_pictures", "average")
     found = {arm: values for result in results for arm, values in result["arms"].items()}
-    return [
-        [f"`{arm}`", *(fixed(values[m], 1) for m in measures), VARIANTS.get(arm, "")] for arm, values in found.items()
-    ]
+    arms = sorted(found, key=lambda arm: (arm != "recipe", arm))
+    return [[f"`{arm}`", *(fixed(found[arm][m], 1) for m in measures), VARIANTS.get(arm, "")] for arm in arms]
 
 
 def skill_table(results: Results) -> str:

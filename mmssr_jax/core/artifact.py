@@ -27,7 +27,10 @@ MANIFEST, CLAIM = files.MANIFEST, files.CLAIM
 _DIGEST = "manifest_digest"  # of the manifest's other entries
 
 _KEYS = {"stage", "config", "inputs"}  # of every manifest and claim
-_WRITTEN = ("", ".csv", ".html", ".json", ".jsonl", ".ocdbt", ".parquet", ".safetensors", ".tar", ".txt", ".yaml")
+_WRITTEN = (
+    "", ".csv", ".html", ".jinja", ".json", ".jsonl", ".md", ".npy", ".npz", ".ocdbt", ".parquet", ".safetensors",
+    ".tar", ".tsv", ".txt", ".yaml",
+)  # fmt: skip
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "transformers", "tensorflow-datasets", "numpy")
 
@@ -237,6 +240,8 @@ def _read(path: Path, *, stage: str = "STAGE") -> dict[str, Any]:
         value = files.read_json(path)
     except UserError as e:
         raise UserError(f"{e}; {repair}") from None
+    if _origin(path) == "foreign":
+        raise UserError(f"{path}: not made by this program; give an empty or a new folder, or move its files away")
     if not isinstance(value, dict) or not value.keys() >= _KEYS:
         raise UserError(f"{path}: damaged, or not made by this program; {repair}")
     if not _intact(value):

@@ -288,7 +288,10 @@ def empty_folder(path: Path) -> None:
     if doomed.exists():  # of an earlier process of this number, or of a removal that failed
         shutil.rmtree(doomed)
     if path.exists():
-        path.rename(doomed)
+        try:
+            path.rename(doomed)
+        except OSError:  # a bucket that is mounted as a folder may not rename folders
+            shutil.rmtree(path)
     path.mkdir(parents=True)
     if doomed.exists():
         shutil.rmtree(doomed)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from absl import logging
 
-from mmssr_jax.core.artifact import CLAIM, Artifact
+from mmssr_jax.core.artifact import CLAIM, MANIFEST, Artifact
 from mmssr_jax.core.config import to_dataclass
 from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.files import digest
@@ -64,7 +64,7 @@ class StageContext:
         """
         if self.dry_run and not path.exists():
             raise NotMadeError(f"{path}: not made yet")
-        if self.dry_run and (path / CLAIM).exists():
+        if self.dry_run and (path / CLAIM).exists() and not (path / MANIFEST).exists():
             raise NotMadeError(f"{path}: not finished yet")
         return path
 

@@ -89,23 +89,15 @@ class Mixture:
         total = sum(c.weight for c in self.components)
         return {c.name: c.weight / total for c in self.components}
 
-    def dataset(self, seed: int, *, part: tuple[int, int] = (0, 1)) -> grain.MapDataset:
-        """The endless sequence of draws, with random access; elements are (sample number, sample).
-
-        Args:
-          seed: of the order.
-          part: (p, P): the draws of process p of P. Every process has the shares at any position, and the samples of a
-            component are dealt to the processes in turn. (With every P-th draw instead, two processes at weights 1 : 1
-            would draw from one component each.)
-        """
-        process, processes = part
+    def dataset(self, seed: int) -> grain.MapDataset:
+        """The endless sequence of draws, with random access; elements are (sample number, sample)."""
         if len(self.components) == 1:
-            return _shuffled(_Numbered(self.components[0].samples, 0), seed).slice(slice(process, None, processes))
+            return _shuffled(_Numbered(self.components[0].samples, 0), seed)
         parts = [
             _shuffled(_Numbered(c.samples, int(first)), _component_seed(seed, c.name))
             for c, first in zip(self.components, self._first[:-1], strict=True)
         ]
-        return grain.MapDataset.select_from_datasets(parts, _Interleaving(self.counts(), part))
+        return grain.MapDataset.select_from_datasets(parts, _Interleaving(self.counts()))
 
     def ordered(self) -> grain.MapDataset:
         """Every sample once, by sample number; elements as in `dataset`."""
@@ -154,11 +146,10 @@ def _apportion(weights: np.ndarray) -> np.ndarray:
 
 
 class _Interleaving(grain.transforms.DatasetSelectionMap):
-    """Draw n of process p of P -> (component, which of its samples). Draw k of c comes at (k + 1/2) / c of a block."""
+    """Draw n -> (component, number of its earlier draws). Draw k of c comes at (k + 1/2) / c of a block."""
 
-    def __init__(self, counts: np.ndarray, part: tuple[int, int]):
+    def __init__(self, counts: np.ndarray):
         self._counts = counts
-        self._process, self._processes = part
         component = np.repeat(np.arange(len(counts)), counts)
         rank = np.concatenate([np.arange(c) for c in counts])
         order = np.argsort((rank + 0.5) / counts[component], kind="stable")
@@ -170,8 +161,7 @@ class _Interleaving(grain.transforms.DatasetSelectionMap):
     def __getitem__(self, index: int) -> tuple[int, int]:
         block, place = divmod(int(index), BLOCK)
         component = int(self._component[place])
-        rank = block * int(self._counts[component]) + int(self._rank[place])
-        return component, rank * self._processes + self._process
+        return component, block * int(self._counts[component]) + int(self._rank[place])
 
 
 def group_weights(

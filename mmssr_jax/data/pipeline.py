@@ -14,6 +14,7 @@ from absl import logging
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.sample import Sample
 from mmssr_jax.data.batch import Batch, BatchShape, unpack_packed
+from mmssr_jax.data.dealing import Dealing
 from mmssr_jax.data.example import Example
 from mmssr_jax.data.mixture import as_mixture
 from mmssr_jax.data.processor import Processor
@@ -134,7 +135,7 @@ def training_batches(
       processor: of the model that `encode` encodes for.
       seed: of the order, which differs from epoch to epoch.
       threads: decoding threads.
-      part: (p, P): process p of P yields rows / P rows of every batch, made from its own draws (`Mixture.dataset`).
+      part: (p, P): process p of P yields rows / P rows of every batch, made from the draws that `Dealing` gives it.
       draws: the number of samples to draw; rows after the last of them are empty.
       global_packing: every process packs all draws and keeps its rows / P rows of a batch: the batches are those of one
         process.
@@ -147,10 +148,12 @@ def training_batches(
     process, processes = part
     rows = shape.rows // processes
     packers = 1 if global_packing else processes
-    packer = process % packers
-    ds = as_mixture(samples).dataset(seed, part=(packer, packers))
+    dealing = Dealing(process % packers, packers)
+    ds = as_mixture(samples).dataset(seed)
+    if packers > 1:
+        ds = grain.MapDataset.select_from_datasets([ds], dealing)
     if draws is not None:
-        ds = ds.slice(slice(len(range(packer, draws, packers))))
+        ds = ds.slice(slice(dealing.share(draws)))
     ds = ds.map(_Encode(encode, shape, samples=len(samples)))
     stream = ds.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=64))
     blocks = isinstance(processor.views, NativeViewConfig)

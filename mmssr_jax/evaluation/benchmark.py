@@ -184,8 +184,10 @@ def benchmark_digest(path: Path, *, images: Path | None = None) -> str:
     Raises:
       UserError: see `read_benchmark`.
     """
-    header = check_columns(path, ())
-    if not {"image_path", "video_path"} & set(header):
+    header, *rows = _lines(path) if {"image_path", "video_path"} & set(check_columns(path, ())) else [[]]
+    place = {_column_name(name): n for n, name in enumerate(header)}
+    named = [place[name] for name in ("image_path", "video_path") if name in place]
+    if not any(row[n] for row in rows for n in named if "image" not in place or not row[place["image"]]):
         return files.file_digest(path)
     sha = hashlib.sha256(files.file_digest(path).encode())
     for row in read_benchmark(path, required=("index",), images=images):

@@ -1,8 +1,7 @@
 """Referring and grounding with coordinates as text (MM1.5): `<x,y>` and `<x1,y1,x2,y2>`, integers without spaces.
 
 The unit is a pixel of the image resized so that its longer side is 672: the paper does not state it, but the boxes in
-its figure 3 have this scale. x runs right and y down. The scale does not depend on how an image is split into tiles;
-`to_tile` and `from_tile` convert to and from the tiles of `images.views`.
+its figure 3 have this scale. x runs right and y down. The scale does not depend on how an image is split into tiles.
 """
 
 from __future__ import annotations

@@ -77,8 +77,8 @@ def draw_order(ids: Strings, sources: Strings, strata: Strings, *, seed: int, se
     """
     if not len(ids):
         return np.zeros(0, np.int64)
-    source = _codes(sources)
-    cell = _codes(list(zip(sources, strata, strict=True)))
+    source, stratum = _codes(sources), _codes(strata)
+    cell = np.unique(source * (stratum.max() + 1) + stratum, return_inverse=True)[1]
     by_id = np.argsort(np.asarray(ids, dtype=object))
     hashes = id_hashes(ids, seed, "judge")
     by_hash = by_id[np.argsort(hashes[by_id], kind="stable")]

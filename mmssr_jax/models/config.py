@@ -123,7 +123,7 @@ class MoEConfig:
     Attributes:
       experts, top_k: number of experts, and experts per token.
       every: N; the last of each N layers has experts.
-      capacity: tokens per expert as a multiple of an even share; None is dropless (scoring needs it).
+      capacity: tokens per expert as a multiple of an even share; None is dropless, as a model that is not trained is.
       balance_loss, z_loss: weights of the router losses, see `moe.RouterLosses`.
     """
 

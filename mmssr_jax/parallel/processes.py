@@ -46,8 +46,13 @@ class Group:
         hosts.wait(name)
 
 
-def run_on_all(work: Callable[[], T]) -> T:
+def run_on_all(work: Callable[[], T], *, joint: bool = False) -> T:
     """Calls `work` in every process and waits for all.
+
+    Args:
+      work: what to call.
+      joint: the processes exchange numbers within `work`. One that fails there with anything but a UserError, which all
+        of them raise, cannot meet the others any more: it ends, and its connections break.
 
     Raises:
       UserError: `work` failed in another process (otherwise the others would wait forever).
@@ -56,6 +61,8 @@ def run_on_all(work: Callable[[], T]) -> T:
     if hosts.count() == 1:
         return work()
     result, error = _try(work)
+    if joint and error is not None and not isinstance(error, UserError):
+        raise error
     _join(error)
     return result  # type: ignore[return-value]  # without an error there is a result
 

@@ -71,12 +71,12 @@ def run(ctx: StageContext) -> None:
       UserError: the source cannot be read or is not supported, or its tokenizer does not match its embeddings.
     """
     config = ctx.section("convert", ConvertConfig)
-    source, tower, model, tokenizer = processes.main_process_first(lambda: _inspect(config))
+    source, inputs, tower, model, tokenizer = processes.main_process_first(lambda: _inspect(config))
     if ctx.dry_run:
         logging.info("convert: would read %s into run %s", source, config.name)
         return
     folder = ctx.workdir.checkpoints(config.name)
-    artifact = processes.claim(ctx, folder, stage="convert", settings=config, inputs=_digests(source, tower))
+    artifact = processes.claim(ctx, folder, stage="convert", settings=config, inputs=inputs)
     if artifact.done:
         return
     mesh = make_mesh(mesh_config(ctx))
@@ -92,15 +92,15 @@ def run(ctx: StageContext) -> None:
     processes.run_on_main(seal)
 
 
-def _inspect(config: ConvertConfig) -> tuple[Path, Path | None, VLMConfig, Tokenizer]:
-    """The folders of the source and of its vision tower, the model and its tokenizer; no weights are read."""
+def _inspect(config: ConvertConfig) -> tuple[Path, dict[str, str], Path | None, VLMConfig, Tokenizer]:
+    """The source, its digests, the folder of its vision tower, the model and its tokenizer; no weights are loaded."""
     source = locate(config.source)
     qwen = is_qwen3_vl(files.read_json_object(source / "config.json"))
     tokenizer = load_tokenizer(Path(config.tokenizer) if config.tokenizer else source, add_image=not qwen)
     tower = None if qwen else _tower_folder(config, source)
     model = _qwen3_vl_model(source, config) if qwen else _llava_model(source, tower, config)
     check_vocabulary(tokenizer, model, config.source)
-    return source, tower, model, tokenizer
+    return source, _digests(source, tower), tower, model, tokenizer
 
 
 def _load(source: Path, tower: Path | None, mesh: Mesh, config: ConvertConfig) -> Params:

@@ -200,7 +200,8 @@ def test_a_manifest_of_another_program_gives_no_right_to_its_folder(tmp_path, na
 @pytest.mark.parametrize("text", ["", "null", '{\n  "config": {'])
 def test_a_cut_manifest_is_overwritten_where_nothing_foreign_lies_beside_it(tmp_path, text):
     first = claim(tmp_path)
-    files.write_text(first.path / "part-00000-of-00001.parquet", "data")
+    for name in ("part-00000-of-00001.parquet", "text_ratings.npz", "tokenizer/chat_template.jinja", "README.md"):
+        files.write_text(first.path / name, "data")
     first.seal()
     (first.path / MANIFEST).write_text(text)
     (first.path / "thesis.tex").write_text("years of work")
@@ -300,7 +301,9 @@ def test_a_damaged_manifest_never_counts_as_finished(tmp_path, name, text):
     for read in (lambda: claim(tmp_path), *([lambda: input_digest(artifact.path)] if name == MANIFEST else [])):
         with pytest.raises(UserError, match=name):
             read()
-    with pytest.raises(UserError, match=f"{name}.*remake the folder with --overwrite={artifact.label.split()[0]}$"):
+    remake = f"remake the folder with --overwrite={artifact.label.split()[0]}"
+    mend = "give an empty or a new folder, or move its files away" if "another program" in text else remake
+    with pytest.raises(UserError, match=f"{name}.*{mend}$"):
         claim(tmp_path)
 
 

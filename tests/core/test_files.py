@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -218,7 +219,11 @@ def test_steps_up_and_down(tmp_path_factory, steps):
             files.inside(folder, relative)
 
 
-def test_empty_folder(tmp_path):
+@pytest.mark.parametrize("renames", [True, False])
+def test_empty_folder(tmp_path, monkeypatch, renames):
+    """Also where folders cannot be renamed, as in a bucket that is mounted."""
+    if not renames:
+        monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSYS, "no renames")))
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "c").write_text("x")
     files.empty_folder(tmp_path / "a")

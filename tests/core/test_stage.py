@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from pathlib import Path
 
 import pytest
 
-from mmssr_jax.core.errors import UserError
+from mmssr_jax.core import files
+from mmssr_jax.core.errors import NotMadeError, UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 
@@ -44,3 +47,16 @@ def test_the_folders_of_the_contract(tmp_path):
         "config.json", "pool", "judge", "scores", "report", "selections/m", "checkpoints/r", "predictions/r",
         "results/r.json", "metrics/r.jsonl",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("there", "made"), [((), False), (("claim.json",), False), (("claim.json", "manifest.json"), True)]
+)
+def test_a_dry_run_goes_by_what_is_finished(tmp_path: Path, there: tuple[str, ...], made: bool):
+    """A run that was killed between the manifest and the end of its claim left both."""
+    folder = tmp_path / "scores"
+    for name in there:
+        files.write_text(folder / name, "{}")
+    dry = StageContext({}, Workdir(tmp_path), dry_run=True)
+    with contextlib.nullcontext() if made else pytest.raises(NotMadeError):
+        assert dry.made(folder) == folder

@@ -81,27 +81,6 @@ def test_the_order_is_the_same_whoever_reads_it():
     assert [again[n] for n in range(20)] != [_mixture(MM15).dataset(4)[n] for n in range(20)]
 
 
-@pytest.mark.parametrize("processes", [2, 3, 4])
-@pytest.mark.parametrize("weights", [{"a": 1, "b": 1}, {"a": 3, "b": 1}, {"a": 2, "b": 1}], ids=str)
-def test_every_process_has_the_shares_and_its_own_samples(weights: dict[str, float], processes: int):
-    """Also where the number of processes divides a period of the shares; together they draw what one process draws."""
-    mixture, count = _mixture(weights, size=600), 120
-    parts = [mixture.dataset(5, part=(p, processes)) for p in range(processes)]
-    drawn = np.array([[ds[n][0] for n in range(count)] for ds in parts])
-    for members in mixture.component_of(drawn):
-        share = weights["a"] / sum(weights.values())
-        assert abs(np.count_nonzero(members == 0) - share * count) <= 1
-    whole = mixture.dataset(5)
-    assert sorted(drawn.reshape(-1)) == sorted(whole[n][0] for n in range(count * processes))
-
-
-def test_the_only_member_is_dealt_out_in_turn():
-    mixture = _mixture({"a": 1}, size=50)
-    parts = [mixture.dataset(5, part=(p, 3)) for p in range(3)]
-    whole = mixture.dataset(5)
-    assert [parts[n % 3][n // 3] for n in range(60)] == [whole[n] for n in range(60)]
-
-
 def test_a_further_member_leaves_the_order_of_the_others():
     def of_a(weights: dict[str, float]) -> list[str]:
         ds = _mixture(weights).dataset(0)

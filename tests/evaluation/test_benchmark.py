@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.core.files import file_digest
 from mmssr_jax.evaluation.benchmark import (
     Question,
     benchmark_digest,
@@ -214,3 +215,10 @@ def test_the_digest_is_of_the_images_that_a_row_names_beside_an_empty_image_cell
     before = benchmark_digest(path)
     (tmp_path / "a.png").write_bytes(png(colour=(9, 9, 9)))
     assert benchmark_digest(path) != before
+
+
+def test_paths_beside_inline_images_are_names_only(tmp_path):
+    """MME has both; its digest is that of the file, as it was before paths were read."""
+    path = tmp_path / "b.tsv"
+    path.write_text(f"index\timage\timage_path\tquestion\n0\t{b64(png())}\tnot/there.png\tWhy?\n")
+    assert benchmark_digest(path) == file_digest(path)

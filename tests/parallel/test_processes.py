@@ -75,6 +75,12 @@ if sys.argv[1] == "shared":
     except (UserError, OSError) as e:
         print("stopped:", e)
     sys.exit(2)
+def joint():
+    work()
+    hosts.process_sum(np.int32(1))  # the step of a model, which the other process never comes to
+
+if sys.argv[1] == "joint":
+    processes.run_on_all(joint, joint=True)
 if not hosts.is_main():
     sys.exit(2)
 hosts.process_sum(np.int32(1))
@@ -89,7 +95,8 @@ def test_a_failure_of_any_kind_reaches_all_processes(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_no_process_waits_long_for_one_that_failed_alone(tmp_path: Path):
-    group = ProcessGroup([sys.executable, "-c", FAILING, "alone"], 2, logs=tmp_path)
+@pytest.mark.parametrize("how", ["alone", "joint"])
+def test_no_process_waits_long_for_one_that_failed_alone(tmp_path: Path, how: str):
+    group = ProcessGroup([sys.executable, "-c", FAILING, how], 2, logs=tmp_path)
     assert group.members[1].wait(timeout=90) != 0
     assert group.members[0].wait(timeout=30) != 0

@@ -167,14 +167,14 @@ def _predict_all(
             questions = read_questions(bench_name, bench, paths[bench_name])
             predictor = predictor or make_predictor(model_folder(ctx, run_name), config.answerer)
             questions = runner.without_images(questions) if blind else questions
-            parts = artifact.path / "parts"
+            parts, joint = artifact.path / "parts", spans_processes(mesh_config(ctx))
             answer = functools.partial(
                 _answer_parts, bench_name, bench, questions, predictor, parts, label=f"{name} on {bench_name}",
                 max_new_tokens=bench.max_new_tokens or config.max_new_tokens, save_every=config.save_every,
                 lock=ctx.workdir.lock(f"predictions--{name}--{bench_name}--parts"),
-                processes=processes.Group(joint=spans_processes(mesh_config(ctx))),
+                processes=processes.Group(joint=joint),
             )  # fmt: skip
-            processes.run_on_all(answer)
+            processes.run_on_all(answer, joint=joint)
             if hosts.is_main():
                 runner.merge_parts(questions, _table(ctx, name, bench_name), parts, save_every=config.save_every)
                 artifact.seal({"questions": len(questions)})

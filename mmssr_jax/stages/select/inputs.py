@@ -57,8 +57,9 @@ class SelectionInputs:
     def table(self, config: SelectionConfig) -> ScoreTable:
         """The scores and features that a selection needs; if it needs no scores, the pool's ids and sources."""
         needs, features = config.selector.needs, config.features
-        # Of a table all known capabilities are read, of other files those that are named.
-        always = () if config.extra_scores else SLUGS
+        # Of a score table all known capabilities are read, of other files those that are named.
+        by_name = config.capabilities and (config.extra_scores or self._scores_are_numbers())
+        always = () if by_name else SLUGS
         named = (bool(config.capabilities), *sorted(set(config.capabilities) - set(always)))
         scored: tuple[Any, ...] = (config.needs_scores, needs.truth, needs.scores, config.extra_scores, named)
         scored = (*scored, config.calibrated)
@@ -75,6 +76,13 @@ class SelectionInputs:
                 table = join_features(table, feature_path(self.ctx, path), columns, columns)
             self._tables[joined] = table
         return self._tables[joined]
+
+    def _scores_are_numbers(self) -> bool:
+        """Whether the scores are a file of ids and numbers only."""
+        try:
+            return not is_score_table(self.scores)
+        except UserError:  # the official program's, or not there
+            return False
 
     def pool_size(self, table: ScoreTable) -> int:
         """The number of samples that ratios refer to."""

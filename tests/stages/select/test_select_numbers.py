@@ -20,6 +20,7 @@ from mmssr_jax.core.errors import UserError
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.vocabulary import SLUGS
 from mmssr_jax.core.workdir import Workdir
+from mmssr_jax.pool.pool import open_pool
 from mmssr_jax.selection import number_files
 from mmssr_jax.selection.config import SelectionConfig
 from mmssr_jax.selection.number_files import NumberFiles
@@ -344,3 +345,14 @@ def test_two_selections_take_different_numbers_of_one_file_as_scores(workdir: Wo
             found[name, len(wanted)] = table.column(name).tolist()
     assert found[first, 2] == found[first, 1] == [float(n % 5) for n in range(N)]
     assert found[second, 2] == found[second, 1] == [float((n + 2) % 5) for n in range(N)]
+
+
+def test_two_selections_take_different_numbers_of_one_file_in_place_of_scores(workdir: Workdir, tmp_path: Path):
+    first, second = SLUGS[:2]
+    rows = [{"id": id, first: float(n % 5), second: float((n + 2) % 5)} for n, id in enumerate(IDS)]
+    (tmp_path / "ratings.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    inputs = SelectionInputs(StageContext({}, workdir), open_pool(workdir.pool), tmp_path / "ratings.jsonl")
+    for name, expected in ((first, 0), (second, 2)):
+        config = SelectionConfig.from_section({"capabilities": (name,), "budget": {"count": 1}}, "x")
+        table = inputs.table(config)
+        assert dict(zip(table.ids.to_pylist(), table.column(name).tolist(), strict=True))[IDS[0]] == float(expected)
