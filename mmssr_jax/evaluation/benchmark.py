@@ -16,6 +16,7 @@ import base64
 import csv
 import dataclasses
 import hashlib
+import itertools
 import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -184,10 +185,11 @@ def benchmark_digest(path: Path, *, images: Path | None = None) -> str:
     Raises:
       UserError: see `read_benchmark`.
     """
-    header, *rows = _lines(path) if {"image_path", "video_path"} & set(check_columns(path, ())) else [[]]
-    place = {_column_name(name): n for n, name in enumerate(header)}
-    named = [place[name] for name in ("image_path", "video_path") if name in place]
-    if not any(row[n] for row in rows for n in named if "image" not in place or not row[place["image"]]):
+    header = check_columns(path, ())
+    named = [header.index(name) for name in ("image_path", "video_path") if name in header]
+    inline = header.index("image") if "image" in header else None  # beside such an image a path is a name only
+    rows = itertools.islice(_lines(path), 1, None) if named else iter(())
+    if not any(row[n] for row in rows for n in named if inline is None or not row[inline]):
         return files.file_digest(path)
     sha = hashlib.sha256(files.file_digest(path).encode())
     for row in read_benchmark(path, required=("index",), images=images):
