@@ -118,14 +118,16 @@ def launched() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("program", launched(), ids=" ".join)
-def test_a_launcher_s_example_needs_no_further_setting(program, mine, tmp_path, monkeypatch):
+def test_a_launcher_s_example_needs_no_further_setting(program, mine, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(REPO)
+    caplog.set_level(logging.INFO, logger="absl")
     given = {end: mine[answer] for end, answer in (("base", "MODEL"), ("pool.path", "POOL"))}
     flags = [f"--config.{end}={value}" for end, value in given.items() if f"--config.{end}" in " ".join(program)]
     with flagsaver.flagsaver():
         parsed = main.parse(["main", *(w for w in program if not w.startswith("--workdir=")), *flags])
         stages = main._STAGES.value or parsed["stages"]
     main.run_stages(StageContext(parsed, Workdir(tmp_path / "work"), dry_run=True), stages)
+    assert [m for m in caplog.messages if m.startswith("=== ")] == [f"=== {stage}" for stage in stages]
 
 
 def test_a_stage_that_no_earlier_one_feeds_is_a_mistake(mine, tmp_path):
