@@ -3,8 +3,8 @@
     pip install -e .[tpu]
     python benchmarks/tpu_aot.py --topology=v5e:2x4 --preset=llava_ov_7b --job=score
 
-Parameters are float32 for training, and in the compute dtype for scoring. `--rows=max` searches for the largest batch
-that fits, in a few compilations. Prints one JSON line:
+Training is the step that the trainer runs. Parameters are float32 for training, and in the compute dtype for scoring.
+`--rows=max` searches for the largest batch that fits, in a few compilations. Prints one JSON line:
 
     rows            sequences over all devices
     hbm_gib         per device: arguments, results and temporaries of the compiled program (aliased results once)
@@ -42,7 +42,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import jax.numpy as jnp
-import optax
 from absl import app, flags
 from flax import nnx
 from flops import forward_flops
@@ -55,11 +54,13 @@ from mmssr_jax.images.image_blocks import ImageBlocks, Pixels, block_room
 from mmssr_jax.models import module_params, presets
 from mmssr_jax.models.config import DecoderConfig, VLMConfig
 from mmssr_jax.models.vlm import VLM
-from mmssr_jax.parallel.mesh import MeshConfig, batch_sharding, make_mesh, replicated
+from mmssr_jax.parallel.mesh import MeshConfig, batch_sharding, make_mesh
 from mmssr_jax.parallel.rules import with_shardings
 from mmssr_jax.training.bundle import inference_dtypes
+from mmssr_jax.training.compiled_step import CompiledStep
+from mmssr_jax.training.config import OptimisationConfig
 from mmssr_jax.training.losses import read_logits
-from mmssr_jax.training.step import make_step
+from mmssr_jax.training.optimizer import OptimizerConfig
 
 HBM_GIB = {"v5e": 16.0, "v6e": 32.0, "v5p": 95.0}
 
@@ -73,12 +74,7 @@ _LENGTH = flags.DEFINE_integer(
 _TARGETS = flags.DEFINE_integer("targets", 64, "positions per sequence whose logits are computed", lower_bound=1)
 _TENSOR = flags.DEFINE_integer("tensor", 1, "devices along the tensor axis", lower_bound=1)
 _EXPERT = flags.DEFINE_integer("expert", 1, "devices along the expert axis", lower_bound=1)
-_OPTIMIZER = flags.DEFINE_enum(
-    "optimizer",
-    "adamw",
-    ("adamw", "adamw_bf16", "adafactor"),
-    "for training; adamw_bf16 stores the first moment in bfloat16",
-)
+_OPTIMIZER = flags.DEFINE_enum("optimizer", "adamw", ("adamw", "adafactor", "muon"), "for training")
 _EFFORT = flags.DEFINE_float(
     "effort",
     -1.0,
@@ -157,22 +153,13 @@ def routed_flops(decoder: DecoderConfig, *, tokens: int, job: str) -> float:
 def trace_job(config: VLMConfig, mesh: Mesh, *, job: str, rows: int, length: int, targets: int, optimizer: str):
     """The traced program and the abstract parameters; call and lower inside `jax.set_mesh(mesh)`."""
     graphdef, params = module_params.abstract(lambda: VLM(config, rngs=nnx.Rngs(0)))
-    params = with_shardings(inference_dtypes(params, config) if job == "score" else params, mesh)
     batch = abstract_batch(config, rows=rows, length=length, targets=targets, mesh=mesh)
-    layout = jax.tree.map(lambda x: x.sharding, params)
-    if job == "score":
-        run = jax.jit(lambda p, b: jax.nn.softmax(read_logits(module_params.merge(graphdef, p), b)))
-        return run.trace(params, batch), params
-    tx = {
-        "adamw": lambda: optax.adamw(1e-5, weight_decay=0.1),
-        "adamw_bf16": lambda: optax.adamw(1e-5, weight_decay=0.1, mu_dtype=jnp.bfloat16),
-        "adafactor": lambda: optax.adafactor(1e-5),
-    }[optimizer]()
-    opt_state = with_shardings(jax.eval_shape(tx.init, params), mesh)
-    opt_layout = jax.tree.map(lambda x: x.sharding, opt_state)
-    step = make_step(graphdef, tx)
-    run = jax.jit(step, out_shardings=(layout, opt_layout, replicated(mesh)), donate_argnums=(0, 1))
-    return run.trace(params, opt_state, batch), params
+    if job == "train":
+        update = OptimizerConfig(optimizer, learning_rate=1e-5, weight_decay=0.1)
+        return CompiledStep(graphdef, params, OptimisationConfig(1000, optimizer=update), mesh).trace(batch), params
+    params = with_shardings(inference_dtypes(params, config), mesh)
+    run = jax.jit(lambda p, b: jax.nn.softmax(read_logits(module_params.merge(graphdef, p), b)))
+    return run.trace(params, batch), params
 
 
 def hbm_gib(compiled: jax.stages.Compiled) -> float:

@@ -54,6 +54,7 @@ BUDGETS = {"p05": {"ratio": 0.05}, "p10": {"ratio": 0.1}, "p30": {"ratio": 0.3}}
 FIRST_SEED = 1000
 BENCHMARK_SEED = 100_000  # plus the replicate's
 OCR = "optical_character_recognition"
+LAYERS = (0, 1, 2)  # of base_tiles, all that it has, for the rivals' features
 OTHER_START = "base_tiny"  # 4 layers of 160 channels beside the 3 of 96 of base_tiles; it never saw the tile world
 
 
@@ -166,13 +167,14 @@ UPSTREAM = ("proxy", "warm_up")  # models that rivals' features come from; not e
 
 def rivals() -> dict[str, dict[str, Any]]:
     """The published methods of configs/rivals.py, but for those that read ratings which this world has no truth of."""
-    listed = runpy.run_path(str(Path(__file__).with_name("rivals.py")))["computed"]()
+    listed = runpy.run_path(str(Path(__file__).with_name("rivals.py")))["computed"](LAYERS)
     return {name: section for name, section in listed.items() if "scores" not in section["features"]}
 
 
 def rival_features() -> dict[str, Any]:
     """The section `score.features` of configs/rivals.py."""
-    return dict(runpy.run_path(str(Path(__file__).with_name("rivals.py")))["get_config"]().score.features.to_dict())
+    listed = runpy.run_path(str(Path(__file__).with_name("rivals.py")))["get_config"]().score.features
+    return {**listed.to_dict(), "layers": LAYERS}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,7 @@ FEATURES is a folder of what no model here makes; a method is included, or its f
     ready_made_ratings.parquet    id, the columns that RATINGS names
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,13 @@ def mmssr_and_controls() -> dict[str, dict[str, Any]]:
     }
 
 
-def computed() -> dict[str, dict[str, Any]]:
-    """The published methods, from features that the score stage computes."""
-    parts = tuple(f"layer{k}_{modality}" for k in LAYERS for modality in ("image", "text"))
+def computed(layers: Sequence[int] = LAYERS) -> dict[str, dict[str, Any]]:
+    """The published methods, from features that the score stage computes.
+
+    Args:
+      layers: those of the proxy that COINCIDE reads; it takes five of 22.
+    """
+    parts = tuple(f"layer{k}_{modality}" for k in layers for modality in ("image", "text"))
     # Expected ratings shrink towards their mean: 1.8 leaves about two fifths of the pool, 3.0 one sample.
     rated = {"method": "ready_made_ratings", "ratings": tuple(PHRASES), "minimum": 1.8, "features": ("scores",)}
     return {

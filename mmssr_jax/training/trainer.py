@@ -5,35 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grain
 import jax
 import jax.numpy as jnp
-import optax
 from absl import logging
 from jax.sharding import Mesh
 
 from mmssr_jax.core.metric_writer import Writer
 from mmssr_jax.core.progress import Progress
-from mmssr_jax.data.batch import Batch
 from mmssr_jax.data.mixture import as_mixture
 from mmssr_jax.data.subset import SampleSource
-from mmssr_jax.images.image_blocks import count
 from mmssr_jax.models.module_params import Params
-from mmssr_jax.parallel import hosts, rules
-from mmssr_jax.parallel.mesh import batch_sharding, replicated
+from mmssr_jax.parallel import hosts
 from mmssr_jax.training.bundle import ModelBundle
 from mmssr_jax.training.checkpoint import Checkpoints
+from mmssr_jax.training.compiled_step import CompiledStep
 from mmssr_jax.training.config import OptimisationConfig
 from mmssr_jax.training.counters import TrainCounters, new_counters
 from mmssr_jax.training.ema import ema_params
 from mmssr_jax.training.flops import step_flops
 from mmssr_jax.training.metric_log import MetricLog
-from mmssr_jax.training.optimizer import make_optimizer
 from mmssr_jax.training.preemption import PreemptedError, Preemption
-from mmssr_jax.training.state import TrainState, combine, init_opt_state, partition
-from mmssr_jax.training.step import make_step
+from mmssr_jax.training.state import TrainState, combine, partition
 from mmssr_jax.training.validation import ValidationSet
 
 
@@ -67,7 +61,7 @@ def train(
       UserError: the loss is not finite, `batches` finds no usable sample, or the checkpoint cannot be resumed.
       PreemptedError: the process received SIGTERM; a checkpoint is saved.
     """
-    step_fn = _CompiledStep(model, config, mesh)
+    step_fn = CompiledStep(model.graphdef, model.params, config, mesh)
     validate = None if validation is None else validation.evaluator(model, mesh)
     state = TrainState(*step_fn.init(model.params), new_counters(as_mixture(samples)))
     with Checkpoints(run, keep=None if config.keep_all else 1) as checkpoints, Preemption() as preemption:
@@ -109,7 +103,7 @@ def _resume(checkpoints: Checkpoints, state: TrainState, stream: grain.DatasetIt
 
 
 def _run_step(
-    step: int, step_fn: _CompiledStep, state: TrainState, stream: grain.DatasetIterator, log: MetricLog
+    step: int, step_fn: CompiledStep, state: TrainState, stream: grain.DatasetIterator, log: MetricLog
 ) -> str:
     """Dispatches a step, then waits for the metrics of the one before, so that the device never waits for the host.
 
@@ -131,47 +125,3 @@ def _final_params(state: TrainState, config: OptimisationConfig) -> Params:
         return state.params
     fixed = partition(state.params, config.optimizer.frozen)[1]
     return combine(jax.tree.map(jnp.copy, mean), fixed)  # a copy, because the optimizer state is saved beside it
-
-
-class _CompiledStep:
-    """The training step on a mesh, compiled once for each number of images in a batch; other shapes are constant."""
-
-    def __init__(self, model: ModelBundle, config: OptimisationConfig, mesh: Mesh):
-        optimizer, self.mesh = config.optimizer, mesh
-        tx = make_optimizer(optimizer, model.params, steps=config.total_steps)
-
-        def init(params: Params) -> tuple[Params, optax.OptState]:
-            return jax.tree.map(jnp.copy, params), init_opt_state(tx, params, optimizer.frozen)
-
-        step = make_step(
-            model.graphdef, tx, accumulate=config.accumulate, z_loss=optimizer.z_loss, frozen=optimizer.frozen
-        )
-        layout = rules.shardings(jax.eval_shape(init, model.params), mesh)
-        self._init = jax.jit(init, out_shardings=layout)
-        self._step = jax.jit(
-            step,
-            donate_argnums=(0, 1),
-            in_shardings=(*layout, batch_sharding(mesh)),
-            out_shardings=(*layout, replicated(mesh)),
-        )
-        self._compiled: dict[tuple[int, ...], Any] = {}
-
-    def init(self, params: Params) -> tuple[Params, optax.OptState]:
-        """Parameters and optimizer state on the mesh; the parameters are copied, because the step donates them."""
-        return self._init(params)
-
-    def lower(self, params: Params, opt_state: optax.OptState, batch: Batch, *, platform: str | None = None) -> Any:
-        """The step as a program that is not compiled yet, of another platform if one is given."""
-        platforms = None if platform is None else (platform,)
-        with jax.set_mesh(self.mesh):  # constraints on activations, splash attention and experts ask for it
-            return self._step.trace(params, opt_state, batch).lower(lowering_platforms=platforms)
-
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[Params, optax.OptState, dict[str, jax.Array]]:
-        """Dispatches one step; the arrays of `state` are donated."""
-        shape = (count(batch.pixels),)
-        if shape not in self._compiled:
-            begin = time.monotonic()
-            self._compiled[shape] = self.lower(state.params, state.opt_state, batch).compile()
-            seconds = time.monotonic() - begin
-            logging.info("compiled the training step for %d images per batch in %.1f s", shape[0], seconds)
-        return self._compiled[shape](state.params, state.opt_state, batch)

@@ -19,6 +19,7 @@ from mmssr_jax.parallel.mesh import MeshConfig, make_mesh
 from mmssr_jax.training import trainer, validation
 from mmssr_jax.training.bundle import describe, export_bundle, load_bundle, random_bundle
 from mmssr_jax.training.checkpoint import Checkpoints
+from mmssr_jax.training.compiled_step import CompiledStep
 from mmssr_jax.training.config import OptimisationConfig
 from mmssr_jax.training.optimizer import OptimizerConfig
 from mmssr_jax.training.preemption import PreemptedError, Preemption
@@ -235,12 +236,12 @@ def test_a_bad_step_is_skipped_if_configured(tmp_path: Path):
 def test_the_step_lowers_for_a_slice_of_tpus(mesh: MeshConfig):
     """Splash attention, which `attention="auto"` is there, can be split over devices only by a mesh that is entered."""
     config = dataclasses.replace(MODEL.config, attention="splash")
-    step = trainer._CompiledStep(random_bundle(config, MODEL.tokenizer, seed=0), OptimisationConfig(10),
-                                 make_mesh(mesh, devices=jax.devices()[:4]))  # fmt: skip
-    params, opt_state = jax.eval_shape(step.init, MODEL.params)
+    model = random_bundle(config, MODEL.tokenizer, seed=0)
+    devices = make_mesh(mesh, devices=jax.devices()[:4])
+    step = CompiledStep(model.graphdef, model.params, OptimisationConfig(10), devices)
     batch = processor().collate([processor().encode_chat(sample(), max_length=128)] * 4,
                                 BatchShape(rows=4, length=128, images=1, targets=16))  # fmt: skip
-    assert "tpu_custom_call" in step.lower(params, opt_state, batch, platform="tpu").as_text()
+    assert "tpu_custom_call" in step.lower(batch, platform="tpu").as_text()
 
 
 def test_validation_sees_the_mesh(monkeypatch: pytest.MonkeyPatch):

@@ -38,7 +38,8 @@ class MmssrSelector(Selector):
       threshold: only scores above it (strictly) are eligible. For expected scores, 0.5 corresponds to the official
         integer 0: what rounds to 0 is not eligible. For integer scores the two are the same.
       threshold_quantile: instead of `threshold`, for each capability the score at this quantile (the lower one between
-        two) of all scored samples; the thresholds are logged and kept in the manifest.
+        two) of all scored samples; of equal scores there, all are eligible, unless they are the lowest. The thresholds
+        are logged and kept in the manifest.
       least_threshold: with `threshold_quantile`, no threshold is lower: of a capability that the judge hardly ever
         gave, the highest scores of a pool are noise too.
       thresholds: different thresholds for some capabilities.
@@ -148,8 +149,8 @@ class MmssrSelector(Selector):
             return self.thresholds.get(capability, self.threshold)
         column = table.column(capability)
         known = column[~np.isnan(column)]
-        found = np.quantile(known, self.threshold_quantile, method="lower") if len(known) else self.threshold
-        return float(found if self.least_threshold is None else max(found, self.least_threshold))
+        found = _below_share(known, self.threshold_quantile) if len(known) else self.threshold
+        return found if self.least_threshold is None else max(found, self.least_threshold)
 
     def _thresholds_of(self, run: SelectionRun) -> dict[str, float]:
         return run.once("thresholds", lambda: self._weighted_thresholds(run.table))
@@ -171,6 +172,20 @@ class MmssrSelector(Selector):
         if not any(weights.values()):
             raise UserError("no capability has a weight above 0, so nothing can be selected")
         return {name: weight for name, weight in weights.items() if weight}
+
+
+def _below_share(scores: np.ndarray, quantile: float) -> float:
+    """The threshold that leaves at least the share above a quantile of the scores [n], n > 0.
+
+    Equal scores at the quantile would leave fewer above it, and none where they are the highest: then the next lower
+    score is the threshold. If there is none, it is the lowest score, which most samples have of a rare capability.
+    """
+    place = int(quantile * (len(scores) - 1))
+    found = np.partition(scores, place)[place]
+    lower = scores[scores < found]
+    if len(lower) and np.count_nonzero(scores > found) < len(scores) - 1 - place:
+        return float(lower.max())
+    return float(found)
 
 
 class _Run:

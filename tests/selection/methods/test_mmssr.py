@@ -225,7 +225,7 @@ def test_a_quantile_is_the_threshold_of_each_capability(table: ScoreTable, count
     """The same picks as with the thresholds written out, and the same answer to "what score would it have needed"."""
     candidates, budgets = candidates_of(table), (Budget(count=min(count, len(table))),)
     known = {name: np.sort(column[~np.isnan(column)]) for name, column in table.scores.items()}
-    thresholds = {n: float(c[int(quantile * (len(c) - 1))]) if len(c) else 0.5 for n, c in known.items()}
+    thresholds = {n: _threshold(c, quantile) for n, c in known.items()}
     runs = []
     for selector in (MmssrSelector(threshold_quantile=quantile), MmssrSelector(thresholds=thresholds)):
         runs.append(SelectionRun(selector, budgets, candidates, Excluded({}), selector.select(candidates, budgets)))
@@ -233,6 +233,24 @@ def test_a_quantile_is_the_threshold_of_each_capability(table: ScoreTable, count
     assert runs[0].selector.report(runs[0]) == {f"threshold {n}": v for n, v in thresholds.items()}
     for row in np.setdiff1d(np.arange(len(table)), runs[0].selection.rows)[:3]:
         assert runs[0].selector.needed_scores(runs[0], row) == runs[1].selector.needed_scores(runs[1], row)
+
+
+def _threshold(known: np.ndarray, quantile: float) -> float:
+    """The definition, one candidate after the other: the highest score above which the share lies, or the lowest."""
+    if not len(known):
+        return 0.5
+    share = len(known) - 1 - int(quantile * (len(known) - 1))
+    return float(max((v for v in known if np.sum(known > v) >= share), default=known[0]))
+
+
+def test_equal_scores_at_a_quantile_are_eligible() -> None:
+    """Three samples have the highest score that a calibration can give: the best quarter is these three, not none."""
+    table = one_group({"a": [1.0, 2.0, 3.0, 4.0, 4.5, 5.0, 5.0, 5.0], "b": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 2.0]})
+    selector = MmssrSelector(threshold_quantile=0.75)
+    assert [selector.threshold_of(table, name) for name in "ab"] == [4.5, 0.0]
+    assert MmssrSelector(threshold_quantile=0.4).threshold_of(table, "a") == 3.0
+    chosen = selector.select(candidates_of(table), [Budget(count=6)])
+    assert sorted(chosen.rows.tolist()) == [5, 6, 7]
 
 
 def test_a_quantile_has_a_lower_bound() -> None:
