@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,15 @@ def test_every_arm_of_a_family_has_a_config(family: str) -> None:
             selections
         )
         assert all(s["like"] in selections for s in selections.values() if "like" in s)
+
+
+def test_the_rivals_read_layers_that_their_model_has() -> None:
+    config = evidence.get_config("0/ours/coincide-p10")
+    model = json.loads((evidence_run.REPO / "mmssr_jax/assets" / config.base / "model.json").read_text())
+    depth = model["decoder"]["depth"]
+    assert config.score.features.layers == tuple(range(depth))
+    parts = config.select.selections["coincide-p10"].parts
+    assert parts[::2] == tuple(f"layer{k}_image" for k in config.score.features.layers)
 
 
 def test_a_replicate_redraws_everything() -> None:

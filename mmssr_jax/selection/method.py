@@ -120,7 +120,11 @@ class SelectionRun:
 
     def with_table(self, table: ScoreTable) -> SelectionRun:
         """The same run with another table of the same rows; the picks are not computed again."""
-        return dataclasses.replace(self, candidates=dataclasses.replace(self.candidates, table=table))
+        return self.with_candidates(dataclasses.replace(self.candidates, table=table))
+
+    def with_candidates(self, candidates: Candidates) -> SelectionRun:
+        """The same run with other candidates; the picks are not computed again."""
+        return dataclasses.replace(self, candidates=candidates)
 
     def again(self, table: ScoreTable) -> Selection:
         """Selects again, from another table of the same rows."""

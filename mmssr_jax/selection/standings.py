@@ -17,13 +17,16 @@ def groups_of(run: SelectionRun, row: int) -> list[tuple[int, str]]:
     return [(slot, f"{table.style_names[s]}+{source}") for slot, s in enumerate(table.styles[row]) if s >= 0]
 
 
-def standings_of(run: SelectionRun, row: int, thresholds: Mapping[str, float]) -> tuple[Standing, ...]:
+def standings_of(
+    run: SelectionRun, row: int, thresholds: Mapping[str, float], order: Mapping[str, np.ndarray]
+) -> tuple[Standing, ...]:
     """The row's position in every list that it is in, or would be in if it were eligible.
 
     Args:
       run: the selection.
       row: a row of its table.
       thresholds: the capabilities with the scores that eligible rows exceed.
+      order: what each capability's lists are sorted by, float32 [rows].
     """
     table, selection, candidates = run.table, run.selection, run.candidates
     groups = run.once("groups", lambda: Groups(table, candidates.allowed))
@@ -33,7 +36,7 @@ def standings_of(run: SelectionRun, row: int, thresholds: Mapping[str, float]) -
         of_capability = selection.capability == selection.capability_names.index(capability)
         for slot, group in groups_of(run, row):
             number = groups.names.index(group) if group in groups.names else -1
-            before, total = _count_before(groups, number, slot, row, column, threshold, candidates.tie)
+            before, total = _count_before(groups, number, slot, row, order[capability], threshold, candidates.tie)
             taken = selection.rows[of_capability & (selection.group == number)] if number >= 0 else selection.rows[:0]
             eligible = column[row] > threshold and candidates.allowed[row]
             result.append(

@@ -49,6 +49,7 @@ def budgets(count: int, rows: int, kind: str) -> dict[str, Budget]:
     st.sampled_from([0.0, 0.5, 2.0]),
     st.booleans(),
     st.one_of(st.none(), st.lists(st.integers(0, 4), min_size=3, max_size=3)),
+    st.sampled_from([None, "random"]),
     st.data(),
 )
 def test_needed_score_is_exact(
@@ -58,9 +59,10 @@ def test_needed_score_is_exact(
     threshold: float,
     cap_takes: bool,
     caps: list[int] | None,
+    take: str | None,
     data: st.DataObject,
 ) -> None:
-    selector = MmssrSelector(threshold=threshold, cap_takes=cap_takes)
+    selector = MmssrSelector(threshold=threshold, cap_takes=cap_takes, take=take)  # type: ignore[arg-type]
     config = SelectionConfig(selector, budgets=budgets(count, len(table), kind), nested=kind == "nested")
     derived = derived_from(table, config, source_caps=None if caps is None else np.array(caps))
     row = data.draw(st.integers(0, len(table) - 1))
@@ -76,9 +78,10 @@ def test_needed_score_is_exact(
         assert row in with_score(derived, row, capability, higher)
 
 
-@given(score_tables(), st.integers(1, 40))
-def test_reasons_are_those_of_the_selection(table: ScoreTable, count: int) -> None:
-    config = SelectionConfig(budget=Budget(count=min(count, len(table))))
+@given(score_tables(), st.integers(1, 40), st.sampled_from(["best", "random"]))
+def test_reasons_are_those_of_the_selection(table: ScoreTable, count: int, take: str) -> None:
+    selector = MmssrSelector(take=take)  # type: ignore[arg-type]
+    config = SelectionConfig(selector, budget=Budget(count=min(count, len(table))))
     derived = derived_from(table, config)
     picks = {row["id"]: row for row in derived.selection.to_arrow(table).to_pylist()}
     for row in range(len(table)):
@@ -117,6 +120,21 @@ def test_one_line_for_each_fate() -> None:
     }
     with pytest.raises(UserError, match="'r9' is not among the 6 scored"):
         explain(derived, "r9")
+
+
+def test_a_random_order_is_told() -> None:
+    table = make_table([(0, [0], [score]) for score in (3.0, 5.0, 4.0, 0.1)])
+    derived = derived_from(table, SelectionConfig(MmssrSelector(take="random"), budget=Budget(count=1)))
+    order = np.argsort(candidates_of(table).tie[:3]).tolist()
+    first, last = order[0], order[2]
+    assert derived.selection.rows.tolist() == [first]
+    score = (3, 5, 4)[first]
+    assert explain(derived, f"r{first}").reason == (
+        f"taken in round 1 for a, score {score}: rank 1 of 3 in the group v+art"
+    )
+    told = explain(derived, f"r{last}")
+    assert told.reason == "not taken: number 3 in the random order of 3 for a in the group v+art, which gave 1"
+    assert told.needed == {"a": None}, "no score helps a sample that is eligible already"
 
 
 def test_rivals_explain_themselves() -> None:

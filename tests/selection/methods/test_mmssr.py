@@ -44,6 +44,22 @@ def test_equals_the_description(table: ScoreTable, count: int, threshold: float,
 
 
 @given(score_tables(), st.integers(1, 40), THRESHOLDS)
+def test_random_takes_the_eligible_as_if_they_were_equal(table: ScoreTable, count: int, threshold: float) -> None:
+    """Also where equal scores are ordered by the file; the scores that are recorded are the samples' own."""
+    shuffled = candidates_of(table).tie
+    by_file = candidates_of(table, tie=np.arange(len(table), dtype=np.uint64), shuffled=shuffled)
+    equal = {name: np.where(column > threshold, np.float32(1), 0) for name, column in table.scores.items()}
+    expected = reference(
+        candidates_of(dataclasses.replace(table, scores=equal)), table.capabilities, 0.5, min(count, len(table)),
+        cap_takes=True,
+    )  # fmt: skip
+    selector = MmssrSelector(threshold=threshold, take="random")
+    found = selector.select(by_file, [Budget(count=min(count, len(table)))])
+    assert picks_of(found) == expected
+    np.testing.assert_array_equal(found.score, [table.scores[c][row] for row, c, _, _ in expected])
+
+
+@given(score_tables(), st.integers(1, 40), THRESHOLDS)
 def test_budget_is_met_when_it_can_be(table: ScoreTable, count: int, threshold: float) -> None:
     count = min(count, len(table))
     found = MmssrSelector(threshold=threshold).select(candidates_of(table), [Budget(count=count)])
