@@ -1,9 +1,9 @@
 r"""Runs the cells of configs/evidence.py that the committed results do not hold, and adds them there.
 
-    python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4
-    python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4 --family=ablations
-    python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4 --family=ablations --only=placebo
-    python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4 --list
+    python benchmarks/evidence.py --workdir=runs/evidence --seeds=5-9
+    python benchmarks/evidence.py --workdir=runs/evidence --seeds=5-9 --family=ablations
+    python benchmarks/evidence.py --workdir=runs/evidence --seeds=5-9 --family=ablations --only=placebo
+    python benchmarks/evidence.py --workdir=runs/evidence --seeds=5-9 --list
     python benchmarks/evidence.py --workdir=runs/again --seeds=0 --only=ours/mmssr-p10 --again
     python docs/make_evidence.py
 
@@ -36,11 +36,11 @@ from benchmarks.evidence_run import (  # noqa: E402
     planned,
     replicates,
 )
-from configs.evidence import FAMILIES  # noqa: E402
+from configs.evidence import FAMILIES, SEEDS  # noqa: E402
 from mmssr_jax.evaluation.evidence_cells import read_cells, result_file  # noqa: E402
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/evidence", "folder of the replicates")
-_SEEDS = flags.DEFINE_string("seeds", "0-4", "replicates: numbers and ranges, such as 0-2,7")
+_SEEDS = flags.DEFINE_string("seeds", SEEDS, "replicates: numbers and ranges, such as 0-2,7")
 _FAMILY = flags.DEFINE_enum("family", "main", list(FAMILIES), "which cells")
 _ONLY = flags.DEFINE_list("only", [], "only these: METHOD, ARM or VARIANT/ARM")
 _RESULTS = flags.DEFINE_string("results", None, "folder of the results; docs/evidence, at a scale WORKDIR/results")

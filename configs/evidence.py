@@ -57,6 +57,7 @@ PRIMARY: dict[str, Any] = {
     "measure": "acc_norm over option texts, mean over skills",
 }
 BUDGETS = {"p05": {"ratio": 0.05}, "p10": {"ratio": 0.1}, "p30": {"ratio": 0.3}}
+SEEDS = "5-9"  # the replicates of this comparison
 FIRST_SEED = 1000
 BENCHMARK_SEED = 100_000  # plus the replicate's
 OCR = "optical_character_recognition"

@@ -53,9 +53,9 @@ DESIGN = f"""\
 | matched | random, with mmSSR's counts in every cell of source and styles |
 | top | highest mean calibrated score, without mmSSR's rule |
 | mmSSR, paper's scorer | mmSSR's rule on expected scores above 0.5; the scorer knows the judged samples only |
-| mmSSR, ours | mmSSR's rule on the best calibrated scores (1.5 times the share of each); the scorer knows the pool |
+| mmSSR, ours | mmSSR's rule on calibrated scores, at random among the best (above 2.5, and 3 times the share of each); the scorer knows the pool |
 | unflawed | random without flaws: what a perfect filter leaves to chance |
-| oracle | mmSSR's rule on the true ratings |
+| oracle | mmSSR's rule on the true ratings, at random among those of 3 and more |
 | oracle_top | highest mean true rating, without the rule |"""
 
 LABELS = {
@@ -83,9 +83,11 @@ LABELS = {
     "ablation ours/ungrouped-p10": "no groups",
     "ablation ours/placebo-p10": "scores permuted inside cells",
     "ablation ours/ocr-p10": "1 capability (OCR) instead of 14",
-    "ablation ours/best_half-p10": "eligible: the best half of each capability",
-    "ablation ours/best_tenth-p10": "eligible: the best tenth",
-    "ablation ours/above_3-p10": "eligible: calibrated scores above 3",
+    "ablation ours/best_first-p10": "the best first, not at random",
+    "ablation ours/few_best-p10": "eligible: 1.5 times the share; the best first, as in the first comparison",
+    "ablation ours/few-p10": "eligible: 1.5 times the share of each capability, not 3 times",
+    "ablation ours/best_tenth-p10": "eligible: the best tenth of each capability above 2.5",
+    "ablation ours/rated_3-p10": "eligible: all calibrated scores above 2.5",
     "pool flaws_0": "no flaws",
     "pool flaws_10": "10 % flaws",
     "pool ours": "25 % flaws, as above",
@@ -143,7 +145,7 @@ def plan_table(replicates: int = 5) -> str:
         scorers = sum("scorer" in arms and variant != "other_world" for variant, arms in plan.items())
         extra = 2 * _SCALE.steps / STEPS_PER_SECOND + 8 * SCORING if family == "rivals" else 0.0
         hours = replicates * (sum(seconds for _, seconds in parts) + extra) / 3600
-        command = f"python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-{replicates - 1}"
+        command = f"python benchmarks/evidence.py --workdir=runs/evidence --seeds={evidence.SEEDS}"
         command += "" if family == "main" else f" --family={family}"
         runs = replicates * sum(runs for runs, _ in parts)
         lines.append(f"| `{command}` | {runs} | {replicates * scorers} | {hours:.1f} h |")

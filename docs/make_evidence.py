@@ -38,7 +38,7 @@ Results = Sequence[ReplicateResults]
 
 def command(family: str) -> str:
     """The command that runs a family."""
-    return f"python benchmarks/evidence.py --workdir=runs/evidence --seeds=0-4 --family={family}"
+    return f"python benchmarks/evidence.py --workdir=runs/evidence --seeds={evidence.SEEDS} --family={family}"
 
 
 def not_run(family: str) -> str:
@@ -222,8 +222,8 @@ def ablation_section(results: Results) -> str:
             "not_kept/mmssr-p10", "cross_entropy/mmssr-p10", "ours/expected-p10", "ours/likelihood-p10",
             "judged_100/mmssr-p10", "judged_300/mmssr-p10", "judged_3000/mmssr-p10", "noise_0/mmssr-p10",
             "noise_2/mmssr-p10", "ours/sources-p10", "ours/styles-p10",
-            "ours/ungrouped-p10", "ours/placebo-p10", "ours/ocr-p10", "ours/best_half-p10", "ours/best_tenth-p10",
-            "ours/above_3-p10",
+            "ours/ungrouped-p10", "ours/placebo-p10", "ours/ocr-p10", "ours/best_first-p10", "ours/few_best-p10",
+            "ours/few-p10", "ours/best_tenth-p10", "ours/rated_3-p10",
         )
     }  # fmt: skip
     pools = {
