@@ -9,29 +9,25 @@ replicate and selection at a tenth:
 | --- | --- |
 | flawed | share of the picks |
 | empty | capabilities that chose no sample; None for methods without capabilities |
-| answers | of the picks without a flaw: effective number of different answers a skill (the exponential of the entropy), mean over skills |
+| answers | of the picks without a flaw: answers a skill, the exponential of their entropy; mean over skills |
 | level | of the same: mean difficulty, 1 to 3 |
 """
 
 from __future__ import annotations
 
-import collections
 import json
 import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from absl import app, flags
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
+from benchmarks.composition_run import composition  # noqa: E402
 from benchmarks.evidence_run import replicates  # noqa: E402
 from configs.evidence import SEEDS  # noqa: E402
 from mmssr_jax.core import files  # noqa: E402
-from mmssr_jax.core.vocabulary import SLUGS  # noqa: E402
 from mmssr_jax.core.workdir import Workdir  # noqa: E402
 from mmssr_jax.pool.pool import open_pool  # noqa: E402
 
@@ -40,28 +36,6 @@ _SEEDS = flags.DEFINE_string("seeds", SEEDS, "replicates: numbers and ranges, su
 _OUT = flags.DEFINE_string(
     "out", None, "JSON file; replicates that it has and that are not asked for stay", required=True
 )
-
-
-def effective(values: Iterable[Any]) -> float:
-    """The exponential of the entropy of values, 0 without any."""
-    counts = np.array(list(collections.Counter(values).values()), float)
-    shares = counts / counts.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum())) if len(counts) else 0.0
-
-
-def composition(
-    picks: list[dict[str, Any]], truth: Mapping[str, dict[str, Any]], answers: Mapping[str, str]
-) -> dict[str, Any]:
-    """The numbers of one selection; see the module."""
-    sound = [truth[p["id"]] for p in picks if not truth[p["id"]]["flaw"]]
-    by_skill = [[answers[row["id"]] for row in sound if row["kind"] == skill] for skill in SLUGS]
-    chose = {p["capability"] for p in picks} - {None, ""}
-    return {
-        "flawed": round(1 - len(sound) / len(picks), 4),
-        "empty": len(set(SLUGS) - chose) if chose else None,
-        "answers": round(float(np.mean([effective(found) for found in by_skill])), 2),
-        "level": round(float(np.mean([row["difficulty"] for row in sound])), 3),
-    }  # fmt: skip
 
 
 def main(argv: list[str]) -> None:

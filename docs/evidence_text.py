@@ -40,6 +40,10 @@ _PRIMARY = wrapped(
     f"{_SCALE.epochs:g} epochs, flawed pool, mean over skills of `acc_norm` over option texts. All other differences ",
     "of the main table are adjusted by Holm's method; those of the other tables are not, and show where to look.",
 )
+_OURS = wrapped(
+    "Of each capability, mmSSR, ours, draws at random from the calibrated scores above 2.5 (the judge would give 3 or ",
+    "more) that are among the pool's best, three times as many as its share of the budget.",
+)
 DESIGN = f"""\
 {_WORLD}
 
@@ -53,10 +57,12 @@ DESIGN = f"""\
 | matched | random, with mmSSR's counts in every cell of source and styles |
 | top | highest mean calibrated score, without mmSSR's rule |
 | mmSSR, paper's scorer | mmSSR's rule on expected scores above 0.5; the scorer knows the judged samples only |
-| mmSSR, ours | mmSSR's rule on calibrated scores, at random among the best (above 2.5, and 3 times the share of each); the scorer knows the pool |
+| mmSSR, ours | mmSSR's rule on calibrated scores, drawn from the best; the scorer knows the pool |
 | unflawed | random without flaws: what a perfect filter leaves to chance |
 | oracle | mmSSR's rule on the true ratings, at random among those of 3 and more |
-| oracle_top | highest mean true rating, without the rule |"""
+| oracle_top | highest mean true rating, without the rule |
+
+{_OURS}"""
 
 LABELS = {
     "mmssr": "mmSSR, ours",

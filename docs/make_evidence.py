@@ -22,6 +22,7 @@ sys.path.insert(0, str(DOCS.parent))
 from configs import evidence  # noqa: E402
 from docs import markdown  # noqa: E402
 from docs.evidence_figures import budget_curves, radar_figure  # noqa: E402
+from docs.evidence_first import FIRST, composition_table, first_section  # noqa: E402
 from docs.evidence_text import DESIGN, HEAD, LABELS, LIMITS, QUESTION, gpu_costs, plan_table  # noqa: E402
 from docs.markdown import points, table  # noqa: E402
 from mmssr_jax.core import files  # noqa: E402
@@ -33,6 +34,13 @@ from mmssr_jax.report.numbers import count, fixed, percent  # noqa: E402
 PAGE, RESULTS = DOCS / "evidence.md", DOCS / "evidence"
 METHOD, RANDOM = str(evidence.PRIMARY["method"]), str(evidence.PRIMARY["baseline"])
 FULL, BASE = "ours/full", "ours/base"
+FIRST_SELECTIONS = {name: name.removesuffix("-p10") for name in ("random-p10", "matched-p10")}
+FIRST_SELECTIONS |= {"mmssr-p10": "mmSSR", "unflawed-p10": "unflawed"}
+SELECTIONS = {
+    "random-p10": "random", "matched-p10": "matched", "few_best-p10": "mmSSR, few, the best first",
+    "best_first-p10": "mmSSR, the best first", "mmssr-p10": "mmSSR, ours", "unflawed-p10": "unflawed",
+    "oracle-p10": "oracle",
+}  # fmt: skip
 Results = Sequence[ReplicateResults]
 
 
@@ -274,13 +282,18 @@ def transfer_section(results: Results) -> str:
     return "\n\n".join(text)
 
 
-def rivals_section(results: Results) -> str:
-    """The published methods."""
+def rivals_section(results: Results, ours: Results) -> str:
+    """The published methods.
+
+    Args:
+      results: of both comparisons; no rule of mmSSR touches these cells.
+      ours: of this one, for mmSSR's row.
+    """
     pairs = {name: (f"ours/{name}-p10", RANDOM) for name in evidence.rivals()}
-    pairs["mmSSR, ours"] = (METHOD, RANDOM)
     if not any(common(results, [f"ours/{name}-p10"]) for name in evidence.rivals()):
         return not_run("rivals")
-    return compared(results, pairs, "rivals", head="− random (95 %)")
+    beside = compared(ours, {"mmSSR, ours": (METHOD, RANDOM)}, "main", head="− random (95 %)")
+    return f"{compared(results, pairs, 'rivals', head='− random (95 %)')}\n\nBeside them, mmSSR:\n\n{beside}"
 
 
 def diagnosis_section(results: Results) -> str:
@@ -339,13 +352,15 @@ def generate(folder: Path = RESULTS) -> str:
         "Question": QUESTION, "Design": DESIGN, "The ladder": ladder_section(folder),
         "The table": main_section(results), "Mixture and scores": split_section(results),
         "Figures": figure_section(results), "Cost and break-even": cost_section(results),
-        "Diagnosis": diagnosis_section(results), "The scorers": scorer_section(results),
+        "What the selections consist of": composition_table(folder, SELECTIONS, first=False),
+        "Diagnosis": diagnosis_section(results),
+        "The first comparison": first_section(folder, FIRST_SELECTIONS), "The scorers": scorer_section(results),
         "Equal tokens": tokens_section(results), "A pool without flaws": flaw_free_section(results),
         "Ablations": ablation_section(results), "Transfer": transfer_section(results),
-        "Rivals": rivals_section(results),
+        "Rivals": rivals_section([*read_results(folder / FIRST), *results], results),
         "Commands and costs": plan_table(), "The same on GPUs": gpu_costs(), "What this does not show": LIMITS,
     }  # fmt: skip
-    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+    body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items() if text)
     return f"{HEAD}\n{hurry(results)}\n\n{body}\n"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.composition_run import composition
 from configs import evidence
 from docs import evidence_text, make_evidence
 from mmssr_jax.evaluation.evidence_cells import ArmResult, read_results, write_results
@@ -158,3 +159,62 @@ def test_every_ablation_of_the_page_is_one_that_is_run():
     assert shown <= planned
     pools = {key.partition(" ")[2] for key in evidence_text.LABELS if key.startswith("pool ")}
     assert all({f"{pool}/mmssr-p10", f"{pool}/random-p10"} <= planned for pool in pools)
+
+
+def first_results(folder: Path) -> None:
+    """Two replicates of the first comparison, and what their selections and those of a later one consist of."""
+    for number, gain in enumerate((-3.0, -5.0)):
+        values = {f"ours/{m}-p10": 40.0 + plus for m, plus in
+                  {"random": 0.0, "matched": 1.0, "mmssr": gain, "unflawed": 6.0}.items()}  # fmt: skip
+        values |= {"flaws_0/random-p10": 50.0, "flaws_0/mmssr-p10": 40.0 + number}
+        content = {"replicate": number, "config": "cafe", "libraries": {}, "scorers": {}, "stages": STAGES}
+        cells = {name: make_cell(name, value) for name, value in values.items()}
+        write_results(folder / "first" / "main" / f"{number}.json", content, cells)
+    one = {"flawed": 0.1, "empty": 3, "answers": 3.0, "level": 1.5}
+    composed = {"0": {"mmssr-p10": one}, "1": {"mmssr-p10": {**one, "empty": 4, "answers": 3.5}}}
+    composed["7"] = {"mmssr-p10": {**one, "empty": 0}, "random-p10": {**one, "empty": None}}
+    (folder / "composition.json").write_text(json.dumps(composed))
+
+
+def test_the_first_comparison_has_a_section_of_its_own(folder: Path):
+    before = section(make_evidence.generate(folder), "The table")
+    first_results(folder)
+    text = make_evidence.generate(folder)
+    assert section(text, "The table") == before, "its results are in no other table"
+    first = section(text, "The first comparison")
+    assert "| 10 % | −4.0 (−16.7 to 8.7) | +1.0 (1.0 to 1.0) | −5.0 (−17.7 to 7.7) | +6.0 (6.0 to 6.0) |" in first
+    assert "it lost more (−9.5 (−15.9 to −3.1))" in " ".join(first.split())
+    assert "Replicates 0, 1." in first
+    assert "| mmSSR | 10.0 % | 3.5 | 3.2 | 1.50 |" in first
+    later = section(text, "What the selections consist of")
+    assert "Replicates 7." in later
+    assert "| random | 10.0 % | – | 3.0 | 1.50 |" in later
+    assert "| mmSSR, ours | 10.0 % | 0.0 | 3.0 | 1.50 |" in later
+
+
+def test_rivals_of_the_first_comparison_count(folder: Path):
+    first_results(folder)
+    path = folder / "first" / "main" / "0.json"
+    saved = json.loads(path.read_text())
+    saved["cells"]["ours/icons-p10"] = {**saved["cells"]["ours/random-p10"], "value": 38.0}
+    path.write_text(json.dumps(saved))
+    rivals = section(make_evidence.generate(folder), "Rivals")
+    assert "| icons | 38.0 | −2.0 | 25.0 % | 1 |" in rivals
+    assert "| mmSSR, ours | 46.0 | +4.0 (1.5 to 6.5) | 25.0 % | 3 |" in rivals, "this comparison's alone"
+
+
+def test_what_a_selection_consists_of():
+    truth = {
+        "a": {"id": "a", "flaw": "", "kind": evidence.OCR, "difficulty": 1},
+        "b": {"id": "b", "flaw": "", "kind": evidence.OCR, "difficulty": 3},
+        "c": {"id": "c", "flaw": "blank_image", "kind": evidence.OCR, "difficulty": 3},
+        "d": {"id": "d", "flaw": "", "kind": "stem_knowledge", "difficulty": 2},
+    }
+    picks = [{"id": i, "capability": evidence.OCR} for i in "abcd"]
+    found = composition(picks, truth, {"a": "x", "b": "y", "c": "z", "d": "x"})
+    # two different answers of one skill, one of another, none of the other twelve: (2 + 1) / 14
+    assert found == {"flawed": 0.25, "empty": 13, "answers": 0.21, "level": 2.0}
+    without = [{**pick, "capability": None} for pick in picks[:2]]
+    assert composition(without, truth, {"a": "x", "b": "x"}) == {
+        "flawed": 0.0, "empty": None, "answers": 0.07, "level": 2.0,
+    }  # fmt: skip
