@@ -138,7 +138,7 @@ class MmssrSelector(Selector):
             return {}
         thresholds = self._thresholds_of(run)
         if self.threshold_quantile is not None:  # one other score must not move the thresholds of all
-            fixed = dataclasses.replace(self, threshold_quantile=None, thresholds=thresholds)
+            fixed = dataclasses.replace(self, threshold_quantile=None, least_threshold=None, thresholds=thresholds)
             run = dataclasses.replace(run, selector=fixed)
         if self.take == "random":
             table = dataclasses.replace(run.table, scores={**run.table.scores, **self._order(run.table, thresholds)})

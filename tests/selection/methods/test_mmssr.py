@@ -275,6 +275,10 @@ def test_a_quantile_has_a_lower_bound() -> None:
     bounded = MmssrSelector(threshold_quantile=0.5, least_threshold=2.5)
     assert [bounded.threshold_of(table, name) for name in "ab"] == [3.0, 2.5]
     assert MmssrSelector(threshold_quantile=0.5).threshold_of(table, "b") == 1.0
+    candidates, budgets = candidates_of(table), (Budget(count=1),)
+    run = SelectionRun(bounded, budgets, candidates, Excluded({}), bounded.select(candidates, budgets))
+    assert run.selection.rows.tolist() == [3], "of a, the best"
+    assert bounded.needed_scores(run, 2) == {"a": 5.0, "b": None}
     with pytest.raises(ValueError, match="least_threshold bounds a threshold_quantile, which is not set"):
         MmssrSelector(least_threshold=1.0)
 
