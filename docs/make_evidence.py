@@ -307,6 +307,7 @@ def diagnosis_section(results: Results) -> str:
         "the scorer: the truth in its place (oracle − mmSSR)": ("ours/oracle-p10", METHOD),
         "the rule: the truth without groups (oracle_top − oracle)": ("ours/oracle_top-p10", "ours/oracle-p10"),
         "the rule with a perfect scorer (oracle − random)": ("ours/oracle-p10", RANDOM),
+        "the rule: evening out where nothing is flawed (oracle − unflawed)": ("ours/oracle-p10", "ours/unflawed-p10"),
         "the training: twice the steps (mmSSR − random)": ("ours/mmssr-p10-base-2", "ours/random-p10-base-2"),
         "the world: is it learnable (full − start)": (FULL, BASE),
         "the world: do flaws cost something here (unflawed − random)": ("ours/unflawed-p10", RANDOM),
