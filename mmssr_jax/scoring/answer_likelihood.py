@@ -10,6 +10,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmssr_jax.core.sample import IMAGE_TAG, Sample
 from mmssr_jax.data.batch import Batch
@@ -18,6 +19,7 @@ from mmssr_jax.models.vlm import VLM
 # Targets of a row whose logits are computed at a time. It bounds the memory for logits to [B, 16, V], and steps beyond
 # the longest answers of a batch are skipped, so that the cost follows the answers and not the shape of the batch.
 _TARGETS_AT_ONCE = 16
+_OFFSET = 0.01  # nats; below that a model is certain, and the logarithm is noise
 
 
 def mean_answer_nll(model: VLM, hidden: jax.Array, batch: Batch) -> jax.Array:
@@ -57,6 +59,11 @@ def answer_nll(model: VLM, batch: Batch) -> jax.Array:
     """`mean_answer_nll` of a batch from a forward pass of its own, float32 [B]."""
     hidden_BLD = model(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)
     return mean_answer_nll(model, hidden_BLD, batch)
+
+
+def log_nll(nll: np.ndarray) -> np.ndarray:
+    """log(nll + 0.01) of mean -log p in nats, float64 [n]; NaN where there is none."""
+    return np.log(np.maximum(np.asarray(nll, np.float64), 0) + _OFFSET)
 
 
 def without_images(sample: Sample) -> Sample:

@@ -25,11 +25,11 @@ import pyarrow as pa
 
 from mmssr_jax.core import tables
 from mmssr_jax.core.errors import UserError
+from mmssr_jax.scoring.answer_likelihood import log_nll
 from mmssr_jax.scoring.poisson_ridge import predicted
 
 _WINSOR = 0.01  # share of the fitted values at each end that are clipped, and all values beyond them
 _LOG_OFFSET = 0.1  # added to expected scores before their logarithm
-_NLL_OFFSET = 0.01  # the same for nll
 TEXT = "_text"  # ends the name of a capability's rating from the text alone
 
 
@@ -64,7 +64,7 @@ class Predictors:
         numbers = {n: np.log(np.maximum(values, 0) + _LOG_OFFSET) for n, values in scores.items()}
         numbers |= {n: column(n) for n in ("nll", "nll_blind") if n in table.schema.names}
         if "nll" in numbers:
-            numbers["log_nll"] = np.log(np.maximum(numbers["nll"], 0) + _NLL_OFFSET)
+            numbers["log_nll"] = log_nll(numbers["nll"])
         if "nll_blind" in numbers:  # how much the image helps: the two alone are almost one
             numbers["nll_gain"] = numbers["nll"] - numbers.pop("nll_blind")
         if "n_tokens" in table.schema.names:

@@ -79,9 +79,21 @@ def exclusions(table: ScoreTable, config: SelectionConfig) -> Excluded:
         reasons[f"not in only.{name}"] = ~mask
     for name, mask in filter_masks(table, config.exclude, "exclude").items():
         reasons[f"in exclude.{name}"] = mask
+    for name, share in (config.lowest or {}).items():
+        values = table.number(name)
+        known = np.isfinite(values)
+        reasons[f"no {name}"] = ~known
+        reasons[f"not among the lowest {100 * share:g} % of {name}"] = known & ~_lowest(values, share)
     for path in config.owned:
         reasons[f"owned ({Path(path).name})"] = mark_ids(table, Path(path), "owned")
     return Excluded(reasons)
+
+
+def _lowest(values: np.ndarray, share: float) -> np.ndarray:
+    """bool [rows]: the given share of the finite `values` (float [rows]) that are lowest, ties included."""
+    known = np.sort(values[np.isfinite(values)])
+    kept = round(share * len(known))
+    return values <= known[kept - 1] if kept else np.zeros(len(values), bool)
 
 
 def build(

@@ -57,6 +57,8 @@ class SelectionConfig:
         annotations. Where the method names its columns, only those are read. No scores are needed.
       only: keep rows that are in every list given.
       exclude: drop rows that are in any list given; `exclude.ids` is the opt-out list.
+      lowest: by feature, the share of the rows that have it to keep: those with its lowest values, ties included. A row
+        without the feature is dropped.
       require_ids: a file of ids that are selected before all others, whatever their scores.
       owned: files of ids, or folders of selections, that are in use already: they are not selected again.
       max_per_source: the maximum number of rows of any source.
@@ -82,6 +84,7 @@ class SelectionConfig:
     features: tuple[str, ...] = ()
     only: RowFilter = dataclasses.field(default_factory=RowFilter)
     exclude: RowFilter = dataclasses.field(default_factory=RowFilter)
+    lowest: Mapping[str, float] | None = None
     require_ids: str | None = None
     owned: tuple[str, ...] = ()
     max_per_source: int | None = None
@@ -101,6 +104,11 @@ class SelectionConfig:
             raise ValueError("a cap per source is below 0")
         if self.selector.needs.features is not None and not self.features:
             raise ValueError(f"the method {self.method} needs feature tables; give --WHERE.features=FILES")
+        wrong = next((name for name, share in (self.lowest or {}).items() if not 0 < share < 1), None)
+        if wrong is not None:
+            raise ValueError(f"lowest.{wrong} is a share of the rows, above 0 and below 1")
+        if self.lowest and not self.features:
+            raise ValueError(f"lowest needs feature tables; give --WHERE.features=FILES with {', '.join(self.lowest)}")
         if self.selector.needs.near_duplicates and self.near_duplicates is None:
             raise ValueError(f"the method {self.method} needs near_duplicates; {{}} takes the defaults")
         known = format_names()
@@ -159,6 +167,11 @@ class SelectionConfig:
     def capabilities(self) -> tuple[str, ...]:
         """The capabilities that the method's settings name; empty if it takes all of them, or none."""
         return tuple(getattr(self.selector, "capabilities", ()))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the feature tables that are read; empty for all."""
+        return (*needed, *(self.lowest or ())) if (needed := self.selector.needs.features) else ()
 
     def all_budgets(self) -> tuple[Budget, ...]:
         """`budgets` in the order given, or the single `budget`."""

@@ -26,9 +26,9 @@ import numpy as np
 
 from mmssr_jax.core.errors import UserError
 from mmssr_jax.selection.base import Budget, Candidates, Selection
+from mmssr_jax.selection.capability_rounds import Rounds
 from mmssr_jax.selection.method import Needs, SelectionRun, Selector, Standing
 from mmssr_jax.selection.needed_score import needed_score
-from mmssr_jax.selection.rounds import Rounds
 from mmssr_jax.selection.standings import standings_of
 from mmssr_jax.selection.table import ScoreTable
 

@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 
 from mmssr_jax.core import files, tables
 from mmssr_jax.core.artifact import MANIFEST, Artifact, input_digest
+from mmssr_jax.core.config import to_plain
 from mmssr_jax.core.model_folder import model_digest, model_folder
 from mmssr_jax.core.saved import read_saved
 from mmssr_jax.core.shards import ShardedJob
@@ -40,6 +41,7 @@ from mmssr_jax.stages.score.feature_sizes import log_sizes
 from mmssr_jax.stages.score.feature_tables import write_all
 from mmssr_jax.stages.score.official_answers import read_answers, write_answers
 from mmssr_jax.stages.score.scorer_quality import QualityConfig, measure, transfer_report
+from mmssr_jax.stages.score.surprise import write_surprise
 from mmssr_jax.stages.train_scorer import Questions, ScorerConfig, judgments_path
 
 
@@ -59,6 +61,8 @@ class ScoreConfig:
         out; "fit_held_out" on those that are: of the others the scorer has learned the ratings by heart, at least in
         part, so that a fit on them trusts its scores too much and the likelihood too little; or the path of the
         `calibration.json` of another score table. See `scoring.calibration`.
+      surprise: also write `features/surprise/`, how unlikely a sample's answers are beyond what its words account for
+        (`scoring.surprise`), which `config.select.selections.NAME.lowest` may filter by.
       official: also write `official/`, answer files of the official code, see `official_answers`.
       answers: folder of official answer files to read the scores from, instead of running a model.
       precision: compute dtype: "model" (as saved), "float32", "bfloat16", or "int8" weights.
@@ -75,12 +79,17 @@ class ScoreConfig:
     details: bool = False
     nll_blind: bool = False
     calibration: str = "none"
+    surprise: bool = False
     official: bool = False
     answers: str | None = None
     precision: Precision = "model"
     agreement: int = 0
     features: FeatureConfig = FeatureConfig()
     quality: QualityConfig = QualityConfig()
+
+    def __post_init__(self) -> None:
+        if self.surprise and self.answers is not None:
+            raise ValueError("surprise needs the likelihood of answers, which official answer files lack")
 
 
 def run(ctx: StageContext) -> None:
@@ -95,6 +104,8 @@ def run(ctx: StageContext) -> None:
     ctx.would("score: would score the pool with %s into %d shards", config.answers or config.model, config.shards)
     if config.features.kinds:
         ctx.would("score: would write the features %s", ", ".join(kind.name for kind in config.features.kinds))
+    if config.surprise:
+        ctx.would("score: would write the feature surprise")
     pool = open_pool(ctx.workdir.pool)
     if config.answers is not None:
         _take_answers(ctx, config, Path(config.answers), pool)
@@ -112,7 +123,8 @@ def run(ctx: StageContext) -> None:
     if judgments_path(ctx).exists():
         inputs["judgments"] = input_digest(judgments_path(ctx))
     # Settings that only affect speed may differ between the processes and runs that write one table.
-    settings = {"score": dataclasses.replace(config, threads=0, features=FeatureConfig()), "scorer": scorer}
+    of_scores = dataclasses.replace(config, threads=0, features=FeatureConfig())
+    settings = {"score": {k: v for k, v in to_plain(of_scores).items() if k != "surprise"}, "scorer": scorer}
     mesh, joint = inference_mesh(mesh_config(ctx)), spans_processes(mesh_config(ctx))
     check_rows(config.buckets.rows, mesh, field="config.score.buckets.rows")
     is_written = functools.partial(is_done, ctx.workdir.scores, shards=config.shards)
@@ -123,6 +135,8 @@ def run(ctx: StageContext) -> None:
         artifact = job.claim(claim, overwrite="score" in ctx.overwrite)
         if not artifact.done:
             _score(ctx, config, scorer, pool, folders, mesh, artifact, job)
+    if config.surprise:
+        write_surprise(ctx, pool, shards=config.shards, joint=joint)
     if config.features.kinds:
         write_all(
             ctx, config.features, pool, shards=config.shards, buckets=config.buckets, max_pixels=config.max_pixels,

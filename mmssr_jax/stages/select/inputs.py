@@ -57,6 +57,7 @@ class SelectionInputs:
     def table(self, config: SelectionConfig) -> ScoreTable:
         """The scores and features that a selection needs; if it needs no scores, the pool's ids and sources."""
         needs, features = config.selector.needs, config.features
+        wanted = (needs.features, tuple(config.lowest or ()))
         # Of a score table all known capabilities are read, of other files those that are named.
         by_name = config.capabilities and (config.extra_scores or self._scores_are_numbers())
         always = () if by_name else SLUGS
@@ -65,15 +66,14 @@ class SelectionInputs:
         scored = (*scored, config.calibrated)
         tables_alone = self.pool is None and not config.needs_scores
         if tables_alone:
-            scored = (*scored, features[:1], needs.features)
+            scored = (*scored, features[:1], wanted)
         if scored not in self._tables:
             self._tables[scored] = self._scores(config)
-        joined = (*scored, features, needs.features) if features else scored
+        joined = (*scored, features, wanted) if features else scored
         if joined not in self._tables:
             table = self._tables[scored]
-            columns: tuple[str, ...] = needs.features or ()
             for path in features[1:] if tables_alone else features:
-                table = join_features(table, feature_path(self.ctx, path), columns, columns)
+                table = join_features(table, feature_path(self.ctx, path), config.columns, config.columns)
             self._tables[joined] = table
         return self._tables[joined]
 
@@ -146,8 +146,8 @@ class SelectionInputs:
             return ScoreTable(ids, source, names, np.zeros((len(ids), 0), np.int16), (), {})
         if not config.features:
             raise UserError(f"ids_only: the method {config.method} reads no table, so there are no ids to select from")
-        columns = config.selector.needs.features
-        return read_numbers(feature_path(self.ctx, config.features[0]), () if columns is None else columns or None)
+        columns = tuple(config.lowest or ()) if config.selector.needs.features is None else config.columns or None
+        return read_numbers(feature_path(self.ctx, config.features[0]), columns)
 
     def _own_scores(self, config: SelectionConfig) -> ScoreTable:
         """The score table, or the columns of a file of numbers that the selection names."""

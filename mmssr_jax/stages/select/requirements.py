@@ -32,8 +32,10 @@ def requirements(ctx: StageContext, job: SelectionJob) -> list[str]:
         images = "from images" if needs.images else "as published not from images"
         target = "uses target data" if needs.target_data else "uses no target data"
         lines.append(f"its features are computed {images}; it {target}; {_TEXT_ONLY[needs.text_only]}")
+    if job.config.lowest:
+        lines.append(f"it reads the features {', '.join(job.config.lowest)} to filter by")
     for name in job.config.features:
-        lines += _table_size(ctx, name, needs.features or ())
+        lines += _table_size(ctx, name, job.config.columns)
     return lines
 
 
