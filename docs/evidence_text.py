@@ -67,6 +67,8 @@ DESIGN = f"""\
 LABELS = {
     "mmssr": "mmSSR, ours",
     "expected": "mmSSR, paper's scorer",
+    "unsurprising": "random among them",
+    "mmssr_unsurprising": "mmSSR among them",
     "full": "everything (FULL)",
     "base": "start",
     "ours/expected": "mmSSR, our scorer, expected scores",

@@ -22,6 +22,7 @@ sys.path.insert(0, str(DOCS.parent))
 from configs import evidence  # noqa: E402
 from docs import markdown  # noqa: E402
 from docs.evidence_figures import budget_curves, radar_figure  # noqa: E402
+from docs.evidence_filter import filter_section  # noqa: E402
 from docs.evidence_first import FIRST, composition_table, first_section  # noqa: E402
 from docs.evidence_text import DESIGN, HEAD, LABELS, LIMITS, QUESTION, gpu_costs, plan_table  # noqa: E402
 from docs.markdown import points, table  # noqa: E402
@@ -354,7 +355,7 @@ def generate(folder: Path = RESULTS) -> str:
         "The table": main_section(results), "Mixture and scores": split_section(results),
         "Figures": figure_section(results), "Cost and break-even": cost_section(results),
         "What the selections consist of": composition_table(folder, SELECTIONS, first=False),
-        "Diagnosis": diagnosis_section(results),
+        "Diagnosis": diagnosis_section(results), "A filter by surprise": filter_section(results, not_run("filter")),
         "The first comparison": first_section(folder, FIRST_SELECTIONS), "The scorers": scorer_section(results),
         "Equal tokens": tokens_section(results), "A pool without flaws": flaw_free_section(results),
         "Ablations": ablation_section(results), "Transfer": transfer_section(results),

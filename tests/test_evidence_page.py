@@ -65,7 +65,7 @@ def test_without_results_every_section_says_how_to_get_them(tmp_path: Path):
     for title, family in {
         "The table": "main", "Mixture and scores": "main", "Cost and break-even": "main", "Diagnosis": "main",
         "Equal tokens": "equal_tokens", "A pool without flaws": "flaw_free", "Ablations": "ablations",
-        "Transfer": "transfer", "Rivals": "rivals",
+        "Transfer": "transfer", "Rivals": "rivals", "A filter by surprise": "filter",
     }.items():  # fmt: skip
         assert f"Not run yet: `{make_evidence.command(family)}`" in section(text, title)
     assert "benchmarks/ladder.py" in section(text, "The ladder")
@@ -101,6 +101,21 @@ def test_split_cost_and_diagnosis(folder: Path):
     assert "| mmSSR, ours, p10 | 240 | 36 | 76.7 % | 0.7 |" in section(text, "Cost and break-even")
     assert "| random, p10 | 9 | 36 | 12.5 % | 0.0 |" in section(text, "Cost and break-even")
     assert "Not needed" in section(text, "Diagnosis")
+
+
+def test_a_filter_is_set_beside_random_and_mmssr(folder: Path):
+    for number, values in enumerate(((46.0, 47.0), (45.0, 48.0), (49.0, 52.0))):
+        path = folder / "main" / f"{number}.json"
+        saved = json.loads(path.read_text())
+        for method, value in zip(("unsurprising", "mmssr_unsurprising"), values, strict=True):
+            saved["cells"][f"ours/{method}-p10"] = {**saved["cells"]["ours/mmssr-p10"], "value": value, "flawed": 0.07}
+        path.write_text(json.dumps(saved))
+    text = section(make_evidence.generate(folder), "A filter by surprise")
+    # random 40, 42, 44; mmSSR 44, 45, 49
+    assert "| 10 % | random among them | 46.7 | +4.7 (0.9 to 8.5) | +0.7 (−2.2 to 3.5) | 7.0 % | 3 |" in text
+    assert "| 10 % | mmSSR among them | 49.0 | +7.0 (4.5 to 9.5) | +3.0 (3.0 to 3.0) | 7.0 % | 3 |" in text
+    assert "What mmSSR's rule adds to random within them: +2.3 (−0.5 to 5.2) at 10 %." in text
+    assert "60 % of the pool" in " ".join(text.split())
 
 
 def test_cells_without_results_are_named(folder: Path):
