@@ -47,8 +47,8 @@ def filter_section(results: Sequence[ReplicateResults], missing: str) -> str:
     share = 100 * evidence.UNSURPRISING["lowest"]["surprise"]
     return "\n\n".join([
         wrapped(
-            "Added after the main comparison was known, and chosen on replicates 100 to 102, which are in no table; its ",
-            f"intervals are not adjusted. Candidates are the {share:g} % of the pool whose answers are least unlikely ",
+            "Added after the main comparison was known, and chosen on replicates 100 to 102, which are in no table; ",
+            f"its intervals are not adjusted. Candidates are the {share:g} % of the pool whose answers are least unlikely ",
             "for their words: the logarithm of the answers' −log p under the scorer, less what a regression on the ",
             "n-grams of the pool's own texts predicts of it (`score.surprise`, `lowest`). It reads no rating and runs ",
             "no model again.",

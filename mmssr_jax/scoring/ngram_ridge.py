@@ -94,10 +94,14 @@ def fit_ngram_ridge(texts: Sequence[str], truth: np.ndarray, config: RidgeConfig
       ValueError: fewer than two samples.
     """
     config = config or RidgeConfig()
-    rows = len(texts)
+    return fit_to_counts(ngram_counts(texts, orders=config.orders, bits=config.bits), truth, config)
+
+
+def fit_to_counts(counts: sp.csr_matrix, truth: np.ndarray, config: RidgeConfig) -> NgramRidge:
+    """`fit_ngram_ridge` on the `ngram_counts` of the texts, for several fits to parts of them."""
+    rows = counts.shape[0]
     if rows < 2:
         raise ValueError(f"a ridge needs at least 2 training rows, got {rows}")
-    counts = ngram_counts(texts, orders=config.orders, bits=config.bits)
     order = np.random.default_rng(config.seed).permutation(rows)
     inner, fit = np.split(order, [max(1, round(rows * config.inner_share))])
     best = config.penalties[0]

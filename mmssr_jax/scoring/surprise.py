@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssr_jax.scoring.answer_likelihood import log_nll
-from mmssr_jax.scoring.ngram_ridge import NgramRidge, RidgeConfig, fit_ngram_ridge
+from mmssr_jax.scoring.ngram_ridge import NgramRidge, RidgeConfig, fit_to_counts, ngram_counts
 
 FOLDS = 5
 FITTED = 25_000  # samples that the regressions are fitted on, at most: four fifths of them each
@@ -43,11 +43,9 @@ class ExpectedNll:
         Raises:
           ValueError: fewer than two samples are outside a fold.
         """
-        ridges = []
-        for k in range(FOLDS):
-            rest = np.flatnonzero(fold != k)
-            ridges.append(fit_ngram_ridge([texts[int(n)] for n in rest], log_nll(nll[rest])[:, None], _RIDGE))
-        return cls(tuple(ridges))
+        counts, target = ngram_counts(texts, orders=_RIDGE.orders, bits=_RIDGE.bits), log_nll(nll)[:, None]
+        rest = [np.flatnonzero(fold != k) for k in range(FOLDS)]
+        return cls(tuple(fit_to_counts(counts[rows], target[rows], _RIDGE) for rows in rest))
 
     def surprise(self, texts: Sequence[str], nll: np.ndarray, fold: np.ndarray) -> np.ndarray:
         """Surprise, float32 [n], of samples as for `fit`; NaN where `nll` is."""
