@@ -48,10 +48,10 @@ def filter_section(results: Sequence[ReplicateResults], missing: str) -> str:
     return "\n\n".join([
         wrapped(
             "Added after the main comparison was known, and chosen on replicates 100 to 102, which are in no table; ",
-            f"its intervals are not adjusted. Candidates are the {share:g} % of the pool whose answers are least unlikely ",
-            "for their words: the logarithm of the answers' −log p under the scorer, less what a regression on the ",
-            "n-grams of the pool's own texts predicts of it (`score.surprise`, `lowest`). It reads no rating and runs ",
-            "no model again.",
+            f"its intervals are not adjusted. Candidates are the {share:g} % of the pool whose answers are least ",
+            "unlikely for their words: the logarithm of the answers' −log p under the scorer, less what a regression ",
+            "on the n-grams of the pool's own texts predicts of it (`score.surprise`, `lowest`). It reads no ",
+            "rating and runs no model again.",
         ),
         table(head, body),
         f"What mmSSR's rule adds to random within them: {added}.",
