@@ -176,6 +176,7 @@ def methods(budget: str) -> dict[str, dict[str, Any]]:
 
 
 TRUTH = ("unflawed", "oracle", "oracle_top")  # they read the pool's truth
+FILTERED = ("unsurprising", "mmssr_unsurprising")
 UNSCORED = ("random", "balanced", *TRUTH)  # they read no score table
 UPSTREAM = ("proxy", "warm_up")  # models that rivals' features come from; not evaluated
 
@@ -322,7 +323,9 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
         "one_added": ("scorer",),
         "thirteen": ("grown-p10", "scorer"),
     },
-    "filter": {"ours": tuple(arm for b in BUDGETS for arm in _at(b, "unsurprising", "mmssr_unsurprising"))},
+    "filter": {
+        "ours": tuple(arm for b in BUDGETS for arm in _at(b, *FILTERED)), "flaws_0": _at("p10", *FILTERED),
+    },
     "rivals": {"ours": _at("p10", *rivals())},
 }  # fmt: skip
 

@@ -13,8 +13,6 @@ from mmssr_jax.evaluation.evidence_cells import ReplicateResults
 from mmssr_jax.evaluation.evidence_table import common, difference
 from mmssr_jax.report.numbers import fixed, percent
 
-FILTERED = ("unsurprising", "mmssr_unsurprising")
-
 
 def filter_section(results: Sequence[ReplicateResults], missing: str) -> str:
     """Beside random and beside mmSSR without the filter, at every budget.
@@ -25,7 +23,7 @@ def filter_section(results: Sequence[ReplicateResults], missing: str) -> str:
     """
     body = []
     for key, budget in evidence.BUDGETS.items():
-        for method in FILTERED:
+        for method in evidence.FILTERED:
             name = f"ours/{method}-{key}"
             found = common(results, [name])
             if found:
