@@ -61,12 +61,15 @@ def get_config() -> ConfigDict:
         "shards": 4,
         "buckets": {"rows": 16, "lengths": (256, 288), "images": (1,)},
         "calibration": "fit_held_out",
+        "surprise": True,
         "quality": {"samples": 800, "pairs": 100},
     }
     budget = {"ratio": RATIO}
-    # Of 14 capabilities each takes 1.4 % of the pool; one and a half times as many, its best 2.1 % by calibrated score,
-    # are eligible. A fixed score would hardly leave any for some capabilities, and nearly all for others.
-    mmssr = {"method": "mmssr", "budget": budget, "calibrated": True, "threshold_quantile": 0.979}
+    # Candidates are the 60 % whose answers are least unlikely for their words. Of these each of 14 capabilities draws
+    # 1.4 % of the pool among its best 5.7 % by calibrated score, but nothing that the judge would give less than 3.
+    mmssr = {"method": "mmssr", "budget": budget, "calibrated": True, "take": "random"}
+    mmssr |= {"threshold_quantile": 0.943, "least_threshold": 2.5}
+    mmssr |= {"features": ("surprise",), "lowest": {"surprise": 0.6}}
     c.select = {"selections": {"mmssr": mmssr}}
     for seed in SEEDS:
         c.select.selections[f"matched_{seed}"] = {"method": "matched", "like": "mmssr", "budget": budget, "seed": seed}

@@ -42,8 +42,11 @@ def filter_section(results: Sequence[ReplicateResults], missing: str) -> str:
         for gap, budget in zip(rule, evidence.BUDGETS.values(), strict=True)
         if gap is not None
     )
+    clean = {LABELS[m]: difference(results, f"flaws_0/{m}-p10", "flaws_0/random-p10") for m in evidence.FILTERED}
+    known = [f"{words} {points(gap)}" for words, gap in clean.items() if gap is not None]
+    cost = f"In a pool without flaws, beside its random tenth: {', '.join(known)}." if known else ""
     share = 100 * evidence.UNSURPRISING["lowest"]["surprise"]
-    return "\n\n".join([
+    text = [
         wrapped(
             "Added after the main comparison was known, and chosen on replicates 100 to 102, which are in no table; ",
             f"its intervals are not adjusted. Candidates are the {share:g} % of the pool whose answers are least ",
@@ -53,4 +56,6 @@ def filter_section(results: Sequence[ReplicateResults], missing: str) -> str:
         ),
         table(head, body),
         f"What mmSSR's rule adds to random within them: {added}.",
-    ])  # fmt: skip
+        cost,
+    ]
+    return "\n\n".join(part for part in text if part)

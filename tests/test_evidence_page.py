@@ -109,12 +109,15 @@ def test_a_filter_is_set_beside_random_and_mmssr(folder: Path):
         saved = json.loads(path.read_text())
         for method, value in zip(("unsurprising", "mmssr_unsurprising"), values, strict=True):
             saved["cells"][f"ours/{method}-p10"] = {**saved["cells"]["ours/mmssr-p10"], "value": value, "flawed": 0.07}
+        for method, value in (("random", 50.0), ("unsurprising", 48.0 + number)):
+            saved["cells"][f"flaws_0/{method}-p10"] = {**saved["cells"]["ours/mmssr-p10"], "value": value}
         path.write_text(json.dumps(saved))
     text = section(make_evidence.generate(folder), "A filter by surprise")
     # random 40, 42, 44; mmSSR 44, 45, 49
     assert "| 10 % | random among them | 46.7 | +4.7 (0.9 to 8.5) | +0.7 (−2.2 to 3.5) | 7.0 % | 3 |" in text
     assert "| 10 % | mmSSR among them | 49.0 | +7.0 (4.5 to 9.5) | +3.0 (3.0 to 3.0) | 7.0 % | 3 |" in text
     assert "What mmSSR's rule adds to random within them: +2.3 (−0.5 to 5.2) at 10 %." in text
+    assert "In a pool without flaws, beside its random tenth: random among them −1.0 (−3.5 to 1.5)." in text
     assert "60 % of the pool" in " ".join(text.split())
 
 

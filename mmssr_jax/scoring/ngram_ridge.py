@@ -98,7 +98,7 @@ def fit_ngram_ridge(texts: Sequence[str], truth: np.ndarray, config: RidgeConfig
 
 
 def fit_to_counts(counts: sp.csr_matrix, truth: np.ndarray, config: RidgeConfig) -> NgramRidge:
-    """`fit_ngram_ridge` on the `ngram_counts` of the texts, for several fits to parts of them."""
+    """`fit_ngram_ridge` on the `ngram_counts` [m, 2^bits] of m texts, for several fits to parts of them."""
     rows = counts.shape[0]
     if rows < 2:
         raise ValueError(f"a ridge needs at least 2 training rows, got {rows}")

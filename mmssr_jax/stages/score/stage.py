@@ -89,7 +89,10 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         if self.surprise and self.answers is not None:
-            raise ValueError("surprise needs the likelihood of answers, which official answer files lack")
+            raise ValueError(
+                "surprise needs the likelihood of answers, which official answer files lack; set surprise=false, and "
+                "config.select.selections.NAME.lowest=none where it is used"
+            )
 
 
 def run(ctx: StageContext) -> None:

@@ -201,6 +201,21 @@ def feature_path(ctx: StageContext, name: str) -> Path:
     return written if written.is_dir() else Path(name)
 
 
+def _feature_table(ctx: StageContext, name: str) -> Path:
+    """`feature_path`.
+
+    Raises:
+      UserError: nothing is there.
+    """
+    path = feature_path(ctx, name)
+    if not path.exists():
+        raise UserError(
+            f"config.select: there is no feature table {name!r}, neither in features/ nor as a path; the stage score "
+            "makes surprise (config.score.surprise=true) and what config.score.features.kinds names"
+        )
+    return path
+
+
 def input_digests(
     ctx: StageContext, job: SelectionJob, scores: Path, jobs: Mapping[str, SelectionJob]
 ) -> dict[str, str]:
@@ -224,7 +239,7 @@ def input_digests(
     for path in job.config.extra_scores:
         inputs[f"extra_scores {path}"] = scores_digest(Path(path))
     for path in job.config.features:
-        inputs[f"features {path}"] = scores_digest(feature_path(ctx, path))
+        inputs[f"features {path}"] = scores_digest(_feature_table(ctx, path))
     lists = [job.config.only.ids, job.config.exclude.ids, job.config.require_ids, *job.config.owned]
     for path in (p for p in lists if p is not None):
         inputs[f"ids {path}"] = ids_lib.digest(Path(path))

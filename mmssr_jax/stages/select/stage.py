@@ -47,6 +47,8 @@ def run(ctx: StageContext) -> None:
     """
     config = ctx.section(STAGE, SelectConfig)
     scores = Path(config.scores) if config.scores else ctx.workdir.scores
+    if config.scores and not scores.exists():
+        raise UserError(f"config.select.scores={scores}: no such score file or folder")
     jobs = plan(config)
     by_folder = {job.folder: job for job in jobs}
     for job in jobs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -78,6 +80,15 @@ def test_a_method_with_columns_of_its_own_reads_the_filters_too(surprised: Workd
 def test_what_cannot_be_filtered_by_is_one_line(surprised: Workdir, section, message):
     with pytest.raises(UserError, match=message):
         run(surprised, {"wrong": {"method": "random", "budget": {"count": 3}, **section}})
+
+
+def test_a_table_that_is_not_there_says_what_makes_it(workdir: Workdir):
+    message = (
+        "config.select: there is no feature table 'surprise', neither in features/ nor as a path; the stage score makes "
+        "surprise (config.score.surprise=true) and what config.score.features.kinds names"
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        run(workdir, {"wrong": {"method": "random", "budget": {"count": 3}, **LOWEST}})
 
 
 def test_without_a_pool_the_feature_of_the_first_table_is_read(surprised: Workdir):
