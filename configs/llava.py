@@ -89,8 +89,8 @@ def get_config() -> ConfigDict:
     c.score = {"shards": 8, "buckets": {"rows": 16, "lengths": (384, 512, 640, 832), "images": (0, 1, 2, 5)}}
     c.score.update({"calibration": "fit_held_out", "surprise": True})
     budget = {"ratio": 0.1}
-    # Each of 14 capabilities takes 0.7 % of the pool; it draws among its best 2.9 % by calibrated score, but nothing that
-    # rounds to 1 or 0: of a capability that the judge hardly ever gave, the best are noise.
+    # Each of 14 capabilities takes 0.7 % of the pool; it draws among its best 2.9 % by calibrated score, but nothing
+    # that rounds to 1 or 0: of a capability that the judge hardly ever gave, the best are noise.
     mmssr = {"method": "mmssr", "budget": budget, "calibrated": True, "take": "random"}
     mmssr |= {"threshold_quantile": 0.971, "least_threshold": 1.5}
     mmssr |= {"features": ("surprise",), "lowest": {"surprise": 0.4}}

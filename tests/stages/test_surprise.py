@@ -119,5 +119,5 @@ def test_too_few_answers_are_one_line(scored: StageContext):
 
 
 def test_official_answers_have_no_likelihood(tmp_path: Path):
-    with pytest.raises(UserError, match="surprise needs the likelihood of answers.*set surprise=false"):
+    with pytest.raises(UserError, match=r"surprise needs the likelihood of answers.*set surprise=false"):
         score_stage.run(_context(tmp_path, tmp_path, answers="answers"))

@@ -84,8 +84,8 @@ def test_what_cannot_be_filtered_by_is_one_line(surprised: Workdir, section, mes
 
 def test_a_table_that_is_not_there_says_what_makes_it(workdir: Workdir):
     message = (
-        "config.select: there is no feature table 'surprise', neither in features/ nor as a path; the stage score makes "
-        "surprise (config.score.surprise=true) and what config.score.features.kinds names"
+        "config.select: there is no feature table 'surprise', neither in features/ nor as a path; the stage score "
+        "makes surprise (config.score.surprise=true) and what config.score.features.kinds names"
     )
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         run(workdir, {"wrong": {"method": "random", "budget": {"count": 3}, **LOWEST}})
