@@ -28,7 +28,8 @@ Choices made before its first run:
   because a workdir holds one scorer. Both write expected and calibrated scores, so that the method
   `expected` (expected scores above 0.5, best first, the counterpart of the published rule "more than 0") and the method
   `mmssr` (calibrated scores above 2.5, a rating of 3, and among the best 3 times the capability's share of the budget;
-  of these at random, as in configs/tiny.py) make 2 x 2 with the two. `expected` of "paper" is the paper's.
+  of these at random, as in configs/tiny.py, which also filters) make 2 x 2 with the two. `expected` of "paper" is the
+  paper's.
 * **Methods**: what a diagnosis needs. `balanced` (random, equally many of each source) rather than `proportional`,
   which differs from `random` by less than its noise; `matched` for the mixture; `top` for scores without mmSSR's rule;
   `oracle` for a perfect scorer, `oracle_top` for that without the rule, `unflawed` for a perfect filter; `longest`.

@@ -65,11 +65,11 @@ def get_config() -> ConfigDict:
         "quality": {"samples": 800, "pairs": 100},
     }
     budget = {"ratio": RATIO}
-    # Candidates are the 60 % whose answers are least unlikely for their words. Of these each of 14 capabilities draws
-    # 1.4 % of the pool among its best 5.7 % by calibrated score, but nothing that the judge would give less than 3.
+    # Candidates are the half whose answers are least unlikely for their words. Of these each of 14 capabilities draws
+    # 1.4 % of the pool among its best 4.3 % by calibrated score, but nothing that the judge would give less than 3.
     mmssr = {"method": "mmssr", "budget": budget, "calibrated": True, "take": "random"}
-    mmssr |= {"threshold_quantile": 0.943, "least_threshold": 2.5}
-    mmssr |= {"features": ("surprise",), "lowest": {"surprise": 0.6}}
+    mmssr |= {"threshold_quantile": 0.957, "least_threshold": 2.5}
+    mmssr |= {"features": ("surprise",), "lowest": {"surprise": 0.5}}
     c.select = {"selections": {"mmssr": mmssr}}
     for seed in SEEDS:
         c.select.selections[f"matched_{seed}"] = {"method": "matched", "like": "mmssr", "budget": budget, "seed": seed}

@@ -135,12 +135,13 @@ def main_section(results: Results) -> str:
     """The table, by budget."""
     names = main_names()
     made = {row.name: row for row in rows(results, names, baseline=baselines(names), full=FULL, primary=METHOD)}
+    seen = {name: len(common(results, [name])) for name in made}
     if not made:
         return not_run("main")
     hashes = sorted({r.configs["main"] for r in results if "main" in r.configs})
     head = ("selection", "accuracy", "− random (95 %)", "p (Holm)", "/FULL", ">Rand", "rows", "flawed")
     text = [
-        f"Config `{'`, `'.join(hashes)}`, replicates {replicate_numbers(results, list(made))}; "
+        f"Config `{'`, `'.join(hashes)}`, replicates {replicate_numbers(results, [max(seen, key=seen.__getitem__)])}; "
         f"primary endpoint: {points(made[METHOD].difference if METHOD in made else None)}, not adjusted."
     ]
     groups = {"Start and whole pool": [BASE, FULL]}
@@ -153,7 +154,9 @@ def main_section(results: Results) -> str:
                 p = "primary" if name == METHOD else fixed(row.p_holm, 3)
                 full = "–" if row.over_full is None else fixed(row.over_full.mean, 1)
                 above = "–" if row.above is None else f"{row.above} of {len(skills(results, name))}"
-                body.append((label(name), fixed(row.mean, 1), points(row.difference), p, full, above, count(row.rows),
+                few = "" if seen[name] == max(seen.values()) else f" ({seen[name]} of {max(seen.values())} replicates)"
+                words = f"{label(name)}{few}"
+                body.append((words, fixed(row.mean, 1), points(row.difference), p, full, above, count(row.rows),
                              percent(row.flawed)))  # fmt: skip
         text.append(f"**{title}**\n\n{table(head, body)}")
     return "\n\n".join(text)

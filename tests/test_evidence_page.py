@@ -93,6 +93,16 @@ def test_the_rows_of_the_table(folder: Path):
     assert text.index("**5 %**") < text.index("**10 %**") < text.index("**30 %**")
 
 
+def test_a_row_of_fewer_replicates_says_so(folder: Path):
+    path = folder / "main" / "2.json"
+    saved = json.loads(path.read_text())
+    del saved["cells"]["ours/top-p30"]
+    path.write_text(json.dumps(saved))
+    text = section(make_evidence.generate(folder), "The table")
+    assert text.count("| top (2 of 3 replicates) | 40.5 |") == 1
+    assert text.count(" replicates) |") == 1
+
+
 def test_split_cost_and_diagnosis(folder: Path):
     text = make_evidence.generate(folder)
     assert "| 10 % | +4.0 (1.5 to 6.5) | +1.0 (−1.5 to 3.5) | +3.0 (−2.0 to 8.0) |" in section(
