@@ -77,7 +77,7 @@ def test_the_scorer_is_measured_on_what_no_judge_saw(finished: StageContext):
 def test_the_same_again_does_nothing(finished: StageContext, monkeypatch: pytest.MonkeyPatch):
     before = contents(finished.workdir.root)
     modified = {p: p.stat().st_mtime_ns for p in finished.workdir.checkpoints("scorer").rglob("*")}
-    monkeypatch.setattr("mmssr_jax.training.trainer.make_step", None)  # training would fail
+    monkeypatch.setattr("mmssr_jax.training.trainer.CompiledStep", None)  # training would fail
     main.run_stages(finished, finished.config.stages)
     assert contents(finished.workdir.root) == before
     assert modified == {p: p.stat().st_mtime_ns for p in finished.workdir.checkpoints("scorer").rglob("*")}
