@@ -6,8 +6,8 @@ On two quiet cores it took 4:47 (scorer 2:07, scores 0:21, nine trainings 1:27, 
 GiB, on another machine 3:11, on a third 11:06; then open runs/tiny/report/index.html. The pool is generated with known
 ground truth, and the judge returns that truth with noise. The downstream models start from a model that has learned to
 see from descriptions and knows none of the pool's skills. The scorer is warmed up on the pool's conversations with a
-loss that wrong answers move little. Candidates are the half of the pool whose answers surprise least for their words; of
-these mmSSR's rule draws by calibrated scores. One pool and one scorer are made: the intervals cover the draws of
+loss that wrong answers move little. Candidates are the half of the pool whose answers surprise least for their words;
+of these mmSSR's rule draws by calibrated scores. One pool and one scorer are made: the intervals cover the draws of
 random samples and the training seeds only. configs/ladder.py measures whether the pool can tell selections apart at
 all, docs/evidence.md how much is gained over replicates of everything.
 
@@ -16,9 +16,9 @@ by 0.003, 0.003 to 0.004; over the same scorer without images by 0.004, 0.003 to
 pairs 93 % calibrated, 82 % raw; among samples of one question form an unflawed one lies above a flawed one in 86 %
 (calibrated), 68 % (raw). The selection holds 6.4 % flawed samples, the pool 25.7 %; every capability chose 44 to 60 of
 800. Accuracy on 280 questions (chance 25, mean of three): start 33.2, random 41.3, matched 37.9, mmSSR 41.3: over
-random 0.0 (-11.1 to 11.1), in acc_norm +0.1 (-11.5 to 11.7). Three draws on one pool say little: other rules and scorers gave
--2.3 to +2.9. Four passes over a fifth of the pool fit into five minutes; with 25 passes over a tenth, 238 steps, five
-replicates of everything gave +4.6 (docs/evidence.md).
+random 0.0 (-11.1 to 11.1), in acc_norm +0.1 (-11.5 to 11.7). Three draws on one pool say little: other rules and
+scorers gave -2.3 to +2.9. Four passes over a fifth of the pool fit into five minutes; with 25 passes over a tenth, 238
+steps, five replicates of everything gave +4.6 (docs/evidence.md).
 """
 
 from typing import Any
