@@ -92,6 +92,7 @@ def test_a_dry_run_says_so_and_writes_nothing(scored: StageContext, model: Path,
     main.load_stage("ingest")(context)
     with caplog.at_level("INFO", logger="absl"):
         score_stage.run(dataclasses.replace(context, dry_run=True))
+    assert "score: would write the feature surprise" in caplog.text
     assert not context.workdir.features("surprise").exists()
 
 

@@ -42,7 +42,7 @@ def test_half_of_the_samples_with_a_value_are_candidates(surprised: Workdir):
     assert counts == {"no surprise": 2, "not among the lowest 50 % of surprise": 29}
 
 
-def test_mmssr_chooses_among_them_and_says_why_not(surprised: Workdir, caplog):
+def test_mmssr_chooses_among_them(surprised: Workdir):
     section = {"method": "mmssr", "capabilities": ("ocr", "logic"), "budget": {"count": 12}, "threshold": 0.0}
     run(surprised, {"plain": section, "filtered": {**section, **LOWEST}})
     assert set(_ids(surprised, "plain")) & set(IDS[:31])
