@@ -12,8 +12,8 @@ not know (benchmarks/outside.py; 3,000 samples without a rating, 24 % flawed):
     instruments   0.790, 0.781 to 0.798 (0.753)     0.64                    16 % without `lowest`
 
 `lowest` keeps the 40 % of the pool whose answers are least unlikely for their words: on toys the selection has 14 %
-flawed samples without it, 13 % of the lowest 60 %, 10 % of the lowest 30 %. A pool that is known to be clean loses rare
-samples by it; --config.select.selections.mmssr.lowest=none leaves it out.
+flawed samples without it, 13 % of the lowest 60 %, 10 % of the lowest 30 %. Of a clean pool
+it may drop rare samples (not measured); --config.select.selections.mmssr.lowest=none leaves it out.
 
 Of the pictures of `instruments` it learns next to nothing: on new samples of the set its likelihood tells wrong answers
 from right ones in 50 % of the pairs, and in 54 % after a warm-up of 1,600 instead of 400 steps (24 minutes of a core),
