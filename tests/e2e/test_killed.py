@@ -31,30 +31,31 @@ def _start(workdir: Path, base: Path, cache: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 
-def _seconds(workdir: Path, base: Path, cache: Path) -> float:
-    began = time.monotonic()
-    assert _start(workdir, base, cache).wait() == 0
-    return time.monotonic() - began
+def _run(workdir: Path, base: Path, cache: Path) -> None:
+    assert _start(workdir, base, cache).wait() == 0, workdir.with_suffix(".log").read_text()[-2000:]
+
+
+def _files(workdir: Path) -> int:
+    return sum(len(files) for _, _, files in os.walk(workdir))
 
 
 @pytest.mark.timeout(1800)
 def test_a_run_that_is_killed_again_and_again_ends_the_same(tmp_path: Path):
     base, cache = tmp_path / "base", tmp_path / "cache"
     export_bundle(base, bundle())
-    _seconds(tmp_path / "warm", base, cache)  # what is compiled once costs no run after it
-    whole = _seconds(tmp_path / "whole", base, cache)
-    start = _seconds(tmp_path / "whole", base, cache)  # everything is done: imports and the skipping
+    _run(tmp_path / "whole", base, cache)
     rng = random.Random(0)
+    workdir, written = tmp_path / "killed", _files(tmp_path / "whole")
     kills = 0
-    log = tmp_path / "killed.log"
-    for _ in range(_KILLS):
-        process = _start(tmp_path / "killed", base, cache)
-        # At most a quarter of the work lies between two kills, so that there is work left for a fourth.
-        time.sleep(start * 0.9 + rng.uniform(0, 2 / _KILLS) * (whole - start))
+    for kill in range(_KILLS):
+        process = _start(workdir, base, cache)
+        # Somewhere in each eighth of what the run writes, so that no machine is too fast or too slow for the kills.
+        while process.poll() is None and _files(workdir) < written * (kill + rng.uniform(0.1, 0.9)) / _KILLS:
+            time.sleep(0.01)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
     assert kills >= 3, "the run ended before it could be killed often enough"
-    assert _start(tmp_path / "killed", base, cache).wait() == 0, log.read_text()[-2000:]
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    _run(workdir, base, cache)
+    assert contents(workdir) == contents(tmp_path / "whole")

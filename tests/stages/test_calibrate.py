@@ -21,8 +21,6 @@ from mmssr_jax.pool.pool import Pool, open_pool
 from mmssr_jax.stages.score import calibrate as calibrate_stage
 from mmssr_jax.stages.score import stage as score_stage
 from mmssr_jax.stages.train_scorer import ScorerConfig
-from mmssr_jax.training.bundle import export_bundle
-from tests.small import bundle
 
 ASKED = ("logical deduction", "attribute identification")
 SLUGS = ("logical_deduction", "attribute_identification")
@@ -42,13 +40,6 @@ def _context(workdir: Path, model: Path, **changes) -> StageContext:
         }
     )  # fmt: skip
     return StageContext(config=config, workdir=Workdir(workdir))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    export_bundle(folder, bundle())
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,6 @@ from mmssr_jax.scoring.instructions import render_conversation
 from mmssr_jax.scoring.surprise import FOLDS, ExpectedNll
 from mmssr_jax.selection.tie_break import hash_ids
 from mmssr_jax.stages.score import stage as score_stage
-from mmssr_jax.training.bundle import export_bundle
-from tests.small import bundle
 
 SIZE = 25
 
@@ -38,13 +36,6 @@ def _context(workdir: Path, model: Path, **changes) -> StageContext:
         }
     )  # fmt: skip
     return StageContext(config=config, workdir=Workdir(workdir))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    export_bundle(folder, bundle())
-    return folder
 
 
 @pytest.fixture(scope="module")

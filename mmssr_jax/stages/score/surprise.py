@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -47,9 +48,11 @@ def write_surprise(ctx: StageContext, pool: Pool, *, shards: int, joint: bool) -
         if artifact.done:
             return
         rows = tables.read_parts(scores, ["id", "nll"])
-        expected, progress = _fit(pool, rows), Progress(NAME, rows.num_rows)
+        part_of = functools.partial(_part, scores, shards)
+        expected = _fit(pool, rows)
+        progress = Progress(NAME, rows.num_rows, done=sum(part_of(shard).num_rows for shard in job.done()))
         for shard in job.todo():
-            part = files.read_parquet(scores / tables.part_name(shard, shards), ["id", "nll"])
+            part = part_of(shard)
             pieces = [np.zeros(0, np.float32)]
             for begin in range(0, part.num_rows, _AT_ONCE):
                 pieces.append(expected.surprise(*_inputs(pool, part.slice(begin, _AT_ONCE))))
@@ -60,6 +63,10 @@ def write_surprise(ctx: StageContext, pool: Pool, *, shards: int, joint: bool) -
                 files.write_parquet(path, pa.table({"id": part["id"], NAME: values}))
         seal = functools.partial(artifact.seal, {"samples": rows.num_rows})
         job.finish((folder / MANIFEST).exists, seal if job.writes else lambda: None)
+
+
+def _part(scores: Path, shards: int, shard: int) -> pa.Table:
+    return files.read_parquet(scores / tables.part_name(shard, shards), ["id", "nll"])
 
 
 def _fit(pool: Pool, rows: pa.Table) -> ExpectedNll:
