@@ -33,7 +33,8 @@ def test_equals_one_product(monkeypatch: pytest.MonkeyPatch, length: int, size: 
         return (attend(*tensors) * jnp.cos(jnp.arange(8))[None, None, None]).sum(), attend(*tensors)
 
     def run(attend):
-        return jax.grad(lambda *t: total(attend, *t), argnums=(0, 1, 2), has_aux=True)(*_tensors(length))
+        grad = jax.grad(lambda *t: total(attend, *t), argnums=(0, 1, 2), has_aux=True)
+        return jax.jit(grad)(*_tensors(length))
 
     grads, out = run(lambda q, k, v: blockwise.blockwise_attention(q, k, v, visible_until))
     expected_grads, expected = run(lambda q, k, v: _xla(q, k, v, visible_until, 0))
@@ -50,7 +51,7 @@ def test_plain_causal_attention(monkeypatch: pytest.MonkeyPatch):
         def total(*t):
             return (blockwise.blockwise_attention(*t, visible_until) * jnp.cos(jnp.arange(8))[None, None, None]).sum()
 
-        return jax.value_and_grad(total, argnums=(0, 1, 2))(*_tensors(29))
+        return jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2)))(*_tensors(29))
 
     for found, expected in zip(jax.tree.leaves(run(None)), jax.tree.leaves(run(visible_until)), strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -58,7 +59,7 @@ def test_plain_causal_attention(monkeypatch: pytest.MonkeyPatch):
 
 def test_sixteen_bits():
     tensors, visible_until = _tensors(30, jnp.bfloat16), _until(30)
-    out = blockwise.blockwise_attention(*tensors, visible_until)
+    out = jax.jit(blockwise.blockwise_attention)(*tensors, visible_until)
     assert out.dtype == jnp.bfloat16
     expected = _xla(*(t.astype(jnp.float32) for t in tensors), visible_until, 0)
     np.testing.assert_allclose(out.astype(jnp.float32), expected, atol=0.03)

@@ -7,12 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmssr_jax.models.attention.api import attend, boolean_mask
+from mmssr_jax.models.attention import api
+from mmssr_jax.models.attention.api import boolean_mask
 from mmssr_jax.models.attention.blockwise import blockwise_attention
 from mmssr_jax.models.attention.splash import splash_attention
 from mmssr_jax.models.attention.tree import PrefixTreeMask
 
 TREE = (6, 3, 3, 6, 5, 6)  # q, a a, b (b1, b2)
+
+
+def attend(*tensors: jax.Array, visible_until: PrefixTreeMask | jax.Array) -> jax.Array:
+    """`api.attend`, compiled once instead of one operation after the other."""
+    return jax.jit(lambda *t: api.attend(*t, visible_until=visible_until, implementation="xla"))(*tensors)
 
 
 def dense_visible_until(mask: PrefixTreeMask) -> jax.Array:
@@ -42,8 +48,8 @@ def test_the_masks():
 def test_equals_the_dense_mask(room):
     q, k, v = _tensors(room + len(TREE))
     tree = PrefixTreeMask(jnp.array([room, 3]), room, TREE)
-    found = attend(q, k, v, visible_until=tree, implementation="xla")
-    expected = attend(q, k, v, visible_until=dense_visible_until(tree), implementation="xla")
+    found = attend(q, k, v, visible_until=tree)
+    expected = attend(q, k, v, visible_until=dense_visible_until(tree))
     np.testing.assert_allclose(found[0], expected[0], atol=1e-5)
     valid = np.r_[:3, room : room + len(TREE)]  # positions of padding are not compared
     np.testing.assert_allclose(found[1, valid], expected[1, valid], atol=1e-5)
@@ -62,15 +68,14 @@ def test_values_of_padding_have_no_effect():
 def test_sixteen_bits():
     tensors = [x.astype(jnp.bfloat16) for x in _tensors(200 + len(TREE))]
     tree = PrefixTreeMask(jnp.array([200, 150]), 200, TREE)
-    found = attend(*tensors, visible_until=tree, implementation="xla")
+    found = attend(*tensors, visible_until=tree)
     assert found.dtype == jnp.bfloat16
-    exact = attend(
-        *(x.astype(jnp.float32) for x in tensors), visible_until=dense_visible_until(tree), implementation="xla"
-    )
+    exact = attend(*(x.astype(jnp.float32) for x in tensors), visible_until=dense_visible_until(tree))
     np.testing.assert_allclose(found[0].astype(jnp.float32), exact[0], atol=0.03)
 
 
 def test_the_causal_kernel_of_the_prefix():
     q, k, v = _tensors(140)
-    found = splash_attention(q, k, v, None, causal=True, interpret=True)
-    np.testing.assert_allclose(found, blockwise_attention(q, k, v, None), atol=1e-5)
+    found = jax.jit(lambda *t: splash_attention(*t, None, causal=True, interpret=True))(q, k, v)
+    expected = jax.jit(lambda *t: blockwise_attention(*t, None))(q, k, v)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
