@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.xla_flags import QUICK
+
 REPO = Path(__file__).resolve().parents[1]
 
 _LAST_LINES = 40
@@ -33,7 +35,7 @@ class ProcessGroup:
     ):
         self._command = list(command)
         self._logs = logs
-        self._env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "PYTHONUNBUFFERED": "1", **env}
+        self._env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK, "PYTHONUNBUFFERED": "1", **env}
         self.members: list[subprocess.Popen] = []
         self._killed: list[subprocess.Popen] = []
         group = {}

@@ -15,6 +15,7 @@ import pytest
 from mmssr_jax.core.stage import StageContext
 from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.stages import export
+from tests.xla_flags import QUICK
 
 nbformat = pytest.importorskip("nbformat", reason="notebooks need nbformat and nbclient: pip install -e '.[test]'")
 
@@ -143,7 +144,7 @@ def small(path: Path, folder: Path) -> dict[str, str]:
 def test_it_runs(path, tmp_path, monkeypatch):
     for name, value in small(path, tmp_path).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("XLA_FLAGS", raising=False)  # one device, as on Colab, instead of the tests' eight
+    monkeypatch.setenv("XLA_FLAGS", QUICK)  # one device, as on Colab, instead of the tests' eight
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])]))
     notebook = nbformat.read(path, as_version=4)
     kept = [len(cell.get("outputs", [])) for cell in notebook.cells]
@@ -174,8 +175,8 @@ def test_a_fresh_environment_needs_the_first_cell_only(path, fresh, tmp_path):
     (notebooks / "cells.py").write_text(
         f"{code}\n{CHECKS[path.stem]}\nprint('ran with', importlib.util.find_spec('mmssr_jax').origin)\n"
     )
-    own = {"MPLBACKEND": "Agg", **small(path, tmp_path)}
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "XLA_FLAGS")} | own
+    own = {"MPLBACKEND": "Agg", "XLA_FLAGS": QUICK, **small(path, tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | own
     done = subprocess.run(
         [fresh / "env" / "bin" / "python", "cells.py"], cwd=notebooks, env=environment, text=True,
         capture_output=True, check=False,

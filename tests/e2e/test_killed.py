@@ -15,6 +15,7 @@ import pytest
 from mmssr_jax.training.bundle import export_bundle
 from tests.e2e.contents import contents
 from tests.small import bundle
+from tests.xla_flags import QUICK
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ def _start(workdir: Path, base: Path, cache: Path) -> subprocess.Popen[bytes]:
     command = [
         sys.executable, "-m", "mmssr_jax.main", f"--config={CONFIG}", f"--workdir={workdir}", f"--config.base={base}",
     ]  # fmt: skip
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "XLA_FLAGS": ""}
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache), "XLA_FLAGS": QUICK}
     with workdir.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 

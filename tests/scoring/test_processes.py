@@ -21,6 +21,7 @@ from mmssr_jax.core.workdir import Workdir
 from mmssr_jax.training.bundle import export_bundle
 from tests.process_group import ProcessGroup
 from tests.small import bundle
+from tests.xla_flags import QUICK
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +72,7 @@ class Case:
     def _started(self, workdir: Path, program: list[str], processes: int = 1) -> ProcessGroup:
         env = {
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
-            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+            "XLA_FLAGS": f"{QUICK} --xla_cpu_multi_thread_eigen=false",
         }
         command = [sys.executable, *program, *self.flags(workdir)]
         return ProcessGroup(command, processes, logs=workdir.with_suffix(".logs"), joined=False, env=env)

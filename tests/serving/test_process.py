@@ -17,6 +17,7 @@ import openai
 import pytest
 
 from tests import small
+from tests.xla_flags import QUICK
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ def test_the_stage_serves_until_sigterm(repo, tmp_path):
         sys.executable, "-m", "mmssr_jax.main", "--config=configs/serve.py", f"--workdir={tmp_path}",
         "--config.serve.port=0", "--config.serve.token_env=MMSSR_TEST_TOKEN", "--config.serve.prompts.rows=2",
     ]  # fmt: skip
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "MMSSR_TEST_TOKEN": "s3cret"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK, "MMSSR_TEST_TOKEN": "s3cret"}
     process = subprocess.Popen(command, cwd=repo, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         log = ""
@@ -75,7 +76,7 @@ def served(repo: Path, folder: Path, mesh: dict[str, int], *, processes: int, de
     group = ["launch/local.py", f"--processes={processes}", "--joined", "--"] if processes > 1 else []
     program = [] if processes > 1 else ["-m", "mmssr_jax.main"]
     command = [sys.executable, *program, *group, f"--config={config}", f"--workdir={folder / 'run'}"]
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_cpu_multi_thread_eigen=false"
+    flags = f"{QUICK} --xla_force_host_platform_device_count={devices} --xla_cpu_multi_thread_eigen=false"
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     log = folder / f"serve{processes}.log"
     with log.open("w") as out:

@@ -21,6 +21,7 @@ from mmssr_jax.training.bundle import describe
 from mmssr_jax.training.checkpoint import Checkpoints
 from tests.process_group import ProcessGroup
 from tests.small import bundle
+from tests.xla_flags import QUICK
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +79,7 @@ class Case:
         program = ["-m", "mmssr_jax.main"] if processes == 1 else group
         env = {
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compiled"),
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_cpu_multi_thread_eigen=false",
+            "XLA_FLAGS": f"{QUICK} --xla_force_host_platform_device_count={devices} --xla_cpu_multi_thread_eigen=false",
         }
         command = [sys.executable, *program, f"--config={config}", f"--workdir={workdir}"]
         return ProcessGroup(command, logs=self.folder / f"{name}.logs", env=env)
