@@ -43,9 +43,14 @@ def alone(prompter, one, option):
     shape = BatchShape(1, len(example), len(example.pixels), len(option))
     batch = prompter.processor.collate([example], shape)
     np.testing.assert_array_equal(batch.positions[0], np.arange(len(example)))
-    model = merge(bundle().graphdef, bundle().params)
-    hidden, _ = model.run(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)
-    log_p = jax.nn.log_softmax(model.logits(hidden), axis=-1)[0]
+
+    @jax.jit
+    def log_probs(params, batch):
+        model = merge(bundle().graphdef, params)
+        hidden, _ = model.run(batch.tokens, batch.pixels, batch.image_index, batch.positions, batch.visible_until)
+        return jax.nn.log_softmax(model.logits(hidden), axis=-1)[0]
+
+    log_p = np.asarray(log_probs(bundle().params, batch))
     at = np.arange(len(prompt) - 1, len(example) - 1)
     return float(log_p[at, np.asarray(option)].sum())
 
