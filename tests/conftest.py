@@ -6,11 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from tests.xla_flags import EIGHT_DEVICES
+from tests.xla_flags import EIGHT_DEVICES, QUICK
 
 # Before jax starts: eight CPU devices, so that meshes are tested wherever the tests run.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " " + EIGHT_DEVICES
+os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')} {EIGHT_DEVICES}"
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")  # [B, D] + [D] must be written out: it hides wrong axes
 # Most of the suite's time is XLA compiling near-identical tiny models: one cache for all workers and child processes of
 # this run, removed at its end.

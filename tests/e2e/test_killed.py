@@ -51,7 +51,8 @@ def test_a_run_that_is_killed_again_and_again_ends_the_same(tmp_path: Path):
     for kill in range(_KILLS):
         process = _start(workdir, base, cache)
         # Somewhere in each fifth of what the run writes, so that no machine is too fast or too slow for the kills.
-        while process.poll() is None and _files(workdir) < written * (kill + rng.uniform(0.1, 0.9)) / _KILLS:
+        least = written * (kill + rng.uniform(0.1, 0.9)) / _KILLS
+        while process.poll() is None and _files(workdir) < least:
             time.sleep(0.01)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)

@@ -20,6 +20,7 @@ from mmssr_jax.scoring.instructions import render_conversation
 from mmssr_jax.scoring.surprise import FOLDS, ExpectedNll
 from mmssr_jax.selection.tie_break import hash_ids
 from mmssr_jax.stages.score import stage as score_stage
+from mmssr_jax.stages.score import surprise
 
 SIZE = 25
 
@@ -66,7 +67,15 @@ def test_the_feature_is_that_of_the_tables_likelihoods_and_texts(scored: StageCo
     assert np.std(expected) > 0
 
 
-def test_an_interrupted_table_continues_to_the_same_bytes(scored: StageContext):
+def test_an_interrupted_table_continues_to_the_same_bytes(scored: StageContext, monkeypatch: pytest.MonkeyPatch):
+    progress = []
+
+    class Recorded(surprise.Progress):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            progress.append(self)
+
+    monkeypatch.setattr(surprise, "Progress", Recorded)
     folder = scored.workdir.features("surprise")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     manifest = json.loads(before["manifest.json"])
@@ -76,6 +85,7 @@ def test_an_interrupted_table_continues_to_the_same_bytes(scored: StageContext):
     (folder / tables.part_name(1, 3)).unlink()
     score_stage.run(scored)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [(one.done, one.total) for one in progress] == [(SIZE, SIZE)]  # two parts were there
 
 
 def test_a_dry_run_says_so_and_writes_nothing(scored: StageContext, model: Path, tmp_path: Path, caplog):

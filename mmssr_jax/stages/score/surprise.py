@@ -48,11 +48,11 @@ def write_surprise(ctx: StageContext, pool: Pool, *, shards: int, joint: bool) -
         if artifact.done:
             return
         rows = tables.read_parts(scores, ["id", "nll"])
-        part_of = functools.partial(_part, scores, shards)
         expected = _fit(pool, rows)
-        progress = Progress(NAME, rows.num_rows, done=sum(part_of(shard).num_rows for shard in job.done()))
+        done = sum(_part(scores, shard, shards).num_rows for shard in job.done())
+        progress = Progress(NAME, rows.num_rows, done=done)
         for shard in job.todo():
-            part = part_of(shard)
+            part = _part(scores, shard, shards)
             pieces = [np.zeros(0, np.float32)]
             for begin in range(0, part.num_rows, _AT_ONCE):
                 pieces.append(expected.surprise(*_inputs(pool, part.slice(begin, _AT_ONCE))))
@@ -65,7 +65,7 @@ def write_surprise(ctx: StageContext, pool: Pool, *, shards: int, joint: bool) -
         job.finish((folder / MANIFEST).exists, seal if job.writes else lambda: None)
 
 
-def _part(scores: Path, shards: int, shard: int) -> pa.Table:
+def _part(scores: Path, shard: int, shards: int) -> pa.Table:
     return files.read_parquet(scores / tables.part_name(shard, shards), ["id", "nll"])
 
 
