@@ -205,7 +205,7 @@ class _InPlace:
         return self._handles[file]
 
 
-# TFDS imports submodules lazily under its own locks, so two threads that open pools at once can deadlock.
+# TFDS imports what it opens a folder with lazily under its own locks: two threads that open pools at once can deadlock.
 _OPENING = threading.Lock()
 
 
@@ -215,7 +215,11 @@ class _Packed:
     columns = ("id",)
 
     def __init__(self, folder: Path):
-        self._folder = folder
+        # While TFDS is imported it replaces `__import__` for all threads, and what another one imports meanwhile comes
+        # out wrong. So here, and not with the first record, which the threads of a loader read.
+        from mmssr_jax.pool import tfds_builder
+
+        self._folder, self._tfds = folder, tfds_builder
 
     def sample(self, row: int, entry: dict[str, Any]) -> Sample:
         return self._packed(row).sample
@@ -225,17 +229,15 @@ class _Packed:
 
     def _packed(self, row: int) -> Any:
         with _OPENING:
-            from mmssr_jax.pool.tfds_builder import from_example
-
             source = self._source
         with reading(self._folder):
-            return from_example(source[row])
+            return self._tfds.from_example(source[row])
 
     @functools.cached_property
     def _source(self) -> Any:
-        from mmssr_jax.pool.tfds_builder import features
         from mmssr_jax.pool.tfds_folder import open_tfds
 
+        features = self._tfds.features
         with reading(self._folder):
             builder = open_tfds(self._folder)
             if repr(builder.info.features) not in (repr(features()), repr(features(frames=False))):

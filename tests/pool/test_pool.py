@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -162,6 +164,32 @@ def test_tfds_and_grain_read_the_packed_pool(make_pool: MakePool, good_records: 
     source = tfds.builder_from_directory(str(pool.folder)).as_data_source(split="train")
     assert [e["id"].decode() for e in source] == pool.ids.tolist()
     assert [s.id for s in grain.MapDataset.source(pool)[::2]] == ["text", "several", "other"]
+
+
+_READS_IN_A_THREAD = """
+import sys, threading
+from pathlib import Path
+from etils import epy
+from mmssr_jax.pool.pool import open_pool
+
+pool = open_pool(Path(sys.argv[1]))
+lazy, replaced = epy.lazy_imports, []
+epy.lazy_imports = lambda *a, **k: (replaced.append(sys._getframe(1).f_globals["__name__"]), lazy(*a, **k))[1]
+thread = threading.Thread(target=lambda: print(pool[0].id))
+thread.start()
+thread.join()
+print(replaced)
+"""
+
+
+def test_reading_in_a_thread_leaves_the_imports_of_others_alone(
+    make_pool: MakePool, good_records: list[Record], repo: Path
+):
+    """TFDS replaces `__import__` while it is imported: a checkpoint that was restored meanwhile ended the run."""
+    pool = make_pool(good_records, packed=True)
+    command = [sys.executable, "-c", _READS_IN_A_THREAD, str(pool.folder)]
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=True)
+    assert done.stdout == "text\n[]\n"
 
 
 def test_an_image_that_changed_after_ingest_is_named(make_pool: MakePool, good_records: list[Record], folder: Path):
