@@ -73,11 +73,14 @@ def run_stages(context: StageContext, names: Sequence[str]) -> None:
     """Runs stages in the order given, and says at the end what each took.
 
     Raises:
-      UserError: a stage does not exist, or refuses.
+      UserError: a stage does not exist, its section of the config has a mistake, or it refuses.
     """
     from mmssr_jax.parallel import hosts, processes
 
     stages = {name: load_stage(name) for name in [*names, *context.overwrite]}
+    for name in names:  # now, and not after the hours that the stages before it take
+        if name in SECTIONS and name in context.config:
+            context.section(name, section_type(name))
     took = []
     for name in names:
         logging.info("=== %s", name)
