@@ -27,7 +27,7 @@ def test_a_mistake_in_a_late_stage_is_found_before_the_first(tmp_path: Path):
 
 
 def test_stages_are_timed_and_a_run_that_is_longer_by_a_second_is_kept(tmp_path: Path):
-    workdir = Workdir(tmp_path: Path)
+    workdir = Workdir(tmp_path)
     for seconds in (2.0, 0.5, 3.0, 3.9):
         main._record_stage(workdir, "ingest", seconds, 100)
     main._record_stage(workdir, "judge", 1.0, 200)
